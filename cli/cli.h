@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cli: what every command of `kairan` shares: its context, options, and how it speaks.
+ *
+ * A command is one row of a table: words ("campaign start"), a function, help with an example.
+ * Results go to standard output (text, or one JSON object or array with --json); progress and
+ * errors go to standard error. Nothing prompts when standard input is no terminal; colours and
+ * bars appear only on a terminal and never with NO_COLOR.
+ */
+#ifndef KAIRAN_CLI_H
+#define KAIRAN_CLI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "config.h"
+#include "db.h"
+#include "err.h"
+#include "exit.h"
+
+struct cli {
+	struct config config;     /* loaded before the command runs, unless it needs none */
+	const char *config_path;  /* --config, or NULL */
+	bool json;                /* --json */
+	bool quiet;               /* --quiet: no progress */
+	bool colour;              /* standard output is a terminal and NO_COLOR is unset */
+	bool live;                /* standard error is a terminal: bars may redraw */
+};
+
+/* One option of a command: --name VALUE or --flag. The last row has name NULL. */
+struct cli_option {
+	const char *name;       /* without dashes */
+	const char *value_name; /* NULL: a flag */
+	const char *help;
+	const char **value;     /* set to the argument (borrowed from argv); for repeatable ones the last */
+	bool *flag;             /* set when given */
+};
+
+struct cli_command {
+	const char *words;     /* "campaign start" */
+	const char *arguments; /* "NAME|FILE" for the usage line */
+	const char *summary;   /* one line */
+	const char *details;   /* options, example; printed by --help */
+	bool needs_config;
+	/* argv[0] is the first argument after the words; returns an exit_code. */
+	int (*run)(struct cli *cli, int argc, char **argv);
+};
+
+/* Tables of the files cmd_*.c; the last row has words NULL. */
+extern const struct cli_command cli_init_commands[];
+extern const struct cli_command cli_local_commands[];
+extern const struct cli_command cli_customer_commands[];
+extern const struct cli_command cli_suppress_commands[];
+extern const struct cli_command cli_send_commands[];
+extern const struct cli_command cli_campaign_commands[];
+extern const struct cli_command cli_status_commands[];
+
+/*
+ * Parses the options in argv (any order, "--" ends them, --name=value and --name value) and
+ * moves the other arguments to the front. Returns their number, or -1 after printing what is
+ * wrong (caller returns EXIT_USAGE). --json, --quiet and --help are known everywhere.
+ */
+int cli_options(struct cli *cli, const struct cli_option *options, int argc, char **argv) MUST_CHECK;
+
+/* Prints `kairan: sentence` on standard error (with --json an object {"error":…} on standard
+ * output as well) and returns code, so that a command can say `return cli_fail(…)`. */
+int cli_fail(struct cli *cli, int code, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* Opens the configured database as the operator and checks its schema. 0, or an exit code after
+ * printing the reason (EXIT_TEMPORARY when it is absent). */
+int cli_open_db(struct cli *cli, struct db *db) MUST_CHECK;
+
+/* After a failed db_query: prints the reason; EXIT_TEMPORARY when the connection is lost, else
+ * EXIT_FAILED. */
+int cli_db_failed(struct cli *cli, const struct db *db, const char *while_doing);
+
+/* Notes an action in kairan.audit (who is the system user name). Errors are ignored: the action
+ * itself has happened. */
+void cli_audit(struct db *db, const char *action, const char *object, const char *detail);
+
+/* Prints a query result: an aligned table on a terminal or pipe (right-aligned numbers, double
+ * width of East Asian characters respected), or a JSON array of objects with --json (numbers and
+ * booleans as such by column type). */
+void cli_print_result(const struct cli *cli, const PGresult *result);
+
+/* Takes the object, prints it on one line on standard output, and frees it. */
+void cli_print_json(json_t *object);
+
+/* A progress bar on standard error: on a terminal it redraws (at most 10 times a second), else
+ * it prints a line every 10 seconds. total 0: unknown. note may be NULL. */
+struct cli_progress {
+	const char *label;
+	int64_t total;
+	int64_t drawn_ms, started_ms;
+	bool live, quiet, open;
+};
+void cli_progress_start(struct cli_progress *p, const struct cli *cli, const char *label, int64_t total);
+void cli_progress_set(struct cli_progress *p, int64_t done, const char *note);
+void cli_progress_end(struct cli_progress *p, const char *note);
+
+/* 12345678 -> "12,345,678" into dst (at least 32 bytes); returns dst. */
+const char *cli_number(int64_t value, char *dst);
+
+#endif

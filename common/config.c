@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config: see config.h. One table says everything about a key; inih reads the file. */
+#include "config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <ini.h>
+#include <limits.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum key_type { KEY_TEXT, KEY_NUMBER, KEY_BOOL };
+
+struct key {
+	const char *section;
+	const char *name;
+	enum key_type type;
+	size_t offset;
+	const char *standard; /* default as text */
+	long min, max;	      /* of numbers */
+	const char *help;
+};
+
+#define TEXT(s, n, d, h)                                                                           \
+	{                                                                                          \
+#s, #n, KEY_TEXT, offsetof(struct config, s##_##n), d, 0, 0, h                     \
+	}
+#define BOOL(s, n, d, h)                                                                           \
+	{                                                                                          \
+#s, #n, KEY_BOOL, offsetof(struct config, s##_##n), d, 0, 0, h                     \
+	}
+#define NUMBER(s, n, d, lo, hi, h)                                                                 \
+	{                                                                                          \
+#s, #n, KEY_NUMBER, offsetof(struct config, s##_##n), d, lo, hi, h                 \
+	}
+
+static const struct key keys[] = {
+	TEXT(database, url, "",
+	    "PostgreSQL, as libpq takes it: postgresql://user@host/db or host=… dbname=…. Without "
+	    "a user each program logs in with its own role (kairan_producer, …)"),
+	BOOL(database, prepared, "yes", "named prepared statements; no behind PgBouncer"),
+	TEXT(redis, url, "redis://127.0.0.1:6379/0",
+	    "redis://[:password@]host:port/number or unix:///path[?db=number]"),
+	TEXT(keys, file, "/etc/kairan/token.key",
+	    "secret keys of return paths and links, made by kairan init; mode 600"),
+	TEXT(log, level, "info", "error, warn, info or debug"),
+
+	NUMBER(producer, page, "100000", 1, 10000000, "send rows made in one statement"),
+	NUMBER(producer, backlog, "20000", 1, 10000000,
+	    "jobs of one run kept in Redis; more are pushed as they are taken"),
+	NUMBER(producer, segment_timeout_s, "600", 1, 86400, "longest time a segment may run"),
+	NUMBER(producer, poll_ms, "500", 10, 60000, "time between two looks at what is due"),
+	NUMBER(producer, dead_after_s, "1800", 5, 86400,
+	    "silence after which a dispatcher counts as dead and what it held is in doubt; more "
+	    "than twice the 600 s an answer to the final dot may take"),
+	NUMBER(producer, hook_timeout_s, "30", 1, 3600, "longest time a hook may run"),
+
+	TEXT(dispatcher, name, "", "name of this dispatcher; empty: host name"),
+	TEXT(dispatcher, state_dir, "/var/lib/kairan", "folder of the dispatcher's lock"),
+	NUMBER(dispatcher, batch, "256", 1, 4096, "most recipients claimed at once"),
+	TEXT(dispatcher, retry_ladder, "7m,17m,37m,79m,163m,331m",
+	    "waits between tries of a temporary failure; the last one repeats until "
+	    "expire_after_s"),
+	NUMBER(dispatcher, expire_after_s, "86400", 1, 1209600,
+	    "age of a run after which a temporary failure is final"),
+	NUMBER(dispatcher, poll_ms, "250", 10, 60000,
+	    "time between two looks at which runs are running; pause takes effect within it"),
+
+	TEXT(relay, host, "127.0.0.1", "SMTP relay: name or address"),
+	NUMBER(relay, port, "25", 1, 65535, "its port"),
+	TEXT(relay, ehlo, "", "name in EHLO; empty: host name"),
+	NUMBER(relay, connections, "16", 1, 1000, "most connections of one dispatcher"),
+	NUMBER(relay, messages_per_connection, "1000", 1, 1000000,
+	    "messages before a connection is closed"),
+	NUMBER(relay, idle_s, "5", 1, 300, "idle time before a connection is closed"),
+	NUMBER(relay, connect_timeout_s, "30", 1, 300, "longest wait for a connection"),
+	BOOL(
+	    relay, pipelining, "yes", "send MAIL, RCPT and DATA together when the relay offers it"),
+	BOOL(relay, next_behind_dot, "yes",
+	    "send the next envelope behind the final dot of the present message"),
+
+	TEXT(message, id_domain, "", "domain of Message-ID; empty: that of the sender"),
+
+	TEXT(
+	    feedback, domain, "", "domain of the return path, whose mail comes to kairan-feedback"),
+	TEXT(feedback, lmtp_listen, "", "LMTP listener: unix:/path or 127.0.0.1:port; empty: none"),
+	TEXT(feedback, http_listen, "", "HTTP listener for SNS: 127.0.0.1:port; empty: none"),
+	TEXT(feedback, http_path, "/sns", "path of the SNS endpoint"),
+	TEXT(feedback, maildir, "", "Maildir to watch; empty: none"),
+	TEXT(feedback, sns_topics, "", "ARNs of the topics that are accepted, comma separated"),
+	BOOL(feedback, sns_require_v2, "no", "refuse signature version 1 (SHA-1)"),
+	TEXT(feedback, sns_cert_dir, "", "folder with SNS signing certificates known beforehand"),
+	TEXT(feedback, sns_ca_file, "", "certificate authorities for them; empty: the system's"),
+	TEXT(feedback, sns_subjects, "sns.amazonaws.com", "names an SNS certificate may carry"),
+	NUMBER(feedback, batch, "200", 1, 5000, "most events committed at once"),
+	NUMBER(feedback, batch_ms, "5", 0, 1000, "longest wait for a batch to fill"),
+};
+#define KEYS (sizeof(keys) / sizeof(keys[0]))
+
+static bool
+is_secret(const struct key *k)
+{
+	return strcmp(k->name, "url") == 0;
+}
+
+static int
+set_value(struct config *c, const struct key *k, const char *value, struct err *err)
+{
+	char *base = (char *)c;
+
+	if (k->type == KEY_TEXT) {
+		char *copy = strdup(value), **slot = (char **)(void *)(base + k->offset);
+
+		if (copy == NULL)
+			return err_set(err, "no memory");
+		free(*slot);
+		*slot = copy;
+		return 0;
+	}
+	if (k->type == KEY_BOOL) {
+		static const char *const words[] = { "no", "yes", "false", "true", "off", "on", "0",
+			"1" };
+
+		for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+			if (strcasecmp(value, words[i]) == 0) {
+				*(bool *)(void *)(base + k->offset) = i % 2 == 1;
+				return 0;
+			}
+		}
+		return err_set(
+		    err, "%s.%s must be yes or no, not '%s'", k->section, k->name, value);
+	}
+	char *end;
+	long number;
+
+	errno = 0;
+	number = strtol(value, &end, 10);
+	if (errno != 0 || end == value || *end != '\0' || number < k->min || number > k->max)
+		return err_set(err, "%s.%s must be a number from %ld to %ld, not '%s'", k->section,
+		    k->name, k->min, k->max, value);
+	*(long *)(void *)(base + k->offset) = number;
+	return 0;
+}
+
+struct reading {
+	struct config *config;
+	struct err why;
+};
+
+static int
+on_line(void *user, const char *section, const char *name, const char *value)
+{
+	struct reading *r = user;
+
+	for (size_t i = 0; i < KEYS; i++)
+		if (strcmp(keys[i].section, section) == 0 && strcmp(keys[i].name, name) == 0)
+			return set_value(r->config, &keys[i], value, &r->why) == 0;
+	if (section[0] == '\0')
+		(void)err_set(&r->why, "key '%s' stands before any [section]", name);
+	else
+		(void)err_set(&r->why, "unknown key %s.%s; `kairan config --sample` lists all",
+		    section, name);
+	return 0;
+}
+
+/* libpq URLs with a password and redis URLs with one make the file a secret. */
+static bool
+has_password(const struct config *c)
+{
+	const char *at = strchr(c->redis_url, '@'), *scheme = strstr(c->database_url, "://");
+
+	if (at != NULL || strstr(c->database_url, "password=") != NULL)
+		return true;
+	if (scheme == NULL)
+		return false;
+	at = strchr(scheme + 3, '@');
+	return at != NULL && memchr(scheme + 3, ':', (size_t)(at - scheme - 3)) != NULL;
+}
+
+static int
+read_file(struct config *c, const char *path, struct err *err)
+{
+	struct reading r = { .config = c };
+	FILE *file = fopen(path, "re");
+	struct stat st;
+	int line, result = -1;
+
+	if (file == NULL)
+		return err_set(err, "cannot open configuration %s: %s", path, strerror(errno));
+	if (fstat(fileno(file), &st) < 0 || !S_ISREG(st.st_mode)) {
+		(void)err_set(err, "configuration %s is not a regular file", path);
+		goto out;
+	}
+	line = ini_parse_file(file, on_line, &r);
+	if (line != 0) {
+		err->offset = line > 0 ? (size_t)line : 0;
+		(void)err_set(err, "%s:%d: %s", path, line,
+		    r.why.msg[0] != '\0' ? r.why.msg : "expected [section] or key = value");
+		goto out;
+	}
+	if ((st.st_mode & 077) != 0 && has_password(c)) {
+		(void)err_set(err,
+		    "%s holds a password and can be read by others; run: chmod 600 %s", path, path);
+		goto out;
+	}
+	result = 0;
+out:
+	fclose(file);
+	return result;
+}
+
+static int
+read_environment(struct config *c, struct err *err)
+{
+	char name[100];
+	struct err why;
+
+	for (size_t i = 0; i < KEYS; i++) {
+		int n = snprintf(name, sizeof(name), "KAIRAN_%s_%s", keys[i].section, keys[i].name);
+		const char *value;
+
+		for (int k = 0; k < n; k++)
+			name[k] = (char)toupper((unsigned char)name[k]);
+		value = getenv(name);
+		if (value != NULL && set_value(c, &keys[i], value, &why) < 0)
+			return err_set(err, "environment %s: %s", name, why.msg);
+	}
+	return 0;
+}
+
+static int
+fill_host_name(char **slot, struct err *err)
+{
+	char host[256] = "";
+
+	if ((*slot)[0] != '\0')
+		return 0;
+	if (gethostname(host, sizeof(host) - 1) < 0 || host[0] == '\0')
+		return err_set(err, "this host has no name");
+	free(*slot);
+	*slot = strdup(host);
+	return *slot != NULL ? 0 : err_set(err, "no memory");
+}
+
+int
+config_load(struct config *c, const char *path, struct err *err)
+{
+	*c = (struct config){ 0 };
+	for (size_t i = 0; i < KEYS; i++)
+		if (set_value(c, &keys[i], keys[i].standard, err) < 0)
+			return -1;
+	if (path == NULL)
+		path = getenv("KAIRAN_CONFIG");
+	if (path == NULL && access(CONFIG_DEFAULT_FILE, F_OK) == 0)
+		path = CONFIG_DEFAULT_FILE;
+	if (path != NULL && path[0] != '\0' && read_file(c, path, err) < 0)
+		return -1;
+	if (read_environment(c, err) < 0)
+		return -1;
+	return fill_host_name(&c->dispatcher_name, err) < 0 ? -1
+							    : fill_host_name(&c->relay_ehlo, err);
+}
+
+void
+config_release(struct config *c)
+{
+	for (size_t i = 0; i < KEYS; i++)
+		if (keys[i].type == KEY_TEXT)
+			free(*(char **)(void *)((char *)c + keys[i].offset));
+	*c = (struct config){ 0 };
+}
+
+void
+config_print_sample(FILE *out)
+{
+	const char *section = "";
+
+	fputs("# Kairan configuration. Every key may also be given as KAIRAN_SECTION_KEY in the\n"
+	      "# environment, e.g. KAIRAN_DATABASE_URL. The lines below show the defaults.\n",
+	    out);
+	for (size_t i = 0; i < KEYS; i++) {
+		if (strcmp(section, keys[i].section) != 0)
+			fprintf(out, "\n[%s]\n", section = keys[i].section);
+		fprintf(out, "# %s\n#%s = %s\n", keys[i].help, keys[i].name, keys[i].standard);
+	}
+}
+
+void
+config_print(const struct config *c, FILE *out)
+{
+	const char *section = "";
+
+	for (size_t i = 0; i < KEYS; i++) {
+		const char *at = (const char *)c + keys[i].offset;
+
+		if (strcmp(section, keys[i].section) != 0)
+			fprintf(out, "[%s]\n", section = keys[i].section);
+		fprintf(out, "%s = ", keys[i].name);
+		if (keys[i].type == KEY_NUMBER)
+			fprintf(out, "%ld\n", *(const long *)(const void *)at);
+		else if (keys[i].type == KEY_BOOL)
+			fprintf(out, "%s\n", *(const bool *)(const void *)at ? "yes" : "no");
+		else if (is_secret(&keys[i]) && has_password(c))
+			fputs("(hidden)\n", out);
+		else
+			fprintf(out, "%s\n", *(char *const *)(const void *)at);
+	}
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config: one INI file for all programs, every key also as KAIRAN_SECTION_KEY in the
+ * environment. Precedence: default < file < environment. An unknown section or key is an
+ * error with file and line. A file that holds a password and can be read by others is refused.
+ */
+#ifndef KAIRAN_CONFIG_H
+#define KAIRAN_CONFIG_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "err.h"
+
+#define CONFIG_DEFAULT_FILE "/etc/kairan/kairan.conf"
+
+struct config {
+	/* all strings owned, never NULL */
+	char *database_url;
+	bool database_prepared;
+	char *redis_url;
+	char *keys_file;
+	char *log_level;
+
+	long producer_page;
+	long producer_backlog;
+	long producer_segment_timeout_s;
+	long producer_poll_ms;
+	long producer_dead_after_s;
+	long producer_hook_timeout_s;
+
+	char *dispatcher_name;
+	char *dispatcher_state_dir;
+	long dispatcher_batch;
+	char *dispatcher_retry_ladder; /* seconds, comma separated, or with s, m, h */
+	long dispatcher_expire_after_s;
+	long dispatcher_poll_ms;
+
+	char *relay_host;
+	long relay_port;
+	char *relay_ehlo;
+	long relay_connections;
+	long relay_messages_per_connection;
+	long relay_idle_s;
+	long relay_connect_timeout_s;
+	bool relay_pipelining;
+	bool relay_next_behind_dot;
+
+	char *message_id_domain;
+
+	char *feedback_domain;
+	char *feedback_lmtp_listen;
+	char *feedback_http_listen;
+	char *feedback_http_path;
+	char *feedback_maildir;
+	char *feedback_sns_topics;
+	bool feedback_sns_require_v2;
+	char *feedback_sns_cert_dir;
+	char *feedback_sns_ca_file;
+	char *feedback_sns_subjects;
+	long feedback_batch;
+	long feedback_batch_ms;
+};
+
+/*
+ * Fills c from defaults, file and environment. path NULL: KAIRAN_CONFIG, else
+ * CONFIG_DEFAULT_FILE when it exists, else no file. 0, or -1 with err (file:line and what to
+ * do); c must be released either way.
+ */
+int config_load(struct config *c, const char *path, struct err *err) MUST_CHECK;
+void config_release(struct config *c);
+
+/* The commented sample file with every key, its default and its help. */
+void config_print_sample(FILE *out);
+
+/* The value of every key as it is now, secrets hidden: `kairan config`. */
+void config_print(const struct config *c, FILE *out);
+
+#endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* token: see token.h. No I/O but the key file. */
+#include "token.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PAYLOAD_BYTES 11
+#define MAC_BYTES 10
+#define RAW_BYTES (PAYLOAD_BYTES + MAC_BYTES)
+#define KEY_FILE_MAX 4096
+
+static const char base32[32] = "abcdefghijklmnopqrstuvwxyz234567";
+
+static int
+hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+static int
+parse_key_line(struct token_keys *keys, struct slice line, unsigned number, struct err *err)
+{
+	unsigned id = 0;
+	size_t i = 0;
+	struct slice hex;
+
+	while (i < line.len && line.ptr[i] >= '0' && line.ptr[i] <= '9' && id < 256)
+		id = id * 10 + (unsigned)(line.ptr[i++] - '0');
+	hex = slice_trim(slice_make(line.ptr + i, line.len - i));
+	if (i == 0 || id > 255 || hex.len != 2 * (size_t)TOKEN_KEY_BYTES)
+		return err_set(
+		    err, "line %u: expected 'ID HEX', ID 0..255 and 64 hexadecimal digits", number);
+	if (keys->count == TOKEN_KEYS_MAX)
+		return err_set(err, "line %u: more than %d keys", number, TOKEN_KEYS_MAX);
+	for (size_t k = 0; k < TOKEN_KEY_BYTES; k++) {
+		int high = hex_digit(hex.ptr[2 * k]), low = hex_digit(hex.ptr[2 * k + 1]);
+		if (high < 0 || low < 0)
+			return err_set(err, "line %u: not a hexadecimal digit", number);
+		keys->key[keys->count][k] = (unsigned char)(high * 16 + low);
+	}
+	keys->id[keys->count++] = (uint8_t)id;
+	return 0;
+}
+
+static int
+parse_keys(struct token_keys *keys, struct slice text, struct err *err)
+{
+	unsigned number = 0;
+
+	while (text.len > 0) {
+		const char *end = memchr(text.ptr, '\n', text.len);
+		size_t n = end != NULL ? (size_t)(end - text.ptr) : text.len;
+		struct slice line = slice_trim(slice_make(text.ptr, n));
+
+		number++;
+		if (line.len > 0 && line.ptr[0] != '#' &&
+		    parse_key_line(keys, line, number, err) < 0)
+			return -1;
+		n += end != NULL;
+		text.ptr += n;
+		text.len -= n;
+	}
+	if (keys->count == 0)
+		return err_set(err, "there is no key in it");
+	return 0;
+}
+
+int
+token_keys_load(struct token_keys *keys, const char *path, struct err *err)
+{
+	char text[KEY_FILE_MAX];
+	struct err why = { 0 };
+	struct stat st;
+	ssize_t n;
+	int fd, result = -1;
+
+	*keys = (struct token_keys){ 0 };
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(err, "cannot open key file %s: %s", path, strerror(errno));
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		(void)err_set(err, "key file %s is not a regular file", path);
+	else if ((st.st_mode & 077) != 0)
+		(void)err_set(
+		    err, "key file %s can be read by others; run: chmod 600 %s", path, path);
+	else if ((n = read(fd, text, sizeof(text))) < 0 || n == (ssize_t)sizeof(text))
+		(void)err_set(err, "key file %s cannot be read or is larger than %d bytes", path,
+		    KEY_FILE_MAX);
+	else if (parse_keys(keys, slice_make(text, (size_t)n), &why) < 0)
+		(void)err_set(err, "key file %s: %s", path, why.msg);
+	else
+		result = 0;
+	OPENSSL_cleanse(text, sizeof(text));
+	close(fd);
+	if (result < 0)
+		token_keys_release(keys);
+	return result;
+}
+
+void
+token_keys_release(struct token_keys *keys)
+{
+	OPENSSL_cleanse(keys, sizeof(*keys));
+}
+
+static void
+put_uint(unsigned char *dst, uint32_t value, unsigned bytes)
+{
+	for (unsigned i = 0; i < bytes; i++)
+		dst[i] = (unsigned char)(value >> (8 * (bytes - 1 - i)));
+}
+
+static uint32_t
+get_uint(const unsigned char *src, unsigned bytes)
+{
+	uint32_t value = 0;
+
+	for (unsigned i = 0; i < bytes; i++)
+		value = value << 8 | src[i];
+	return value;
+}
+
+static void
+make_mac(const unsigned char *key, enum token_purpose purpose, const unsigned char *payload,
+    unsigned char mac[MAC_BYTES])
+{
+	unsigned char input[1 + PAYLOAD_BYTES], full[EVP_MAX_MD_SIZE];
+	unsigned int n = 0;
+
+	input[0] = (unsigned char)purpose;
+	memcpy(input + 1, payload, PAYLOAD_BYTES);
+	if (HMAC(EVP_sha256(), key, TOKEN_KEY_BYTES, input, sizeof(input), full, &n) == NULL)
+		abort(); /* only without memory: nothing unsigned may leave */
+	memcpy(mac, full, MAC_BYTES);
+}
+
+void
+token_make(const struct token_keys *keys, enum token_purpose purpose, struct token t,
+    char dst[TOKEN_CHARS + 1])
+{
+	unsigned char raw[RAW_BYTES + 1] = { 0 };
+	size_t bit = 0;
+
+	raw[0] = keys->id[0];
+	put_uint(raw + 1, t.run, 4);
+	put_uint(raw + 5, t.send, 4);
+	put_uint(raw + 9, t.attempt, 2);
+	make_mac(keys->key[0], purpose, raw, raw + PAYLOAD_BYTES);
+	for (size_t i = 0; i < TOKEN_CHARS; i++, bit += 5) {
+		unsigned pair = (unsigned)(raw[bit / 8] << 8 | raw[bit / 8 + 1]);
+		dst[i] = base32[pair >> (11 - bit % 8) & 31];
+	}
+	dst[TOKEN_CHARS] = '\0';
+}
+
+static bool
+decode(struct slice text, unsigned char raw[RAW_BYTES])
+{
+	unsigned accumulator = 0, bits = 0;
+	size_t n = 0;
+
+	if (text.len != TOKEN_CHARS)
+		return false;
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.ptr[i];
+		unsigned value;
+
+		if (c >= 'a' && c <= 'z')
+			value = (unsigned)(c - 'a');
+		else if (c >= 'A' && c <= 'Z')
+			value = (unsigned)(c - 'A');
+		else if (c >= '2' && c <= '7')
+			value = (unsigned)(c - '2') + 26;
+		else
+			return false;
+		accumulator = (accumulator << 5 | value) & 0xffff;
+		bits += 5;
+		if (bits >= 8) {
+			bits -= 8;
+			raw[n++] = (unsigned char)(accumulator >> bits);
+		}
+	}
+	return n == RAW_BYTES && (accumulator & ((1u << bits) - 1)) == 0;
+}
+
+bool
+token_verify(
+    const struct token_keys *keys, enum token_purpose purpose, struct slice text, struct token *t)
+{
+	unsigned char raw[RAW_BYTES + 1], mac[MAC_BYTES];
+
+	if (!decode(text, raw))
+		return false;
+	for (unsigned i = 0; i < keys->count; i++) {
+		if (keys->id[i] != raw[0])
+			continue;
+		make_mac(keys->key[i], purpose, raw, mac);
+		if (CRYPTO_memcmp(mac, raw + PAYLOAD_BYTES, MAC_BYTES) != 0)
+			continue;
+		t->run = get_uint(raw + 1, 4);
+		t->send = get_uint(raw + 5, 4);
+		t->attempt = (uint16_t)get_uint(raw + 9, 2);
+		return true;
+	}
+	return false;
+}

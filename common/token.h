@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * token: the signed name of one attempt to one recipient of one run. It travels in the return
+ * path (VERP), in the X-Kairan-Id header, in SES tags and in unsubscribe links, and is the only
+ * thing from outside that may point at a send row.
+ *
+ *   payload = key id (1) | run (4) | send id (4) | attempt (2)           big-endian
+ *   token   = base32 lower-case, without padding (RFC 4648 section 6),
+ *             of payload | first 10 bytes of HMAC-SHA-256(key, purpose | payload)
+ *
+ * 34 characters of a-z 2-7: case-insensitive (mailers fold case), short enough for a local
+ * part (64 octets), legal in SES tags. The purpose byte keeps a bounce token from being used
+ * to unsubscribe.
+ */
+#ifndef KAIRAN_TOKEN_H
+#define KAIRAN_TOKEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "slice.h"
+
+#define TOKEN_CHARS 34
+#define TOKEN_KEY_BYTES 32
+#define TOKEN_KEYS_MAX 4
+
+enum token_purpose {
+	TOKEN_BOUNCE = 'b',	 /* return path b+TOKEN@…, X-Kairan-Id, SES tag */
+	TOKEN_UNSUBSCRIBE = 'u', /* u+TOKEN@… and links */
+	TOKEN_MESSAGE = 'm'	 /* Message-ID, attempt 0 */
+};
+
+struct token_keys {
+	unsigned count;		    /* 1 .. TOKEN_KEYS_MAX */
+	uint8_t id[TOKEN_KEYS_MAX]; /* the first one signs, all verify */
+	unsigned char key[TOKEN_KEYS_MAX][TOKEN_KEY_BYTES];
+};
+
+struct token {
+	uint32_t run;
+	uint32_t send;
+	uint16_t attempt;
+};
+
+/*
+ * Reads a key file: lines of "ID HEX" (ID 0..255, HEX 64 digits), first line signs; empty
+ * lines and # comments are skipped. Refuses a file that others can read (mode & 077).
+ * 0, or -1 with err.
+ */
+int token_keys_load(struct token_keys *keys, const char *path, struct err *err) MUST_CHECK;
+
+/* Forgets the secrets. */
+void token_keys_release(struct token_keys *keys);
+
+/* Writes TOKEN_CHARS characters and a NUL. */
+void token_make(const struct token_keys *keys, enum token_purpose purpose, struct token t,
+    char dst[TOKEN_CHARS + 1]);
+
+/* True when text is exactly one token, made for this purpose by one of the keys; compared in
+ * constant time. */
+bool token_verify(const struct token_keys *keys, enum token_purpose purpose, struct slice text,
+    struct token *t) MUST_CHECK;
+
+#endif

@@ -1,0 +1,490 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The edges of the state machine that several programs share. Functions that write run as the
+-- owner (SECURITY DEFINER) with a fixed search_path; who may call them is in 004_rights.sql.
+
+-- ---------------------------------------------------------------- runs
+
+CREATE FUNCTION run_event_add(run int, event text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$ INSERT INTO run_event (run_id, event) VALUES (run, event) $$;
+COMMENT ON FUNCTION run_event_add(int, text) IS 'Notes a change of state of a run; the producer calls the hook for it';
+
+CREATE FUNCTION run_move(run int, from_states run_state[], to_state run_state, why text DEFAULT '')
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+BEGIN
+	UPDATE run SET state = to_state, reason = why,
+	    started_at = CASE WHEN to_state = 'planning' THEN coalesce(started_at, now()) ELSE started_at END,
+	    finished_at = CASE WHEN to_state IN ('finished', 'cancelled', 'failed', 'missed') THEN now()
+		ELSE NULL END
+	WHERE id = run AND state = ANY (from_states);
+	IF NOT FOUND THEN
+		RETURN false;
+	END IF;
+	PERFORM run_event_add(run, to_state::text);
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION run_move(int, run_state[], run_state, text) IS 'Moves a run to another state if it is in one of the given ones; false if not';
+
+-- A run and its template and sender are fixed here; the same key gives the same run.
+CREATE FUNCTION run_make(campaign_name text, key text, due timestamptz DEFAULT now(),
+    latest timestamptz DEFAULT NULL, OUT run_id int, OUT is_new boolean, OUT run_state run_state)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+DECLARE
+	c campaign;
+BEGIN
+	SELECT * INTO c FROM campaign WHERE name = campaign_name;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'there is no campaign "%"', campaign_name USING ERRCODE = 'no_data_found';
+	END IF;
+	INSERT INTO run (campaign_id, run_key, template_id, due_at, not_after, snapshot)
+	VALUES (c.id, key, c.template_id, due,
+	    coalesce(latest, CASE WHEN c.window_s IS NOT NULL THEN due + make_interval(secs => c.window_s) END,
+		c.not_after),
+	    jsonb_build_object('campaign', c.name, 'from_name', c.from_name, 'from_address', c.from_address,
+		'reply_to', c.reply_to, 'list', c.list, 'headers', c.headers,
+		'missing_field', c.missing_field, 'bad_field', c.bad_field, 'on_doubt', c.on_doubt))
+	ON CONFLICT (campaign_id, run_key) DO NOTHING
+	RETURNING id INTO run_id;
+	is_new := run_id IS NOT NULL;
+	IF is_new THEN
+		PERFORM run_event_add(run_id, 'scheduled');
+	END IF;
+	SELECT r.id, r.state INTO run_id, run_state FROM run r
+	WHERE r.campaign_id = c.id AND r.run_key = key;
+END
+$$;
+COMMENT ON FUNCTION run_make(text, text, timestamptz, timestamptz) IS 'Makes the run of a campaign for this key, or finds it when it was made before';
+
+-- ---------------------------------------------------------------- planning
+
+CREATE FUNCTION plan_begin(run int) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+BEGIN
+	EXECUTE format('DROP TABLE IF EXISTS candidate_%1$s, audience_%1$s, exclusion_%1$s, send_%1$s', run);
+	EXECUTE format('CREATE UNLOGGED TABLE candidate_%s (LIKE candidate INCLUDING COMMENTS)', run);
+	EXECUTE format('CREATE UNLOGGED TABLE audience_%s (LIKE audience INCLUDING COMMENTS)', run);
+	EXECUTE format('CREATE TABLE exclusion_%1$s (LIKE exclusion INCLUDING DEFAULTS INCLUDING COMMENTS, CONSTRAINT of_run CHECK (run_id = %1$s))', run);
+	EXECUTE format('CREATE TABLE send_%1$s (LIKE send INCLUDING DEFAULTS INCLUDING COMMENTS, CONSTRAINT of_run CHECK (run_id = %1$s)) WITH (fillfactor = 35)', run);
+	EXECUTE format('COMMENT ON TABLE send_%1$s IS %2$L', run, 'Recipients of run ' || run);
+	EXECUTE format('COMMENT ON TABLE exclusion_%1$s IS %2$L', run, 'Left out of run ' || run);
+	EXECUTE format('GRANT INSERT ON candidate_%s TO kairan_producer', run);
+	UPDATE run SET plan_cursor = 0, staged = 0, audience = 0, planned = 0, excluded = '{}' WHERE id = run;
+END
+$$;
+COMMENT ON FUNCTION plan_begin(int) IS 'Makes the empty working tables of a run, dropping those of a broken attempt; nothing was handed out before plan_seal';
+
+-- Exclusions first, each with rule and evidence, then the order: the j-th of n recipients of
+-- the i-th domain gets the key (j + frac(i * golden ratio)) / n, so that every domain is spread
+-- evenly over the whole run and single-recipient domains do not meet in the middle.
+CREATE FUNCTION plan_stage(run int) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET work_mem = '128MB'
+AS $$
+DECLARE
+	scopes text[];
+	matched bigint;
+	kept bigint;
+	left_out boolean;
+BEGIN
+	SELECT ARRAY['all', 'stream:' || s.name, 'list:' || CASE WHEN c.list = '' THEN s.name ELSE c.list END]
+	INTO scopes FROM run r JOIN campaign c ON c.id = r.campaign_id JOIN stream s ON s.id = c.stream_id
+	WHERE r.id = run;
+	EXECUTE format('SELECT count(*) FROM candidate_%s', run) INTO matched;
+	EXECUTE format($q$
+		INSERT INTO exclusion_%1$s (run_id, recipient_id, address_key, rule, evidence)
+		SELECT DISTINCT ON (recipient_id) %1$s, recipient_id, address_key, rule, evidence FROM (
+			SELECT recipient_id, address_key, 0 AS rank,
+			    CASE WHEN address_key IS NULL THEN 'invalid_address' ELSE 'excluded_segment' END AS rule,
+			    note AS evidence
+			FROM candidate_%1$s WHERE note IS NOT NULL
+			UNION ALL
+			SELECT k.recipient_id, k.address_key, 1,
+			    CASE s.reason WHEN 'bounce' THEN 'bounced' WHEN 'complaint' THEN 'complained'
+				WHEN 'unsubscribe' THEN 'unsubscribed' ELSE 'suppressed' END,
+			    concat_ws(' ', s.scope, s.source, to_char(s.created_at, 'YYYY-MM-DD"T"HH24:MI:SSOF'), s.evidence)
+			FROM candidate_%1$s k JOIN suppression s ON s.address_key = k.address_key
+			WHERE s.scope = ANY ($1) AND (s.expires_at IS NULL OR s.expires_at > now())
+			UNION ALL
+			SELECT k.recipient_id, k.address_key, 2, 'excluded_campaign', 'campaign ' || c.name || ' run ' || r.run_key
+			FROM campaign mine JOIN run myrun ON myrun.campaign_id = mine.id AND myrun.id = %1$s
+			JOIN campaign c ON c.name = ANY (mine.exclude_campaigns)
+			JOIN run r ON r.campaign_id = c.id AND r.id <> %1$s
+			JOIN send s ON s.run_id = r.id AND s.state IN ('sending', 'sent', 'in_doubt')
+			JOIN candidate_%1$s k ON k.address_key = s.address_key
+		) AS e ORDER BY recipient_id, rank$q$, run) USING scopes;
+	EXECUTE format('SELECT EXISTS (SELECT FROM exclusion_%s)', run) INTO left_out;
+	IF left_out THEN
+		EXECUTE format('DELETE FROM candidate_%1$s k USING exclusion_%1$s e WHERE e.recipient_id = k.recipient_id', run);
+	END IF;
+	EXECUTE format($q$
+		WITH d AS (SELECT key_hash FROM candidate_%1$s GROUP BY key_hash HAVING count(*) > 1),
+		twin AS (
+			SELECT k.recipient_id, k.address_key, min(k.recipient_id) OVER (PARTITION BY k.address_key) AS first
+			FROM candidate_%1$s k JOIN d ON d.key_hash = k.key_hash),
+		gone AS (DELETE FROM candidate_%1$s k USING twin t
+			WHERE t.recipient_id = k.recipient_id AND t.recipient_id <> t.first
+			RETURNING k.recipient_id, k.address_key, t.first)
+		INSERT INTO exclusion_%1$s (run_id, recipient_id, address_key, rule, evidence)
+		SELECT %1$s, recipient_id, address_key, 'duplicate_address', 'same address as customer ' || first FROM gone$q$, run);
+	EXECUTE format($q$
+		WITH d AS MATERIALIZED (
+			SELECT domain_hash, count(*)::float8 AS n,
+			    row_number() OVER (ORDER BY count(*) DESC, domain_hash) * 0.6180339887498949 AS phase
+			FROM candidate_%1$s GROUP BY domain_hash),
+		k AS (
+			SELECT c.recipient_id, c.address, c.address_key, c.domain_hash,
+			    (row_number() OVER (PARTITION BY c.domain_hash ORDER BY c.recipient_id) - 1
+				+ d.phase - floor(d.phase)) / d.n AS key
+			FROM candidate_%1$s c JOIN d ON d.domain_hash = c.domain_hash)
+		INSERT INTO audience_%1$s (seq, recipient_id, address, address_key)
+		SELECT row_number() OVER (ORDER BY key, domain_hash), recipient_id, address, address_key FROM k$q$, run);
+	GET DIAGNOSTICS kept = ROW_COUNT;
+	EXECUTE format('CREATE INDEX audience_%1$s_seq ON audience_%1$s USING brin (seq) WITH (pages_per_range = 16)', run);
+	EXECUTE format('DROP TABLE candidate_%s', run);
+	EXECUTE format($q$
+		UPDATE run SET audience = $1, staged = $2, plan_cursor = 0, excluded = (
+			SELECT coalesce(jsonb_object_agg(rule, n), '{}') FROM (
+				SELECT rule, count(*) AS n FROM exclusion_%1$s GROUP BY rule) AS t)
+		WHERE id = %1$s$q$, run) USING matched, kept;
+	RETURN kept;
+END
+$$;
+COMMENT ON FUNCTION plan_stage(int) IS 'Turns the candidates of a run into its ordered audience and its exclusions; returns the size of the audience';
+
+-- True when the working tables of a run under way are whole (not emptied by a crash).
+CREATE FUNCTION plan_is_staged(run int) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+DECLARE
+	there bigint;
+	expected bigint;
+BEGIN
+	IF to_regclass('kairan.audience_' || run) IS NULL OR to_regclass('kairan.candidate_' || run) IS NOT NULL THEN
+		RETURN false;
+	END IF;
+	EXECUTE format('SELECT count(*) FROM audience_%s', run) INTO there;
+	SELECT staged INTO expected FROM run WHERE id = run;
+	RETURN there = expected;
+END
+$$;
+COMMENT ON FUNCTION plan_is_staged(int) IS 'Whether planning of a run can go on where it stopped';
+
+CREATE FUNCTION plan_page(run int, size int) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+DECLARE
+	cursor_at bigint;
+	n bigint;
+BEGIN
+	SELECT plan_cursor INTO cursor_at FROM run WHERE id = run AND state = 'planning' FOR UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'run % is not being planned', run;
+	END IF;
+	EXECUTE format($q$
+		INSERT INTO send_%1$s (run_id, id, recipient_id, address, address_key)
+		SELECT %1$s, seq, recipient_id, address, address_key FROM audience_%1$s
+		WHERE seq > $1 AND seq <= $1 + $2$q$, run) USING cursor_at, size;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	UPDATE run SET plan_cursor = plan_cursor + n WHERE id = run;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION plan_page(int, int) IS 'Turns the next page of the audience into send rows and moves the cursor in the same transaction; 0 when there are none left';
+
+-- Only from here on can anyone see the send rows of the run.
+CREATE FUNCTION plan_seal(run int) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET maintenance_work_mem = '128MB'
+AS $$
+BEGIN
+	IF (SELECT plan_cursor <> staged OR state <> 'planning' FROM run WHERE id = run) THEN
+		RAISE EXCEPTION 'run % is not completely planned', run;
+	END IF;
+	EXECUTE format('ALTER TABLE send_%1$s ADD PRIMARY KEY (run_id, id), ADD UNIQUE (run_id, recipient_id), ADD UNIQUE (run_id, address_key)', run);
+	EXECUTE format('ANALYZE send_%s', run);
+	EXECUTE format('ALTER TABLE send ATTACH PARTITION send_%1$s FOR VALUES IN (%1$s)', run);
+	EXECUTE format('ALTER TABLE exclusion_%s ADD PRIMARY KEY (run_id, recipient_id)', run);
+	EXECUTE format('ALTER TABLE exclusion ATTACH PARTITION exclusion_%1$s FOR VALUES IN (%1$s)', run);
+	EXECUTE format('DROP TABLE audience_%s', run);
+	UPDATE run SET planned = staged, low_water = 1, pushed = 0 WHERE id = run;
+	PERFORM run_move(run, ARRAY['planning']::run_state[], 'running');
+END
+$$;
+COMMENT ON FUNCTION plan_seal(int) IS 'Indexes the send rows of a planned run, makes them part of send, and sets it running';
+
+-- ---------------------------------------------------------------- states
+
+CREATE FUNCTION tally_add(run int, who int, d_claimed bigint DEFAULT 0, d_sent bigint DEFAULT 0,
+    d_deferred bigint DEFAULT 0, d_failed bigint DEFAULT 0, d_in_doubt bigint DEFAULT 0,
+    d_skipped bigint DEFAULT 0, d_cancelled bigint DEFAULT 0, d_expired bigint DEFAULT 0)
+RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+	INSERT INTO tally AS t (run_id, owner, minute, claimed, sent, deferred, failed, in_doubt, skipped,
+	    cancelled, expired)
+	VALUES (run, who, date_trunc('minute', now()), d_claimed, d_sent, d_deferred, d_failed, d_in_doubt,
+	    d_skipped, d_cancelled, d_expired)
+	ON CONFLICT (run_id, owner, minute) DO UPDATE SET claimed = t.claimed + excluded.claimed,
+	    sent = t.sent + excluded.sent, deferred = t.deferred + excluded.deferred,
+	    failed = t.failed + excluded.failed, in_doubt = t.in_doubt + excluded.in_doubt,
+	    skipped = t.skipped + excluded.skipped, cancelled = t.cancelled + excluded.cancelled,
+	    expired = t.expired + excluded.expired
+$$;
+COMMENT ON FUNCTION tally_add(int, int, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint) IS 'Adds changes of the numbers of rows by state';
+
+-- Moves every row of a run that is in one of the given states; returns how many.
+CREATE FUNCTION send_move_all(run int, from_states send_state[], to_state send_state, why text,
+    owners int[] DEFAULT NULL, classes text[] DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+DECLARE
+	c record;
+	total bigint := 0;
+BEGIN
+	FOR c IN EXECUTE format($q$
+		WITH old AS (SELECT id, state FROM send WHERE run_id = %1$s AND state = ANY ($1)
+			AND ($4::int[] IS NULL OR owner = ANY ($4)) AND ($5::text[] IS NULL OR class = ANY ($5))
+			FOR UPDATE),
+		u AS (UPDATE send s SET state = $2, reason = $3, settled_at = now(), not_before = NULL
+			FROM old WHERE s.run_id = %1$s AND s.id = old.id RETURNING old.state)
+		SELECT state, count(*) AS n FROM u GROUP BY state$q$, run)
+	    USING from_states, to_state, why, owners, classes LOOP
+		total := total + c.n;
+		PERFORM tally_add(run, 0,
+		    d_claimed => c.n * ((to_state = 'sending')::int - (c.state = 'sending')::int),
+		    d_sent => c.n * ((to_state = 'sent')::int - (c.state = 'sent')::int),
+		    d_deferred => c.n * ((to_state = 'deferred')::int - (c.state = 'deferred')::int),
+		    d_failed => c.n * ((to_state = 'failed')::int - (c.state = 'failed')::int),
+		    d_in_doubt => c.n * ((to_state = 'in_doubt')::int - (c.state = 'in_doubt')::int),
+		    d_skipped => c.n * ((to_state = 'skipped')::int - (c.state = 'skipped')::int),
+		    d_cancelled => c.n * ((to_state = 'cancelled')::int - (c.state = 'cancelled')::int),
+		    d_expired => c.n * ((to_state = 'expired')::int - (c.state = 'expired')::int));
+	END LOOP;
+	RETURN total;
+END
+$$;
+COMMENT ON FUNCTION send_move_all(int, send_state[], send_state, text, int[], text[]) IS 'Moves all rows of a run from some states to another, with the counts';
+
+-- Until a journal exists nobody can say whether a dead owner wrote the final dot: its rows are
+-- in doubt, never queued again.
+CREATE FUNCTION dispatcher_bury(dead int) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+DECLARE
+	r record;
+	total bigint := 0;
+BEGIN
+	UPDATE dispatcher SET fenced_at = coalesce(fenced_at, now()) WHERE id = dead AND stopped_at IS NULL;
+	IF NOT FOUND THEN
+		RETURN 0;
+	END IF;
+	FOR r IN SELECT id FROM run WHERE state IN ('running', 'paused', 'cancelled', 'finished')
+	    AND EXISTS (SELECT FROM tally t WHERE t.run_id = run.id AND t.owner = dead) LOOP
+		total := total + send_move_all(r.id, ARRAY['sending']::send_state[], 'in_doubt',
+		    'owner_lost', ARRAY[dead]);
+	END LOOP;
+	UPDATE dispatcher SET stopped_at = now() WHERE id = dead;
+	RETURN total;
+END
+$$;
+COMMENT ON FUNCTION dispatcher_bury(int) IS 'Fences a dead dispatcher and puts what it held in doubt; returns how many recipients';
+
+-- retry --failed: only those whose failure was temporary, and only while the address is fine.
+CREATE FUNCTION run_retry_failed(run int) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+DECLARE
+	n bigint;
+BEGIN
+	n := send_move_all(run, ARRAY['failed']::send_state[], 'queued', 'retried',
+	    NULL, ARRAY['soft', 'block', 'config']);
+	IF n > 0 THEN
+		EXECUTE format('UPDATE send SET tries = 0 WHERE run_id = %s AND state = ''queued'' AND reason = ''retried''', run);
+		UPDATE run SET low_water = 1, pushed = planned WHERE id = run;
+		PERFORM run_move(run, ARRAY['finished', 'failed', 'cancelled']::run_state[], 'running', 'retry of failed recipients');
+	END IF;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION run_retry_failed(int) IS 'Queues the temporarily failed recipients of a run again; returns how many';
+
+-- ---------------------------------------------------------------- what was heard
+
+CREATE FUNCTION feedback_month_open(m date) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+DECLARE
+	first date := date_trunc('month', m)::date;
+	name text := 'feedback_event_' || to_char(first, 'YYYY_MM');
+BEGIN
+	IF to_regclass('kairan.' || name) IS NULL
+	    AND NOT EXISTS (SELECT FROM feedback_event_rest WHERE month = first) THEN
+		EXECUTE format('CREATE TABLE %I PARTITION OF feedback_event FOR VALUES FROM (%L) TO (%L)',
+		    name, first, first + interval '1 month');
+		EXECUTE format('COMMENT ON TABLE %I IS %L', name, 'Events of ' || to_char(first, 'YYYY-MM'));
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION feedback_month_open(date) IS 'Makes the partition of feedback_event for a month';
+
+CREATE FUNCTION suppression_rank(reason text) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT CASE reason WHEN 'complaint' THEN 4 WHEN 'bounce' THEN 3 WHEN 'manual' THEN 2 ELSE 1 END $$;
+COMMENT ON FUNCTION suppression_rank(text) IS 'Which reason stays when an address is suppressed twice: complaint, bounce, manual, unsubscribe';
+
+-- Events that speak of send rows of one run. Facts only ever go from empty to the earliest time.
+CREATE FUNCTION ingest_run(run int, fresh bigint[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+DECLARE
+	list_scope text;
+	soft_limit int;
+BEGIN
+	SELECT 'list:' || CASE WHEN c.list = '' THEN s.name ELSE c.list END, s.soft_bounce_limit
+	INTO list_scope, soft_limit
+	FROM run r JOIN campaign c ON c.id = r.campaign_id JOIN stream s ON s.id = c.stream_id
+	WHERE r.id = run;
+
+	WITH e AS (
+		SELECT *, coalesce(occurred_at, received_at) AS at FROM feedback_event
+		WHERE id = ANY (fresh) AND run_id = run AND send_id IS NOT NULL),
+	a AS (
+		SELECT send_id, max(attempt) AS attempt,
+		    min(at) FILTER (WHERE kind = 'delivered') AS delivered_at,
+		    min(at) FILTER (WHERE kind = 'bounced' AND source <> 'smtp') AS bounced_at,
+		    min(at) FILTER (WHERE kind = 'complained') AS complained_at,
+		    min(at) FILTER (WHERE kind = 'unsubscribed') AS unsubscribed_at,
+		    min(at) FILTER (WHERE kind = 'opened') AS opened_at,
+		    min(at) FILTER (WHERE kind = 'clicked') AS clicked_at,
+		    bool_or(kind = 'rejected') AS rejected,
+		    bool_or(kind IN ('delivered', 'bounced', 'complained', 'unsubscribed', 'opened', 'clicked',
+			'accepted', 'delayed') AND source <> 'smtp') AS accepted,
+		    max(id) FILTER (WHERE kind IN ('bounced', 'rejected') AND source <> 'smtp') AS why_id
+		FROM e GROUP BY send_id),
+	old AS (
+		SELECT s.* FROM send s JOIN a ON a.send_id = s.id
+		WHERE s.run_id = run AND s.attempt > 0 AND s.attempt >= a.attempt
+		ORDER BY s.id FOR UPDATE OF s),
+	u AS (
+		UPDATE send s SET
+		    delivered_at = least(s.delivered_at, a.delivered_at),
+		    bounced_at = least(s.bounced_at, a.bounced_at),
+		    complained_at = least(s.complained_at, a.complained_at),
+		    unsubscribed_at = least(s.unsubscribed_at, a.unsubscribed_at),
+		    opened_at = least(s.opened_at, a.opened_at),
+		    clicked_at = least(s.clicked_at, a.clicked_at),
+		    state = CASE WHEN a.rejected AND s.state IN ('sent', 'in_doubt') THEN 'failed'
+			WHEN a.accepted AND s.state = 'in_doubt' THEN 'sent' ELSE s.state END,
+		    class = coalesce(w.class, s.class), reason = coalesce(w.reason, s.reason),
+		    enhanced = coalesce(w.enhanced, s.enhanced), reply = coalesce(w.reply, s.reply),
+		    remote = coalesce(w.remote, s.remote)
+		FROM old JOIN a ON a.send_id = old.id LEFT JOIN e w ON w.id = a.why_id
+		WHERE s.run_id = run AND s.id = old.id
+		RETURNING s.id, s.state AS new_state, old.state AS old_state,
+		    (old.delivered_at IS NULL AND s.delivered_at IS NOT NULL)::int AS delivered,
+		    (old.bounced_at IS NULL AND s.bounced_at IS NOT NULL)::int AS bounced,
+		    (old.complained_at IS NULL AND s.complained_at IS NOT NULL)::int AS complained,
+		    (old.unsubscribed_at IS NULL AND s.unsubscribed_at IS NOT NULL)::int AS unsubscribed,
+		    (old.opened_at IS NULL AND s.opened_at IS NOT NULL)::int AS opened,
+		    (old.clicked_at IS NULL AND s.clicked_at IS NOT NULL)::int AS clicked),
+	sup AS (
+		INSERT INTO suppression (address_key, scope, reason, source, evidence, event_id)
+		SELECT DISTINCT ON (old.address_key, t.scope) old.address_key, t.scope, t.reason, e.source,
+		    concat_ws(' ', 'run ' || run || ' recipient ' || old.id, e.enhanced, e.reason, e.reply), e.id
+		FROM e JOIN old ON old.id = e.send_id
+		CROSS JOIN LATERAL (SELECT
+			CASE WHEN e.kind = 'unsubscribed' AND e.reason IS DISTINCT FROM 'all' THEN list_scope ELSE 'all' END AS scope,
+			CASE e.kind WHEN 'bounced' THEN 'bounce' WHEN 'complained' THEN 'complaint' ELSE 'unsubscribe' END AS reason) t
+		WHERE (e.kind = 'bounced' AND e.class = 'hard') OR e.kind IN ('complained', 'unsubscribed')
+		ORDER BY old.address_key, t.scope, suppression_rank(t.reason) DESC, e.id
+		ON CONFLICT (address_key, scope) DO UPDATE SET reason = excluded.reason, source = excluded.source,
+		    evidence = excluded.evidence, event_id = excluded.event_id, created_at = now(), expires_at = NULL
+		WHERE suppression_rank(excluded.reason) > suppression_rank(suppression.reason)
+		    OR suppression.expires_at IS NOT NULL)
+	INSERT INTO tally AS t (run_id, owner, minute, delivered, bounced, complained, unsubscribed, opened,
+	    clicked, sent, failed, in_doubt)
+	SELECT run, -1, date_trunc('minute', now()), sum(delivered), sum(bounced), sum(complained),
+	    sum(unsubscribed), sum(opened), sum(clicked),
+	    sum((new_state = 'sent')::int - (old_state = 'sent')::int),
+	    sum((new_state = 'failed')::int - (old_state = 'failed')::int),
+	    sum((new_state = 'in_doubt')::int - (old_state = 'in_doubt')::int)
+	FROM u HAVING count(*) > 0
+	ON CONFLICT (run_id, owner, minute) DO UPDATE SET delivered = t.delivered + excluded.delivered,
+	    bounced = t.bounced + excluded.bounced, complained = t.complained + excluded.complained,
+	    unsubscribed = t.unsubscribed + excluded.unsubscribed, opened = t.opened + excluded.opened,
+	    clicked = t.clicked + excluded.clicked, sent = t.sent + excluded.sent,
+	    failed = t.failed + excluded.failed, in_doubt = t.in_doubt + excluded.in_doubt;
+
+	-- Soft bounces count up to a limit; then the address rests for two weeks.
+	INSERT INTO suppression (address_key, scope, reason, source, evidence, event_id, expires_at)
+	SELECT s.address_key, 'all', 'bounce', 'policy', soft.n || ' soft bounces in 30 days, last ' ||
+	    coalesce(e.enhanced, ''), e.id, now() + interval '14 days'
+	FROM feedback_event e JOIN send s ON s.run_id = run AND s.id = e.send_id
+	CROSS JOIN LATERAL (SELECT count(DISTINCT (f.run_id, f.send_id)) AS n FROM feedback_event f
+		WHERE f.address_key = s.address_key AND f.kind = 'bounced' AND f.class = 'soft'
+		AND f.received_at > now() - interval '30 days'
+		AND NOT EXISTS (SELECT FROM feedback_event d WHERE d.address_key = s.address_key
+			AND d.kind = 'delivered' AND d.received_at > f.received_at)) AS soft
+	WHERE e.id = ANY (fresh) AND e.run_id = run AND e.kind = 'bounced' AND e.class = 'soft'
+	    AND soft.n >= soft_limit
+	ORDER BY s.address_key
+	ON CONFLICT (address_key, scope) DO NOTHING;
+END
+$$;
+COMMENT ON FUNCTION ingest_run(int, bigint[]) IS 'Lets new events act on the send rows of one run and on suppression';
+
+-- The one way by which anything heard changes a row or suppresses an address; dispatcher (for
+-- refusals during the session) and feedback both call it. Facts are monotone and repeats do
+-- nothing, so order and number of calls do not matter. Returns how many events were new.
+CREATE FUNCTION ingest(p_source text[], p_kind text[], p_key text[], p_occurred timestamptz[],
+    p_run int[], p_send int[], p_attempt int[], p_address text[], p_class text[], p_reason text[],
+    p_code int[], p_enhanced text[], p_reply text[], p_remote text[], p_detail text[])
+RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+DECLARE
+	fresh bigint[];
+	r int;
+BEGIN
+	WITH e AS (
+		SELECT * FROM unnest(p_source, p_kind, p_key, p_occurred, p_run, p_send, p_attempt, p_address,
+		    p_class, p_reason, p_code, p_enhanced, p_reply, p_remote, p_detail)
+		    AS t(source, kind, key, occurred, run, send, attempt, address, class, reason, code,
+			enhanced, reply, remote, detail)),
+	i AS (
+		INSERT INTO feedback_event (month, semantic_key, occurred_at, source, kind, run_id, send_id,
+		    attempt, address_key, class, reason, code, enhanced, reply, remote, detail)
+		SELECT date_trunc('month', coalesce(occurred, now()) AT TIME ZONE 'UTC')::date, key, occurred,
+		    source, kind, run, send, attempt, address, class, reason, code, enhanced, reply, remote, detail
+		FROM e ON CONFLICT (month, semantic_key) DO NOTHING RETURNING id)
+	SELECT array_agg(id) INTO fresh FROM i;
+	IF fresh IS NULL THEN
+		RETURN 0;
+	END IF;
+	FOR r IN SELECT DISTINCT t.run FROM unnest(p_run, p_send) AS t(run, send)
+	    WHERE t.run IS NOT NULL AND t.send IS NOT NULL ORDER BY 1 LOOP
+		IF to_regclass('kairan.send_' || r) IS NOT NULL THEN
+			PERFORM ingest_run(r, fresh);
+		END IF;
+	END LOOP;
+	-- Without a token of ours only a verified notification of our own account may suppress, and
+	-- only the address that it names.
+	INSERT INTO suppression (address_key, scope, reason, source, evidence, event_id)
+	SELECT DISTINCT ON (address_key) address_key, 'all',
+	    CASE kind WHEN 'complained' THEN 'complaint' ELSE 'bounce' END, source,
+	    concat_ws(' ', 'unlinked', enhanced, reason, reply), id
+	FROM feedback_event
+	WHERE id = ANY (fresh) AND send_id IS NULL AND source = 'sns' AND address_key IS NOT NULL
+	    AND (kind = 'complained' OR (kind = 'bounced' AND class = 'hard'))
+	ORDER BY address_key, kind DESC
+	ON CONFLICT (address_key, scope) DO UPDATE SET reason = excluded.reason, source = excluded.source,
+	    evidence = excluded.evidence, event_id = excluded.event_id, created_at = now(), expires_at = NULL
+	WHERE suppression_rank(excluded.reason) > suppression_rank(suppression.reason)
+	    OR suppression.expires_at IS NOT NULL;
+	RETURN cardinality(fresh);
+END
+$$;
+COMMENT ON FUNCTION ingest(text[], text[], text[], timestamptz[], int[], int[], int[], text[], text[], text[], int[], text[], text[], text[], text[]) IS 'Takes events into the inbox and lets the new ones act on send and suppression; returns the number of new ones';
