@@ -37,12 +37,12 @@ buf_reserve(struct buf *b, size_t n)
 
 	if (b->failed)
 		return false;
-	if (n < capacity && b->len < capacity - n)
-		return true;
 	if (n > b->max || b->len > b->max - n) {
 		b->failed = true;
 		return false;
 	}
+	if (b->len + n < capacity)
+		return true;
 	if (capacity == 0)
 		capacity = 256;
 	while (capacity < b->len + n + 1)

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * classify: see classify.h. One table, first match wins; a row holds the conditions, the verdict
+ * and where the rule comes from. Order: what a provider is known to mean by its own words, words
+ * that leave no doubt, enhanced codes, weaker words, bare reply codes.
+ *
+ * Two rules stand outside the table: a HARD verdict on anything but a 5xx is SOFT (the server
+ * itself says "not now"), and a scope of the row is only ever widened by the phase.
+ */
+#include "classify.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#define TEXT_MAX 2048
+#define ANY (-1)
+
+/* Phases of a row, as bits. */
+enum {
+	P_SESSION = 1, /* CONNECT .. AUTH */
+	P_MAIL = 2,
+	P_RCPT = 4, /* and diagnostics without a phase */
+	P_LATE = 8, /* DATA, content, dot */
+	P_ALL = 15
+};
+
+struct rule {
+	int code;      /* 0 any; 4 or 5 the first digit; else the whole code */
+	int subject;   /* second number of the enhanced code, ANY = even without one */
+	int detail[2]; /* third number, from and to; ANY = every one */
+	unsigned phases;
+	const char *words; /* alternatives between '|', lower case; NULL = any text */
+	enum outcome_class cls;
+	enum outcome_scope scope;
+	const char *reason;
+	const char *source;
+};
+
+#define NO_ENHANCED                                                                                \
+	ANY,                                                                                       \
+	{                                                                                          \
+		ANY, ANY                                                                           \
+	}
+#define DETAIL(s, d)                                                                               \
+	s,                                                                                         \
+	{                                                                                          \
+		d, d                                                                               \
+	}
+#define DETAILS(s, from, to)                                                                       \
+	s,                                                                                         \
+	{                                                                                          \
+		from, to                                                                           \
+	}
+#define SUBJECT(s)                                                                                 \
+	s,                                                                                         \
+	{                                                                                          \
+		ANY, ANY                                                                           \
+	}
+#define RECIPIENT OUTCOME_SCOPE_RECIPIENT
+#define MESSAGE OUTCOME_SCOPE_MESSAGE
+#define SESSION OUTCOME_SCOPE_SESSION
+#define ROUTE OUTCOME_SCOPE_ROUTE
+
+#define USER_UNKNOWN                                                                               \
+	"user unknown|unknown user|no such user|nosuchuser|user not found|user not exist|"         \
+	"user does not exist|user doesn't exist|user is unknown|unknown recipient|"                \
+	"recipient unknown|recipient not found|recipnotfound|recipientnotfound|"                   \
+	"recipient does not exist|no such recipient|invalid recipient|invalid mailbox|"            \
+	"mailbox not found|mailbox does not exist|mailbox doesn't exist|mailbox unknown|"          \
+	"unknown mailbox|no such mailbox|no mailbox here|no mailbox found|"                        \
+	"account that you tried to reach does not exist|this user doesn't have a|"                 \
+	"doesn't have an account|no such account|account does not exist|account not found|"        \
+	"unknown local part|unknown local-part|unrouteable address|unknown address|"               \
+	"address unknown|address does not exist|address not found|no such address|"                \
+	"is not a known user|not a valid user|not a valid mailbox|invalid user|"                   \
+	"unknown or illegal alias|unknown alias|no such person|not listed in domino|"              \
+	"mailbox unavailable|recipient no longer on server|bad destination mailbox|"               \
+	"> does not exist|is not an active address|no user by that name|"                          \
+	"undeliverable address|destinataire invalide|bad_recipient|"                               \
+	"recipient address rejected: access denied"
+
+static const struct rule rules[] = {
+	/* what providers mean by their own codes */
+	{ 0, DETAILS(7, 20, 27), P_ALL, "unauthenticated|spf|dkim|dmarc|ptr|authenticat|reverse",
+	    OUTCOME_CONFIG, ROUTE, "auth", "Gmail 5.7.25-27; RFC 7372" },
+	{ 0, DETAIL(7, 28), P_ALL, NULL, OUTCOME_BLOCK, ROUTE, "rate",
+	    "Gmail 4.7.28; IANA X.7.28 mail flood" },
+	{ 0, DETAILS(7, 29, 32), P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth",
+	    "Gmail X.7.29-32: TLS, DKIM, DMARC" },
+	{ 5, DETAIL(7, 509), P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth",
+	    "Microsoft 5.7.509 DMARC" },
+	{ 0, DETAIL(7, 515), P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth", "Microsoft 5.7.515" },
+	{ 4, DETAILS(7, 500, 899), P_ALL, NULL, OUTCOME_BLOCK, ROUTE, "rate",
+	    "Microsoft 4.7.500-899" },
+	{ 5, DETAILS(7, 500, 899), P_ALL, NULL, OUTCOME_BLOCK, ROUTE, "reputation",
+	    "Microsoft 5.7.511, 5.7.606-649" },
+	{ 0, NO_ENHANCED, P_ALL, "[tss0|[tss1|[ts01]|[ts02]|[ts03]|[ipts0", OUTCOME_BLOCK, ROUTE,
+	    "rate", "Yahoo TSS, TS, IPTS" },
+	{ 0, NO_ENHANCED, P_ALL, "[bl2|[bl3|(s3140)|(s3150)|(s775)|(s3114)|(s3115)", OUTCOME_BLOCK,
+	    ROUTE, "reputation", "Yahoo BL, Microsoft S-numbers" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "receiving mail too quickly|receiving mail at a rate|receiving too many messages",
+	    OUTCOME_SOFT, RECIPIENT, "rate", "Gmail 450 4.2.1: one mailbox" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "frequency limited|maximum sending rate|daily message quota|throttl", OUTCOME_BLOCK,
+	    ROUTE, "rate", "QQ; SES 454" },
+	{ 0, NO_ENHANCED, P_ALL, "email address is not verified", OUTCOME_CONFIG, ROUTE, "config",
+	    "SES 554" },
+
+	/* words that leave no doubt */
+	{ 0, NO_ENHANCED, P_ALL, "malformed or unexpected name server reply", OUTCOME_SOFT,
+	    RECIPIENT, "network", "words: the name server's fault, whatever the code" },
+	{ 0, NO_ENHANCED, P_ALL, "greylist|graylist|grey-list|gray-list|grey listed", OUTCOME_SOFT,
+	    RECIPIENT, "greylisted", "RFC 6647" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "spamhaus|spamcop|barracudacentral|blocked using|blacklist|blocklist|block list|"
+	    "black list|listed at|dnsbl| rbl |rbl.|banned sending ip|poor reputation|"
+	    "bad reputation|low reputation|reputation of|ip reputation|domain reputation",
+	    OUTCOME_BLOCK, ROUTE, "reputation", "words" },
+	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
+	    "mailbox full|mailbox is full|mailbox quota|quota exceeded|over quota|overquota|"
+	    "exceeded storage|exceeds allocated storage|out of storage|is over the quota|"
+	    "has exceeded its disk|exceeded its disk|not enough disk|not enough storage|"
+	    "insufficient disk|does not have enough|mailbox size limit|mailfolder is full|"
+	    "too much mail data|inbox is full|user is over|account is full|zuviele mails",
+	    OUTCOME_SOFT, RECIPIENT, "mailbox_full", "words; 552 in RFC 5321 4.2.3" },
+	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
+	    "deactivated mailbox|account is disabled|account disabled|account has been "
+	    "disabled|mailbox disabled|"
+	    "mailbox is disabled|user disabled|is disabled|account is inactive|account inactive|"
+	    "mailbox is inactive|inactive account|inactive user|account has been suspended|"
+	    "account suspended|account is suspended|mailbox is frozen|account closed|"
+	    "account has been closed|no longer active|user inactive|temporarily disabled",
+	    OUTCOME_HARD, RECIPIENT, "mailbox_disabled", "words" },
+	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
+	    "has moved|no longer at this address|address has changed|no longer works here|"
+	    "has left the company|please update your address book",
+	    OUTCOME_HARD, RECIPIENT, "moved", "words; 551 in RFC 5321 3.4" },
+	{ 0, NO_ENHANCED, P_MAIL | P_RCPT | P_LATE,
+	    "sender address rejected|sender domain|domain of sender|sender rejected|mail from "
+	    "domain|"
+	    "verify sender|sender verify",
+	    OUTCOME_CONFIG, ROUTE, "config", "words: our sender address" },
+	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
+	    "relay access denied|relaying denied|relay not permitted|unable to relay|"
+	    "not permitted to relay|we do not relay|relaying not allowed|rcpthosts",
+	    OUTCOME_CONFIG, RECIPIENT, "config", "words: the host does not serve this domain" },
+	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
+	    "no such domain|domain not found|host not found|host unknown|nxdomain|unknown domain|"
+	    "domain does not exist|bad destination host|invalid domain|does not accept mail|"
+	    "domain is not reachable|unrouteable mail domain|all relevant mx records point",
+	    OUTCOME_HARD, RECIPIENT, "domain_unknown", "words; RFC 7505" },
+	{ 0, NO_ENHANCED, P_RCPT | P_LATE, USER_UNKNOWN, OUTCOME_HARD, RECIPIENT, "user_unknown",
+	    "words" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "message too large|message too big|message size exceeds|maximum message size|"
+	    "max message size|exceeds size limit|exceeds maximum|size limit|exceeds fixed limit|"
+	    "message file too big|message length exceeds",
+	    OUTCOME_MESSAGE, MESSAGE, "too_large", "words; RFC 1870 6.1" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "too many connections|too many messages|sent to too many|too many concurrent|rate "
+	    "limit|rate-limit|"
+	    "ratelimit|unusual rate|unusual traffic|connection rate|sending too|sent too many|"
+	    "exceeded the maximum number|max messages|too fast|number of messages",
+	    OUTCOME_BLOCK, ROUTE, "rate", "words" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "spf check|spf fail|spf validation|dkim|dmarc|reverse dns|ptr record|no ptr|"
+	    "does not have a reverse|unauthenticated email",
+	    OUTCOME_CONFIG, ROUTE, "auth", "words" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "message expired|delivery time expired|retry timeout exceeded|retry time not reached|"
+	    "message was too old|been in the queue too long|gave up|could not be delivered for",
+	    OUTCOME_SOFT, RECIPIENT, "expired", "words" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "looks like spam|classified as spam|spam detected|detected as spam|spam message|"
+	    "considered spam|spam content|spam pattern|spam filter|spam points|anti-spam|antispam|"
+	    "is spam|as spam|spam score|spam-id|unsolicited|virus|malware|content rejected|"
+	    "message content|spam not accepted|(spam)|- spam|content denied|junk mail|phishing",
+	    OUTCOME_MESSAGE, MESSAGE, "content", "words" },
+
+	/* reply codes of one meaning */
+	{ 530, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth", "RFC 4954 6" },
+	{ 535, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth", "RFC 4954 6" },
+	{ 538, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth", "RFC 4954 6" },
+
+	/* enhanced codes: RFC 3463, RFC 5248 registry */
+	{ 0, DETAIL(1, 1), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "user_unknown",
+	    "RFC 3463 X.1.1" },
+	{ 0, DETAIL(1, 2), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "domain_unknown",
+	    "RFC 3463 X.1.2" },
+	{ 0, DETAILS(1, 3, 4), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "bad_address",
+	    "RFC 3463 X.1.3, X.1.4" },
+	{ 0, DETAIL(1, 6), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "moved",
+	    "RFC 3463 X.1.6" },
+	{ 0, DETAILS(1, 7, 8), P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "config",
+	    "RFC 3463 X.1.7, X.1.8" },
+	{ 0, DETAIL(1, 10), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "domain_unknown",
+	    "RFC 7505 X.1.10" },
+	{ 0, DETAIL(1, 351), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "user_unknown",
+	    "Microsoft 5.1.351" },
+	{ 0, DETAIL(2, 1), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "mailbox_disabled",
+	    "RFC 3463 X.2.1" },
+	{ 0, DETAIL(2, 2), P_RCPT | P_LATE, NULL, OUTCOME_SOFT, RECIPIENT, "mailbox_full",
+	    "RFC 3463 X.2.2: also when 5.2.2" },
+	{ 0, DETAIL(2, 3), P_ALL, NULL, OUTCOME_MESSAGE, MESSAGE, "too_large", "RFC 3463 X.2.3" },
+	{ 0, SUBJECT(2), P_RCPT | P_LATE, NULL, OUTCOME_SOFT, RECIPIENT, "undefined",
+	    "RFC 3463 X.2.x" },
+	{ 0, DETAIL(3, 4), P_ALL, NULL, OUTCOME_MESSAGE, MESSAGE, "too_large", "RFC 3463 X.3.4" },
+	{ 0, DETAIL(3, 3), P_ALL, NULL, OUTCOME_CONFIG, MESSAGE, "config", "RFC 3463 X.3.3" },
+	{ 0, SUBJECT(3), P_ALL, NULL, OUTCOME_SOFT, SESSION, "system", "RFC 3463 X.3.x" },
+	{ 5, DETAIL(4, 4), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "domain_unknown",
+	    "RFC 3463 5.4.4" },
+	{ 0, DETAIL(4, 5), P_ALL, NULL, OUTCOME_SOFT, SESSION, "system", "RFC 3463 X.4.5" },
+	{ 0, DETAIL(4, 6), P_ALL, NULL, OUTCOME_SOFT, RECIPIENT, "network",
+	    "RFC 3463 X.4.6: loop" },
+	{ 0, DETAIL(4, 7), P_ALL, NULL, OUTCOME_SOFT, RECIPIENT, "expired", "RFC 3463 X.4.7" },
+	{ 0, SUBJECT(4), P_ALL, NULL, OUTCOME_SOFT, RECIPIENT, "network", "RFC 3463 X.4.x" },
+	{ 0, DETAIL(5, 3), P_ALL, NULL, OUTCOME_SOFT, SESSION, "rate",
+	    "RFC 3463 X.5.3: too many recipients" },
+	{ 5, SUBJECT(5), P_ALL, NULL, OUTCOME_CONFIG, SESSION, "config", "RFC 3463 5.5.x" },
+	{ 4, SUBJECT(5), P_ALL, NULL, OUTCOME_SOFT, SESSION, "system", "RFC 3463 4.5.x" },
+	{ 0, DETAIL(6, 7), P_RCPT | P_LATE, NULL, OUTCOME_CONFIG, RECIPIENT, "config",
+	    "RFC 6531 X.6.7" },
+	{ 0, SUBJECT(6), P_ALL, NULL, OUTCOME_MESSAGE, MESSAGE, "content", "RFC 3463 X.6.x" },
+	{ 0, DETAIL(7, 2), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "policy",
+	    "RFC 3463 X.7.2: list expansion" },
+	{ 0, DETAIL(7, 13), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "mailbox_disabled",
+	    "RFC 5248 X.7.13" },
+	{ 0, DETAILS(7, 17, 18), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "moved",
+	    "RFC 7293 X.7.17, X.7.18" },
+	{ 0, DETAILS(7, 15, 16), P_ALL, NULL, OUTCOME_SOFT, RECIPIENT, "policy", "RFC 6710" },
+	{ 0, DETAIL(7, 19), P_ALL, NULL, OUTCOME_SOFT, RECIPIENT, "system", "RFC 7293 X.7.19" },
+	{ 0, DETAIL(7, 27), P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "config", "RFC 7505 X.7.27" },
+	{ 0, DETAILS(7, 20, 26), P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth", "RFC 7372" },
+	{ 0, DETAIL(7, 9), P_LATE | P_RCPT, NULL, OUTCOME_BLOCK, RECIPIENT, "policy",
+	    "Yahoo 5.7.9" },
+	{ 0, DETAILS(7, 8, 14), P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth", "RFC 4954, RFC 5248" },
+	{ 0, DETAIL(7, 30), P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth", "RFC 8689" },
+	{ 0, DETAILS(7, 3, 7), P_SESSION | P_MAIL, NULL, OUTCOME_CONFIG, ROUTE, "config",
+	    "RFC 3463 X.7.3 - X.7.7" },
+	{ 0, SUBJECT(7), P_SESSION | P_MAIL, NULL, OUTCOME_BLOCK, ROUTE, "policy",
+	    "RFC 3463 X.7.x" },
+	{ 0, SUBJECT(7), P_ALL, NULL, OUTCOME_BLOCK, RECIPIENT, "policy", "RFC 3463 X.7.x" },
+
+	/* weaker words */
+	{ 0, NO_ENHANCED, P_ALL, "policy|not allowed|denied|prohibited|security|blocked|refused by",
+	    OUTCOME_BLOCK, RECIPIENT, "policy", "words" },
+	{ 0, NO_ENHANCED, P_ALL, "authentication required|must authenticate|starttls",
+	    OUTCOME_CONFIG, ROUTE, "auth", "words" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "connection timed out|connection refused|no route|name service error|"
+	    "network is unreachable|could not connect|did not accept our requests|lost connection|"
+	    "dns error|dns query failed",
+	    OUTCOME_SOFT, RECIPIENT, "network", "words" },
+	{ 0, NO_ENHANCED, P_ALL, "spam", OUTCOME_MESSAGE, MESSAGE, "content", "words" },
+
+	/* bare reply codes: RFC 5321 4.2, by phase */
+	{ 421, NO_ENHANCED, P_ALL, NULL, OUTCOME_SOFT, SESSION, "system", "RFC 5321 3.8, 4.2.3" },
+	{ 454, NO_ENHANCED, P_SESSION, NULL, OUTCOME_SOFT, ROUTE, "auth", "RFC 3207, RFC 4954" },
+	{ 521, NO_ENHANCED, P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "domain_unknown",
+	    "RFC 7504" },
+	{ 556, NO_ENHANCED, P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "domain_unknown",
+	    "RFC 7504" },
+	{ 551, NO_ENHANCED, P_RCPT, NULL, OUTCOME_HARD, RECIPIENT, "moved", "RFC 5321 3.4" },
+	{ 452, NO_ENHANCED, P_ALL, NULL, OUTCOME_SOFT, SESSION, "system", "RFC 5321 4.2.3" },
+	{ 552, NO_ENHANCED, P_RCPT, NULL, OUTCOME_SOFT, RECIPIENT, "mailbox_full",
+	    "RFC 5321 4.2.3, 4.5.3.1.10" },
+	{ 552, NO_ENHANCED, P_MAIL | P_LATE, NULL, OUTCOME_MESSAGE, MESSAGE, "too_large",
+	    "RFC 1870 6" },
+	{ 500, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, SESSION, "config", "RFC 5321 4.2.4" },
+	{ 501, NO_ENHANCED, P_RCPT, NULL, OUTCOME_BLOCK, RECIPIENT, "bad_address",
+	    "RFC 5321 4.2.4: hard only by its words" },
+	{ 501, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, SESSION, "config", "RFC 5321 4.2.4" },
+	{ 502, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, SESSION, "config", "RFC 5321 4.2.4" },
+	{ 503, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, SESSION, "config", "RFC 5321 4.2.4" },
+	{ 504, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, SESSION, "config", "RFC 5321 4.2.4" },
+	{ 555, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, SESSION, "config", "RFC 5321 4.1.1.11" },
+	{ 5, NO_ENHANCED, P_SESSION, NULL, OUTCOME_BLOCK, ROUTE, "policy", "RFC 5321 3.1" },
+	{ 5, NO_ENHANCED, P_MAIL, NULL, OUTCOME_BLOCK, ROUTE, "policy", "RFC 5321 3.3" },
+	{ 5, NO_ENHANCED, P_RCPT, NULL, OUTCOME_BLOCK, RECIPIENT, "policy",
+	    "RCPT refused without code or known words: not evidence against the address" },
+	{ 5, NO_ENHANCED, P_LATE, NULL, OUTCOME_BLOCK, RECIPIENT, "policy", "RFC 5321 3.3" },
+	{ 4, NO_ENHANCED, P_SESSION, NULL, OUTCOME_SOFT, ROUTE, "system", "RFC 5321 4.2.1" },
+	{ 4, NO_ENHANCED, P_MAIL, NULL, OUTCOME_SOFT, SESSION, "system", "RFC 5321 4.2.1" },
+	{ 4, NO_ENHANCED, P_RCPT | P_LATE, NULL, OUTCOME_SOFT, RECIPIENT, "system",
+	    "RFC 5321 4.2.1" },
+	{ 0, NO_ENHANCED, P_ALL, NULL, OUTCOME_SOFT, RECIPIENT, "undefined", "nothing known" },
+};
+
+static unsigned
+phase_bit(enum outcome_phase phase)
+{
+	switch (phase) {
+	case OUTCOME_PHASE_CONNECT:
+	case OUTCOME_PHASE_GREETING:
+	case OUTCOME_PHASE_EHLO:
+	case OUTCOME_PHASE_TLS:
+	case OUTCOME_PHASE_AUTH:
+		return P_SESSION;
+	case OUTCOME_PHASE_MAIL:
+		return P_MAIL;
+	case OUTCOME_PHASE_DATA:
+	case OUTCOME_PHASE_BODY:
+	case OUTCOME_PHASE_DOT:
+		return P_LATE;
+	case OUTCOME_PHASE_NONE:
+	case OUTCOME_PHASE_RCPT:
+		break;
+	}
+	return P_RCPT;
+}
+
+static bool
+ends_token(char c)
+{
+	return c == ' ' || c == '<' || c == '>' || c == '(' || c == ')' || c == '"' || c == ',' ||
+	    c == ';' || c == '\'';
+}
+
+/*
+ * Lower case, blanks and control bytes as single spaces, and mail addresses taken out: a local
+ * part such as "spam" or "no-such-user" is not the server's opinion.
+ */
+static size_t
+words_of(struct slice text, char dst[TEXT_MAX])
+{
+	size_t n = text.len < TEXT_MAX ? text.len : TEXT_MAX, len = 0, token = 0;
+	bool address = false;
+
+	for (size_t i = 0; i < n; i++) {
+		char c = text.ptr[i];
+
+		if (c >= 'A' && c <= 'Z')
+			c = (char)(c + 32);
+		if ((unsigned char)c <= ' ' || c == 0x7f)
+			c = ' ';
+		if (ends_token(c)) {
+			if (address)
+				len = token;
+			address = false;
+			if (c == ' ' && len > 0 && dst[len - 1] == ' ')
+				continue;
+			dst[len++] = c;
+			token = len;
+			continue;
+		}
+		address = address || c == '@';
+		dst[len++] = c;
+	}
+	return address ? token : len;
+}
+
+/* One of the alternatives stands in the words. */
+static bool
+words_match(const char *words, size_t len, const char *alternatives)
+{
+	const char *from = alternatives;
+
+	for (;;) {
+		size_t n = strcspn(from, "|");
+
+		if (memmem(words, len, from, n) != NULL)
+			return true;
+		if (from[n] == '\0')
+			return false;
+		from += n + 1;
+	}
+}
+
+static bool
+enhanced_match(const struct rule *rule, const uint16_t enhanced[3])
+{
+	if (rule->subject == ANY)
+		return true;
+	if (enhanced[0] == 0 || enhanced[1] != rule->subject)
+		return false;
+	return rule->detail[0] == ANY ||
+	    (enhanced[2] >= rule->detail[0] && enhanced[2] <= rule->detail[1]);
+}
+
+static enum outcome_scope
+scope_floor(unsigned phase)
+{
+	return phase == P_SESSION ? ROUTE : phase == P_MAIL ? MESSAGE : RECIPIENT;
+}
+
+struct classify_verdict
+classify(const struct classify_input *in)
+{
+	unsigned phase = phase_bit(in->phase);
+	int digit = in->code != 0 ? in->code / 100 : in->enhanced[0];
+	char words[TEXT_MAX];
+	size_t len = words_of(in->text, words);
+	const struct rule *rule = rules;
+	struct classify_verdict v;
+
+	if (digit == 2)
+		return (
+		    struct classify_verdict){ OUTCOME_CLASS_NONE, RECIPIENT, "undefined", "2xx" };
+	/* the last row matches everything */
+	for (;; rule++) {
+		if ((rule->phases & phase) == 0)
+			continue;
+		if (rule->code != 0 && rule->code != digit && rule->code != in->code)
+			continue;
+		if (!enhanced_match(rule, in->enhanced))
+			continue;
+		if (rule->words == NULL || words_match(words, len, rule->words))
+			break;
+	}
+	v = (struct classify_verdict){ rule->cls, rule->scope, rule->reason, rule->source };
+	if (v.cls == OUTCOME_HARD && digit != 5 && digit != 0)
+		v.cls = OUTCOME_SOFT;
+	if (v.scope < scope_floor(phase))
+		v.scope = scope_floor(phase);
+	return v;
+}

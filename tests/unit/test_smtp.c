@@ -1,0 +1,962 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Transcripts of SMTP sessions. Each line begins with who speaks:
+ *   S  the server         D  the server, answering the dot of the next message
+ *   C  the client, exactly these bytes and CRLF
+ * Every transcript is run whole, byte by byte, and cut at every byte of the server by a lost
+ * connection, a timeout and garbage.
+ */
+#include "dispatcher/smtp.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "buf.h"
+
+#define MESSAGES_MAX 4
+#define LINES_MAX 80
+
+enum {
+	PIPE = 1,
+	BEHIND = 2,
+	DSN = 4,
+	NO_SEND = 8, /* may_send says no to message 1 */
+	NO_DOT = 16, /* before_dot says no to message 1 */
+	BIG = 32,    /* message 1 is larger than SIZE 100 */
+	NULL_FROM = 64,
+	QUIT_LAST = 128 /* smtp_quit while the last one is undecided */
+};
+
+struct expect {
+	enum outcome_kind kind;
+	int code;
+	enum outcome_phase phase;
+	const char *reason;
+};
+
+struct transcript {
+	const char *name;
+	unsigned flags;
+	unsigned messages;
+	unsigned max;
+	struct expect expect[MESSAGES_MAX];
+	const char *lines[LINES_MAX];
+};
+
+#define BODY(n) "C Subject: " #n, "C ", "C Hello", "C ..dot", "C ."
+#define MAIL(n) "C MAIL FROM:<b" #n "@example.org>"
+#define RCPT(n) "C RCPT TO:<r" #n "@example.net>"
+#define GROUP(n) MAIL(n), RCPT(n), "C DATA"
+#define GREETING "S 220 mx ready", "C EHLO me.example.org"
+#define PIPE_HELLO GREETING, "S 250-mx", "S 250-SIZE", "S 250 PIPELINING"
+#define PLAIN_HELLO GREETING, "S 250 mx"
+#define OK3 "S 250 2.1.0 ok", "S 250 2.1.5 ok", "S 354 go on"
+#define SENT                                                                                       \
+	{                                                                                          \
+		OUTCOME_SENT, 250, OUTCOME_PHASE_DOT, ""                                           \
+	}
+
+static const struct transcript transcripts[] = {
+	{ "plain", 0, 2, 0, { SENT, SENT },
+	    { PLAIN_HELLO, MAIL(1), "S 250 ok", RCPT(1), "S 250 ok", "C DATA", "S 354 go", BODY(1),
+		"D 250 ok", MAIL(2), "S 250 ok", RCPT(2), "S 251 ok", "C DATA", "S 354", BODY(2),
+		"D 250 2.0.0 Ok: queued as 4ABC" } },
+	{ "pipelining offered, not wanted", 0, 1, 0, { SENT },
+	    { PIPE_HELLO, "C MAIL FROM:<b1@example.org> SIZE=27", "S 250 ok", RCPT(1), "S 250 ok",
+		"C DATA", "S 354 go", BODY(1), "D 250 ok" } },
+	{ "wanted, not offered", PIPE | BEHIND, 1, 0, { SENT },
+	    { PLAIN_HELLO, MAIL(1), "S 250 ok", RCPT(1), "S 250 ok", "C DATA", "S 354 go", BODY(1),
+		"D 250 ok" } },
+	{ "group", PIPE, 2, 0, { SENT, SENT },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), OK3, BODY(1), "D 250 ok",
+		GROUP(2), OK3, BODY(2), "D 250 ok" } },
+	{ "behind the dot", PIPE | BEHIND, 3, 0, { SENT, SENT, SENT },
+	    { GREETING, "S 250-mx", "S 250 pipelining", GROUP(1), OK3, BODY(1), GROUP(2),
+		"D 250 ok", OK3, BODY(2), GROUP(3), "D 250 ok", OK3, BODY(3), "D 250 ok" } },
+	{ "limit and quit", PIPE | BEHIND, 2, 2, { SENT, SENT },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), OK3, BODY(1), GROUP(2),
+		"D 250 ok", OK3, BODY(2), "D 250 ok", "C QUIT", "S 221 bye" } },
+	{ "dot refused, next goes on", PIPE | BEHIND, 2, 0,
+	    { { OUTCOME_FAILED, 554, OUTCOME_PHASE_DOT, "content" }, SENT },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), OK3, BODY(1), GROUP(2),
+		"D 554 5.6.0 looks like spam", OK3, BODY(2), "D 250 ok" } },
+	{ "dot deferred", 0, 1, 0, { { OUTCOME_DEFERRED, 452, OUTCOME_PHASE_DOT, "system" } },
+	    { PLAIN_HELLO, MAIL(1), "S 250 ok", RCPT(1), "S 250 ok", "C DATA", "S 354 go", BODY(1),
+		"D 452 4.3.1 full" } },
+	{ "rcpt refused in group, data refused", PIPE | BEHIND, 2, 0,
+	    { { OUTCOME_FAILED, 550, OUTCOME_PHASE_RCPT, "user_unknown" }, SENT },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), "S 250 ok",
+		"S 550 5.1.1 no such user", "S 554 5.5.1 no valid recipients", "C RSET", GROUP(2),
+		"S 250 ok", OK3, BODY(2), "D 250 ok" } },
+	{ "rcpt refused in group, 354 all the same", PIPE | BEHIND, 2, 0,
+	    { { OUTCOME_DEFERRED, 450, OUTCOME_PHASE_RCPT, "greylisted" }, SENT },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), "S 250 ok",
+		"S 450 4.7.1 Greylisted", "S 354 go", "C .", "S 554 5.5.1 nobody", "C RSET",
+		GROUP(2), "S 250 ok", OK3, BODY(2), "D 250 ok" } },
+	{ "rcpt refused behind a dot, 354", PIPE | BEHIND, 3, 0,
+	    { SENT, { OUTCOME_FAILED, 550, OUTCOME_PHASE_RCPT, "policy" }, SENT },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), OK3, BODY(1), GROUP(2),
+		"D 250 ok", "S 250 ok", "S 550 no", "S 354 go", "C .", "S 554 nobody", "C RSET",
+		GROUP(3), "S 250 ok", OK3, BODY(3), "D 250 ok" } },
+	{ "rcpt refused one by one", 0, 2, 0,
+	    { { OUTCOME_FAILED, 550, OUTCOME_PHASE_RCPT, "user_unknown" }, SENT },
+	    { PLAIN_HELLO, MAIL(1), "S 250 ok", RCPT(1), "S 550 user unknown", "C RSET", "S 250 ok",
+		MAIL(2), "S 250 ok", RCPT(2), "S 250 ok", "C DATA", "S 354 go", BODY(2),
+		"D 250 ok" } },
+	{ "mail refused", 0, 2, 0, { { OUTCOME_FAILED, 550, OUTCOME_PHASE_MAIL, "config" }, SENT },
+	    { PLAIN_HELLO, MAIL(1), "S 550 5.1.8 bad sender", MAIL(2), "S 250 ok", RCPT(2),
+		"S 250 ok", "C DATA", "S 354 go", BODY(2), "D 250 ok" } },
+	{ "mail refused in group", PIPE, 2, 0,
+	    { { OUTCOME_DEFERRED, 451, OUTCOME_PHASE_MAIL, "system" }, SENT },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), "S 451 later", "S 503 no mail",
+		"S 503 no mail", "C RSET", GROUP(2), "S 250 ok", OK3, BODY(2), "D 250 ok" } },
+	{ "mail refused, recipient accepted, 354", PIPE, 1, 0,
+	    { { OUTCOME_DEFERRED, 451, OUTCOME_PHASE_MAIL, "system" } },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), "S 451 later", "S 250 ok",
+		"S 354 go" } },
+	{ "data refused", PIPE, 2, 0,
+	    { { OUTCOME_DEFERRED, 451, OUTCOME_PHASE_DATA, "system" }, SENT },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), "S 250 ok", "S 250 ok",
+		"S 451 later", "C RSET", GROUP(2), "S 250 ok", OK3, BODY(2), "D 250 ok" } },
+	{ "group behind the dot not understood", PIPE | BEHIND, 3, 0, { SENT, SENT, SENT },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), OK3, BODY(1), GROUP(2),
+		"D 250 ok", "S 503 what", "S 503 what", "S 503 what", "C RSET", GROUP(2),
+		"S 250 ok", OK3, BODY(2), "D 250 ok", GROUP(3), OK3, BODY(3), "D 250 ok" } },
+	{ "group not understood", PIPE, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), "S 250 ok", "S 503 what",
+		"S 503 what", "C RSET", "S 250 ok", MAIL(1), "S 250 ok", RCPT(1), "S 250 ok",
+		"C DATA", "S 354 go", BODY(1), "D 250 ok" } },
+	{ "503 one by one is final", 0, 1, 0,
+	    { { OUTCOME_FAILED, 503, OUTCOME_PHASE_RCPT, "config" } },
+	    { PLAIN_HELLO, MAIL(1), "S 250 ok", RCPT(1), "S 503 AUTH first" } },
+	{ "421 at greeting", PIPE, 1, 0,
+	    { { OUTCOME_RELEASED, 421, OUTCOME_PHASE_GREETING, "system" } }, { "S 421 busy" } },
+	{ "554 at greeting", PIPE, 1, 0,
+	    { { OUTCOME_RELEASED, 554, OUTCOME_PHASE_GREETING, "policy" } },
+	    { "S 554 no service", "C QUIT", "S 221 bye" } },
+	{ "421 at ehlo", PIPE, 1, 0, { { OUTCOME_RELEASED, 421, OUTCOME_PHASE_EHLO, "system" } },
+	    { GREETING, "S 421 busy" } },
+	{ "450 at ehlo", PIPE, 1, 0, { { OUTCOME_RELEASED, 450, OUTCOME_PHASE_EHLO, "system" } },
+	    { GREETING, "S 450 later", "C QUIT", "S 221 bye" } },
+	{ "ehlo refused", PIPE | BEHIND, 1, 0, { SENT },
+	    { GREETING, "S 502 what", "C HELO me.example.org", "S 250 mx", MAIL(1), "S 250 ok",
+		RCPT(1), "S 250 ok", "C DATA", "S 354 go", BODY(1), "D 250 ok" } },
+	{ "helo refused", PIPE, 1, 0, { { OUTCOME_RELEASED, 550, OUTCOME_PHASE_EHLO, "policy" } },
+	    { GREETING, "S 502 what", "C HELO me.example.org", "S 550 no", "C QUIT",
+		"S 221 bye" } },
+	{ "host takes no mail", PIPE, 1, 0,
+	    { { OUTCOME_RELEASED, 521, OUTCOME_PHASE_EHLO, "policy" } },
+	    { GREETING, "S 521 never", "C QUIT", "S 221 bye" } },
+	{ "421 at mail", 0, 1, 0, { { OUTCOME_RELEASED, 421, OUTCOME_PHASE_MAIL, "system" } },
+	    { PLAIN_HELLO, MAIL(1), "S 421 closing" } },
+	{ "421 at rcpt", PIPE, 1, 0, { { OUTCOME_RELEASED, 421, OUTCOME_PHASE_RCPT, "system" } },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), "S 250 ok", "S 421 closing" } },
+	{ "421 at data", PIPE, 1, 0, { { OUTCOME_RELEASED, 421, OUTCOME_PHASE_DATA, "system" } },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), "S 250 ok", "S 250 ok",
+		"S 421 closing" } },
+	{ "421 at dot", PIPE | BEHIND, 2, 0,
+	    { { OUTCOME_DEFERRED, 421, OUTCOME_PHASE_DOT, "system" },
+		{ OUTCOME_RELEASED, 421, OUTCOME_PHASE_MAIL, "system" } },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), OK3, BODY(1), GROUP(2),
+		"D 421 4.3.2 closing" } },
+	{ "421 behind a dot", PIPE | BEHIND, 2, 0,
+	    { SENT, { OUTCOME_RELEASED, 421, OUTCOME_PHASE_MAIL, "system" } },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), OK3, BODY(1), GROUP(2),
+		"D 250 ok", "S 421 closing" } },
+	{ "354 to the dot", 0, 1, 0, { { OUTCOME_IN_DOUBT, 0, OUTCOME_PHASE_DOT, "system" } },
+	    { PLAIN_HELLO, MAIL(1), "S 250 ok", RCPT(1), "S 250 ok", "C DATA", "S 354 go", BODY(1),
+		"S 354 go" } },
+	{ "not SMTP at the dot", 0, 1, 0, { { OUTCOME_IN_DOUBT, 0, OUTCOME_PHASE_DOT, "system" } },
+	    { PLAIN_HELLO, MAIL(1), "S 250 ok", RCPT(1), "S 250 ok", "C DATA", "S 354 go", BODY(1),
+		"S ok" } },
+	{ "mixed codes at the dot", 0, 1, 0,
+	    { { OUTCOME_IN_DOUBT, 0, OUTCOME_PHASE_DOT, "system" } },
+	    { PLAIN_HELLO, MAIL(1), "S 250 ok", RCPT(1), "S 250 ok", "C DATA", "S 354 go", BODY(1),
+		"S 250-one", "S 550 two" } },
+	{ "354 to mail", 0, 1, 0, { { OUTCOME_RELEASED, 0, OUTCOME_PHASE_MAIL, "system" } },
+	    { PLAIN_HELLO, MAIL(1), "S 354 go" } },
+	{ "250 to data", 0, 1, 0, { { OUTCOME_RELEASED, 0, OUTCOME_PHASE_DATA, "system" } },
+	    { PLAIN_HELLO, MAIL(1), "S 250 ok", RCPT(1), "S 250 ok", "C DATA", "S 250 ok" } },
+	{ "many lines", 0, 1, 0, { { OUTCOME_DEFERRED, 451, OUTCOME_PHASE_RCPT, "system" } },
+	    { "S 220-one", "S 220-two", "S 220", "C EHLO me.example.org", "S 250-mx", "S 250-HELP",
+		"S 250", MAIL(1), "S 250-", "S 250-more", "S 250 ok", RCPT(1), "S 451-4.3.0 a",
+		"S 451 4.3.0 b" } },
+	{ "size", 0, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250-DSN", "S 250 size 100",
+		"C MAIL FROM:<b1@example.org> SIZE=27", "S 250 ok", RCPT(1), "S 250 ok", "C DATA",
+		"S 354 go", BODY(1), "D 250 ok" } },
+	{ "too large", BIG, 2, 0, { { OUTCOME_FAILED, 0, OUTCOME_PHASE_MAIL, "too_large" }, SENT },
+	    { GREETING, "S 250-mx", "S 250 SIZE 100", "C MAIL FROM:<b2@example.org> SIZE=27",
+		"S 250 ok", RCPT(2), "S 250 ok", "C DATA", "S 354 go", BODY(2), "D 250 ok" } },
+	{ "dsn", DSN, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250 DSN",
+		"C MAIL FROM:<b1@example.org> RET=HDRS ENVID=id+2B1+3D+20+C3+A9", "S 250 ok",
+		"C RCPT TO:<r1@example.net> NOTIFY=FAILURE ORCPT=rfc822;r1@example.net", "S 250 ok",
+		"C DATA", "S 354 go", BODY(1), "D 250 ok" } },
+	{ "no dsn for the null sender", DSN | NULL_FROM, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250 DSN", "C MAIL FROM:<>", "S 250 ok", RCPT(1), "S 250 ok",
+		"C DATA", "S 354 go", BODY(1), "D 250 ok" } },
+	{ "may not send", PIPE | NO_SEND, 1, 0,
+	    { { OUTCOME_RELEASED, 0, OUTCOME_PHASE_BODY, "undefined" } },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), OK3 } },
+	{ "no mark, no dot", PIPE | NO_DOT, 1, 0,
+	    { { OUTCOME_RELEASED, 0, OUTCOME_PHASE_BODY, "undefined" } },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), OK3 } },
+	{ "quit", PIPE | QUIT_LAST, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), OK3, BODY(1), "D 250 ok",
+		"C QUIT", "S 221 bye" } },
+};
+
+struct run {
+	const struct transcript *t;
+	struct smtp *s;
+	struct buf client;  /* all that was written */
+	size_t client_read; /* compared so far */
+	size_t write_max;   /* bytes per write */
+	char data[MESSAGES_MAX + 1][256], from[MESSAGES_MAX + 1][64], to[MESSAGES_MAX + 1][64];
+	unsigned offered;
+	unsigned outcomes[MESSAGES_MAX + 1]; /* how many */
+	struct outcome got[MESSAGES_MAX + 1];
+	char got_text[MESSAGES_MAX + 1][OUTCOME_TEXT_MAX], got_id[MESSAGES_MAX + 1][64];
+	unsigned asked_send[MESSAGES_MAX + 1], asked_dot[MESSAGES_MAX + 1];
+	bool dot_written[MESSAGES_MAX + 1];
+	unsigned dots, dots_asked;
+	uint64_t dot_refs[MESSAGES_MAX + 1]; /* in order */
+};
+
+static bool
+may_send(void *ctx, uint64_t ref)
+{
+	struct run *r = ctx;
+
+	r->asked_send[ref]++;
+	return !((r->t->flags & NO_SEND) != 0 && ref == 1);
+}
+
+static bool
+before_dot(void *ctx, uint64_t ref)
+{
+	struct run *r = ctx;
+
+	if ((r->t->flags & NO_DOT) != 0 && ref == 1)
+		return false;
+	assert_int_equal(r->asked_send[ref], 1);
+	r->asked_dot[ref]++;
+	r->dot_refs[r->dots_asked++] = ref;
+	return true;
+}
+
+static void
+run_init(struct run *r, const struct transcript *t)
+{
+	struct smtp_options o = { .ehlo_name = "me.example.org",
+		.pipelining = (t->flags & PIPE) != 0,
+		.next_behind_dot = (t->flags & BEHIND) != 0,
+		.dsn = (t->flags & DSN) != 0,
+		.max_messages = t->max,
+		.ctx = r,
+		.may_send = may_send,
+		.before_dot = before_dot };
+
+	memset(r, 0, sizeof(*r));
+	r->t = t;
+	r->write_max = SIZE_MAX;
+	buf_init(&r->client, 1 << 20);
+	r->s = smtp_new(&o, "mx.example.net");
+	assert_non_null(r->s);
+}
+
+static void
+run_release(struct run *r)
+{
+	smtp_free(r->s);
+	buf_release(&r->client);
+}
+
+static void
+take(struct run *r)
+{
+	struct outcome o;
+	uint64_t ref;
+
+	while (smtp_next_outcome(r->s, &ref, &o)) {
+		assert_in_range(ref, 1, r->offered);
+		r->outcomes[ref]++;
+		assert_true(o.text.len <= OUTCOME_TEXT_MAX);
+		assert_non_null(o.reason);
+		assert_true(slice_equal(o.remote, SLICE("mx.example.net")));
+		r->got[ref] = o;
+		if (o.text.len > 0)
+			memcpy(r->got_text[ref], o.text.ptr, o.text.len);
+		if (o.remote_id.len > 0)
+			memcpy(r->got_id[ref], o.remote_id.ptr, o.remote_id.len);
+	}
+}
+
+static void
+offer(struct run *r)
+{
+	while (r->offered < r->t->messages && smtp_wants(r->s)) {
+		unsigned n = ++r->offered;
+		bool big = n == 1 && (r->t->flags & BIG) != 0;
+
+		(void)snprintf(r->data[n], sizeof(r->data[n]),
+		    "Subject: %u\r\n\r\nHello\r\n.dot%s\r\n", n,
+		    big ? " and a hundred more, a hundred more, a hundred more, a hundred more, "
+			  "and so on"
+			: "");
+		(void)snprintf(r->from[n], sizeof(r->from[n]), "b%u@example.org", n);
+		(void)snprintf(r->to[n], sizeof(r->to[n]), "r%u@example.net", n);
+		smtp_offer(r->s,
+		    &(struct smtp_envelope){ .ref = n,
+			.mail_from = slice_str((r->t->flags & NULL_FROM) != 0 ? "" : r->from[n]),
+			.rcpt_to = slice_str(r->to[n]),
+			.envid = SLICE("id+1= \xc3\xa9"),
+			.data = slice_str(r->data[n]) });
+	}
+	if ((r->t->flags & QUIT_LAST) != 0 && r->dot_written[r->t->messages])
+		smtp_quit(r->s);
+}
+
+/* Notes which messages' dots are on the wire. A dot line behind a line is one; the lone dot
+ * of a refused recipient follows "DATA". */
+static void
+note_dots(struct run *r)
+{
+	const char *p = buf_str(&r->client);
+	unsigned n = 0;
+
+	while ((p = strstr(p, "\r\n.\r\n")) != NULL) {
+		if (memcmp(p - 4, "DATA", 4) != 0) {
+			assert_true(n < r->dots_asked);
+			r->dot_written[r->dot_refs[n++]] = true;
+		}
+		p += 2;
+	}
+}
+
+/* One turn of the caller. Returns the number of writes. */
+static unsigned
+turn(struct run *r)
+{
+	unsigned writes = 0;
+	struct slice out;
+
+	do {
+		take(r);
+		offer(r);
+		while ((out = smtp_output(r->s)).len > 0) {
+			size_t n = out.len < r->write_max ? out.len : r->write_max;
+
+			buf_append(&r->client, out.ptr, n);
+			smtp_wrote(r->s, n);
+			writes++;
+			note_dots(r);
+		}
+	} while (smtp_has_outcome(r->s));
+	return writes;
+}
+
+static void
+expect_line(struct run *r, const char *line)
+{
+	size_t len = strlen(line);
+	const char *at = buf_str(&r->client) + r->client_read;
+
+	if (r->client.len - r->client_read < len + 2 || memcmp(at, line, len) != 0 ||
+	    memcmp(at + len, "\r\n", 2) != 0)
+		fail_msg("%s: wanted \"%s\", got \"%.60s\"", r->t->name, line, at);
+	r->client_read += len + 2;
+}
+
+static bool
+is_server(const char *line)
+{
+	return line[0] == 'S' || line[0] == 'D';
+}
+
+/* Feeds a server's lines; one by one, together up to the next client's line, or byte by byte. */
+static void
+run_whole(struct run *r, bool by_byte)
+{
+	struct buf lines;
+
+	buf_init(&lines, 1 << 16);
+	(void)turn(r);
+	for (size_t i = 0; i < LINES_MAX && r->t->lines[i] != NULL; i++) {
+		const char *line = r->t->lines[i],
+			   *next = i + 1 < LINES_MAX ? r->t->lines[i + 1] : NULL;
+
+		if (!is_server(line)) {
+			expect_line(r, line + 2);
+			continue;
+		}
+		buf_append_str(&lines, line + 2);
+		buf_append_str(&lines, "\r\n");
+		if (next != NULL && is_server(next))
+			continue;
+		assert_int_equal(r->client_read, r->client.len);
+		for (size_t b = 0; by_byte && b < lines.len; b++) {
+			smtp_input(r->s, lines.data + b, 1);
+			(void)turn(r);
+		}
+		if (!by_byte)
+			smtp_input(r->s, lines.data, lines.len);
+		(void)turn(r);
+		buf_reset(&lines);
+	}
+	assert_int_equal(r->client_read, r->client.len);
+	buf_release(&lines);
+}
+
+static void
+check_outcomes(const struct run *r)
+{
+	for (unsigned n = 1; n <= r->t->messages; n++) {
+		const struct expect *e = &r->t->expect[n - 1];
+		const struct outcome *o = &r->got[n];
+
+		if (r->outcomes[n] != 1)
+			fail_msg("%s: message %u has %u outcomes", r->t->name, n, r->outcomes[n]);
+		if (o->kind != e->kind || o->code != e->code || o->phase != e->phase ||
+		    strcmp(o->reason, e->reason) != 0)
+			fail_msg("%s: message %u is %s %d %s %s (%s)", r->t->name, n,
+			    outcome_kind_name(o->kind), o->code, outcome_phase_name(o->phase),
+			    o->reason, r->got_text[n]);
+		assert_int_equal(r->asked_dot[n], r->dot_written[n]);
+	}
+}
+
+static void
+test_transcripts(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(transcripts) / sizeof(transcripts[0]); i++) {
+		for (int way = 0; way < 3; way++) {
+			struct run r;
+
+			run_init(&r, &transcripts[i]);
+			if (way == 2)
+				r.write_max = 3;
+			run_whole(&r, way == 1);
+			check_outcomes(&r);
+			run_release(&r);
+		}
+	}
+}
+
+enum ending { END_EOF, END_TIMEOUT, END_GARBAGE, END_ABORT, ENDINGS };
+
+static void
+end_session(struct run *r, enum ending ending)
+{
+	switch (ending) {
+	case END_EOF:
+		smtp_eof(r->s);
+		break;
+	case END_TIMEOUT:
+		smtp_timeout(r->s);
+		break;
+	case END_GARBAGE:
+		/* no line end: it must not complete a reply */
+		for (int i = 0; i < 3000; i++)
+			smtp_input(r->s, "\001", 1);
+		break;
+	case END_ABORT:
+	case ENDINGS:
+		smtp_abort(r->s, OUTCOME_PHASE_NONE, "broken");
+		break;
+	}
+	(void)turn(r);
+	/* what only asked for a polite end gets it */
+	smtp_eof(r->s);
+	(void)turn(r);
+	assert_true(smtp_is_closed(r->s));
+	assert_int_equal(smtp_deadline_s(r->s), 0);
+}
+
+/* The rules of doubt, for a session cut behind so many bytes of the server. */
+static void
+check_cut(const struct run *r, const bool answered[MESSAGES_MAX + 1], size_t cut)
+{
+	for (unsigned n = 1; n <= r->offered; n++) {
+		enum outcome_kind kind = r->got[n].kind, final = r->t->expect[n - 1].kind;
+		bool good;
+
+		if (r->outcomes[n] != 1)
+			fail_msg("%s cut at %zu: message %u has %u outcomes", r->t->name, cut, n,
+			    r->outcomes[n]);
+		if (answered[n])
+			good = kind == final && kind != OUTCOME_IN_DOUBT;
+		else if (r->dot_written[n])
+			good = kind == OUTCOME_IN_DOUBT;
+		else
+			good = kind == OUTCOME_RELEASED ||
+			    (kind == final && (kind == OUTCOME_DEFERRED || kind == OUTCOME_FAILED));
+		if (!good)
+			fail_msg("%s cut at %zu: message %u is %s (dot %d, answered %d)",
+			    r->t->name, cut, n, outcome_kind_name(kind), r->dot_written[n],
+			    answered[n]);
+	}
+	for (unsigned n = r->offered + 1; n <= r->t->messages; n++)
+		assert_int_equal(r->outcomes[n], 0);
+}
+
+/* Feeds cut bytes of the server in pieces as the transcript allows. True when there were more. */
+static bool
+run_cut(const struct transcript *t, size_t cut, enum ending ending)
+{
+	bool answered[MESSAGES_MAX + 1] = { false };
+	size_t fed = 0;
+	struct run r;
+
+	run_init(&r, t);
+	(void)turn(&r);
+	for (size_t i = 0; i < LINES_MAX && t->lines[i] != NULL && fed < cut; i++) {
+		char line[256];
+		int len = snprintf(line, sizeof(line), "%s\r\n", t->lines[i] + 2);
+		size_t n = (size_t)len < cut - fed ? (size_t)len : cut - fed;
+
+		if (!is_server(t->lines[i]))
+			continue;
+		/* a complete line ends with its LF */
+		if (n == (size_t)len && t->lines[i][0] == 'D')
+			answered[r.dot_refs[r.dots++]] = true;
+		smtp_input(r.s, line, n);
+		fed += n;
+		(void)turn(&r);
+	}
+	end_session(&r, ending);
+	check_cut(&r, answered, cut);
+	run_release(&r);
+	return fed == cut;
+}
+
+static void
+test_cut_everywhere(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(transcripts) / sizeof(transcripts[0]); i++)
+		for (unsigned ending = 0; ending < ENDINGS; ending++)
+			for (size_t cut = 0; run_cut(&transcripts[i], cut, (enum ending)ending);
+			     cut++)
+				continue;
+}
+
+static const struct transcript *
+find_transcript(const char *name)
+{
+	for (size_t i = 0; i < sizeof(transcripts) / sizeof(transcripts[0]); i++)
+		if (strcmp(transcripts[i].name, name) == 0)
+			return &transcripts[i];
+	fail_msg("no transcript %s", name);
+	return NULL;
+}
+
+static void
+feed(struct run *r, const char *text)
+{
+	smtp_input(r->s, text, strlen(text));
+}
+
+/* Up to the reply to EHLO; the first skip messages of the transcript are not offered. */
+static void
+start(struct run *r, const char *name, unsigned skip, const char *ehlo)
+{
+	run_init(r, find_transcript(name));
+	r->offered = skip;
+	(void)turn(r);
+	feed(r, "220 mx\r\n");
+	(void)turn(r);
+	feed(r, ehlo);
+}
+
+#define EHLO_PIPE "250-mx\r\n250 PIPELINING\r\n"
+
+/* In steady state: one write and one read per message. */
+static void
+test_one_write_per_message(void **state)
+{
+	struct run r;
+
+	(void)state;
+	start(&r, "behind the dot", 0, EHLO_PIPE);
+	assert_int_equal(turn(&r), 1);
+	feed(&r, "250 ok\r\n250 ok\r\n354 go\r\n");
+	assert_int_equal(turn(&r), 1);
+	assert_true(smtp_is_undecided(r.s));
+	assert_int_equal(smtp_deadline_s(r.s), 600);
+	feed(&r, "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+	assert_int_equal(turn(&r), 1);
+	assert_int_equal(r.outcomes[1], 1);
+	assert_int_equal(r.offered, 3);
+	run_release(&r);
+}
+
+/* Cut on our side: after k bytes written, the connection dies. In doubt from the dot on, no
+ * earlier. */
+static void
+test_cut_while_writing(void **state)
+{
+	struct slice whole;
+	size_t dot, before;
+
+	(void)state;
+	for (size_t k = 1;; k++) {
+		struct run r;
+		struct slice out;
+
+		start(&r, "behind the dot", 0, EHLO_PIPE);
+		(void)turn(&r);
+		feed(&r, "250 ok\r\n250 ok\r\n354 go\r\n");
+		take(&r);
+		offer(&r);
+		whole = smtp_output(r.s);
+		before = (size_t)((const char *)memmem(whole.ptr, whole.len, "\r\n.\r\n", 5) -
+		    whole.ptr);
+		dot = before + 2;
+		if (k > whole.len) {
+			run_release(&r);
+			break;
+		}
+		for (size_t w = 0; w < k; w++) {
+			out = smtp_output(r.s);
+			assert_int_equal(out.len, whole.len - w);
+			smtp_wrote(r.s, 1);
+		}
+		assert_string_equal(smtp_state_name(r.s), k > dot ? "dot" : "body");
+		smtp_eof(r.s);
+		take(&r);
+		assert_int_equal(r.outcomes[1], 1);
+		assert_int_equal(r.got[1].kind, k > dot ? OUTCOME_IN_DOUBT : OUTCOME_RELEASED);
+		assert_int_equal(r.outcomes[2], 1);
+		assert_int_equal(r.got[2].kind, OUTCOME_RELEASED);
+		run_release(&r);
+	}
+	assert_true(dot > 10);
+}
+
+/* Replies that come before the dot is written. */
+static void
+test_early_replies(void **state)
+{
+	static const struct {
+		const char *input;
+		enum outcome_kind kind;
+		int code;
+	} cases[] = {
+		{ "250 queued\r\n", OUTCOME_RELEASED, 0 },
+		{ "552 5.3.4 too big\r\n", OUTCOME_FAILED, 552 },
+		{ "451 4.3.0 later\r\n", OUTCOME_DEFERRED, 451 },
+		{ "421 closing\r\n", OUTCOME_RELEASED, 421 },
+		{ "nonsense\r\n", OUTCOME_RELEASED, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct run r;
+
+		start(&r, "behind the dot", 0, EHLO_PIPE);
+		(void)turn(&r);
+		feed(&r, "250 ok\r\n250 ok\r\n354 go\r\n");
+		take(&r);
+		offer(&r);
+		assert_true(smtp_output(r.s).len > 20);
+		smtp_wrote(r.s, 5);
+		assert_string_equal(smtp_state_name(r.s), "body");
+		/* once a reply has begun, nothing more is written */
+		smtp_input(r.s, cases[i].input, 2);
+		assert_int_equal(smtp_output(r.s).len, 0);
+		feed(&r, cases[i].input + 2);
+		(void)turn(&r);
+		assert_true(smtp_is_closed(r.s));
+		assert_int_equal(r.outcomes[1], 1);
+		assert_int_equal(r.got[1].kind, cases[i].kind);
+		assert_int_equal(r.got[1].code, cases[i].code);
+		assert_int_equal(r.outcomes[2], 1);
+		assert_int_equal(r.got[2].kind, OUTCOME_RELEASED);
+		run_release(&r);
+	}
+}
+
+/* Replies sent before their commands: never content, never sent. */
+static void
+test_desync(void **state)
+{
+	static const char *const inputs[] = {
+		"220 mx\r\n250 mx\r\n",
+		"220 mx\r\n2",
+		"220 mx\r\n250 a\r\n250 b\r\n250 c\r\n354 d\r\n250 e\r\n",
+	};
+	struct run r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(inputs) / sizeof(inputs[0]); i++) {
+		run_init(&r, find_transcript("plain"));
+		(void)turn(&r);
+		feed(&r, inputs[i]);
+		(void)turn(&r);
+		feed(&r, "50 more\r\n");
+		(void)turn(&r);
+		assert_true(smtp_is_closed(r.s));
+		assert_int_equal(r.outcomes[1], 1);
+		assert_int_equal(r.got[1].kind, OUTCOME_RELEASED);
+		run_release(&r);
+	}
+	/* the answer to the dot in one read with 354 */
+	start(&r, "behind the dot", 0, EHLO_PIPE);
+	(void)turn(&r);
+	feed(&r, "250 ok\r\n250 ok\r\n354 go\r\n250 queued\r\n");
+	(void)turn(&r);
+	assert_int_equal(r.got[1].kind, OUTCOME_RELEASED);
+	assert_int_equal(r.asked_dot[1], 0);
+	run_release(&r);
+	/* one reply too many behind the dot, nothing else under way */
+	start(&r, "group", 1, EHLO_PIPE);
+	(void)turn(&r);
+	feed(&r, "250 ok\r\n250 ok\r\n354 go\r\n");
+	(void)turn(&r);
+	feed(&r, "250 queued\r\n250 queued\r\n");
+	(void)turn(&r);
+	assert_int_equal(r.got[2].kind, OUTCOME_SENT);
+	assert_true(smtp_is_closed(r.s));
+	assert_non_null(smtp_failure(r.s));
+	run_release(&r);
+}
+
+/* A large message shows its dot, and asks for the mark, only near its end. */
+static void
+test_large_message_holds_the_dot(void **state)
+{
+	struct run r;
+	struct buf data;
+	struct slice out;
+
+	(void)state;
+	buf_init(&data, 1 << 20);
+	while (data.len < 300000)
+		buf_append_str(&data, "A line of a large message, all ASCII, with an end.\r\n");
+	start(&r, "group", 2, EHLO_PIPE);
+	smtp_offer(r.s,
+	    &(struct smtp_envelope){
+		.ref = 1, .rcpt_to = SLICE("r@example.net"), .data = buf_slice(&data) });
+	out = smtp_output(r.s);
+	smtp_wrote(r.s, out.len);
+	feed(&r, "250 ok\r\n250 ok\r\n354 go\r\n");
+	out = smtp_output(r.s);
+	assert_int_equal(out.len, data.len);
+	assert_int_equal(r.asked_dot[1], 0);
+	smtp_wrote(r.s, 100000);
+	assert_int_equal(smtp_output(r.s).len, data.len - 100000);
+	assert_int_equal(r.asked_dot[1], 0);
+	smtp_wrote(r.s, data.len - 150000);
+	assert_int_equal(smtp_output(r.s).len, 50000 + 3);
+	assert_int_equal(r.asked_dot[1], 1);
+	assert_false(smtp_is_undecided(r.s));
+	smtp_wrote(r.s, 50000);
+	assert_false(smtp_is_undecided(r.s));
+	assert_int_equal(smtp_deadline_s(r.s), 180);
+	smtp_wrote(r.s, 3);
+	assert_true(smtp_is_undecided(r.s));
+	feed(&r, "250 ok id=1abc-00\r\n");
+	take(&r);
+	assert_int_equal(r.got[1].kind, OUTCOME_SENT);
+	assert_string_equal(r.got_id[1], "1abc-00");
+	run_release(&r);
+	buf_release(&data);
+}
+
+static void
+test_bad_envelopes(void **state)
+{
+	static const struct {
+		struct slice from, to, data;
+		const char *reason;
+	} cases[] = {
+		{ { "a@b.c>\r\nX", 9 }, { "d@e.f", 5 }, { "x", 1 }, "config" },
+		{ { "a b@b.c", 7 }, { "d@e.f", 5 }, { "x", 1 }, "config" },
+		{ { "a@b.c", 5 }, { "d@e.f\n", 6 }, { "x", 1 }, "config" },
+		{ { "a@b.c", 5 }, { "d@e.f\r", 6 }, { "x", 1 }, "config" },
+		{ { "a@b.c", 5 }, { "d\0@e.f", 6 }, { "x", 1 }, "config" },
+		{ { "a@b.c", 5 }, { "<d@e.f", 6 }, { "x", 1 }, "config" },
+		{ { "a@b.c", 5 }, { "d@e.f>", 6 }, { "x", 1 }, "config" },
+		{ { "a@b.c", 5 }, { "d@e.f\xe9", 6 }, { "x", 1 }, "config" },
+		{ { "a@b.c", 5 }, { "", 0 }, { "x", 1 }, "config" },
+		{ { "a@b.c", 5 }, { "d@e.f", 5 }, { "x\0y", 3 }, "content" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct run r;
+		struct slice out;
+
+		run_init(&r, find_transcript("plain"));
+		r.offered = 2;
+		assert_true(smtp_wants(r.s));
+		smtp_offer(r.s,
+		    &(struct smtp_envelope){ .ref = 1,
+			.mail_from = cases[i].from,
+			.rcpt_to = cases[i].to,
+			.data = cases[i].data });
+		take(&r);
+		assert_int_equal(r.outcomes[1], 1);
+		assert_int_equal(r.got[1].kind, OUTCOME_FAILED);
+		assert_string_equal(r.got[1].reason, cases[i].reason);
+		assert_true(smtp_wants(r.s));
+		feed(&r, "220 mx\r\n");
+		out = smtp_output(r.s);
+		assert_true(slice_equal(out, SLICE("EHLO me.example.org\r\n")));
+		run_release(&r);
+	}
+}
+
+static void
+test_remote_id(void **state)
+{
+	static const struct {
+		const char *reply, *id;
+	} cases[] = {
+		{ "250 2.0.0 Ok: queued as 4ABCdef12\r\n", "4ABCdef12" },
+		{ "250 Ok 0100018f2c-abc-000000\r\n", "0100018f2c-abc-000000" },
+		{ "250 OK id=1rXyZ-0004Ab-1f\r\n", "1rXyZ-0004Ab-1f" },
+		{ "250 2.0.0 OK  1700000000 d2e1a72fcca58-6c1.44 - gsmtp\r\n",
+		    "d2e1a72fcca58-6c1.44" },
+		{ "250 2.0.0 Ok\r\n", "" },
+		{ "250 ok\r\n", "" },
+		{ "250 Message accepted for delivery\r\n", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct run r;
+
+		start(&r, "group", 0, EHLO_PIPE);
+		(void)turn(&r);
+		feed(&r, "250 ok\r\n250 ok\r\n354 go\r\n");
+		(void)turn(&r);
+		feed(&r, cases[i].reply);
+		take(&r);
+		assert_int_equal(r.got[1].kind, OUTCOME_SENT);
+		if (strncmp(r.got_id[1], cases[i].id, sizeof(r.got_id[1])) != 0)
+			fail_msg("%s gives \"%s\"", cases[i].reply, r.got_id[1]);
+		run_release(&r);
+	}
+}
+
+static void
+test_reset_and_reuse(void **state)
+{
+	struct run r;
+	uint32_t progress;
+
+	(void)state;
+	run_init(&r, find_transcript("421 at greeting"));
+	run_whole(&r, false);
+	check_outcomes(&r);
+	assert_true(smtp_is_closed(r.s));
+	assert_int_equal(smtp_failure(r.s)->code, 421);
+	assert_int_equal(smtp_failure(r.s)->scope, OUTCOME_SCOPE_ROUTE);
+	smtp_eof(r.s); /* nothing more happens */
+	smtp_reset(r.s, "mx.example.net");
+	assert_null(smtp_failure(r.s));
+	assert_string_equal(smtp_state_name(r.s), "greeting");
+	progress = smtp_progress(r.s);
+	feed(&r, "22");
+	assert_int_equal(smtp_progress(r.s), progress);
+	feed(&r, "0 mx\r\n");
+	assert_int_not_equal(smtp_progress(r.s), progress);
+	(void)turn(&r);
+	feed(&r,
+	    "250-mx\r\n250-pipelining\r\n250-8BITMIME\r\n250-DSN\r\n250-SIZE=5\r\n"
+	    "250 ENHANCEDSTATUSCODES\r\n");
+	assert_int_equal(smtp_extensions(r.s),
+	    SMTP_EXT_PIPELINING | SMTP_EXT_8BITMIME | SMTP_EXT_DSN | SMTP_EXT_SIZE |
+		SMTP_EXT_ENHANCED);
+	assert_true(smtp_is_idle(r.s));
+	smtp_timeout(r.s); /* idle too long: QUIT */
+	assert_int_equal(turn(&r), 1);
+	assert_int_equal(smtp_deadline_s(r.s), 5);
+	smtp_timeout(r.s);
+	assert_true(smtp_is_closed(r.s));
+	assert_null(smtp_failure(r.s));
+	run_release(&r);
+}
+
+/* A message waiting behind the dot of another is given back when the end is asked for. */
+static void
+test_quit_releases_what_waits(void **state)
+{
+	struct run r;
+
+	(void)state;
+	start(&r, "behind the dot", 0, EHLO_PIPE);
+	(void)turn(&r);
+	feed(&r, "250 ok\r\n250 ok\r\n354 go\r\n");
+	offer(&r);
+	assert_int_equal(r.offered, 2);
+	smtp_quit(r.s);
+	take(&r);
+	assert_int_equal(r.got[2].kind, OUTCOME_RELEASED);
+	assert_false(smtp_wants(r.s));
+	(void)turn(&r);
+	feed(&r, "250 ok\r\n");
+	(void)turn(&r);
+	assert_int_equal(r.got[1].kind, OUTCOME_SENT);
+	assert_string_equal(smtp_state_name(r.s), "quit");
+	feed(&r, "221 bye\r\n");
+	assert_true(smtp_is_closed(r.s));
+	assert_null(smtp_failure(r.s));
+	run_release(&r);
+}
+
+static void
+test_pipelining_fallback_is_told(void **state)
+{
+	struct run r;
+
+	(void)state;
+	run_init(&r, find_transcript("group behind the dot not understood"));
+	run_whole(&r, false);
+	assert_true(smtp_pipelining_failed(r.s));
+	assert_int_equal(smtp_messages(r.s), 3);
+	run_release(&r);
+	/* a server that throws away what came with the dot answers the dot and then nothing */
+	start(&r, "behind the dot", 0, EHLO_PIPE);
+	(void)turn(&r);
+	feed(&r, "250 ok\r\n250 ok\r\n354 go\r\n");
+	(void)turn(&r);
+	feed(&r, "250 ok\r\n");
+	(void)turn(&r);
+	smtp_timeout(r.s);
+	take(&r);
+	assert_int_equal(r.got[1].kind, OUTCOME_SENT);
+	assert_int_equal(r.got[2].kind, OUTCOME_RELEASED);
+	assert_true(smtp_pipelining_failed(r.s));
+	run_release(&r);
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_transcripts),
+		cmocka_unit_test(test_cut_everywhere),
+		cmocka_unit_test(test_one_write_per_message),
+		cmocka_unit_test(test_cut_while_writing),
+		cmocka_unit_test(test_early_replies),
+		cmocka_unit_test(test_desync),
+		cmocka_unit_test(test_large_message_holds_the_dot),
+		cmocka_unit_test(test_bad_envelopes),
+		cmocka_unit_test(test_remote_id),
+		cmocka_unit_test(test_reset_and_reuse),
+		cmocka_unit_test(test_quit_releases_what_waits),
+		cmocka_unit_test(test_pipelining_fallback_is_told),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
