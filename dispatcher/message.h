@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * message: one whole mail, from templates and a recipient to the bytes on the wire. A plan is
+ * compiled once per run and never changes afterwards, so many recipients (and threads) may be
+ * rendered from it; everything that does not depend on the recipient is encoded beforehand.
+ *
+ * What comes out: RFC 5322 header and MIME body, 7-bit, CRLF at every line end and at the end
+ * of the message, no line above 998 (76 in bodies), no line that begins with "." and therefore
+ * nothing to stuff. Fields (in this order): X-Kairan-Id, Date, From, To, Reply-To, Subject,
+ * Message-ID, List-Unsubscribe, X-Kairan-Campaign, List-Unsubscribe-Post, List-Id, Feedback-ID,
+ * Auto-Submitted, the extra ones, MIME-Version, Content-Type.
+ *
+ * With html and text: multipart/alternative, text first. With html alone the text part is made
+ * from it. With text alone: text/plain.
+ *
+ * Templates may use two names besides the customer's fields: unsubscribe_url (the link, or a
+ * mailto: when there is only that; not present when there is neither) and campaign.
+ */
+#ifndef KAIRAN_MESSAGE_H
+#define KAIRAN_MESSAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "arena.h"
+#include "buf.h"
+#include "err.h"
+#include "slice.h"
+#include "template.h"
+
+#define MESSAGE_HEADERS_MAX 50 /* extra header fields */
+#define MESSAGE_TOKEN_MAX 128  /* a token string in bytes */
+#define MESSAGE_URL_MAX 700    /* unsubscribe_url_base in bytes */
+/* The ceiling for an output buffer that takes every message: two parts of
+ * TEMPLATE_OUTPUT_MAX, encoded, and room to encode in. */
+#define MESSAGE_BUFFER_MAX ((size_t)64 << 20)
+
+struct message_header {
+	struct slice name;
+	struct slice value; /* UTF-8, one line */
+};
+
+/* Borrowed during message_compile only. Slices may be empty unless said otherwise. */
+struct message_source {
+	struct slice from_name;
+	struct slice from_addr; /* needed */
+	struct slice reply_to;	/* an address */
+	struct slice subject;	/* template; blanks around it are dropped */
+	struct slice html;	/* template; html or text is needed */
+	struct slice text;	/* template */
+	struct slice list_name;
+	struct slice list_id;			/* without brackets: news.example.jp */
+	struct slice unsubscribe_url_base;	/* https: (or http:, then without one-click) */
+	struct slice unsubscribe_mailto_domain; /* of u+TOKEN@ */
+	struct slice message_id_domain;		/* needed */
+	struct slice feedback_id;
+	bool auto_submitted; /* Auto-Submitted: auto-generated (RFC 3834) */
+	int zone_minutes;    /* of Date, east of UTC */
+	const struct message_header *headers;
+	size_t header_count;
+};
+
+/* Slices are borrowed during message_render. */
+struct message_recipient {
+	struct slice to_addr;		     /* as addr_parse gave it */
+	struct slice to_name;		     /* may be empty */
+	const struct template_value *values; /* by message_fields index */
+	size_t value_count;
+	struct slice message_id_left;	/* tokens: letters, digits, ".", "_", "-", "+", "=" */
+	struct slice id_token;		/* X-Kairan-Id */
+	struct slice unsubscribe_token; /* may be empty when nothing to unsubscribe is set */
+	time_t date;
+	uint64_t run;
+	struct slice campaign; /* its name */
+};
+
+struct message_result {
+	enum template_status status;
+	struct slice field; /* at fault: a template field (of the plan), or a static name such as
+				"to_addr" */
+	unsigned cleaned;   /* runs of control characters replaced in header values */
+	size_t body_offset; /* from the start of the message to its body */
+};
+
+struct message_plan;
+
+/*
+ * The plan lives in the arena, which is all it needs. err names the part: "html: line 3,
+ * column 14: ...". 0, or -1 with err. *plan is NULL on failure.
+ */
+int message_compile(const struct message_source *source, struct arena *arena,
+    struct message_plan **plan, struct err *err) MUST_CHECK;
+
+/* The customer fields that the templates use, in index order; unsubscribe_url and campaign
+ * are not among them. Borrowed from the plan. */
+const struct slice *message_fields(const struct message_plan *plan, size_t *count);
+
+/* Does the html (text) the recipient sees use unsubscribe_url? False too when there is no
+ * such part. A text part made from html counts. */
+bool message_html_has_unsubscribe(const struct message_plan *plan);
+bool message_text_has_unsubscribe(const struct message_plan *plan);
+
+/* {{{name}}} tags in html: values that go out as HTML. */
+unsigned message_raw_fields(const struct message_plan *plan);
+
+/* Bytes of one message as sent, with `value_bytes` for each use of a field. All branches of
+ * conditions are counted. */
+size_t message_size_estimate(const struct message_plan *plan, size_t value_bytes);
+
+/* The template of the text part, given or made from the html. Borrowed from the plan; empty
+ * when there is no body text. */
+struct slice message_text_source(const struct message_plan *plan);
+
+/*
+ * Appends one message to out and returns result->status. On failure out has its length from
+ * before. MISSING_FIELD, BAD_DATA and TOO_LARGE are about this recipient alone; a full buffer
+ * or no memory is TOO_LARGE without a field.
+ */
+enum template_status message_render(const struct message_plan *plan,
+    const struct message_recipient *recipient, struct buf *out, struct message_result *result);
+
+#endif

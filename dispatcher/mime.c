@@ -1,0 +1,760 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mime: see mime.h. Owns every rule about columns and about what may stand in a line. Body
+ * encoders reserve the worst case once and then write through a pointer.
+ */
+#include "mime.h"
+
+#include <assert.h>
+#include <stdint.h>
+
+#define WORD_OVERHEAD 12	 /* =?UTF-8?B??= */
+#define CLUSTER_MAX 32		 /* bytes of one unsplit group: a long emoji sequence */
+#define QP_COLUMNS 75		 /* of content; the 76th is for the "=" of a soft break */
+#define QP_WORST(n) ((n)*4 + 16) /* 3 for each byte and its share of soft breaks */
+#define BASE64_LINE 57		 /* bytes in one line */
+
+/* --- characters --- */
+
+size_t
+mime_utf8_char(const char *p, size_t n)
+{
+	const unsigned char *s = (const unsigned char *)p;
+
+	if (s[0] < 0x80)
+		return 1;
+	if (s[0] < 0xc2 || s[0] > 0xf4 || n < 2 || (s[1] & 0xc0) != 0x80)
+		return 0;
+	if (s[0] < 0xe0)
+		return 2;
+	if (n < 3 || (s[2] & 0xc0) != 0x80)
+		return 0;
+	if (s[0] < 0xf0) {
+		if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f))
+			return 0;
+		return 3;
+	}
+	if (n < 4 || (s[3] & 0xc0) != 0x80)
+		return 0;
+	if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return 4;
+}
+
+bool
+mime_utf8_ok(struct slice s)
+{
+	const uint64_t high = UINT64_C(0x8080808080808080), one = UINT64_C(0x0101010101010101);
+	size_t i = 0, n;
+	uint64_t w;
+
+	while (i < s.len) {
+		/* eight bytes of ASCII without NUL at a time */
+		while (s.len - i >= 8) {
+			memcpy(&w, s.ptr + i, 8);
+			if (((w | ((w - one) & ~w)) & high) != 0)
+				break;
+			i += 8;
+		}
+		if (i == s.len)
+			return true;
+		if (s.ptr[i] == '\0')
+			return false;
+		n = mime_utf8_char(s.ptr + i, s.len - i);
+		if (n == 0)
+			return false;
+		i += n;
+	}
+	return true;
+}
+
+size_t
+mime_control_at(const char *p, size_t n)
+{
+	unsigned char c = (unsigned char)p[0];
+
+	if (c < 0x20 || c == 0x7f)
+		return 1;
+	if (c == 0xc2 && n >= 2 && (unsigned char)p[1] == 0x85)
+		return 2;
+	if (c == 0xe2 && n >= 3 && (unsigned char)p[1] == 0x80 &&
+	    ((unsigned char)p[2] == 0xa8 || (unsigned char)p[2] == 0xa9))
+		return 3;
+	return 0;
+}
+
+unsigned
+mime_put_clean(struct buf *out, struct slice s)
+{
+	size_t start = 0, i = 0, n;
+	unsigned runs = 0;
+
+	while (i < s.len) {
+		n = mime_control_at(s.ptr + i, s.len - i);
+		if (n == 0) {
+			i++;
+			continue;
+		}
+		buf_append(out, s.ptr + start, i - start);
+		buf_append_char(out, ' ');
+		runs++;
+		while (i < s.len && (n = mime_control_at(s.ptr + i, s.len - i)) > 0)
+			i += n;
+		start = i;
+	}
+	if (start < s.len)
+		buf_append(out, s.ptr + start, s.len - start);
+	return runs;
+}
+
+/* --- header fields --- */
+
+bool
+mime_header_name_ok(struct slice name)
+{
+	if (name.len == 0 || name.len > MIME_HEADER_NAME_MAX)
+		return false;
+	for (size_t i = 0; i < name.len; i++)
+		if (name.ptr[i] <= ' ' || name.ptr[i] > '~' || name.ptr[i] == ':')
+			return false;
+	return true;
+}
+
+/* The one exit: no control character, valid UTF-8. *ascii tells whether all is ASCII. */
+static bool
+value_ok(struct slice s, bool *ascii)
+{
+	size_t n;
+
+	*ascii = true;
+	for (size_t i = 0; i < s.len; i += n) {
+		n = mime_utf8_char(s.ptr + i, s.len - i);
+		if (n == 0 || mime_control_at(s.ptr + i, s.len - i) > 0)
+			return false;
+		if (n > 1)
+			*ascii = false;
+	}
+	return true;
+}
+
+static uint32_t
+code_point(const char *p, size_t n)
+{
+	const unsigned char *s = (const unsigned char *)p;
+	uint32_t c;
+
+	if (n == 1)
+		return s[0];
+	c = s[0] & (0x7fU >> n);
+	for (size_t i = 1; i < n; i++)
+		c = c << 6 | (s[i] & 0x3fU);
+	return c;
+}
+
+/* A character that belongs to the one before it: joiners, marks, variation and skin tones. */
+static bool
+is_joined(uint32_t c)
+{
+	return c == 0x200d || c == 0x20e3 || c == 0x3099 || c == 0x309a ||
+	    (c >= 0x300 && c <= 0x36f) || (c >= 0xfe00 && c <= 0xfe0f) ||
+	    (c >= 0x1f3fb && c <= 0x1f3ff) || (c >= 0xe0020 && c <= 0xe007f) ||
+	    (c >= 0xe0100 && c <= 0xe01ef);
+}
+
+static bool
+is_regional(uint32_t c)
+{
+	return c >= 0x1f1e6 && c <= 0x1f1ff;
+}
+
+/* Length of what a reader sees as one character at the start of s, up to CLUSTER_MAX. */
+static size_t
+cluster_len(struct slice s)
+{
+	size_t len = mime_utf8_char(s.ptr, s.len), n;
+	uint32_t last = code_point(s.ptr, len), c;
+	bool flag = is_regional(last);
+
+	while (len < s.len) {
+		n = mime_utf8_char(s.ptr + len, s.len - len);
+		c = code_point(s.ptr + len, n);
+		if (!is_joined(c) && last != 0x200d && !(flag && is_regional(c)))
+			break;
+		if (len + n > CLUSTER_MAX)
+			break;
+		flag = false;
+		last = c;
+		len += n;
+	}
+	return len;
+}
+
+/* May stand as itself in a Q word, even in a phrase (RFC 2047 5 (3)). */
+static bool
+is_q_literal(unsigned char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+	    c == '!' || c == '*' || c == '+' || c == '-' || c == '/' || c == ' ';
+}
+
+static size_t
+q_size(struct slice s)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < s.len; i++)
+		size += is_q_literal((unsigned char)s.ptr[i]) ? 1 : 3;
+	return size;
+}
+
+/* How many bytes of s fit into `room` columns of payload; whole clusters, or whole characters
+ * when `split`. */
+static size_t
+word_fit(struct slice s, size_t room, bool q, bool split)
+{
+	size_t taken = 0, n, cost, q_cost = 0;
+
+	while (taken < s.len) {
+		struct slice rest = slice_make(s.ptr + taken, s.len - taken);
+
+		n = split ? mime_utf8_char(rest.ptr, rest.len) : cluster_len(rest);
+		if (q) {
+			q_cost += q_size(slice_make(rest.ptr, n));
+			cost = q_cost;
+		} else {
+			cost = (taken + n + 2) / 3 * 4;
+		}
+		if (cost > room)
+			break;
+		taken += n;
+	}
+	return taken;
+}
+
+static const char base64_digit[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char hex_digit[] = "0123456789ABCDEF";
+
+/* Up to and with the last, perhaps padded, group. Returns the end of what was written. */
+static char *
+base64_bytes(char *p, const unsigned char *s, size_t n)
+{
+	for (; n >= 3; s += 3, n -= 3, p += 4) {
+		uint32_t v = (uint32_t)s[0] << 16 | (uint32_t)s[1] << 8 | s[2];
+
+		p[0] = base64_digit[v >> 18];
+		p[1] = base64_digit[v >> 12 & 63];
+		p[2] = base64_digit[v >> 6 & 63];
+		p[3] = base64_digit[v & 63];
+	}
+	if (n > 0) {
+		uint32_t v = (uint32_t)s[0] << 16 | (n == 2 ? (uint32_t)s[1] << 8 : 0);
+
+		p[0] = base64_digit[v >> 18];
+		p[1] = base64_digit[v >> 12 & 63];
+		p[2] = n == 2 ? base64_digit[v >> 6 & 63] : '=';
+		p[3] = '=';
+		p += 4;
+	}
+	return p;
+}
+
+static void
+put_word(struct buf *out, struct slice s, bool q)
+{
+	char word[MIME_WORD_MAX], *p = word;
+
+	memcpy(p, q ? "=?UTF-8?Q?" : "=?UTF-8?B?", 10);
+	p += 10;
+	if (!q) {
+		p = base64_bytes(p, (const unsigned char *)s.ptr, s.len);
+	} else {
+		for (size_t i = 0; i < s.len; i++) {
+			unsigned char c = (unsigned char)s.ptr[i];
+
+			if (c == ' ') {
+				*p++ = '_';
+			} else if (is_q_literal(c)) {
+				*p++ = (char)c;
+			} else {
+				*p++ = '=';
+				*p++ = hex_digit[c >> 4];
+				*p++ = hex_digit[c & 15];
+			}
+		}
+	}
+	*p++ = '?';
+	*p++ = '=';
+	assert(p <= word + sizeof(word));
+	buf_append(out, word, (size_t)(p - word));
+}
+
+/* s as encoded words from `column` on; returns the column behind them. */
+static size_t
+put_words(struct buf *out, size_t column, struct slice s)
+{
+	bool q = q_size(s) <= (s.len + 2) / 3 * 4;
+
+	while (s.len > 0 && !buf_failed(out)) {
+		size_t before = out->len, n = 0, room;
+
+		if (column + WORD_OVERHEAD < MIME_WORD_COLUMNS) {
+			room = MIME_WORD_COLUMNS - column - WORD_OVERHEAD;
+			n = word_fit(s, room, q, false);
+			if (n == 0)
+				n = word_fit(s, room, q, true);
+		}
+		if (n == 0) {
+			assert(column > 1);
+			buf_append(out, "\r\n ", 3);
+			column = 1;
+			continue;
+		}
+		put_word(out, slice_make(s.ptr, n), q);
+		column += out->len - before;
+		s = slice_make(s.ptr + n, s.len - n);
+		if (s.len > 0) {
+			buf_append(out, "\r\n ", 3);
+			column = 1;
+		}
+	}
+	return column;
+}
+
+/* The next unit for folding: blanks and the word behind them. */
+static size_t
+fold_unit(struct slice s)
+{
+	size_t n = 0;
+
+	while (n < s.len && s.ptr[n] == ' ')
+		n++;
+	while (n < s.len && s.ptr[n] != ' ')
+		n++;
+	return n;
+}
+
+/* True when plain ASCII s can stand as it is, folded, from `column` on, within `limit`. */
+static bool
+plain_fits(struct slice s, size_t column, size_t limit)
+{
+	if (s.len == 0)
+		return true;
+	if (s.ptr[0] == ' ' || s.ptr[s.len - 1] == ' ')
+		return false;
+	for (size_t i = 0; i < s.len;) {
+		size_t n = fold_unit(slice_make(s.ptr + i, s.len - i));
+
+		if ((i == 0 ? column : 0) + n > limit)
+			return false;
+		i += n;
+	}
+	return true;
+}
+
+static bool
+has_word_mark(struct slice s)
+{
+	return s.len >= 2 && memmem(s.ptr, s.len, "=?", 2) != NULL;
+}
+
+/* s as it is, folded at blanks; returns the column behind it. */
+static size_t
+put_plain(struct buf *out, size_t column, struct slice s)
+{
+	for (size_t i = 0; i < s.len;) {
+		size_t n = fold_unit(slice_make(s.ptr + i, s.len - i));
+
+		if (i > 0 && column + n > MIME_HEADER_COLUMNS) {
+			buf_append(out, "\r\n", 2);
+			column = 0;
+		}
+		buf_append(out, s.ptr + i, n);
+		column += n;
+		i += n;
+	}
+	return column;
+}
+
+static size_t
+put_name(struct buf *out, struct slice name)
+{
+	buf_append_slice(out, name);
+	buf_append(out, ": ", 2);
+	return name.len + 2;
+}
+
+bool
+mime_put_text_header(struct buf *out, struct slice name, struct slice value)
+{
+	size_t column;
+	bool ascii;
+
+	if (!mime_header_name_ok(name) || !value_ok(value, &ascii))
+		return false;
+	column = put_name(out, name);
+	if (ascii && !has_word_mark(value) && plain_fits(value, column, MIME_HEADER_COLUMNS))
+		put_plain(out, column, value);
+	else
+		put_words(out, column, value);
+	buf_append(out, "\r\n", 2);
+	return true;
+}
+
+bool
+mime_put_token_header(struct buf *out, struct slice name, struct slice value)
+{
+	bool ascii;
+
+	if (!mime_header_name_ok(name) || value.len == 0 || !value_ok(value, &ascii) || !ascii ||
+	    !plain_fits(value, name.len + 2, MIME_LINE_MAX))
+		return false;
+	put_plain(out, put_name(out, name), value);
+	buf_append(out, "\r\n", 2);
+	return true;
+}
+
+static bool
+is_atom_char(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+	    (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
+}
+
+/* Letters and marks of an addr-spec or dot-atom, with at most one '@' inside. */
+static bool
+addr_ok(struct slice addr)
+{
+	size_t ats = 0;
+
+	if (addr.len == 0 || addr.len > MIME_LINE_MAX / 3)
+		return false;
+	for (size_t i = 0; i < addr.len; i++) {
+		if (addr.ptr[i] == '@' && i > 0 && i + 1 < addr.len)
+			ats++;
+		else if (!is_atom_char(addr.ptr[i]) && addr.ptr[i] != '.')
+			return false;
+	}
+	return ats <= 1;
+}
+
+enum phrase { PHRASE_ATOMS, PHRASE_QUOTED, PHRASE_WORDS };
+
+/* RFC 5322 3.2.5. A quoted string is not folded, so a long one becomes encoded words. */
+static enum phrase
+phrase_kind(struct slice s, bool ascii, size_t column)
+{
+	enum phrase kind = PHRASE_ATOMS;
+	size_t quoted = 2;
+
+	if (!ascii || has_word_mark(s))
+		return PHRASE_WORDS;
+	for (size_t i = 0; i < s.len; i++) {
+		if (!is_atom_char(s.ptr[i]) && !(s.ptr[i] == ' ' && i > 0 && s.ptr[i - 1] != ' '))
+			kind = PHRASE_QUOTED;
+		quoted += s.ptr[i] == '"' || s.ptr[i] == '\\' ? 2 : 1;
+	}
+	if (s.ptr[s.len - 1] == ' ')
+		kind = PHRASE_QUOTED;
+	if (kind == PHRASE_ATOMS && plain_fits(s, column, MIME_HEADER_COLUMNS))
+		return PHRASE_ATOMS;
+	return column + quoted <= MIME_HEADER_COLUMNS ? PHRASE_QUOTED : PHRASE_WORDS;
+}
+
+static size_t
+put_quoted(struct buf *out, size_t column, struct slice s)
+{
+	size_t before = out->len;
+
+	buf_append_char(out, '"');
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr[i] == '"' || s.ptr[i] == '\\')
+			buf_append_char(out, '\\');
+		buf_append_char(out, s.ptr[i]);
+	}
+	buf_append_char(out, '"');
+	return column + (out->len - before);
+}
+
+bool
+mime_put_mailbox_header(struct buf *out, struct slice name, struct slice display, struct slice addr)
+{
+	size_t column, limit = MIME_HEADER_COLUMNS;
+	bool ascii;
+
+	if (!mime_header_name_ok(name) || !value_ok(display, &ascii) || !addr_ok(addr))
+		return false;
+	column = put_name(out, name);
+	if (display.len == 0) {
+		buf_append_slice(out, addr);
+		buf_append(out, "\r\n", 2);
+		return true;
+	}
+	switch (phrase_kind(display, ascii, column)) {
+	case PHRASE_ATOMS:
+		column = put_plain(out, column, display);
+		break;
+	case PHRASE_QUOTED:
+		column = put_quoted(out, column, display);
+		break;
+	case PHRASE_WORDS:
+		column = put_words(out, column, display);
+		limit = MIME_WORD_COLUMNS;
+		break;
+	}
+	if (column + addr.len + 3 > limit)
+		buf_append(out, "\r\n", 2);
+	buf_append(out, " <", 2);
+	buf_append_slice(out, addr);
+	buf_append(out, ">\r\n", 3);
+	return true;
+}
+
+/* --- date --- */
+
+static char *
+put_digits(char *p, unsigned value, unsigned width)
+{
+	for (unsigned i = width; i > 0; i--) {
+		p[i - 1] = (char)('0' + value % 10);
+		value /= 10;
+	}
+	return p + width;
+}
+
+size_t
+mime_date(char dst[MIME_DATE_BYTES], time_t when, int zone_minutes)
+{
+	static const char days[] = "SunMonTueWedThuFriSat";
+	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	const int64_t latest = INT64_C(253402214400); /* 9999-12-31, so that a year has 4 digits */
+	int64_t t = (int64_t)when < 0 ? 0 : when > latest ? latest : (int64_t)when;
+	unsigned zone, seconds, year_of_era, day_of_year, month, day;
+	int64_t day_number, era_day, year;
+	char *p = dst;
+
+	if (zone_minutes < -1439 || zone_minutes > 1439)
+		zone_minutes = 0;
+	t += (int64_t)zone_minutes * 60;
+	if (t < 0)
+		t = 0;
+	day_number = t / 86400;
+	seconds = (unsigned)(t % 86400);
+	/* years counted from March, in eras of 400: leap days come last */
+	era_day = (day_number + 719468) % 146097;
+	year_of_era =
+	    (unsigned)((era_day - era_day / 1460 + era_day / 36524 - era_day / 146096) / 365);
+	year = (int64_t)year_of_era + (day_number + 719468) / 146097 * 400;
+	day_of_year = (unsigned)era_day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	month = (5 * day_of_year + 2) / 153;
+	day = day_of_year - (153 * month + 2) / 5 + 1;
+	month = month < 10 ? month + 2 : month - 10; /* 0 is January */
+	if (month < 2)
+		year++;
+	memcpy(p, days + (day_number + 4) % 7 * 3, 3);
+	memcpy(p + 3, ", ", 2);
+	p = put_digits(p + 5, day, 2);
+	*p++ = ' ';
+	memcpy(p, months + (size_t)month * 3, 3);
+	p[3] = ' ';
+	p = put_digits(p + 4, (unsigned)year, 4);
+	*p++ = ' ';
+	p = put_digits(p, seconds / 3600, 2);
+	*p++ = ':';
+	p = put_digits(p, seconds / 60 % 60, 2);
+	*p++ = ':';
+	p = put_digits(p, seconds % 60, 2);
+	*p++ = ' ';
+	*p++ = zone_minutes < 0 ? '-' : '+';
+	zone = (unsigned)(zone_minutes < 0 ? -zone_minutes : zone_minutes);
+	p = put_digits(p, zone / 60, 2);
+	p = put_digits(p, zone % 60, 2);
+	*p = '\0';
+	return (size_t)(p - dst);
+}
+
+/* --- bodies --- */
+
+size_t
+mime_base64_size(size_t n)
+{
+	return (n + 2) / 3 * 4 + (n + BASE64_LINE - 1) / BASE64_LINE * 2;
+}
+
+/* s may lie at or behind the end of the same memory: never overtaken, see mime_base64_tail. */
+static void
+base64_lines(char *p, const unsigned char *s, size_t n)
+{
+	while (n > 0) {
+		size_t take = n < BASE64_LINE ? n : BASE64_LINE;
+		unsigned char line[BASE64_LINE];
+
+		memcpy(line, s, take);
+		p = base64_bytes(p, line, take);
+		*p++ = '\r';
+		*p++ = '\n';
+		s += take;
+		n -= take;
+	}
+}
+
+void
+mime_put_base64(struct buf *out, struct slice bytes)
+{
+	size_t size = mime_base64_size(bytes.len);
+
+	if (size == 0 || !buf_reserve(out, size))
+		return;
+	base64_lines(out->data + out->len, (const unsigned char *)bytes.ptr, bytes.len);
+	buf_commit(out, size);
+}
+
+void
+mime_base64_tail(struct buf *out, size_t from)
+{
+	size_t n = out->len - from, size = mime_base64_size(n);
+	char *start;
+
+	if (n == 0 || !buf_reserve(out, size - n))
+		return;
+	/* The raw bytes move to the end of the room. A line of output is longer than its input,
+	 * and both end at the same place, so the writer stays behind the reader. */
+	start = out->data + from;
+	memmove(start + (size - n), start, n);
+	base64_lines(start, (const unsigned char *)start + (size - n), n);
+	buf_commit(out, size - n);
+}
+
+void
+mime_put_crlf(struct buf *out, struct slice s)
+{
+	size_t i = 0;
+
+	while (i < s.len) {
+		const char *p = s.ptr + i, *end = s.ptr + s.len;
+
+		while (p < end && *p != '\r' && *p != '\n')
+			p++;
+		buf_append(out, s.ptr + i, (size_t)(p - (s.ptr + i)));
+		if (p == end)
+			return;
+		buf_append(out, "\r\n", 2);
+		i = (size_t)(p - s.ptr) + (*p == '\r' && p + 1 < end && p[1] == '\n' ? 2 : 1);
+	}
+}
+
+enum { QP_LITERAL, QP_BLANK, QP_END, QP_ESCAPE };
+
+/* 0 literal, 1 blank, 2 CR or LF, 3 needs =XX */
+/* clang-format off */
+static const uint8_t qp_class[256] = {
+	3, 3, 3, 3, 3, 3, 3, 3, 3, 1, 2, 3, 3, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3,
+	1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0,
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3,
+	3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3,
+	3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3,
+	3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3,
+	3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3,
+};
+/* clang-format on */
+
+/* At the start of a line: "." (a dot lost on the way) and what is or may become "From ". */
+static bool
+qp_unsafe_start(const unsigned char *s, size_t n)
+{
+	return s[0] == '.' || (s[0] == 'F' && memcmp(s, "From ", n < 5 ? n : 5) == 0);
+}
+
+static char *
+qp_soft_break(char *p)
+{
+	memcpy(p, "=\r\n", 3);
+	return p + 3;
+}
+
+void
+mime_qp_put(struct mime_qp *qp, struct slice fragment)
+{
+	const unsigned char *s = (const unsigned char *)fragment.ptr, *end = s + fragment.len;
+	size_t column = qp->column;
+	char *start, *p;
+
+	if (fragment.len == 0 || fragment.len > SIZE_MAX / 8 ||
+	    !buf_reserve(qp->out, QP_WORST(fragment.len)))
+		return;
+	p = start = qp->out->data + qp->out->len;
+	while (s < end) {
+		uint8_t cls = qp_class[*s];
+
+		if (cls == QP_END) {
+			s += *s == '\r' && s + 1 < end && s[1] == '\n' ? 2 : 1;
+			*p++ = '\r';
+			*p++ = '\n';
+			column = 0;
+			continue;
+		}
+		if (cls == QP_BLANK && (s + 1 == end || qp_class[s[1]] == QP_END))
+			cls = QP_ESCAPE;
+		if (column + (cls == QP_ESCAPE ? 3 : 1) > QP_COLUMNS) {
+			p = qp_soft_break(p);
+			column = 0;
+		}
+		if (column == 0 && qp_unsafe_start(s, (size_t)(end - s)))
+			cls = QP_ESCAPE;
+		if (cls == QP_ESCAPE) {
+			*p++ = '=';
+			*p++ = hex_digit[*s >> 4];
+			*p++ = hex_digit[*s & 15];
+			column += 3;
+			s++;
+			continue;
+		}
+		do {
+			*p++ = (char)*s++;
+			column++;
+		} while (column < QP_COLUMNS && s < end && qp_class[*s] == QP_LITERAL);
+	}
+	qp->column = column;
+	buf_commit(qp->out, (size_t)(p - start));
+}
+
+bool
+mime_qp_run_make(struct mime_qp_run *run, struct slice fragment, struct arena *arena)
+{
+	struct buf b;
+	struct mime_qp qp = { .out = &b };
+	const char *end;
+
+	buf_init(&b, SIZE_MAX / 4);
+	mime_qp_put(&qp, fragment);
+	*run = (struct mime_qp_run){ .bytes = arena_copy(arena, buf_slice(&b)) };
+	if (buf_failed(&b) || (b.len > 0 && run->bytes.ptr == NULL)) {
+		buf_release(&b);
+		return false;
+	}
+	end = b.len > 0 ? memmem(b.data, b.len, "\r\n", 2) : NULL;
+	run->breaks = end != NULL;
+	run->head = end != NULL ? (size_t)(end - b.data) : b.len;
+	run->tail = qp.column;
+	buf_release(&b);
+	return true;
+}
+
+void
+mime_qp_put_run(struct mime_qp *qp, const struct mime_qp_run *run)
+{
+	char *p;
+
+	if (run->bytes.len == 0 || !buf_reserve(qp->out, run->bytes.len + 3))
+		return;
+	p = qp->out->data + qp->out->len;
+	/* head counts the "=" of its own soft break, which may stand in the 76th column */
+	if (qp->column > 0 && qp->column + run->head > QP_COLUMNS) {
+		p = qp_soft_break(p);
+		qp->column = 0;
+	}
+	memcpy(p, run->bytes.ptr, run->bytes.len);
+	buf_commit(qp->out, (size_t)(p - (qp->out->data + qp->out->len)) + run->bytes.len);
+	qp->column = run->breaks ? run->tail : qp->column + run->head;
+}

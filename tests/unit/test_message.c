@@ -1,0 +1,638 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * message: whole messages, checked as bytes and lines; and what is refused. With the variable
+ * KAIRAN_EML_DIR set, samples and their expected values are written there for
+ * tests/integration/message_roundtrip.py.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dispatcher/message.h"
+
+static struct arena arena;
+static struct buf out;
+static struct message_result result;
+static struct err last_err;
+
+static struct message_source
+base_source(void)
+{
+	return (struct message_source){ .from_name = SLICE("Example"),
+		.from_addr = SLICE("news@example.jp"),
+		.subject = SLICE("Hello {{name}}"),
+		.text = SLICE("Dear {{name}}\n"),
+		.message_id_domain = SLICE("mail.example.jp"),
+		.zone_minutes = 540 };
+}
+
+static struct message_recipient
+base_recipient(const struct template_value *values, size_t count)
+{
+	return (struct message_recipient){ .to_addr = SLICE("a@b.jp"),
+		.values = values,
+		.value_count = count,
+		.message_id_left = SLICE("left"),
+		.id_token = SLICE("idtoken"),
+		.unsubscribe_token = SLICE("untoken"),
+		.date = 1751328307,
+		.run = 7,
+		.campaign = SLICE("July") };
+}
+
+/* No line above its limit, none begins with ".", CRLF everywhere, 7-bit, ends in CRLF. */
+static void
+check_wire(struct slice m)
+{
+	size_t from = 0;
+
+	assert_true(m.len > 2 && m.ptr[m.len - 1] == '\n');
+	for (size_t i = 0; i < m.len; i++) {
+		assert_true(m.ptr[i] > 0 && (unsigned char)m.ptr[i] < 0x7f);
+		assert_true(m.ptr[i] != '\r' || (i + 1 < m.len && m.ptr[i + 1] == '\n'));
+		if (m.ptr[i] != '\n')
+			continue;
+		assert_true(i > 0 && m.ptr[i - 1] == '\r');
+		assert_true(i - 1 - from <= (from < result.body_offset ? 998 : 78));
+		assert_true(m.ptr[from] != '.');
+		assert_true(i - from < 5 || memcmp(m.ptr + from, "From ", 5) != 0);
+		from = i + 1;
+	}
+	assert_int_equal(from, m.len);
+	assert_memory_equal(m.ptr + result.body_offset - 4, "\r\n\r\n", 4);
+	assert_ptr_equal(memmem(m.ptr, m.len, "\r\n\r\n", 4), m.ptr + result.body_offset - 4);
+}
+
+/* Compiles, renders for one recipient with values by name order; "" when refused. */
+static const char *
+compose_to(const struct message_source *source, const struct message_recipient *to)
+{
+	struct message_plan *plan;
+
+	arena_reset(&arena);
+	buf_reset(&out);
+	last_err = (struct err){ 0 };
+	if (message_compile(source, &arena, &plan, &last_err) != 0) {
+		assert_null(plan);
+		assert_true(last_err.msg[0] != '\0');
+		return "";
+	}
+	if (message_render(plan, to, &out, &result) != TEMPLATE_OK)
+		assert_int_equal(out.len, 0);
+	else
+		check_wire(buf_slice(&out));
+	return buf_str(&out);
+}
+
+static const char *
+compose(const struct message_source *source, const char *value)
+{
+	struct template_value v = { slice_str(value), value != NULL };
+	struct message_recipient to = base_recipient(&v, 1);
+
+	return compose_to(source, &to);
+}
+
+#define assert_has(text, part) assert_non_null(strstr(text, part))
+#define assert_has_not(text, part) assert_null(strstr(text, part))
+
+static void
+test_text_only(void **state)
+{
+	struct message_source s = base_source();
+
+	(void)state;
+	assert_string_equal(compose(&s, "Aki"),
+	    "X-Kairan-Id: idtoken\r\n"
+	    "Date: Tue, 01 Jul 2025 09:05:07 +0900\r\n"
+	    "From: Example <news@example.jp>\r\n"
+	    "To: a@b.jp\r\n"
+	    "Subject: Hello Aki\r\n"
+	    "Message-ID: <left@mail.example.jp>\r\n"
+	    "X-Kairan-Campaign: 7; July\r\n"
+	    "MIME-Version: 1.0\r\n"
+	    "Content-Type: text/plain; charset=UTF-8\r\n"
+	    "Content-Transfer-Encoding: quoted-printable\r\n"
+	    "\r\n"
+	    "Dear=20Aki\r\n");
+	assert_int_equal(result.cleaned, 0);
+}
+
+static void
+test_all_headers(void **state)
+{
+	struct message_source s = base_source();
+	const struct message_header extra[] = { { SLICE("Precedence"), SLICE("bulk") },
+		{ SLICE("List-Help"), SLICE("<https://example.jp/help>") },
+		{ SLICE("X-Note"), SLICE("日本") } };
+	const char *m, *at = NULL;
+	static const char *const order[] = { "X-Kairan-Id: idtoken\r\n",
+		"\r\nDate: ", "\r\nFrom: ", "\r\nTo: ", "\r\nReply-To: reply@example.jp\r\n",
+		"\r\nSubject: ", "\r\nMessage-ID: ",
+		"\r\nList-Unsubscribe: <https://u.example.jp/u/untoken>,\r\n "
+		"<mailto:u+untoken@bounce.example.jp>\r\n",
+		"\r\nX-Kairan-Campaign: ",
+		"\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n",
+		"\r\nList-Id: \"Example, News\" <news.example.jp>\r\n",
+		"\r\nFeedback-ID: 7:july:example\r\n", "\r\nAuto-Submitted: auto-generated\r\n",
+		"\r\nPrecedence: bulk\r\n", "\r\nList-Help: <https://example.jp/help>\r\n",
+		"\r\nX-Note: =?UTF-8?B?5pel5pys?=\r\n", "\r\nMIME-Version: 1.0\r\n" };
+
+	(void)state;
+	s.reply_to = SLICE("reply@example.jp");
+	s.unsubscribe_url_base = SLICE("https://u.example.jp/u");
+	s.unsubscribe_mailto_domain = SLICE("bounce.example.jp");
+	s.list_id = SLICE("news.example.jp");
+	s.list_name = SLICE("Example, News");
+	s.feedback_id = SLICE("7:july:example");
+	s.auto_submitted = true;
+	s.headers = extra;
+	s.header_count = 3;
+	m = compose(&s, "Aki");
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		const char *p = strstr(m, order[i]);
+
+		if (p == NULL || p < at)
+			fail_msg("not there, or not in order: %s in %s", order[i], m);
+		at = p;
+	}
+}
+
+static void
+test_unsubscribe(void **state)
+{
+	struct message_source s = base_source();
+	const char *m;
+
+	(void)state;
+	s.text = SLICE("{{unsubscribe_url}} {{campaign}} {{name}}");
+	s.unsubscribe_mailto_domain = SLICE("bounce.example.jp");
+	m = compose(&s, "Aki");
+	assert_has(m, "\r\nList-Unsubscribe: <mailto:u+untoken@bounce.example.jp>\r\n");
+	assert_has_not(m, "List-Unsubscribe-Post");
+	assert_has(m, "\r\nmailto:u+untoken@bounce.example.jp=20July=20Aki\r\n");
+	s.unsubscribe_mailto_domain = SLICE("");
+	s.unsubscribe_url_base = SLICE("http://127.0.0.1:8080/u?t=");
+	m = compose(&s, "Aki");
+	assert_has(m, "\r\nList-Unsubscribe: <http://127.0.0.1:8080/u?t=untoken>\r\n");
+	assert_has_not(m, "List-Unsubscribe-Post");
+	s.unsubscribe_url_base = SLICE("");
+	assert_string_equal(compose(&s, "Aki"), "");
+	assert_int_equal(result.status, TEMPLATE_MISSING_FIELD);
+	assert_true(slice_equal(result.field, SLICE("unsubscribe_url")));
+}
+
+static void
+test_alternative(void **state)
+{
+	struct message_source s = base_source();
+	const char *m, *text, *html;
+
+	(void)state;
+	s.html = SLICE("<p>Dear {{name}}</p>");
+	m = compose(&s, "A<i>\"");
+	assert_has(m, "Content-Type: multipart/alternative;\r\n boundary=\"=_k");
+	text = strstr(m, "Content-Type: text/plain; charset=UTF-8\r\n");
+	html = strstr(m, "Content-Type: text/html; charset=UTF-8\r\n");
+	assert_true(text != NULL && html != NULL && text < html);
+	assert_has(text, "\r\n\r\nDear=20A<i>\"\r\n--=_k");
+	assert_has(html, "\r\n\r\n<p>Dear=20A&lt;i&gt;&quot;</p>\r\n--=_k");
+	assert_memory_equal(m + out.len - 4, "--\r\n", 4);
+}
+
+static void
+test_japanese_is_base64(void **state)
+{
+	struct message_source s = base_source();
+	const char *m;
+
+	(void)state;
+	s.text = SLICE("こんにちは、{{name}}様。\n");
+	m = compose(&s, "山田");
+	assert_has(m, "Content-Transfer-Encoding: base64\r\n");
+	assert_has(m, "\r\n\r\n44GT44KT44Gr44Gh44Gv44CB5bGx55Sw5qeY44CCDQo=\r\n");
+	/* the same text without a field is encoded beforehand */
+	s.text = SLICE("こんにちは、山田様。\n");
+	s.subject = SLICE("x");
+	m = compose(&s, NULL);
+	assert_has(m, "\r\n\r\n44GT44KT44Gr44Gh44Gv44CB5bGx55Sw5qeY44CCDQo=\r\n");
+	/* the text's own letters decide, not the field's */
+	s.text = SLICE("Dear {{name}}");
+	m = compose(&s, "山");
+	assert_has(m, "\r\n\r\nDear=20=E5=B1=B1\r\n");
+}
+
+static void
+test_injection(void **state)
+{
+	static const char *const evil[] = { "x\r\nBcc: e@evil.jp", "x\nBcc: e@evil.jp",
+		"x\rBcc: e@evil.jp",
+		"x\xe2\x80\xa8"
+		"Bcc: e@evil.jp",
+		"x\xc2\x85"
+		"Bcc: e@evil.jp",
+		"x\xe2\x80\xa9"
+		"Bcc: e@evil.jp",
+		"x\r\n\r\nBcc: e@evil.jp",
+		"x\x1b"
+		"Bcc: e@evil.jp" };
+	struct message_source s = base_source();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(evil) / sizeof(evil[0]); i++) {
+		struct template_value v = { SLICE("ok"), true };
+		struct message_recipient to = base_recipient(&v, 1);
+		const char *m;
+
+		v.text = slice_str(evil[i]);
+		m = compose_to(&s, &to);
+		assert_has(m, "\r\nSubject: Hello x Bcc: e@evil.jp\r\n");
+		assert_int_equal(result.cleaned, 1);
+		v.text = SLICE("ok");
+		to.to_name = slice_str(evil[i]);
+		m = compose_to(&s, &to);
+		assert_has(m, "\r\nTo: \"x Bcc: e@evil.jp\" <a@b.jp>\r\n");
+		assert_int_equal(result.cleaned, 1);
+		to.to_name = SLICE("");
+		to.campaign = slice_str(evil[i]);
+		m = compose_to(&s, &to);
+		assert_has(m, "\r\nX-Kairan-Campaign: 7; x Bcc: e@evil.jp\r\n");
+		assert_int_equal(result.cleaned, 1);
+		to.campaign = SLICE("July");
+		to.to_addr = slice_str(evil[i]);
+		assert_string_equal(compose_to(&s, &to), "");
+		assert_int_equal(result.status, TEMPLATE_BAD_DATA);
+		assert_true(slice_equal(result.field, SLICE("to_addr")));
+	}
+}
+
+static void
+test_bad_recipients(void **state)
+{
+	struct message_source s = base_source();
+	static const struct slice bad[] = { { "", 0 }, { "a b", 3 }, { "a>", 2 }, { "a\r\n", 3 },
+		{ "a\0", 2 }, { "\xe3\x81\x82", 3 }, { "a@b", 3 } };
+	struct template_value v = { SLICE("a\0b"), true };
+	struct message_recipient to = base_recipient(&v, 1);
+
+	(void)state;
+	assert_string_equal(compose_to(&s, &to), "");
+	assert_int_equal(result.status, TEMPLATE_BAD_DATA);
+	assert_true(slice_equal(result.field, SLICE("name")));
+	v.text = SLICE("ok");
+	to.to_name = SLICE("a\0b");
+	assert_string_equal(compose_to(&s, &to), "");
+	assert_true(slice_equal(result.field, SLICE("to_name")));
+	to.to_name = SLICE("\xff");
+	assert_string_equal(compose_to(&s, &to), "");
+	assert_int_equal(result.status, TEMPLATE_BAD_DATA);
+	to.to_name = SLICE("");
+	s.unsubscribe_url_base = SLICE("https://e.jp/");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		to = base_recipient(&v, 1);
+		to.id_token = bad[i];
+		assert_string_equal(compose_to(&s, &to), "");
+		assert_true(slice_equal(result.field, SLICE("id_token")));
+		to = base_recipient(&v, 1);
+		to.message_id_left = bad[i];
+		assert_string_equal(compose_to(&s, &to), "");
+		assert_true(slice_equal(result.field, SLICE("message_id_left")));
+		to = base_recipient(&v, 1);
+		to.unsubscribe_token = bad[i];
+		assert_string_equal(compose_to(&s, &to), "");
+		assert_true(slice_equal(result.field, SLICE("unsubscribe_token")));
+	}
+	assert_string_equal(compose(&s, NULL), "");
+	assert_int_equal(result.status, TEMPLATE_MISSING_FIELD);
+	assert_true(slice_equal(result.field, SLICE("name")));
+}
+
+static void
+test_failure_keeps_the_front(void **state)
+{
+	struct message_source s = base_source();
+	struct template_value v = { SLICE("x"), true };
+	struct message_recipient to = base_recipient(&v, 1);
+	struct message_plan *plan;
+
+	(void)state;
+	arena_reset(&arena);
+	buf_reset(&out);
+	assert_int_equal(message_compile(&s, &arena, &plan, &last_err), 0);
+	buf_append_str(&out, "front");
+	assert_int_equal(message_render(plan, &to, &out, &result), TEMPLATE_OK);
+	assert_memory_equal(out.data, "frontX-Kairan-Id: ", 18);
+	assert_memory_equal(out.data + 5 + result.body_offset, "Dear", 4);
+	out.len = 5;
+	v.present = false;
+	assert_int_equal(message_render(plan, &to, &out, &result), TEMPLATE_MISSING_FIELD);
+	assert_string_equal(buf_str(&out), "front");
+}
+
+static void
+test_full_buffer(void **state)
+{
+	struct message_source s = base_source();
+	struct template_value v = { SLICE("山田"), true };
+	struct message_recipient to = base_recipient(&v, 1);
+	struct message_plan *plan;
+	struct buf small;
+
+	(void)state;
+	s.text = SLICE("こんにちは、{{name}}様。{{name}}\n");
+	s.html =
+	    SLICE("<p>Hello {{name}}, this is a line of some length, so that it is folded</p>");
+	arena_reset(&arena);
+	assert_int_equal(message_compile(&s, &arena, &plan, &last_err), 0);
+	for (size_t max = 0; max < 4096; max += 7) {
+		buf_init(&small, max);
+		if (message_render(plan, &to, &small, &result) == TEMPLATE_TOO_LARGE)
+			assert_int_equal(small.len, 0);
+		else
+			assert_true(max > 500 || small.len > 500);
+		buf_release(&small);
+	}
+}
+
+static void
+refused(const struct message_source *s, const char *msg)
+{
+	assert_string_equal(compose(s, "x"), "");
+	if (strstr(last_err.msg, msg) == NULL)
+		fail_msg("\"%s\" is not in \"%s\"", msg, last_err.msg);
+}
+
+static void
+test_compile_errors(void **state)
+{
+	struct message_source s = base_source();
+
+	(void)state;
+	s.html = SLICE("<p>\n{{#if a}}");
+	refused(&s, "html: line 2, column 1: #if is not closed: \"a\"");
+	s.text = SLICE("");
+	refused(&s, "html: line 2, column 1: #if is not closed: \"a\"");
+	s = base_source();
+	s.subject = SLICE("{{a b}}");
+	refused(&s, "subject: line 1, column 3: ");
+	s = base_source();
+	s.text = SLICE("\n\n{{/if}}");
+	refused(&s, "text: line 3, column 1: ");
+	s = base_source();
+	s.text = SLICE("");
+	refused(&s, "html or text is needed");
+	s = base_source();
+	s.from_addr = SLICE("news@example.jp\r\nBcc: x");
+	refused(&s, "from: ");
+	s.from_addr = SLICE("news");
+	refused(&s, "from: ");
+	s = base_source();
+	s.from_name = SLICE("a\nb");
+	refused(&s, "from: ");
+	s = base_source();
+	s.reply_to = SLICE("a@b.jp, c@d.jp");
+	refused(&s, "reply_to: ");
+	s = base_source();
+	s.message_id_domain = SLICE("a b");
+	refused(&s, "message_id_domain: ");
+	s = base_source();
+	s.unsubscribe_url_base = SLICE("ftp://x/");
+	refused(&s, "unsubscribe_url_base: ");
+	s.unsubscribe_url_base = SLICE("https://x/>,<y");
+	refused(&s, "unsubscribe_url_base: ");
+	s = base_source();
+	s.list_id = SLICE("a>b");
+	refused(&s, "list_id: ");
+	s = base_source();
+	s.feedback_id = SLICE("a\r\nb");
+	refused(&s, "feedback_id: ");
+}
+
+static void
+test_extra_headers(void **state)
+{
+	static const char *const bad[] = { "From", "bcc", "Content-Type", "X-Kairan-Id",
+		"DKIM-Signature", "A B", "", "X:", "Return-Path", "Subject", "Received" };
+	struct message_header h[2] = { { SLICE("X-A"), SLICE("b") }, { SLICE("x-a"), SLICE("c") } };
+	struct message_source s = base_source();
+
+	(void)state;
+	s.headers = h;
+	s.header_count = 2;
+	refused(&s, "given twice");
+	s.header_count = 1;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		h[0].name = slice_str(bad[i]);
+		refused(&s, "extra header");
+	}
+	h[0].name = SLICE("X-A");
+	h[0].value = SLICE("b\r\nBcc: x");
+	refused(&s, "extra header X-A: ");
+}
+
+static void
+test_plan_facts(void **state)
+{
+	struct message_source s = base_source();
+	struct message_plan *plan;
+	const struct slice *names;
+	size_t count;
+
+	(void)state;
+	arena_reset(&arena);
+	s.html = SLICE("{{b}}{{{a}}}<a href=\"{{unsubscribe_url}}\">x</a>{{campaign}}");
+	assert_int_equal(message_compile(&s, &arena, &plan, &last_err), 0);
+	names = message_fields(plan, &count);
+	assert_int_equal(count, 3);
+	assert_true(slice_equal(names[0], SLICE("name")));
+	assert_true(slice_equal(names[1], SLICE("b")));
+	assert_true(slice_equal(names[2], SLICE("a")));
+	assert_true(message_html_has_unsubscribe(plan));
+	assert_false(message_text_has_unsubscribe(plan));
+	assert_int_equal(message_raw_fields(plan), 1);
+	assert_true(message_size_estimate(plan, 10) > 500);
+	assert_true(message_size_estimate(plan, 10) < 2000);
+	s.text = SLICE("");
+	arena_reset(&arena);
+	assert_int_equal(message_compile(&s, &arena, &plan, &last_err), 0);
+	assert_true(message_text_has_unsubscribe(plan));
+}
+
+static void
+test_text_from_html(void **state)
+{
+	static const struct {
+		const char *html, *text;
+	} cases[] = {
+		{ "<p>One</p><p>Two</p>", "One\n\nTwo\n" },
+		{ "a<br>b<br/>c", "a\nb\nc\n" },
+		{ "<head><title>x</title><style>p{}</style></head><body>  a\n  b </body>",
+		    "a b\n" },
+		{ "a<script>if(a<b){}</script>b<!-- c -->d", "abd\n" },
+		{ "&lt;a&gt; &amp;amp; &#12354;&#x3042; &nbsp; x &copy; &bogus; &",
+		    "<a> &amp; ああ x © &bogus; &\n" },
+		{ "<a href=\"https://e.jp/?a=1&amp;b=2\">Here</a>.",
+		    "Here (https://e.jp/?a=1&b=2).\n" },
+		{ "<a href='https://e.jp/'>https://e.jp/</a>", "https://e.jp/\n" },
+		{ "<a href=\"mailto:a@e.jp\">a@e.jp</a>", "a@e.jp\n" },
+		{ "<a href=\"#top\">Up</a>", "Up\n" },
+		{ "<a href=\"https://e.jp/\"><img src=\"x\" alt=\"Shop\"></a>",
+		    "Shop (https://e.jp/)\n" },
+		{ "<a href=\"https://e.jp/\"><img src=\"x\"></a>", "https://e.jp/\n" },
+		{ "<a class=\"b\" href=\"{{url}}\">{{name}}</a>", "{{name}} ({{url}})\n" },
+		{ "<ul><li>a</li><li>b</li></ul>c", "- a\n- b\n\nc\n" },
+		{ "<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a b\nc\n" },
+		{ "<p>Hi</p>{{#if a}}<p>A {{a}}</p>{{else}}<p>B</p>{{/if}}<p>C</p>",
+		    "Hi\n\n{{#if a}}A {{a}}\n\n{{else}}B\n\n{{/if}}C\n" },
+		{ "<td {{#if a}}class=\"x\"{{/if}}>a", "a\n" },
+		{ "x {{! note }}y{{!-- z --}}", "x y\n" },
+		{ "1 < 2 and a<b", "1 < 2 and a\n" },
+		{ "<p title=\"a>b\">x", "x\n" },
+		{ "&#123;{x}}", "&#123;{x}}\n" },
+		{ "<h1>T</h1>text<hr>end", "T\n\ntext\n----------\nend\n" },
+	};
+	struct message_source s = base_source();
+	struct message_plan *plan;
+
+	(void)state;
+	s.text = SLICE("");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct slice text;
+
+		arena_reset(&arena);
+		s.html = slice_str(cases[i].html);
+		if (message_compile(&s, &arena, &plan, &last_err) != 0)
+			fail_msg("%s: %s", cases[i].html, last_err.msg);
+		text = message_text_source(plan);
+		if (!slice_equal(text, slice_str(cases[i].text)))
+			fail_msg("%s\n gives\n%.*s", cases[i].html, SLICE_ARG(text));
+	}
+}
+
+/* --- samples for the script --- */
+
+static void
+write_json_string(FILE *f, struct slice s)
+{
+	fputc('"', f);
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.ptr[i];
+
+		if (c == '"' || c == '\\' || c < 0x20)
+			fprintf(f, "\\u%04x", c);
+		else
+			fputc(c, f);
+	}
+	fputc('"', f);
+}
+
+static void
+write_sample(
+    const char *dir, unsigned number, struct slice subject, struct slice name, struct slice body)
+{
+	char path[512];
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/%04u.eml", dir, number);
+	f = fopen(path, "wb");
+	assert_non_null(f);
+	assert_int_equal(fwrite(out.data, 1, out.len, f), out.len);
+	assert_int_equal(fclose(f), 0);
+	(void)snprintf(path, sizeof(path), "%s/%04u.json", dir, number);
+	f = fopen(path, "wb");
+	assert_non_null(f);
+	fprintf(f, "{\"headers\":{\"Subject\":");
+	write_json_string(f, subject);
+	fprintf(f,
+	    ",\"X-Kairan-Id\":\"idtoken\",\"Message-ID\":\"<left@mail.example.jp>\","
+	    "\"Date\":\"Tue, 01 Jul 2025 09:05:07 +0900\",\"MIME-Version\":\"1.0\"},\"to\":[");
+	write_json_string(f, name);
+	fprintf(f, ",\"a@b.jp\"],\"text\":");
+	write_json_string(f, body);
+	fprintf(f, "}\n");
+	assert_int_equal(fclose(f), 0);
+}
+
+/* Every subject of 1 to 80 units, in several scripts; names and bodies with the same text. */
+static void
+test_subjects(void **state)
+{
+	static const char *const units[] = { "a", "ab ", "あ", "😀", "é", "x😀", "a,b\"\\ ", "漢=?" };
+	const char *dir = getenv("KAIRAN_EML_DIR");
+	struct message_source s = base_source();
+	unsigned number = 0;
+
+	(void)state;
+	s.subject = SLICE("{{name}}");
+	s.text = SLICE("Dear {{name}}, good day.\n.\nFrom here {{name}}\n");
+	s.html = SLICE("<p>Dear {{name}}</p>");
+	for (size_t u = 0; u < sizeof(units) / sizeof(units[0]); u++) {
+		for (size_t n = 1; n <= 80; n++) {
+			struct buf value, body;
+			struct template_value v = { .present = true };
+			struct message_recipient to = base_recipient(&v, 1);
+
+			buf_init(&value, 10000);
+			buf_init(&body, 100000);
+			for (size_t i = 0; i < n; i++)
+				buf_append_str(&value, units[u]);
+			v.text = slice_trim(buf_slice(&value));
+			to.to_name = v.text;
+			buf_printf(&body, "Dear %.*s, good day.\r\n.\r\nFrom here %.*s",
+			    SLICE_ARG(v.text), SLICE_ARG(v.text));
+			assert_true(compose_to(&s, &to)[0] != '\0');
+			if (dir != NULL)
+				write_sample(dir, ++number, v.text, v.text, buf_slice(&body));
+			buf_release(&value);
+			buf_release(&body);
+		}
+	}
+}
+
+static int
+start(void **state)
+{
+	(void)state;
+	arena_init(&arena, (size_t)64 << 20);
+	buf_init(&out, MESSAGE_BUFFER_MAX);
+	return 0;
+}
+
+static int
+stop(void **state)
+{
+	(void)state;
+	arena_release(&arena);
+	buf_release(&out);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_text_only),
+		cmocka_unit_test(test_all_headers),
+		cmocka_unit_test(test_unsubscribe),
+		cmocka_unit_test(test_alternative),
+		cmocka_unit_test(test_japanese_is_base64),
+		cmocka_unit_test(test_injection),
+		cmocka_unit_test(test_bad_recipients),
+		cmocka_unit_test(test_failure_keeps_the_front),
+		cmocka_unit_test(test_full_buffer),
+		cmocka_unit_test(test_compile_errors),
+		cmocka_unit_test(test_extra_headers),
+		cmocka_unit_test(test_plan_facts),
+		cmocka_unit_test(test_text_from_html),
+		cmocka_unit_test(test_subjects),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, start, stop);
+}
