@@ -51,7 +51,7 @@ endif
 CFLAGS ?=
 LDFLAGS ?=
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE $(OPT) $(HARDEN) $(WARNINGS) -DKAIRAN_VERSION='"$(VERSION)"' \
-	-I$(B)/gen -Icommon $(pkg_cflags) $(CFLAGS)
+	-I$(B)/gen -Icommon -Idispatcher -Ifeedback $(pkg_cflags) $(CFLAGS)
 LIBS = $(pkg_libs) -lpthread
 
 PROGRAM_DIRS := cli producer dispatcher feedback

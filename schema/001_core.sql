@@ -230,6 +230,7 @@ CREATE TABLE dispatcher (
 	id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	name text NOT NULL,
 	host text NOT NULL,
+	lock_id text NOT NULL,
 	claim_seq bigint NOT NULL DEFAULT 0,
 	started_at timestamptz NOT NULL DEFAULT now(),
 	heartbeat_at timestamptz NOT NULL DEFAULT now(),
@@ -239,7 +240,8 @@ CREATE TABLE dispatcher (
 CREATE INDEX dispatcher_alive ON dispatcher (id) WHERE stopped_at IS NULL;
 COMMENT ON TABLE dispatcher IS 'One life of a dispatcher process; its number is the owner of what it claims';
 COMMENT ON COLUMN dispatcher.id IS 'Number of this life (epoch)';
-COMMENT ON COLUMN dispatcher.name IS 'Configured name; a new life with the same name and lock ends the old one';
+COMMENT ON COLUMN dispatcher.name IS 'Configured name';
+COMMENT ON COLUMN dispatcher.lock_id IS 'Names the lock file in its state folder: who holds that lock knows that earlier lives with it are dead';
 COMMENT ON COLUMN dispatcher.host IS 'Host it runs on';
 COMMENT ON COLUMN dispatcher.claim_seq IS 'Claims committed by it; going back means that commits were lost';
 COMMENT ON COLUMN dispatcher.started_at IS 'Start of this life';

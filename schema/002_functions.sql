@@ -4,12 +4,12 @@
 
 -- ---------------------------------------------------------------- runs
 
-CREATE FUNCTION run_event_add(run int, event text) RETURNS void
+CREATE FUNCTION run_event_add(the_run int, event text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = kairan, pg_temp
-AS $$ INSERT INTO run_event (run_id, event) VALUES (run, event) $$;
+AS $$ INSERT INTO run_event (run_id, event) VALUES (the_run, event) $$;
 COMMENT ON FUNCTION run_event_add(int, text) IS 'Notes a change of state of a run; the producer calls the hook for it';
 
-CREATE FUNCTION run_move(run int, from_states run_state[], to_state run_state, why text DEFAULT '')
+CREATE FUNCTION run_move(the_run int, from_states run_state[], to_state run_state, why text DEFAULT '')
 RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
@@ -18,11 +18,11 @@ BEGIN
 	    started_at = CASE WHEN to_state = 'planning' THEN coalesce(started_at, now()) ELSE started_at END,
 	    finished_at = CASE WHEN to_state IN ('finished', 'cancelled', 'failed', 'missed') THEN now()
 		ELSE NULL END
-	WHERE id = run AND state = ANY (from_states);
+	WHERE id = the_run AND state = ANY (from_states);
 	IF NOT FOUND THEN
 		RETURN false;
 	END IF;
-	PERFORM run_event_add(run, to_state::text);
+	PERFORM run_event_add(the_run, to_state::text);
 	RETURN true;
 END
 $$;
@@ -59,21 +59,65 @@ END
 $$;
 COMMENT ON FUNCTION run_make(text, text, timestamptz, timestamptz) IS 'Makes the run of a campaign for this key, or finds it when it was made before';
 
+-- Campaigns whose start time has come get a run named after that time; recurring ones get their
+-- next start time. Occurrences that were slept through are made once, and then missed if their
+-- window is over, so that nothing is sent late by surprise.
+CREATE FUNCTION schedule_next(last timestamptz, recurrence text) RETURNS timestamptz
+LANGUAGE plpgsql STABLE SET search_path = kairan, pg_temp
+AS $$
+DECLARE
+	step interval;
+	due timestamptz := last;
+BEGIN
+	step := CASE recurrence WHEN 'daily' THEN interval '1 day' WHEN 'weekly' THEN interval '7 days'
+	    WHEN 'monthly' THEN interval '1 month'
+	    ELSE regexp_replace(recurrence, '^every ', '')::interval END;
+	IF step < interval '1 minute' THEN
+		RAISE EXCEPTION 'recurrence "%" is shorter than a minute', recurrence;
+	END IF;
+	FOR n IN 1 .. 1000000 LOOP
+		due := last + n * step;
+		EXIT WHEN due > now();
+	END LOOP;
+	RETURN due;
+END
+$$;
+COMMENT ON FUNCTION schedule_next(timestamptz, text) IS 'First occurrence after now of a recurrence that began at last';
+
+CREATE FUNCTION schedule_due() RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+DECLARE
+	c record;
+	n int := 0;
+BEGIN
+	FOR c IN SELECT id, name, start_at, recurrence FROM campaign WHERE start_at <= now()
+	    ORDER BY start_at FOR UPDATE SKIP LOCKED LOOP
+		PERFORM run_make(c.name, to_char(c.start_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), c.start_at);
+		UPDATE campaign SET start_at = CASE WHEN c.recurrence <> '' THEN schedule_next(c.start_at, c.recurrence) END
+		WHERE id = c.id;
+		n := n + 1;
+	END LOOP;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION schedule_due() IS 'Makes the runs of campaigns whose start time has come; returns how many';
+
 -- ---------------------------------------------------------------- planning
 
-CREATE FUNCTION plan_begin(run int) RETURNS void
+CREATE FUNCTION plan_begin(the_run int) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
 BEGIN
-	EXECUTE format('DROP TABLE IF EXISTS candidate_%1$s, audience_%1$s, exclusion_%1$s, send_%1$s', run);
-	EXECUTE format('CREATE UNLOGGED TABLE candidate_%s (LIKE candidate INCLUDING COMMENTS)', run);
-	EXECUTE format('CREATE UNLOGGED TABLE audience_%s (LIKE audience INCLUDING COMMENTS)', run);
-	EXECUTE format('CREATE TABLE exclusion_%1$s (LIKE exclusion INCLUDING DEFAULTS INCLUDING COMMENTS, CONSTRAINT of_run CHECK (run_id = %1$s))', run);
-	EXECUTE format('CREATE TABLE send_%1$s (LIKE send INCLUDING DEFAULTS INCLUDING COMMENTS, CONSTRAINT of_run CHECK (run_id = %1$s)) WITH (fillfactor = 35)', run);
-	EXECUTE format('COMMENT ON TABLE send_%1$s IS %2$L', run, 'Recipients of run ' || run);
-	EXECUTE format('COMMENT ON TABLE exclusion_%1$s IS %2$L', run, 'Left out of run ' || run);
-	EXECUTE format('GRANT INSERT ON candidate_%s TO kairan_producer', run);
-	UPDATE run SET plan_cursor = 0, staged = 0, audience = 0, planned = 0, excluded = '{}' WHERE id = run;
+	EXECUTE format('DROP TABLE IF EXISTS candidate_%1$s, audience_%1$s, exclusion_%1$s, send_%1$s', the_run);
+	EXECUTE format('CREATE UNLOGGED TABLE candidate_%s (LIKE candidate INCLUDING COMMENTS)', the_run);
+	EXECUTE format('CREATE UNLOGGED TABLE audience_%s (LIKE audience INCLUDING COMMENTS)', the_run);
+	EXECUTE format('CREATE TABLE exclusion_%1$s (LIKE exclusion INCLUDING DEFAULTS INCLUDING COMMENTS, CONSTRAINT of_run CHECK (run_id = %1$s))', the_run);
+	EXECUTE format('CREATE TABLE send_%1$s (LIKE send INCLUDING DEFAULTS INCLUDING COMMENTS, CONSTRAINT of_run CHECK (run_id = %1$s)) WITH (fillfactor = 35)', the_run);
+	EXECUTE format('COMMENT ON TABLE send_%1$s IS %2$L', the_run, 'Recipients of the_run ' || the_run);
+	EXECUTE format('COMMENT ON TABLE exclusion_%1$s IS %2$L', the_run, 'Left out of the_run ' || the_run);
+	EXECUTE format('GRANT INSERT ON candidate_%s TO kairan_producer', the_run);
+	UPDATE run SET plan_cursor = 0, staged = 0, audience = 0, planned = 0, excluded = '{}' WHERE id = the_run;
 END
 $$;
 COMMENT ON FUNCTION plan_begin(int) IS 'Makes the empty working tables of a run, dropping those of a broken attempt; nothing was handed out before plan_seal';
@@ -81,7 +125,7 @@ COMMENT ON FUNCTION plan_begin(int) IS 'Makes the empty working tables of a run,
 -- Exclusions first, each with rule and evidence, then the order: the j-th of n recipients of
 -- the i-th domain gets the key (j + frac(i * golden ratio)) / n, so that every domain is spread
 -- evenly over the whole run and single-recipient domains do not meet in the middle.
-CREATE FUNCTION plan_stage(run int) RETURNS bigint
+CREATE FUNCTION plan_stage(the_run int) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET work_mem = '128MB'
 AS $$
 DECLARE
@@ -92,8 +136,8 @@ DECLARE
 BEGIN
 	SELECT ARRAY['all', 'stream:' || s.name, 'list:' || CASE WHEN c.list = '' THEN s.name ELSE c.list END]
 	INTO scopes FROM run r JOIN campaign c ON c.id = r.campaign_id JOIN stream s ON s.id = c.stream_id
-	WHERE r.id = run;
-	EXECUTE format('SELECT count(*) FROM candidate_%s', run) INTO matched;
+	WHERE r.id = the_run;
+	EXECUTE format('SELECT count(*) FROM candidate_%s', the_run) INTO matched;
 	EXECUTE format($q$
 		INSERT INTO exclusion_%1$s (run_id, recipient_id, address_key, rule, evidence)
 		SELECT DISTINCT ON (recipient_id) %1$s, recipient_id, address_key, rule, evidence FROM (
@@ -109,16 +153,16 @@ BEGIN
 			FROM candidate_%1$s k JOIN suppression s ON s.address_key = k.address_key
 			WHERE s.scope = ANY ($1) AND (s.expires_at IS NULL OR s.expires_at > now())
 			UNION ALL
-			SELECT k.recipient_id, k.address_key, 2, 'excluded_campaign', 'campaign ' || c.name || ' run ' || r.run_key
+			SELECT k.recipient_id, k.address_key, 2, 'excluded_campaign', 'campaign ' || c.name || ' the_run ' || r.run_key
 			FROM campaign mine JOIN run myrun ON myrun.campaign_id = mine.id AND myrun.id = %1$s
 			JOIN campaign c ON c.name = ANY (mine.exclude_campaigns)
 			JOIN run r ON r.campaign_id = c.id AND r.id <> %1$s
 			JOIN send s ON s.run_id = r.id AND s.state IN ('sending', 'sent', 'in_doubt')
 			JOIN candidate_%1$s k ON k.address_key = s.address_key
-		) AS e ORDER BY recipient_id, rank$q$, run) USING scopes;
-	EXECUTE format('SELECT EXISTS (SELECT FROM exclusion_%s)', run) INTO left_out;
+		) AS e ORDER BY recipient_id, rank$q$, the_run) USING scopes;
+	EXECUTE format('SELECT EXISTS (SELECT FROM exclusion_%s)', the_run) INTO left_out;
 	IF left_out THEN
-		EXECUTE format('DELETE FROM candidate_%1$s k USING exclusion_%1$s e WHERE e.recipient_id = k.recipient_id', run);
+		EXECUTE format('DELETE FROM candidate_%1$s k USING exclusion_%1$s e WHERE e.recipient_id = k.recipient_id', the_run);
 	END IF;
 	EXECUTE format($q$
 		WITH d AS (SELECT key_hash FROM candidate_%1$s GROUP BY key_hash HAVING count(*) > 1),
@@ -129,7 +173,7 @@ BEGIN
 			WHERE t.recipient_id = k.recipient_id AND t.recipient_id <> t.first
 			RETURNING k.recipient_id, k.address_key, t.first)
 		INSERT INTO exclusion_%1$s (run_id, recipient_id, address_key, rule, evidence)
-		SELECT %1$s, recipient_id, address_key, 'duplicate_address', 'same address as customer ' || first FROM gone$q$, run);
+		SELECT %1$s, recipient_id, address_key, 'duplicate_address', 'same address as customer ' || first FROM gone$q$, the_run);
 	EXECUTE format($q$
 		WITH d AS MATERIALIZED (
 			SELECT domain_hash, count(*)::float8 AS n,
@@ -141,83 +185,83 @@ BEGIN
 				+ d.phase - floor(d.phase)) / d.n AS key
 			FROM candidate_%1$s c JOIN d ON d.domain_hash = c.domain_hash)
 		INSERT INTO audience_%1$s (seq, recipient_id, address, address_key)
-		SELECT row_number() OVER (ORDER BY key, domain_hash), recipient_id, address, address_key FROM k$q$, run);
+		SELECT row_number() OVER (ORDER BY key, domain_hash), recipient_id, address, address_key FROM k$q$, the_run);
 	GET DIAGNOSTICS kept = ROW_COUNT;
-	EXECUTE format('CREATE INDEX audience_%1$s_seq ON audience_%1$s USING brin (seq) WITH (pages_per_range = 16)', run);
-	EXECUTE format('DROP TABLE candidate_%s', run);
+	EXECUTE format('CREATE INDEX audience_%1$s_seq ON audience_%1$s USING brin (seq) WITH (pages_per_range = 16)', the_run);
+	EXECUTE format('DROP TABLE candidate_%s', the_run);
 	EXECUTE format($q$
 		UPDATE run SET audience = $1, staged = $2, plan_cursor = 0, excluded = (
 			SELECT coalesce(jsonb_object_agg(rule, n), '{}') FROM (
 				SELECT rule, count(*) AS n FROM exclusion_%1$s GROUP BY rule) AS t)
-		WHERE id = %1$s$q$, run) USING matched, kept;
+		WHERE id = %1$s$q$, the_run) USING matched, kept;
 	RETURN kept;
 END
 $$;
 COMMENT ON FUNCTION plan_stage(int) IS 'Turns the candidates of a run into its ordered audience and its exclusions; returns the size of the audience';
 
 -- True when the working tables of a run under way are whole (not emptied by a crash).
-CREATE FUNCTION plan_is_staged(run int) RETURNS boolean
+CREATE FUNCTION plan_is_staged(the_run int) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
 DECLARE
 	there bigint;
 	expected bigint;
 BEGIN
-	IF to_regclass('kairan.audience_' || run) IS NULL OR to_regclass('kairan.candidate_' || run) IS NOT NULL THEN
+	IF to_regclass('kairan.audience_' || the_run) IS NULL OR to_regclass('kairan.candidate_' || the_run) IS NOT NULL THEN
 		RETURN false;
 	END IF;
-	EXECUTE format('SELECT count(*) FROM audience_%s', run) INTO there;
-	SELECT staged INTO expected FROM run WHERE id = run;
+	EXECUTE format('SELECT count(*) FROM audience_%s', the_run) INTO there;
+	SELECT staged INTO expected FROM run WHERE id = the_run;
 	RETURN there = expected;
 END
 $$;
 COMMENT ON FUNCTION plan_is_staged(int) IS 'Whether planning of a run can go on where it stopped';
 
-CREATE FUNCTION plan_page(run int, size int) RETURNS bigint
+CREATE FUNCTION plan_page(the_run int, size int) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
 DECLARE
 	cursor_at bigint;
 	n bigint;
 BEGIN
-	SELECT plan_cursor INTO cursor_at FROM run WHERE id = run AND state = 'planning' FOR UPDATE;
+	SELECT plan_cursor INTO cursor_at FROM run WHERE id = the_run AND state = 'planning' FOR UPDATE;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'run % is not being planned', run;
+		RAISE EXCEPTION 'run % is not being planned', the_run;
 	END IF;
 	EXECUTE format($q$
 		INSERT INTO send_%1$s (run_id, id, recipient_id, address, address_key)
 		SELECT %1$s, seq, recipient_id, address, address_key FROM audience_%1$s
-		WHERE seq > $1 AND seq <= $1 + $2$q$, run) USING cursor_at, size;
+		WHERE seq > $1 AND seq <= $1 + $2$q$, the_run) USING cursor_at, size;
 	GET DIAGNOSTICS n = ROW_COUNT;
-	UPDATE run SET plan_cursor = plan_cursor + n WHERE id = run;
+	UPDATE run SET plan_cursor = plan_cursor + n WHERE id = the_run;
 	RETURN n;
 END
 $$;
 COMMENT ON FUNCTION plan_page(int, int) IS 'Turns the next page of the audience into send rows and moves the cursor in the same transaction; 0 when there are none left';
 
 -- Only from here on can anyone see the send rows of the run.
-CREATE FUNCTION plan_seal(run int) RETURNS void
+CREATE FUNCTION plan_seal(the_run int) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET maintenance_work_mem = '128MB'
 AS $$
 BEGIN
-	IF (SELECT plan_cursor <> staged OR state <> 'planning' FROM run WHERE id = run) THEN
-		RAISE EXCEPTION 'run % is not completely planned', run;
+	IF (SELECT plan_cursor <> staged OR state <> 'planning' FROM run WHERE id = the_run) THEN
+		RAISE EXCEPTION 'run % is not completely planned', the_run;
 	END IF;
-	EXECUTE format('ALTER TABLE send_%1$s ADD PRIMARY KEY (run_id, id), ADD UNIQUE (run_id, recipient_id), ADD UNIQUE (run_id, address_key)', run);
-	EXECUTE format('ANALYZE send_%s', run);
-	EXECUTE format('ALTER TABLE send ATTACH PARTITION send_%1$s FOR VALUES IN (%1$s)', run);
-	EXECUTE format('ALTER TABLE exclusion_%s ADD PRIMARY KEY (run_id, recipient_id)', run);
-	EXECUTE format('ALTER TABLE exclusion ATTACH PARTITION exclusion_%1$s FOR VALUES IN (%1$s)', run);
-	EXECUTE format('DROP TABLE audience_%s', run);
-	UPDATE run SET planned = staged, low_water = 1, pushed = 0 WHERE id = run;
-	PERFORM run_move(run, ARRAY['planning']::run_state[], 'running');
+	EXECUTE format('ALTER TABLE send_%1$s ADD PRIMARY KEY (run_id, id), ADD UNIQUE (run_id, recipient_id), ADD UNIQUE (run_id, address_key)', the_run);
+	EXECUTE format('ANALYZE send_%s', the_run);
+	EXECUTE format('ALTER TABLE send ATTACH PARTITION send_%1$s FOR VALUES IN (%1$s)', the_run);
+	EXECUTE format('ALTER TABLE exclusion_%s ADD PRIMARY KEY (run_id, recipient_id)', the_run);
+	EXECUTE format('ALTER TABLE exclusion ATTACH PARTITION exclusion_%1$s FOR VALUES IN (%1$s)', the_run);
+	EXECUTE format('DROP TABLE audience_%s', the_run);
+	UPDATE run SET planned = staged, low_water = 1, pushed = 0 WHERE id = the_run;
+	PERFORM run_move(the_run, ARRAY['planning']::run_state[], 'running');
 END
 $$;
 COMMENT ON FUNCTION plan_seal(int) IS 'Indexes the send rows of a planned run, makes them part of send, and sets it running';
 
 -- ---------------------------------------------------------------- states
 
-CREATE FUNCTION tally_add(run int, who int, d_claimed bigint DEFAULT 0, d_sent bigint DEFAULT 0,
+CREATE FUNCTION tally_add(the_run int, who int, d_claimed bigint DEFAULT 0, d_sent bigint DEFAULT 0,
     d_deferred bigint DEFAULT 0, d_failed bigint DEFAULT 0, d_in_doubt bigint DEFAULT 0,
     d_skipped bigint DEFAULT 0, d_cancelled bigint DEFAULT 0, d_expired bigint DEFAULT 0)
 RETURNS void
@@ -225,7 +269,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
 	INSERT INTO tally AS t (run_id, owner, minute, claimed, sent, deferred, failed, in_doubt, skipped,
 	    cancelled, expired)
-	VALUES (run, who, date_trunc('minute', now()), d_claimed, d_sent, d_deferred, d_failed, d_in_doubt,
+	VALUES (the_run, who, date_trunc('minute', now()), d_claimed, d_sent, d_deferred, d_failed, d_in_doubt,
 	    d_skipped, d_cancelled, d_expired)
 	ON CONFLICT (run_id, owner, minute) DO UPDATE SET claimed = t.claimed + excluded.claimed,
 	    sent = t.sent + excluded.sent, deferred = t.deferred + excluded.deferred,
@@ -236,7 +280,7 @@ $$;
 COMMENT ON FUNCTION tally_add(int, int, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint) IS 'Adds changes of the numbers of rows by state';
 
 -- Moves every row of a run that is in one of the given states; returns how many.
-CREATE FUNCTION send_move_all(run int, from_states send_state[], to_state send_state, why text,
+CREATE FUNCTION send_move_all(the_run int, from_states send_state[], to_state send_state, why text,
     owners int[] DEFAULT NULL, classes text[] DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
@@ -250,10 +294,10 @@ BEGIN
 			FOR UPDATE),
 		u AS (UPDATE send s SET state = $2, reason = $3, settled_at = now(), not_before = NULL
 			FROM old WHERE s.run_id = %1$s AND s.id = old.id RETURNING old.state)
-		SELECT state, count(*) AS n FROM u GROUP BY state$q$, run)
+		SELECT state, count(*) AS n FROM u GROUP BY state$q$, the_run)
 	    USING from_states, to_state, why, owners, classes LOOP
 		total := total + c.n;
-		PERFORM tally_add(run, 0,
+		PERFORM tally_add(the_run, 0,
 		    d_claimed => c.n * ((to_state = 'sending')::int - (c.state = 'sending')::int),
 		    d_sent => c.n * ((to_state = 'sent')::int - (c.state = 'sent')::int),
 		    d_deferred => c.n * ((to_state = 'deferred')::int - (c.state = 'deferred')::int),
@@ -293,18 +337,18 @@ $$;
 COMMENT ON FUNCTION dispatcher_bury(int) IS 'Fences a dead dispatcher and puts what it held in doubt; returns how many recipients';
 
 -- retry --failed: only those whose failure was temporary, and only while the address is fine.
-CREATE FUNCTION run_retry_failed(run int) RETURNS bigint
+CREATE FUNCTION run_retry_failed(the_run int) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
 DECLARE
 	n bigint;
 BEGIN
-	n := send_move_all(run, ARRAY['failed']::send_state[], 'queued', 'retried',
+	n := send_move_all(the_run, ARRAY['failed']::send_state[], 'queued', 'retried',
 	    NULL, ARRAY['soft', 'block', 'config']);
 	IF n > 0 THEN
-		EXECUTE format('UPDATE send SET tries = 0 WHERE run_id = %s AND state = ''queued'' AND reason = ''retried''', run);
-		UPDATE run SET low_water = 1, pushed = planned WHERE id = run;
-		PERFORM run_move(run, ARRAY['finished', 'failed', 'cancelled']::run_state[], 'running', 'retry of failed recipients');
+		EXECUTE format('UPDATE send SET tries = 0 WHERE run_id = %s AND state = ''queued'' AND reason = ''retried''', the_run);
+		UPDATE run SET low_water = 1, pushed = planned WHERE id = the_run;
+		PERFORM run_move(the_run, ARRAY['finished', 'failed', 'cancelled']::run_state[], 'running', 'retry of failed recipients');
 	END IF;
 	RETURN n;
 END
@@ -336,7 +380,7 @@ AS $$ SELECT CASE reason WHEN 'complaint' THEN 4 WHEN 'bounce' THEN 3 WHEN 'manu
 COMMENT ON FUNCTION suppression_rank(text) IS 'Which reason stays when an address is suppressed twice: complaint, bounce, manual, unsubscribe';
 
 -- Events that speak of send rows of one run. Facts only ever go from empty to the earliest time.
-CREATE FUNCTION ingest_run(run int, fresh bigint[]) RETURNS void
+CREATE FUNCTION ingest_run(the_run int, fresh bigint[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
 DECLARE
@@ -346,11 +390,11 @@ BEGIN
 	SELECT 'list:' || CASE WHEN c.list = '' THEN s.name ELSE c.list END, s.soft_bounce_limit
 	INTO list_scope, soft_limit
 	FROM run r JOIN campaign c ON c.id = r.campaign_id JOIN stream s ON s.id = c.stream_id
-	WHERE r.id = run;
+	WHERE r.id = the_run;
 
 	WITH e AS (
 		SELECT *, coalesce(occurred_at, received_at) AS at FROM feedback_event
-		WHERE id = ANY (fresh) AND run_id = run AND send_id IS NOT NULL),
+		WHERE id = ANY (fresh) AND run_id = the_run AND send_id IS NOT NULL),
 	a AS (
 		SELECT send_id, max(attempt) AS attempt,
 		    min(at) FILTER (WHERE kind = 'delivered') AS delivered_at,
@@ -366,7 +410,7 @@ BEGIN
 		FROM e GROUP BY send_id),
 	old AS (
 		SELECT s.* FROM send s JOIN a ON a.send_id = s.id
-		WHERE s.run_id = run AND s.attempt > 0 AND s.attempt >= a.attempt
+		WHERE s.run_id = the_run AND s.attempt > 0 AND s.attempt >= a.attempt
 		ORDER BY s.id FOR UPDATE OF s),
 	u AS (
 		UPDATE send s SET
@@ -382,7 +426,7 @@ BEGIN
 		    enhanced = coalesce(w.enhanced, s.enhanced), reply = coalesce(w.reply, s.reply),
 		    remote = coalesce(w.remote, s.remote)
 		FROM old JOIN a ON a.send_id = old.id LEFT JOIN e w ON w.id = a.why_id
-		WHERE s.run_id = run AND s.id = old.id
+		WHERE s.run_id = the_run AND s.id = old.id
 		RETURNING s.id, s.state AS new_state, old.state AS old_state,
 		    (old.delivered_at IS NULL AND s.delivered_at IS NOT NULL)::int AS delivered,
 		    (old.bounced_at IS NULL AND s.bounced_at IS NOT NULL)::int AS bounced,
@@ -393,7 +437,7 @@ BEGIN
 	sup AS (
 		INSERT INTO suppression (address_key, scope, reason, source, evidence, event_id)
 		SELECT DISTINCT ON (old.address_key, t.scope) old.address_key, t.scope, t.reason, e.source,
-		    concat_ws(' ', 'run ' || run || ' recipient ' || old.id, e.enhanced, e.reason, e.reply), e.id
+		    concat_ws(' ', 'run ' || the_run || ' recipient ' || old.id, e.enhanced, e.reason, e.reply), e.id
 		FROM e JOIN old ON old.id = e.send_id
 		CROSS JOIN LATERAL (SELECT
 			CASE WHEN e.kind = 'unsubscribed' AND e.reason IS DISTINCT FROM 'all' THEN list_scope ELSE 'all' END AS scope,
@@ -406,7 +450,7 @@ BEGIN
 		    OR suppression.expires_at IS NOT NULL)
 	INSERT INTO tally AS t (run_id, owner, minute, delivered, bounced, complained, unsubscribed, opened,
 	    clicked, sent, failed, in_doubt)
-	SELECT run, -1, date_trunc('minute', now()), sum(delivered), sum(bounced), sum(complained),
+	SELECT the_run, -1, date_trunc('minute', now()), sum(delivered), sum(bounced), sum(complained),
 	    sum(unsubscribed), sum(opened), sum(clicked),
 	    sum((new_state = 'sent')::int - (old_state = 'sent')::int),
 	    sum((new_state = 'failed')::int - (old_state = 'failed')::int),
@@ -422,13 +466,13 @@ BEGIN
 	INSERT INTO suppression (address_key, scope, reason, source, evidence, event_id, expires_at)
 	SELECT s.address_key, 'all', 'bounce', 'policy', soft.n || ' soft bounces in 30 days, last ' ||
 	    coalesce(e.enhanced, ''), e.id, now() + interval '14 days'
-	FROM feedback_event e JOIN send s ON s.run_id = run AND s.id = e.send_id
+	FROM feedback_event e JOIN send s ON s.run_id = the_run AND s.id = e.send_id
 	CROSS JOIN LATERAL (SELECT count(DISTINCT (f.run_id, f.send_id)) AS n FROM feedback_event f
 		WHERE f.address_key = s.address_key AND f.kind = 'bounced' AND f.class = 'soft'
 		AND f.received_at > now() - interval '30 days'
 		AND NOT EXISTS (SELECT FROM feedback_event d WHERE d.address_key = s.address_key
 			AND d.kind = 'delivered' AND d.received_at > f.received_at)) AS soft
-	WHERE e.id = ANY (fresh) AND e.run_id = run AND e.kind = 'bounced' AND e.class = 'soft'
+	WHERE e.id = ANY (fresh) AND e.run_id = the_run AND e.kind = 'bounced' AND e.class = 'soft'
 	    AND soft.n >= soft_limit
 	ORDER BY s.address_key
 	ON CONFLICT (address_key, scope) DO NOTHING;

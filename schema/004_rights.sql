@@ -25,7 +25,7 @@ GRANT UPDATE (start_at) ON campaign TO kairan_producer;
 GRANT UPDATE (hooked_at, hook_tries) ON run_event TO kairan_producer;
 GRANT EXECUTE ON FUNCTION run_event_add(int, text), run_move(int, run_state[], run_state, text),
     run_make(text, text, timestamptz, timestamptz), plan_begin(int), plan_stage(int), plan_is_staged(int),
-    plan_page(int, int), plan_seal(int), dispatcher_bury(int), feedback_month_open(date),
+    plan_page(int, int), plan_seal(int), dispatcher_bury(int), feedback_month_open(date), schedule_due(),
     send_move_all(int, send_state[], send_state, text, int[], text[]) TO kairan_producer;
 
 -- Dispatcher: changes state columns of rows, reads the customers it was given; makes no rows.
@@ -34,7 +34,7 @@ GRANT UPDATE (state, attempt, tries, owner, code, not_before, claimed_at, settle
     reply, remote, remote_id) ON send TO kairan_dispatcher;
 GRANT INSERT, SELECT, UPDATE ON tally TO kairan_dispatcher;
 GRANT INSERT, SELECT, UPDATE ON retry TO kairan_dispatcher;
-GRANT INSERT (name, host), UPDATE (claim_seq, heartbeat_at, stopped_at) ON dispatcher TO kairan_dispatcher;
+GRANT INSERT (name, host, lock_id), UPDATE (claim_seq, heartbeat_at, stopped_at) ON dispatcher TO kairan_dispatcher;
 GRANT EXECUTE ON FUNCTION dispatcher_bury(int) TO kairan_dispatcher;
 GRANT EXECUTE ON FUNCTION ingest(text[], text[], text[], timestamptz[], int[], int[], int[], text[], text[], text[],
     int[], text[], text[], text[], text[]) TO kairan_dispatcher, kairan_feedback;

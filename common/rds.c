@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rds: see rds.h. */
+#include "rds.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+static int
+copy_part(char *dst, size_t size, const char *from, size_t n, const char *what, struct err *err)
+{
+	if (n >= size)
+		return err_set(err, "redis.url: %s is too long", what);
+	memcpy(dst, from, n);
+	dst[n] = '\0';
+	return 0;
+}
+
+static int
+parse_number(const char *text, long max, int *value)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (end == text || *end != '\0' || n < 0 || n > max)
+		return -1;
+	*value = (int)n;
+	return 0;
+}
+
+static int
+parse_host(struct rds_address *a, const char *at, struct err *err)
+{
+	const char *slash = strchr(at, '/'), *sign = strchr(at, '@'), *colon;
+	size_t n;
+
+	if (sign != NULL) {
+		colon = memchr(at, ':', (size_t)(sign - at));
+		n = colon != NULL ? (size_t)(colon - at) : 0;
+		if (copy_part(a->user, sizeof(a->user), at, n, "the user", err) < 0)
+			return -1;
+		at = colon != NULL ? colon + 1 : at;
+		if (copy_part(a->password, sizeof(a->password), at, (size_t)(sign - at),
+			"the password", err) < 0)
+			return -1;
+		at = sign + 1;
+	}
+	n = slash != NULL ? (size_t)(slash - at) : strlen(at);
+	colon = memchr(at, ':', n);
+	if (copy_part(a->host, sizeof(a->host), at, colon != NULL ? (size_t)(colon - at) : n,
+		"the host", err) < 0)
+		return -1;
+	if (colon != NULL) {
+		char port[8] = "";
+
+		n -= (size_t)(colon + 1 - at);
+		if (n >= sizeof(port))
+			return err_set(err, "redis.url: the port is not a number");
+		memcpy(port, colon + 1, n);
+		if (parse_number(port, 65535, &a->port) < 0)
+			return err_set(err, "redis.url: the port is not a number");
+	}
+	if (slash != NULL && slash[1] != '\0' && parse_number(slash + 1, 1023, &a->number) < 0)
+		return err_set(err, "redis.url: the database must be a number");
+	if (a->host[0] == '\0')
+		return err_set(err, "redis.url: there is no host");
+	return 0;
+}
+
+int
+rds_address_parse(struct rds_address *a, const char *url, struct err *err)
+{
+	*a = (struct rds_address){ .port = 6379 };
+	if (strncmp(url, "redis://", 8) == 0)
+		return parse_host(a, url + 8, err);
+	if (strncmp(url, "unix://", 7) == 0) {
+		const char *mark = strchr(url + 7, '?');
+
+		if (mark != NULL &&
+		    (strncmp(mark, "?db=", 4) != 0 || parse_number(mark + 4, 1023, &a->number) < 0))
+			return err_set(err, "redis.url: expected ?db=NUMBER behind the path");
+		return copy_part(a->path, sizeof(a->path), url + 7,
+		    mark != NULL ? (size_t)(mark - url - 7) : strlen(url + 7), "the path", err);
+	}
+	return err_set(err, "redis.url must begin with redis:// or unix://");
+}
+
+static int
+expect_ok(redisContext *c, redisReply *reply, const char *doing, struct err *err)
+{
+	int result = 0;
+
+	if (reply == NULL)
+		result = err_set(err, "Redis, %s: %s", doing, c->errstr);
+	else if (reply->type == REDIS_REPLY_ERROR)
+		result = err_set(err, "Redis, %s: %s", doing, reply->str);
+	freeReplyObject(reply);
+	return result;
+}
+
+redisContext *
+rds_open(const struct rds_address *a, struct err *err)
+{
+	struct timeval timeout = { .tv_sec = RDS_TIMEOUT_S };
+	redisContext *c = a->path[0] != '\0' ? redisConnectUnixWithTimeout(a->path, timeout)
+					     : redisConnectWithTimeout(a->host, a->port, timeout);
+	int failed = 0;
+
+	if (c == NULL || c->err != 0) {
+		(void)err_set(err, "cannot reach Redis: %s; check redis.url",
+		    c != NULL ? c->errstr : "no memory");
+		if (c != NULL)
+			redisFree(c);
+		return NULL;
+	}
+	(void)redisSetTimeout(c, timeout);
+	if (a->password[0] != '\0')
+		failed = a->user[0] != '\0'
+		    ? expect_ok(
+			  c, redisCommand(c, "AUTH %s %s", a->user, a->password), "logging in", err)
+		    : expect_ok(c, redisCommand(c, "AUTH %s", a->password), "logging in", err);
+	if (failed == 0 && a->number != 0)
+		failed = expect_ok(c, redisCommand(c, "SELECT %d", a->number), "selecting", err);
+	if (failed == 0)
+		failed = expect_ok(c, redisCommand(c, "PING"), "first command", err);
+	if (failed != 0) {
+		redisFree(c);
+		return NULL;
+	}
+	return c;
+}
+
+int
+rds_check_policy(redisContext *redis, struct err *err)
+{
+	redisReply *reply = redisCommand(redis, "CONFIG GET maxmemory-policy");
+	int result = 0;
+
+	if (reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+	    reply->element[1]->type == REDIS_REPLY_STRING &&
+	    strncmp(reply->element[1]->str, "allkeys", 7) == 0)
+		result = err_set(err,
+		    "Redis would throw jobs away when it is full (maxmemory-policy %s); set it to "
+		    "noeviction",
+		    reply->element[1]->str);
+	freeReplyObject(reply);
+	return result;
+}

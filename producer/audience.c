@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * audience: two connections, one row at a time. COPY out under the segment role, addr_parse,
+ * COPY in under the producer's. The segment's text is one statement of the extended protocol,
+ * so it cannot smuggle in a second one.
+ */
+#include "audience.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "addr.h"
+#include "buf.h"
+#include "log.h"
+#include "slice.h"
+
+#define FLUSH_BYTES 65536
+#define SEGMENT_MAX 65536
+#define IDN_MAX 1000 /* different internationalised domains noted per run */
+
+struct transfer {
+	struct db *writer;
+	struct db reader;
+	struct buf lines; /* for the writer */
+	struct buf idn;	  /* U-label TAB A-label LF, for kairan.idn */
+	unsigned idn_count;
+	char **excluded; /* words of the run's excluded segments */
+	int excluded_count;
+	struct audience_counts counts;
+};
+
+/* FNV-1a with a final mix: spreads short names over 64 bits. Not for hostile input: a collision
+ * only lets two domains share a rhythm, and duplicates are compared by key afterwards. */
+static int64_t
+hash_bytes(struct slice s)
+{
+	uint64_t h = 14695981039346656037u;
+
+	for (size_t i = 0; i < s.len; i++)
+		h = (h ^ (unsigned char)s.ptr[i]) * 1099511628211u;
+	h ^= h >> 33;
+	h *= 0xff51afd7ed558ccdu;
+	h ^= h >> 33;
+	return (int64_t)h;
+}
+
+static void
+append_int(struct buf *b, int64_t value)
+{
+	if (value < 0) {
+		buf_append_char(b, '-');
+		buf_append_uint(b, (uint64_t)(-(value + 1)) + 1);
+	} else {
+		buf_append_uint(b, (uint64_t)value);
+	}
+}
+
+/* Text for COPY: backslash, tab and line ends escaped. */
+static void
+append_copy_text(struct buf *b, const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (*text == '\\' || *text == '\t' || *text == '\n' || *text == '\r') {
+			buf_append_char(b, '\\');
+			buf_append_char(b,
+			    *text == '\t'	? 't'
+				: *text == '\n' ? 'n'
+				: *text == '\r' ? 'r'
+						: '\\');
+		} else {
+			buf_append_char(b, *text);
+		}
+	}
+}
+
+static void
+note_idn(struct transfer *t, struct slice written, const struct addr *a)
+{
+	const char *at = memchr(written.ptr, '@', written.len);
+	struct slice u = slice_make(at + 1, written.len - (size_t)(at + 1 - written.ptr));
+
+	for (size_t i = 0; i < u.len; i++) {
+		if ((unsigned char)u.ptr[i] >= 0x80) {
+			if (t->idn_count++ < IDN_MAX) {
+				buf_append_slice(&t->idn, u);
+				buf_append_char(&t->idn, '\t');
+				buf_append_slice(&t->idn, addr_domain(a));
+				buf_append_char(&t->idn, '\n');
+			}
+			return;
+		}
+	}
+}
+
+/* One line of the segment's COPY: id TAB email TAB number of the excluded segment, 0 if none. */
+static int
+take_row(struct transfer *t, struct slice line, struct err *err)
+{
+	const char *tab1 = memchr(line.ptr, '\t', line.len), *tab2;
+	struct slice id, email;
+	struct addr a;
+	struct err why = { 0 };
+	int excluded;
+
+	tab2 =
+	    tab1 != NULL ? memchr(tab1 + 1, '\t', line.len - (size_t)(tab1 + 1 - line.ptr)) : NULL;
+	if (tab2 == NULL)
+		return err_set(err, "PostgreSQL gave a row that is not understood");
+	id = slice_make(line.ptr, (size_t)(tab1 - line.ptr));
+	email = slice_trim(slice_make(tab1 + 1, (size_t)(tab2 - tab1 - 1)));
+	excluded = atoi(tab2 + 1);
+	t->counts.matched++;
+	buf_append_slice(&t->lines, id);
+	if (memchr(email.ptr, '\\', email.len) != NULL)
+		(void)err_set(&why,
+		    email.len == 2 && email.ptr[1] == 'N' ? "no address"
+							  : "character '\\' is not allowed");
+	if (why.msg[0] != '\0' || addr_parse(&a, email, &why) < 0) {
+		t->counts.invalid++;
+		buf_append_str(&t->lines, "\t\\N\t\\N\t0\t0\t");
+		append_copy_text(&t->lines, why.msg);
+		buf_append_char(&t->lines, '\n');
+		return 0;
+	}
+	note_idn(t, email, &a);
+	buf_append_char(&t->lines, '\t');
+	buf_append(&t->lines, a.text, a.len);
+	buf_append_char(&t->lines, '\t');
+	buf_append(&t->lines, a.key, a.len);
+	buf_append_char(&t->lines, '\t');
+	append_int(&t->lines, hash_bytes(addr_domain(&a)));
+	buf_append_char(&t->lines, '\t');
+	append_int(&t->lines, hash_bytes(slice_make(a.key, a.len)));
+	buf_append_char(&t->lines, '\t');
+	if (excluded > 0 && excluded <= t->excluded_count) {
+		buf_append_str(&t->lines, "segment: ");
+		append_copy_text(&t->lines, t->excluded[excluded - 1]);
+	} else {
+		buf_append_str(&t->lines, "\\N");
+	}
+	buf_append_char(&t->lines, '\n');
+	return 0;
+}
+
+static int
+flush(struct transfer *t, struct err *err)
+{
+	if (buf_failed(&t->lines))
+		return err_set(err, "no memory");
+	if (t->lines.len > 0 &&
+	    PQputCopyData(t->writer->conn, t->lines.data, (int)t->lines.len) != 1)
+		return err_set(err, "cannot write candidates: %s", PQerrorMessage(t->writer->conn));
+	buf_reset(&t->lines);
+	return 0;
+}
+
+static int
+pump(struct transfer *t, struct err *err)
+{
+	char *row = NULL;
+	int n, result = 0;
+
+	while (result == 0 && (n = PQgetCopyData(t->reader.conn, &row, 0)) > 0) {
+		struct slice line = slice_make(row, (size_t)n);
+
+		if (line.len > 0 && line.ptr[line.len - 1] == '\n')
+			line.len--;
+		result = take_row(t, line, err);
+		PQfreemem(row);
+		row = NULL;
+		if (result == 0 && t->lines.len >= FLUSH_BYTES)
+			result = flush(t, err);
+	}
+	if (result == 0 && n == -2)
+		result = err_set(err, "reading customers: %s", PQerrorMessage(t->reader.conn));
+	return result == 0 ? flush(t, err) : result;
+}
+
+/* Result of the COPY statement just ended on this connection. */
+static int
+copy_result(PGconn *conn, const char *doing, struct err *err)
+{
+	PGresult *r;
+	int result = 0;
+
+	while ((r = PQgetResult(conn)) != NULL) {
+		if (PQresultStatus(r) != PGRES_COMMAND_OK) {
+			const char *why = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+
+			result =
+			    err_set(err, "%s: %s", doing, why != NULL ? why : PQerrorMessage(conn));
+		}
+		PQclear(r);
+	}
+	return result;
+}
+
+/* The run's segment and excluded segments, names replaced by their conditions. */
+static int
+build_query(struct transfer *t, int run, struct buf *sql, struct err *err)
+{
+	static const char find[] =
+	    "SELECT coalesce((SELECT condition FROM kairan.segment s WHERE s.name = c.segment), "
+	    "c.segment), NULL "
+	    "FROM kairan.run r JOIN kairan.campaign c ON c.id = r.campaign_id WHERE r.id = $1 "
+	    "UNION ALL SELECT coalesce((SELECT condition FROM kairan.segment s WHERE s.name = x), "
+	    "x), x "
+	    "FROM kairan.run r JOIN kairan.campaign c ON c.id = r.campaign_id, "
+	    "unnest(c.exclude_segments) AS x WHERE r.id = $1";
+	char number[16];
+	const char *params[] = { number };
+	PGresult *r;
+	int rows;
+
+	(void)snprintf(number, sizeof(number), "%d", run);
+	r = db_query(t->writer, find, 1, params);
+	if (r == NULL)
+		return err_set(err, "reading the segment: %s", t->writer->error);
+	rows = PQntuples(r);
+	t->excluded = calloc((size_t)rows + 1, sizeof(char *));
+	buf_append_str(sql, "COPY (SELECT c.id, c.email, CASE");
+	for (int i = 1; i < rows && t->excluded != NULL; i++) {
+		buf_printf(sql, " WHEN (%s) THEN %d", db_text(r, i, 0), i);
+		t->excluded[t->excluded_count++] = strdup(db_text(r, i, 1));
+	}
+	buf_printf(sql, "%s FROM kairan.customer c WHERE (%s)) TO STDOUT",
+	    rows > 1 ? " ELSE 0 END" : " WHEN true THEN 0 END",
+	    rows > 0 ? db_text(r, 0, 0) : "false");
+	PQclear(r);
+	if (t->excluded == NULL || buf_failed(sql))
+		return err_set(err, "the segment is longer than %d bytes", SEGMENT_MAX);
+	return 0;
+}
+
+static int
+open_reader(
+    struct transfer *t, const struct config *config, const char *sql, bool *lost, struct err *err)
+{
+	char setting[200];
+	PGresult *r;
+
+	if (db_open(&t->reader, config->database_url, "kairan_producer", "kairan-producer segment",
+		err) < 0) {
+		*lost = true;
+		return -1;
+	}
+	(void)snprintf(setting, sizeof(setting), "SET LOCAL statement_timeout = '%lds'",
+	    config->producer_segment_timeout_s);
+	if (db_run(&t->reader, "BEGIN TRANSACTION READ ONLY", 0, NULL) < 0 ||
+	    db_run(&t->reader, "SET LOCAL ROLE kairan_segment", 0, NULL) < 0 ||
+	    db_run(&t->reader, setting, 0, NULL) < 0)
+		return err_set(err, "cannot become kairan_segment: %s", t->reader.error);
+	r = db_query(&t->reader, sql, 0, NULL);
+	if (r == NULL) {
+		*lost = db_is_lost(&t->reader);
+		return err_set(err, "segment: %s", t->reader.error);
+	}
+	PQclear(r);
+	return 0;
+}
+
+static void
+save_idn(struct transfer *t)
+{
+	static const char insert[] =
+	    "INSERT INTO kairan.idn SELECT DISTINCT ON (1) lower(split_part(l, E'\\t', 1)), "
+	    "split_part(l, E'\\t', 2) FROM regexp_split_to_table($1, E'\\n') AS l WHERE l <> '' "
+	    "ON CONFLICT DO NOTHING";
+	const char *params[] = { buf_str(&t->idn) };
+
+	if (t->idn.len > 0 && !buf_failed(&t->idn) && db_run(t->writer, insert, 1, params) < 0)
+		log_warn("internationalised domains not noted error=\"%s\"", t->writer->error);
+}
+
+int
+audience_read(struct db *writer, const struct config *config, int run,
+    struct audience_counts *counts, bool *lost, struct err *err)
+{
+	struct transfer t = { .writer = writer };
+	struct buf sql;
+	char copy[100];
+	PGresult *r;
+	int result = -1;
+
+	*lost = false;
+	buf_init(&t.lines, (size_t)1 << 20);
+	buf_init(&t.idn, (size_t)1 << 20);
+	buf_init(&sql, SEGMENT_MAX);
+	if (build_query(&t, run, &sql, err) < 0 ||
+	    open_reader(&t, config, buf_str(&sql), lost, err) < 0)
+		goto out;
+	(void)snprintf(copy, sizeof(copy), "COPY kairan.candidate_%d FROM STDIN", run);
+	r = db_query(writer, copy, 0, NULL);
+	if (r == NULL) {
+		(void)err_set(err, "writing candidates: %s", writer->error);
+		goto out;
+	}
+	PQclear(r);
+	if (pump(&t, err) < 0) {
+		(void)PQputCopyEnd(writer->conn, "reading failed");
+		(void)copy_result(writer->conn, "writing candidates", NULL);
+		*lost = PQstatus(t.reader.conn) != CONNECTION_OK;
+		goto out;
+	}
+	if (PQputCopyEnd(writer->conn, NULL) != 1 ||
+	    copy_result(writer->conn, "writing candidates", err) < 0 ||
+	    copy_result(t.reader.conn, "segment", err) < 0)
+		goto out;
+	save_idn(&t);
+	*counts = t.counts;
+	result = 0;
+out:
+	db_close(&t.reader);
+	for (int i = 0; i < t.excluded_count; i++)
+		free(t.excluded[i]);
+	free(t.excluded);
+	buf_release(&t.lines);
+	buf_release(&t.idn);
+	buf_release(&sql);
+	return result;
+}

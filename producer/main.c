@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kairan-producer: plans due runs and hands their recipients over to the dispatchers. Any
+ * number may run; one of them, by lease, does the work.
+ *
+ * Three threads, each with a connection of its own: the main one hands over, the planner plans
+ * one run after the other, the third calls hooks. They share the configuration, which does not
+ * change, and two flags.
+ */
+#include <curl/curl.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "db.h"
+#include "exit.h"
+#include "handover.h"
+#include "hook.h"
+#include "lease.h"
+#include "log.h"
+#include "planner.h"
+
+#define AGAIN_MS 1000 /* between attempts to reach PostgreSQL */
+#define ROLE "kairan_producer"
+
+static atomic_bool stop_asked; /* set by the signal handler, read by all threads */
+
+struct producer {
+	struct config config;
+	struct rds_address redis;
+	atomic_bool leading;  /* we hold the lease: the other threads may work */
+	atomic_bool planning; /* the planner has a run in hand */
+	bool once;
+	int64_t worked; /* runs seen due or running since the start */
+};
+
+static void
+on_signal(int number)
+{
+	(void)number;
+	atomic_store(&stop_asked, true);
+}
+
+static void
+nap_ms(long ms)
+{
+	struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
+
+	if (!atomic_load(&stop_asked))
+		(void)nanosleep(&t, NULL);
+}
+
+/* Makes sure there is a connection with the right schema; says once why not. */
+static bool
+have_db(struct db *db, const struct config *config, const char *name, bool *complained)
+{
+	struct err err;
+
+	if (db->conn != NULL && !db_is_lost(db))
+		return true;
+	db_close(db);
+	if (db_open(db, config->database_url, ROLE, name, &err) == 0 &&
+	    db_check_schema(db, &err) == 0) {
+		if (*complained && strcmp(name, "kairan-producer") == 0)
+			log_info("PostgreSQL is back");
+		*complained = false;
+		return true;
+	}
+	db_close(db);
+	if (!*complained)
+		log_warn("%s; trying again", err.msg);
+	*complained = true;
+	nap_ms(AGAIN_MS);
+	return false;
+}
+
+/* The next run to be planned: one that was begun, else one that is due; 0: none. Late ones are
+ * missed, not sent. */
+static int
+next_run(struct db *db)
+{
+	PGresult *r;
+	int run = 0;
+
+	r = db_query(db,
+	    "SELECT count(kairan.run_move(id, '{scheduled}', 'missed', 'not started before its "
+	    "latest time')) "
+	    "FROM kairan.run WHERE state = 'scheduled' AND due_at <= now() AND not_after < now()",
+	    0, NULL);
+	if (r == NULL) {
+		log_warn("looking for runs error=\"%s\"", db->error);
+		return 0;
+	}
+	PQclear(r);
+	r = db_query(db,
+	    "SELECT id FROM kairan.run WHERE state = 'planning' OR (state = 'scheduled' AND due_at "
+	    "<= now()) "
+	    "ORDER BY state = 'planning' DESC, due_at, id LIMIT 1",
+	    0, NULL);
+	if (r != NULL)
+		run = (int)db_int(r, 0);
+	else
+		log_warn("looking for runs error=\"%s\"", db->error);
+	PQclear(r);
+	return run;
+}
+
+static void
+plan(struct producer *p, struct db *db, int run)
+{
+	char number[16], why[400];
+	const char *params[] = { number, why };
+	struct err err = { 0 };
+
+	(void)snprintf(number, sizeof(number), "%d", run);
+	if (db_run(db, "SELECT kairan.run_move($1, '{scheduled}', 'planning')", 1, params) < 0) {
+		log_warn("run waits run=%d error=\"%s\"", run, db->error);
+		return;
+	}
+	switch (planner_run(db, &p->config, run, &stop_asked, &err)) {
+	case PLANNER_DONE:
+		break;
+	case PLANNER_AGAIN:
+		log_warn("planning interrupted run=%d why=\"%s\"", run, err.msg);
+		nap_ms(AGAIN_MS);
+		break;
+	case PLANNER_FAILED:
+		/* when another producer took over meanwhile, the fault may be that it did */
+		if (!atomic_load(&p->leading))
+			break;
+		log_error("planning failed run=%d why=\"%s\"", run, err.msg);
+		(void)snprintf(why, sizeof(why), "%s", err.msg);
+		if (db_run(db, "SELECT kairan.run_move($1, '{planning}', 'failed', $2)", 2,
+			params) < 0)
+			log_warn("not noted error=\"%s\"", db->error);
+		break;
+	}
+}
+
+static void *
+planner_thread(void *context)
+{
+	struct producer *p = context;
+	struct db db = { 0 };
+	bool complained = true; /* the main thread says it */
+	int run;
+
+	while (!atomic_load(&stop_asked)) {
+		if (!atomic_load(&p->leading) ||
+		    !have_db(&db, &p->config, "kairan-producer planner", &complained)) {
+			nap_ms(p->config.producer_poll_ms);
+			continue;
+		}
+		run = next_run(&db);
+		if (run == 0) {
+			nap_ms(p->config.producer_poll_ms);
+			continue;
+		}
+		atomic_store(&p->planning, true);
+		plan(p, &db, run);
+		atomic_store(&p->planning, false);
+	}
+	db_close(&db);
+	return NULL;
+}
+
+static void *
+hook_thread(void *context)
+{
+	struct producer *p = context;
+	struct db db = { 0 };
+	bool complained = true;
+
+	while (!atomic_load(&stop_asked)) {
+		if (atomic_load(&p->leading) &&
+		    have_db(&db, &p->config, "kairan-producer hooks", &complained) &&
+		    hook_round(&db, &p->config) < 0)
+			log_warn("hooks wait error=\"%s\"", db.error);
+		nap_ms(p->config.producer_poll_ms);
+	}
+	db_close(&db);
+	return NULL;
+}
+
+/* Dispatchers that are silent for too long: what they held is in doubt. */
+static int
+bury_dead(struct db *db, const struct config *config)
+{
+	char silence[32];
+	const char *params[] = { silence };
+	PGresult *r;
+
+	(void)snprintf(silence, sizeof(silence), "%ld s", config->producer_dead_after_s);
+	r = db_query(db,
+	    "SELECT id, name, kairan.dispatcher_bury(id) FROM kairan.dispatcher "
+	    "WHERE stopped_at IS NULL AND heartbeat_at < now() - $1::interval",
+	    1, params);
+	if (r == NULL)
+		return -1;
+	for (int i = 0; i < PQntuples(r); i++)
+		log_error("dispatcher lost id=%s name=%s in_doubt=%s", db_text(r, i, 0),
+		    db_text(r, i, 1), db_text(r, i, 2));
+	PQclear(r);
+	return 0;
+}
+
+static int
+single_jobs(struct producer *p, struct db *db, time_t *daily)
+{
+	time_t now = time(NULL);
+
+	if (db_run(db, "SELECT kairan.schedule_due()", 0, NULL) < 0)
+		return -1;
+	if (bury_dead(db, &p->config) < 0)
+		return -1;
+	if (now - *daily < 3600)
+		return 0;
+	*daily = now;
+	return db_run(db,
+	    "SELECT kairan.feedback_month_open(current_date), "
+	    "kairan.feedback_month_open((current_date + interval '1 month')::date)",
+	    0, NULL);
+}
+
+/* --once: runs that are due or under way, and hooks that wait. -1: PostgreSQL failed. */
+static int64_t
+work_left(struct db *db)
+{
+	PGresult *r = db_query(db,
+	    "SELECT (SELECT count(*) FROM kairan.run WHERE state IN ('planning', 'running') "
+	    "OR (state = 'scheduled' AND due_at <= now())) + "
+	    "(SELECT count(*) FROM kairan.campaign WHERE start_at <= now()) + "
+	    "(SELECT count(*) FROM kairan.run_event WHERE hooked_at IS NULL AND hook_tries = 0)",
+	    0, NULL);
+	int64_t n = r != NULL ? db_int(r, 0) : -1;
+
+	PQclear(r);
+	return n;
+}
+
+static int
+lead(struct producer *p, struct db *db, struct lease *lease, struct handover *handover)
+{
+	bool complained = false;
+	time_t daily = 0;
+	int64_t left;
+	int held;
+	struct err err;
+
+	while (!atomic_load(&stop_asked)) {
+		if (!have_db(db, &p->config, "kairan-producer", &complained)) {
+			atomic_store(&p->leading, false);
+			if (p->once)
+				return EXIT_TEMPORARY;
+			continue;
+		}
+		held = lease_hold(lease, db);
+		if (held != (atomic_load(&p->leading) ? 1 : 0) && held >= 0)
+			log_info(
+			    held > 0 ? "leading epoch=%lld" : "another producer leads epoch=%lld",
+			    (long long)lease->epoch);
+		atomic_store(&p->leading, held > 0);
+		if (held > 0 &&
+		    (single_jobs(p, db, &daily) < 0 || handover_round(handover, db, &err) < 0))
+			log_warn("round failed error=\"%s\"", db->error);
+		if (p->once && (left = work_left(db)) >= 0) {
+			if (left == 0 && !atomic_load(&p->planning))
+				return p->worked > 0 ? EXIT_DONE : EXIT_NOTHING;
+			p->worked += left;
+		}
+		nap_ms(p->config.producer_poll_ms);
+	}
+	return EXIT_DONE;
+}
+
+static int
+run_producer(struct producer *p)
+{
+	struct handover *handover = handover_new(&p->config, &p->redis);
+	struct db db = { 0 };
+	struct lease lease;
+	pthread_t planner, hooks;
+	int status = EXIT_FAILED;
+
+	lease_init(&lease, "producer");
+	if (handover == NULL)
+		fatal(EXIT_FAILED, "no memory");
+	if (pthread_create(&planner, NULL, planner_thread, p) != 0 ||
+	    pthread_create(&hooks, NULL, hook_thread, p) != 0)
+		fatal(EXIT_FAILED, "cannot start a thread");
+	status = lead(p, &db, &lease, handover);
+	atomic_store(&stop_asked, true);
+	(void)pthread_join(planner, NULL);
+	(void)pthread_join(hooks, NULL);
+	lease_drop(&lease, &db);
+	db_close(&db);
+	handover_free(handover);
+	return status;
+}
+
+static void
+usage(FILE *out)
+{
+	fputs("usage: kairan-producer [--config FILE] [--once]\n"
+	      "Plans due campaigns and hands their recipients over to the dispatchers.\n\n"
+	      "  --config FILE  configuration (default: KAIRAN_CONFIG or " CONFIG_DEFAULT_FILE ")\n"
+	      "  --once         work until nothing is due or under way, then exit: 0 done,\n"
+	      "                 6 nothing was due, 75 PostgreSQL cannot be reached\n"
+	      "  --version      print the version\n\n"
+	      "Example, from cron every five minutes:\n"
+	      "  */5 * * * * kairan-producer --once\n",
+	    out);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
+		{ "once", no_argument, NULL, 'o' }, { "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 } };
+	struct sigaction action = { .sa_handler = on_signal };
+	struct producer p = { 0 };
+	const char *path = NULL;
+	struct err err = { 0 };
+	int option, status;
+
+	(void)log_open("kairan-producer", "info");
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			path = optarg;
+			break;
+		case 'o':
+			p.once = true;
+			break;
+		case 'h':
+			usage(stdout);
+			return EXIT_DONE;
+		case 'v':
+			puts("kairan-producer " KAIRAN_VERSION);
+			return EXIT_DONE;
+		default:
+			usage(stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc)
+		fatal(EXIT_USAGE, "unexpected argument '%s'; see kairan-producer --help",
+		    argv[optind]);
+	if (config_load(&p.config, path, &err) < 0 ||
+	    rds_address_parse(&p.redis, p.config.redis_url, &err) < 0)
+		fatal(EXIT_USAGE, "%s", err.msg);
+	if (p.config.database_url[0] == '\0')
+		fatal(EXIT_USAGE,
+		    "no database is configured; set database.url or KAIRAN_DATABASE_URL");
+	if (!log_open("kairan-producer", p.config.log_level))
+		fatal(EXIT_USAGE, "log.level must be error, warn, info or debug");
+	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+	(void)umask(077);
+	(void)sigaction(SIGTERM, &action, NULL);
+	(void)sigaction(SIGINT, &action, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
+	status = run_producer(&p);
+	curl_global_cleanup();
+	config_release(&p.config);
+	return status;
+}
