@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dispatcher: what the modules of one dispatcher process share. The way of a flight:
+ *
+ *   runs (which runs are running) -> claim (reserve pace, pop ids, CLAIM) -> route (ready heap,
+ *   sessions) -> session (compose, SMTP) -> settle (RECORD, RELEASE)
+ *
+ * Everything runs on one event loop; nothing blocks after the start.
+ */
+#ifndef KAIRAN_DISPATCHER_H
+#define KAIRAN_DISPATCHER_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "config.h"
+#include "pgloop.h"
+#include "rdsloop.h"
+#include "token.h"
+
+struct runs;
+struct claimer;
+struct route;
+struct settler;
+
+struct dispatcher {
+	const struct config *config;
+	struct token_keys keys;
+	uv_loop_t loop;
+	struct pgloop *claims;	/* claims, looks at runs */
+	struct pgloop *records; /* records, releases */
+	struct rdsloop *redis;
+	int owner; /* dispatcher.id of this life */
+	char owner_text[16];
+	bool stopping; /* no new claims, no new transactions */
+	bool fenced;   /* somebody declared us dead: stop, exit with an error */
+	struct runs *runs;
+	struct claimer *claimer;
+	struct route *route;
+	struct settler *settler;
+};
+
+static inline uint64_t
+dispatcher_now_ms(const struct dispatcher *d)
+{
+	return uv_now(&d->loop);
+}
+
+static inline uint64_t
+dispatcher_now_us(void)
+{
+	return uv_hrtime() / 1000;
+}
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * flight: one claimed recipient on its way through this dispatcher, the batch it was claimed
+ * with, and the run it belongs to. A flight is always in exactly one place: the ready heap of
+ * the route, a session, or the settler; it is freed when its outcome is written down for
+ * RECORD or RELEASE.
+ */
+#ifndef KAIRAN_FLIGHT_H
+#define KAIRAN_FLIGHT_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "buf.h"
+#include "message.h"
+#include "token.h"
+
+#define FLIGHT_PATH_MAX 320 /* a return path */
+
+enum run_policy { RUN_FIELD_FAIL, RUN_FIELD_SKIP, RUN_FIELD_BLANK };
+
+/* A running run as this dispatcher knows it. Owned by `runs`; kept while flights point at it. */
+struct live_run {
+	struct live_run *next;
+	int id;
+	char id_text[16];
+	bool running; /* by the last look at PostgreSQL */
+	bool loaded;  /* plan and statement are there */
+	bool loading;
+	bool refused;	  /* could not be loaded: said once, not tried again */
+	unsigned flights; /* flights and claims under way that point here */
+
+	struct arena arena; /* owns the strings below and the plan */
+	char *campaign, *stream, *scopes, *from_address, *path_domain;
+	const char *from_domain; /* in from_address */
+	enum run_policy missing_field;
+	bool refuse_bad_field;
+	int64_t started_s;
+	struct message_plan *plan;
+	size_t field_count;
+	bool has_name; /* the customer relation has a name column, it comes before the fields */
+	char *claim_sql, *claim_name;
+
+	/* claiming */
+	bool claiming;	   /* one pipeline of reserve, pop, claim is under way */
+	uint64_t again_ms; /* not to be asked for jobs before */
+	unsigned empty;	   /* looks in a row that found no job */
+	unsigned ready;	   /* its flights in the ready heap */
+};
+
+/* Rows of one CLAIM; freed with its last flight. */
+struct batch {
+	struct live_run *run;
+	PGresult *rows;
+	unsigned flights;
+};
+
+/* Columns of batch.rows. */
+enum claim_column {
+	CLAIM_ID,
+	CLAIM_ATTEMPT,
+	CLAIM_TRIES,
+	CLAIM_ADDRESS,
+	CLAIM_CUSTOMER,
+	CLAIM_FIELDS
+};
+
+struct flight {
+	struct batch *batch;
+	int row;
+	int id;
+	int attempt;
+	int tries;
+	uint64_t due_us;     /* loop clock (uv_hrtime / 1000): not before */
+	uint64_t checked_ms; /* loop clock: claim, or last look at suppression */
+	unsigned resends;    /* sessions that ended before its turn */
+	struct buf *message; /* while in a session */
+	char token[TOKEN_CHARS + 1];
+	char return_path[FLIGHT_PATH_MAX];
+};
+
+static inline struct live_run *
+flight_run(const struct flight *f)
+{
+	return f->batch->run;
+}
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* identity: see identity.h. */
+#include "identity.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+
+static int
+read_or_name(struct identity *id, struct err *err)
+{
+	unsigned char random[16];
+	ssize_t n = pread(id->lock_fd, id->lock_id, 32, 0);
+
+	if (n == 32 && strspn(id->lock_id, "0123456789abcdef") == 32)
+		return 0;
+	if (RAND_bytes(random, sizeof(random)) != 1)
+		return err_set(err, "no random numbers");
+	for (unsigned i = 0; i < 16; i++)
+		(void)snprintf(id->lock_id + 2 * (size_t)i, 3, "%02x", random[i]);
+	if (ftruncate(id->lock_fd, 0) < 0 || pwrite(id->lock_fd, id->lock_id, 32, 0) != 32 ||
+	    fsync(id->lock_fd) < 0)
+		return err_set(err, "cannot write the lock file: %s", strerror(errno));
+	return 0;
+}
+
+int
+identity_lock(struct identity *id, const struct config *config, struct err *err)
+{
+	char path[4096];
+	int n;
+
+	*id = (struct identity){ .lock_fd = -1 };
+	n = snprintf(path, sizeof(path), "%s/dispatcher-%s.lock", config->dispatcher_state_dir,
+	    config->dispatcher_name);
+	if (n < 0 || n >= (int)sizeof(path) || strchr(config->dispatcher_name, '/') != NULL)
+		return err_set(err, "dispatcher.name or dispatcher.state_dir is not usable");
+	id->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (id->lock_fd < 0)
+		return err_set(err,
+		    "cannot open %s: %s; set dispatcher.state_dir to a folder of ours", path,
+		    strerror(errno));
+	if (flock(id->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		identity_unlock(id);
+		return err_set(err,
+		    "another dispatcher named '%s' runs here; give this one its own "
+		    "dispatcher.name",
+		    config->dispatcher_name);
+	}
+	if (read_or_name(id, err) < 0) {
+		identity_unlock(id);
+		return -1;
+	}
+	return 0;
+}
+
+void
+identity_unlock(struct identity *id)
+{
+	if (id->lock_fd >= 0)
+		close(id->lock_fd);
+	id->lock_fd = -1;
+}
+
+int
+identity_register(
+    const struct identity *id, const struct config *config, struct db *db, struct err *err)
+{
+	char host[256] = "", number[16];
+	const char *made[] = { config->dispatcher_name, host, id->lock_id },
+		   *old[] = { id->lock_id, number };
+	PGresult *r;
+	int owner;
+
+	(void)gethostname(host, sizeof(host) - 1);
+	r = db_query(db,
+	    "INSERT INTO kairan.dispatcher (name, host, lock_id) VALUES ($1, $2, $3) RETURNING id",
+	    3, made);
+	if (r == NULL)
+		return err_set(err, "cannot register: %s", db->error);
+	owner = (int)db_int(r, -1);
+	PQclear(r);
+	(void)snprintf(number, sizeof(number), "%d", owner);
+	r = db_query(db,
+	    "SELECT id, kairan.dispatcher_bury(id) FROM kairan.dispatcher "
+	    "WHERE lock_id = $1 AND id < $2 AND stopped_at IS NULL",
+	    2, old);
+	if (r == NULL)
+		return err_set(err, "cannot settle the earlier life: %s", db->error);
+	for (int i = 0; i < PQntuples(r); i++)
+		log_warn("earlier life ended without goodbye id=%s in_doubt=%s", db_text(r, i, 0),
+		    db_text(r, i, 1));
+	PQclear(r);
+	return owner;
+}

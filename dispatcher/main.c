@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kairan-dispatcher: claims recipients of running campaigns, composes their mail, sends it to
+ * the relay, records what became of it. Any number may run, on any number of hosts.
+ *
+ * SIGTERM or SIGINT: nothing new is begun, what is under way is finished and written down, what
+ * was not sent is given back; no recipient is left in doubt by it. A second signal ends at once.
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "claim.h"
+#include "db.h"
+#include "dispatcher.h"
+#include "exit.h"
+#include "identity.h"
+#include "log.h"
+#include "route.h"
+#include "runs.h"
+#include "settle.h"
+
+#define ROLE "kairan_dispatcher"
+#define AGAIN_S 1 /* between attempts to reach PostgreSQL at the start */
+#define DRAIN_POLL_MS 20
+
+struct program {
+	struct dispatcher d;
+	struct config config;
+	struct rds_address redis;
+	struct identity identity;
+	uv_signal_t term, interrupt;
+	uv_timer_t drain;
+	bool closing;
+	int status;
+};
+
+static void
+usage(FILE *out)
+{
+	fputs("usage: kairan-dispatcher [--config FILE]\n"
+	      "Sends the recipients of running campaigns through the relay.\n\n"
+	      "  --config FILE  configuration (default: KAIRAN_CONFIG or " CONFIG_DEFAULT_FILE ")\n"
+	      "  --version      print the version\n\n"
+	      "Example, a second one on the same host:\n"
+	      "  KAIRAN_DISPATCHER_NAME=second kairan-dispatcher\n",
+	    out);
+}
+
+/* ---- the end ---- */
+
+static void
+close_handle(uv_handle_t *handle, void *ctx)
+{
+	(void)ctx;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+static void
+finish(struct program *p)
+{
+	struct dispatcher *d = &p->d;
+
+	p->closing = true;
+	runs_stop(d->runs);
+	claim_stop(d->claimer);
+	settle_stop(d->settler);
+	pgloop_free(d->claims);
+	pgloop_free(d->records);
+	rdsloop_free(d->redis);
+	d->claims = d->records = NULL;
+	d->redis = NULL;
+	close_handle((uv_handle_t *)&p->drain, NULL);
+	close_handle((uv_handle_t *)&p->term, NULL);
+	close_handle((uv_handle_t *)&p->interrupt, NULL);
+}
+
+static void
+on_drain(uv_timer_t *timer)
+{
+	struct program *p = timer->data;
+	struct dispatcher *d = &p->d;
+
+	if (d->fenced && !d->stopping) {
+		p->status = EXIT_FAILED;
+		d->stopping = true;
+		route_stop(d->route);
+	}
+	if (!d->stopping)
+		return;
+	settle_flush(d->settler);
+	if (route_is_idle(d->route) && claim_is_idle(d->claimer) && settle_is_idle(d->settler))
+		finish(p);
+	else if (route_is_idle(d->route) == false)
+		route_release_run(d->route, NULL); /* a claim may have come in late */
+}
+
+static void
+on_signal(uv_signal_t *handle, int number)
+{
+	struct program *p = handle->data;
+
+	(void)number;
+	if (p->d.stopping) {
+		log_error("second signal: ending at once; what is under way will be in doubt");
+		_exit(EXIT_FAILED);
+	}
+	log_info("stopping: finishing what is under way");
+	p->d.stopping = true;
+	route_stop(p->d.route);
+}
+
+/* ---- the beginning ---- */
+
+static volatile sig_atomic_t early_stop;
+
+static void
+on_early_signal(int number)
+{
+	(void)number;
+	early_stop = 1;
+}
+
+/* Waits for PostgreSQL, registers. The number of this life; exits when it makes no sense. */
+static int
+begin_life(struct program *p)
+{
+	struct sigaction action = { .sa_handler = on_early_signal };
+	bool complained = false;
+	struct err err = { 0 };
+
+	(void)sigaction(SIGTERM, &action, NULL);
+	(void)sigaction(SIGINT, &action, NULL);
+	while (!early_stop) {
+		struct db db;
+		int owner = -1;
+
+		if (db_open(&db, p->config.database_url, ROLE, "kairan-dispatcher", &err) == 0 &&
+		    db_check_schema(&db, &err) == 0)
+			owner = identity_register(&p->identity, &p->config, &db, &err);
+		db_close(&db);
+		if (owner >= 0)
+			return owner;
+		if (!complained)
+			log_warn("%s; trying again", err.msg);
+		complained = true;
+		(void)sleep(AGAIN_S);
+	}
+	exit(EXIT_DONE);
+}
+
+static void
+check_rights(const struct config *config)
+{
+	struct err err;
+	struct db db;
+	PGresult *r;
+
+	if (db_open(&db, config->database_url, ROLE, "kairan-dispatcher", &err) < 0)
+		return;
+	r = db_query(&db,
+	    "SELECT rolsuper OR pg_has_role(c.relowner, 'MEMBER') FROM pg_roles, pg_class c "
+	    "WHERE rolname = current_user AND c.oid = 'kairan.send'::regclass",
+	    0, NULL);
+	if (r != NULL && db_text(r, 0, 0)[0] == 't')
+		log_warn("this database user owns the tables; give the dispatcher its own: "
+			 "kairan_dispatcher");
+	PQclear(r);
+	db_close(&db);
+}
+
+static void
+start(struct program *p)
+{
+	struct dispatcher *d = &p->d;
+	struct err err = { 0 };
+	char *conninfo = db_conninfo(p->config.database_url, ROLE, "kairan-dispatcher", &err);
+
+	if (conninfo == NULL)
+		fatal(EXIT_USAGE, "%s", err.msg);
+	d->claims = pgloop_new(&d->loop, conninfo, p->config.database_prepared);
+	d->records = pgloop_new(&d->loop, conninfo, p->config.database_prepared);
+	free(conninfo);
+	d->redis = rdsloop_new(&d->loop, &p->redis);
+	d->settler = settler_new(d, &err);
+	d->route = route_new(d);
+	d->claimer = claimer_new(d);
+	d->runs = runs_new(d);
+	if (d->settler == NULL)
+		fatal(EXIT_USAGE, "%s", err.msg);
+	if (d->claims == NULL || d->records == NULL || d->redis == NULL || d->route == NULL ||
+	    d->claimer == NULL || d->runs == NULL)
+		fatal(EXIT_FAILED, "no memory");
+	runs_start(d->runs);
+	(void)uv_signal_init(&d->loop, &p->term);
+	(void)uv_signal_init(&d->loop, &p->interrupt);
+	(void)uv_timer_init(&d->loop, &p->drain);
+	p->term.data = p->interrupt.data = p->drain.data = p;
+	(void)uv_signal_start(&p->term, on_signal, SIGTERM);
+	(void)uv_signal_start(&p->interrupt, on_signal, SIGINT);
+	(void)uv_timer_start(&p->drain, on_drain, DRAIN_POLL_MS, DRAIN_POLL_MS);
+}
+
+static void
+say_goodbye(struct program *p)
+{
+	const char *params[] = { p->d.owner_text };
+	struct err err;
+	struct db db;
+
+	if (db_open(&db, p->config.database_url, ROLE, "kairan-dispatcher", &err) == 0 &&
+	    db_run(&db,
+		"UPDATE kairan.dispatcher SET stopped_at = now() WHERE id = $1 AND stopped_at IS "
+		"NULL",
+		1, params) < 0)
+		log_warn("goodbye not noted error=\"%s\"", db.error);
+	db_close(&db);
+}
+
+static int
+run_program(struct program *p)
+{
+	struct dispatcher *d = &p->d;
+	struct err err = { 0 };
+
+	if (identity_lock(&p->identity, &p->config, &err) < 0)
+		fatal(EXIT_FAILED, "%s", err.msg);
+	d->owner = begin_life(p);
+	(void)snprintf(d->owner_text, sizeof(d->owner_text), "%d", d->owner);
+	check_rights(&p->config);
+	if (uv_loop_init(&d->loop) != 0)
+		fatal(EXIT_FAILED, "cannot make an event loop");
+	start(p);
+	log_info("dispatching id=%d name=%s relay=%s:%ld", d->owner, p->config.dispatcher_name,
+	    p->config.relay_host, p->config.relay_port);
+	(void)uv_run(&d->loop, UV_RUN_DEFAULT);
+	(void)uv_loop_close(&d->loop);
+	if (!d->fenced)
+		say_goodbye(p);
+	runs_free(d->runs);
+	claimer_free(d->claimer);
+	route_free(d->route);
+	settler_free(d->settler);
+	identity_unlock(&p->identity);
+	log_info("stopped");
+	return p->status;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
+		{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' },
+		{ NULL, 0, NULL, 0 } };
+	static struct program p;
+	const char *path = NULL;
+	struct err err = { 0 };
+	int option;
+
+	(void)log_open("kairan-dispatcher", "info");
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			path = optarg;
+			break;
+		case 'h':
+			usage(stdout);
+			return EXIT_DONE;
+		case 'v':
+			puts("kairan-dispatcher " KAIRAN_VERSION);
+			return EXIT_DONE;
+		default:
+			usage(stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc)
+		fatal(EXIT_USAGE, "unexpected argument '%s'; see kairan-dispatcher --help",
+		    argv[optind]);
+	if (config_load(&p.config, path, &err) < 0 ||
+	    rds_address_parse(&p.redis, p.config.redis_url, &err) < 0 ||
+	    token_keys_load(&p.d.keys, p.config.keys_file, &err) < 0)
+		fatal(EXIT_USAGE, "%s", err.msg);
+	if (p.config.database_url[0] == '\0')
+		fatal(EXIT_USAGE,
+		    "no database is configured; set database.url or KAIRAN_DATABASE_URL");
+	if (!log_open("kairan-dispatcher", p.config.log_level))
+		fatal(EXIT_USAGE, "log.level must be error, warn, info or debug");
+	p.d.config = &p.config;
+	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+	(void)umask(077);
+	(void)signal(SIGPIPE, SIG_IGN);
+	p.status = EXIT_DONE;
+	option = run_program(&p);
+	token_keys_release(&p.d.keys);
+	config_release(&p.config);
+	return option;
+}

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* runs: see runs.h. */
+#include "runs.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "claim.h"
+#include "db.h"
+#include "embed.h"
+#include "log.h"
+#include "route.h"
+
+#define RUN_ARENA_MAX ((size_t)64 << 20)
+#define SQL_MAX ((size_t)256 << 10)
+
+struct runs {
+	struct dispatcher *d;
+	struct live_run *first;
+	uv_timer_t timer;
+	bool looking; /* a look is under way */
+};
+
+/* Columns of load_run.sql. */
+enum load_column {
+	L_CAMPAIGN,
+	L_STREAM,
+	L_SUBJECT,
+	L_HTML,
+	L_TEXT,
+	L_FROM_NAME,
+	L_FROM,
+	L_REPLY_TO,
+	L_LIST,
+	L_HEADERS,
+	L_MISSING,
+	L_BAD,
+	L_UNSUBSCRIBE,
+	L_PATH_DOMAIN,
+	L_SCOPES,
+	L_STARTED,
+	L_COLUMNS
+};
+
+static void
+run_free(struct live_run *run)
+{
+	arena_release(&run->arena);
+	free(run);
+}
+
+struct runs *
+runs_new(struct dispatcher *d)
+{
+	struct runs *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return NULL;
+	r->d = d;
+	(void)uv_timer_init(&d->loop, &r->timer);
+	r->timer.data = r;
+	return r;
+}
+
+void
+runs_free(struct runs *r)
+{
+	if (r == NULL)
+		return;
+	while (r->first != NULL) {
+		struct live_run *run = r->first;
+
+		r->first = run->next;
+		run_free(run);
+	}
+	free(r);
+}
+
+struct live_run *
+runs_first(const struct runs *r)
+{
+	return r->first;
+}
+
+static const char *
+domain_of(const char *address)
+{
+	const char *at = strrchr(address, '@');
+
+	return at != NULL ? at + 1 : address;
+}
+
+/* True when the newline-separated list has the name. */
+static bool
+has_column(const char *columns, struct slice name)
+{
+	while (*columns != '\0') {
+		size_t n = strcspn(columns, "\n");
+
+		if (slice_equal(slice_make(columns, n), name))
+			return true;
+		columns += n + (columns[n] == '\n');
+	}
+	return false;
+}
+
+static void
+append_quoted(struct buf *sql, struct slice name, char quote)
+{
+	buf_append_char(sql, quote);
+	for (size_t i = 0; i < name.len; i++) {
+		if (name.ptr[i] == quote)
+			buf_append_char(sql, quote);
+		buf_append_char(sql, name.ptr[i]);
+	}
+	buf_append_char(sql, quote);
+}
+
+/* A field is a column of the customer relation, else a path into attributes. */
+static void
+append_field(struct buf *sql, const char *columns, struct slice field)
+{
+	if (has_column(columns, field)) {
+		buf_append_str(sql, ", cu.");
+		append_quoted(sql, field, '"');
+		buf_append_str(sql, "::text");
+	} else if (has_column(columns, SLICE("attributes"))) {
+		struct slice part = field;
+
+		buf_append_str(sql, ", cu.attributes #>> ARRAY[");
+		for (;;) {
+			const char *dot = memchr(part.ptr, '.', part.len);
+			size_t n = dot != NULL ? (size_t)(dot - part.ptr) : part.len;
+
+			append_quoted(sql, slice_make(part.ptr, n), '\'');
+			if (dot == NULL)
+				break;
+			buf_append_char(sql, ',');
+			part = slice_make(dot + 1, part.len - n - 1);
+		}
+		buf_append_char(sql, ']');
+	} else {
+		buf_append_str(sql, ", NULL::text");
+	}
+}
+
+/* The claim of this run, with its template's fields in the select list. */
+static int
+build_claim(struct live_run *run, const char *columns, struct err *err)
+{
+	static const char mark[] = "/*fields*/";
+	const char *text = embed_dispatcher_sql_claim_sql, *at = strstr(text, mark);
+	const struct slice *fields = message_fields(run->plan, &run->field_count);
+	struct buf sql;
+	char name[32];
+
+	buf_init(&sql, SQL_MAX);
+	buf_append(&sql, text, (size_t)(at - text));
+	run->has_name = has_column(columns, SLICE("name"));
+	if (run->has_name)
+		buf_append_str(&sql, ", cu.name::text");
+	for (size_t i = 0; i < run->field_count; i++)
+		append_field(&sql, columns, fields[i]);
+	buf_append_str(&sql, at + sizeof(mark) - 1);
+	(void)snprintf(name, sizeof(name), "claim_%d", run->id);
+	run->claim_name = arena_str(&run->arena, name);
+	run->claim_sql = buf_failed(&sql) ? NULL : arena_str(&run->arena, buf_str(&sql));
+	buf_release(&sql);
+	if (run->claim_sql == NULL || run->claim_name == NULL)
+		return err_set(err, "no memory");
+	return 0;
+}
+
+/* {"X-Name":"value"} -> array in the arena. */
+static int
+read_headers(struct live_run *run, const char *text, struct message_source *source, struct err *err)
+{
+	json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, NULL), *value;
+	struct message_header *headers;
+	const char *name;
+
+	if (!json_is_object(object) || json_object_size(object) > MESSAGE_HEADERS_MAX) {
+		json_decref(object);
+		return err_set(err, "the campaign's headers are not understood");
+	}
+	headers = arena_array(&run->arena, json_object_size(object) + 1, sizeof(*headers));
+	if (headers == NULL) {
+		json_decref(object);
+		return err_set(err, "no memory");
+	}
+	source->headers = headers;
+	json_object_foreach(object, name, value)
+	{
+		headers[source->header_count].name = arena_copy(&run->arena, slice_str(name));
+		headers[source->header_count++].value =
+		    arena_copy(&run->arena, slice_str(json_string_value(value)));
+	}
+	json_decref(object);
+	return 0;
+}
+
+static int
+compile(struct runs *r, struct live_run *run, const PGresult *row, struct err *err)
+{
+	const struct config *config = r->d->config;
+	const char *id_domain = config->message_id_domain;
+	struct message_source source = {
+		.from_name = slice_str(db_text(row, 0, L_FROM_NAME)),
+		.from_addr = slice_str(run->from_address),
+		.reply_to = slice_str(db_text(row, 0, L_REPLY_TO)),
+		.subject = slice_str(db_text(row, 0, L_SUBJECT)),
+		.html = slice_str(db_text(row, 0, L_HTML)),
+		.text = slice_str(db_text(row, 0, L_TEXT)),
+		.unsubscribe_url_base = slice_str(db_text(row, 0, L_UNSUBSCRIBE)),
+		.unsubscribe_mailto_domain = slice_str(run->path_domain),
+		.message_id_domain = slice_str(id_domain[0] != '\0' ? id_domain : run->from_domain),
+	};
+	struct buf list_id;
+	int result;
+
+	buf_init(&list_id, 1024);
+	buf_printf(&list_id, "%s.%s", db_text(row, 0, L_LIST), run->from_domain);
+	source.list_id = buf_slice(&list_id);
+	result = read_headers(run, db_text(row, 0, L_HEADERS), &source, err);
+	if (result == 0)
+		result = message_compile(&source, &run->arena, &run->plan, err);
+	buf_release(&list_id);
+	return result == 0 ? build_claim(run, db_text(row, 0, L_COLUMNS), err) : -1;
+}
+
+static int
+fill(struct runs *r, struct live_run *run, const PGresult *row, struct err *err)
+{
+	const char *path = db_text(row, 0, L_PATH_DOMAIN), *missing = db_text(row, 0, L_MISSING);
+
+	arena_init(&run->arena, RUN_ARENA_MAX);
+	run->campaign = arena_str(&run->arena, db_text(row, 0, L_CAMPAIGN));
+	run->stream = arena_str(&run->arena, db_text(row, 0, L_STREAM));
+	run->scopes = arena_str(&run->arena, db_text(row, 0, L_SCOPES));
+	run->from_address = arena_str(&run->arena, db_text(row, 0, L_FROM));
+	run->path_domain =
+	    arena_str(&run->arena, path[0] != '\0' ? path : r->d->config->feedback_domain);
+	if (run->campaign == NULL || run->stream == NULL || run->scopes == NULL ||
+	    run->from_address == NULL || run->path_domain == NULL)
+		return err_set(err, "no memory");
+	run->from_domain = domain_of(run->from_address);
+	run->missing_field = strcmp(missing, "skip") == 0 ? RUN_FIELD_SKIP
+	    : strcmp(missing, "blank") == 0		  ? RUN_FIELD_BLANK
+							  : RUN_FIELD_FAIL;
+	run->refuse_bad_field = strcmp(db_text(row, 0, L_BAD), "refuse") == 0;
+	run->started_s = db_number(row, 0, L_STARTED);
+	return compile(r, run, row, err);
+}
+
+struct loading {
+	struct runs *r;
+	struct live_run *run;
+};
+
+static void
+on_loaded(void *ctx, struct pgloop_answer *answer)
+{
+	struct loading *l = ctx;
+	struct live_run *run = l->run;
+	struct err err = { 0 };
+
+	run->loading = false;
+	run->flights--;
+	if (answer->verdict != PGLOOP_DONE || PQntuples(answer->result) != 1) {
+		log_warn("run not loaded run=%d error=\"%s\"", run->id, answer->error);
+	} else if (fill(l->r, run, answer->result, &err) < 0) {
+		/* the producer and the commands check all of this before; a newer one may differ */
+		log_error("run cannot be sent run=%d why=\"%s\"", run->id, err.msg);
+		run->refused = true;
+	} else {
+		if (run->path_domain[0] == '\0')
+			log_warn("feedback.domain is not set: bounces of run=%d go to the sender",
+			    run->id);
+		run->loaded = true;
+		log_info("run loaded run=%d campaign=%s fields=%zu", run->id, run->campaign,
+		    run->field_count);
+		claim_kick(l->r->d->claimer);
+	}
+	free(l);
+}
+
+static void
+load(struct runs *r, struct live_run *run)
+{
+	struct loading *l = malloc(sizeof(*l));
+	const char *params[] = { run->id_text };
+
+	if (l == NULL)
+		return;
+	*l = (struct loading){ r, run };
+	run->loading = true;
+	run->flights++;
+	if (!pgloop_submit(r->d->claims, "load_run", embed_dispatcher_sql_load_run_sql, 1, params,
+		on_loaded, l)) {
+		run->loading = false;
+		run->flights--;
+		free(l);
+	}
+}
+
+static struct live_run *
+find(struct runs *r, int id)
+{
+	struct live_run *run;
+
+	for (run = r->first; run != NULL; run = run->next)
+		if (run->id == id)
+			return run;
+	run = calloc(1, sizeof(*run));
+	if (run == NULL)
+		return NULL;
+	run->id = id;
+	(void)snprintf(run->id_text, sizeof(run->id_text), "%d", id);
+	run->next = r->first;
+	r->first = run;
+	return run;
+}
+
+/* Marks what is running, releases what is not any more, forgets what nobody points at. */
+static void
+update(struct runs *r, const PGresult *result)
+{
+	struct live_run **link, *run;
+
+	for (run = r->first; run != NULL; run = run->next)
+		run->running = false;
+	for (int i = 0; i < PQntuples(result); i++) {
+		int id = (int)db_number(result, i, 0);
+
+		run = id != 0 ? find(r, id) : NULL;
+		if (run == NULL)
+			continue;
+		run->running = true;
+		if (!run->loaded && !run->loading && !run->refused)
+			load(r, run);
+	}
+	for (link = &r->first; (run = *link) != NULL;) {
+		if (!run->running && run->ready > 0)
+			route_release_run(r->d->route, run);
+		if (!run->running && run->flights == 0) {
+			*link = run->next;
+			run_free(run);
+		} else {
+			link = &run->next;
+		}
+	}
+}
+
+static void
+on_looked(void *ctx, struct pgloop_answer *answer)
+{
+	struct runs *r = ctx;
+
+	r->looking = false;
+	if (answer->verdict != PGLOOP_DONE)
+		return; /* pgloop says why; what is claimed goes on */
+	if (PQntuples(answer->result) == 0 || db_number(answer->result, 0, 0) != 0) {
+		if (!r->d->fenced)
+			log_error("fenced: this dispatcher was declared dead; stopping");
+		r->d->fenced = true;
+		return;
+	}
+	update(r, answer->result);
+	claim_kick(r->d->claimer);
+}
+
+static void
+on_timer(uv_timer_t *timer)
+{
+	struct runs *r = timer->data;
+	const char *params[] = { r->d->owner_text };
+
+	if (!r->looking && pgloop_is_ready(r->d->claims))
+		r->looking = pgloop_submit(r->d->claims, "active", embed_dispatcher_sql_active_sql,
+		    1, params, on_looked, r);
+}
+
+void
+runs_start(struct runs *r)
+{
+	(void)uv_timer_start(&r->timer, on_timer, 0, (uint64_t)r->d->config->dispatcher_poll_ms);
+}
+
+void
+runs_stop(struct runs *r)
+{
+	(void)uv_timer_stop(&r->timer);
+	if (!uv_is_closing((uv_handle_t *)&r->timer))
+		uv_close((uv_handle_t *)&r->timer, NULL);
+}

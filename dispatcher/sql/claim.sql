@@ -1,0 +1,30 @@
+-- CLAIM: the compare-and-set. $1 dispatcher, $2 run, $3 ids, $4 suppression scopes of the run.
+-- Rows that are not free any more, not due, or whose owner is fenced or run not running, are
+-- left alone; suppressed ones become skipped. Only returned rows may be sent. not_before stays
+-- set while a deferred row is being sent, so that the tally knows where it came from.
+WITH me AS (
+	UPDATE kairan.dispatcher SET claim_seq = claim_seq + 1, heartbeat_at = now()
+	WHERE id = $1 AND fenced_at IS NULL AND stopped_at IS NULL
+	    AND EXISTS (SELECT FROM kairan.run WHERE id = $2 AND state = 'running')
+	RETURNING id),
+c AS (
+	UPDATE kairan.send s SET (state, reason) = (
+		SELECT CASE WHEN count(*) = 0 THEN 'sending' ELSE 'skipped' END::kairan.send_state,
+		    CASE WHEN count(*) > 0 THEN 'suppressed' END
+		FROM kairan.suppression p WHERE p.address_key = s.address_key AND p.scope = ANY ($4::text[])
+		    AND (p.expires_at IS NULL OR p.expires_at > now())),
+	    attempt = s.attempt + 1, owner = $1, claimed_at = now()
+	FROM me, unnest($3::int[]) AS j(id)
+	WHERE s.run_id = $2 AND s.id = j.id AND s.state IN ('queued', 'deferred')
+	    AND (s.not_before IS NULL OR s.not_before <= now())
+	RETURNING s.id, s.state, s.attempt, s.tries, s.recipient_id, s.address, s.not_before),
+t AS (
+	INSERT INTO kairan.tally AS t (run_id, owner, minute, claimed, deferred, skipped)
+	SELECT $2, $1, date_trunc('minute', now()), count(*) FILTER (WHERE state = 'sending'),
+	    - count(not_before), count(*) FILTER (WHERE state = 'skipped')
+	FROM c HAVING count(*) > 0
+	ON CONFLICT (run_id, owner, minute) DO UPDATE SET claimed = t.claimed + excluded.claimed,
+	    deferred = t.deferred + excluded.deferred, skipped = t.skipped + excluded.skipped)
+SELECT c.id, c.attempt, c.tries, c.address, cu.id IS NOT NULL/*fields*/
+FROM c LEFT JOIN kairan.customer cu ON cu.id = c.recipient_id
+WHERE c.state = 'sending'

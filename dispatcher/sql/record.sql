@@ -1,0 +1,38 @@
+-- RECORD: outcomes of claimed rows. $1 run, $2 dispatcher, $3 the state they are in (sending, or
+-- in_doubt for late ones), then arrays: $4 ids, $5 attempts, $6 states, $7 codes, $8 enhanced codes,
+-- $9 classes, $10 reasons, $11 replies, $12 remotes, $13 remote ids, $14 seconds to the next try.
+-- Only the holder of the attempt may settle it, so repeating does nothing. Returns how many
+-- were settled.
+WITH o AS (
+	SELECT * FROM unnest($4::int[], $5::smallint[], $6::kairan.send_state[], $7::smallint[], $8::text[],
+	    $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::int[])
+	    AS o(id, attempt, state, code, enhanced, class, reason, reply, remote, remote_id, wait_s)),
+u AS (
+	UPDATE kairan.send s SET state = o.state, code = o.code, enhanced = o.enhanced, class = o.class,
+	    reason = o.reason, reply = o.reply, remote = o.remote, remote_id = o.remote_id,
+	    settled_at = now(), tries = s.tries + (o.state = 'deferred')::int,
+	    not_before = CASE WHEN o.state = 'deferred' THEN now() + make_interval(secs => o.wait_s) END
+	FROM o
+	WHERE s.run_id = $1 AND s.id = o.id AND s.attempt = o.attempt AND s.owner = $2
+	    AND s.state = $3::kairan.send_state
+	RETURNING s.id, s.state, s.not_before),
+q AS (
+	INSERT INTO kairan.retry AS r (run_id, send_id, due_at)
+	SELECT $1, id, not_before FROM u WHERE state = 'deferred'
+	ON CONFLICT (run_id, send_id) DO UPDATE SET due_at = excluded.due_at, pushed_at = NULL),
+t AS (
+	INSERT INTO kairan.tally AS t (run_id, owner, minute, claimed, in_doubt, sent, deferred, failed,
+	    skipped, attempts)
+	SELECT $1, $2, date_trunc('minute', now()),
+	    CASE WHEN $3::kairan.send_state = 'sending' THEN - count(*) ELSE 0 END,
+	    count(*) FILTER (WHERE state = 'in_doubt')
+		- CASE WHEN $3::kairan.send_state = 'in_doubt' THEN count(*) ELSE 0 END,
+	    count(*) FILTER (WHERE state = 'sent'), count(*) FILTER (WHERE state = 'deferred'),
+	    count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'skipped'),
+	    count(*) FILTER (WHERE state <> 'skipped')
+	FROM u HAVING count(*) > 0
+	ON CONFLICT (run_id, owner, minute) DO UPDATE SET claimed = t.claimed + excluded.claimed,
+	    in_doubt = t.in_doubt + excluded.in_doubt, sent = t.sent + excluded.sent,
+	    deferred = t.deferred + excluded.deferred, failed = t.failed + excluded.failed,
+	    skipped = t.skipped + excluded.skipped, attempts = t.attempts + excluded.attempts)
+SELECT count(*) FROM u
