@@ -15,27 +15,29 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "buf.h"
 #include "config.h"
 #include "db.h"
 #include "err.h"
 #include "exit.h"
 
 struct cli {
-	struct config config;     /* loaded before the command runs, unless it needs none */
-	const char *config_path;  /* --config, or NULL */
-	bool json;                /* --json */
-	bool quiet;               /* --quiet: no progress */
-	bool colour;              /* standard output is a terminal and NO_COLOR is unset */
-	bool live;                /* standard error is a terminal: bars may redraw */
+	struct config config;	 /* loaded before the command runs, unless it needs none */
+	const char *config_path; /* --config, or NULL */
+	bool json;		 /* --json */
+	bool quiet;		 /* --quiet: no progress */
+	bool colour;		 /* standard output is a terminal and NO_COLOR is unset */
+	bool live;		 /* standard error is a terminal: bars may redraw */
 };
 
 /* One option of a command: --name VALUE or --flag. The last row has name NULL. */
 struct cli_option {
-	const char *name;       /* without dashes */
+	const char *name;	/* without dashes */
 	const char *value_name; /* NULL: a flag */
 	const char *help;
-	const char **value;     /* set to the argument (borrowed from argv); for repeatable ones the last */
-	bool *flag;             /* set when given */
+	const char *
+	    *value; /* set to the argument (borrowed from argv); for repeatable ones the last */
+	bool *flag; /* set when given */
 };
 
 struct cli_command {
@@ -62,7 +64,8 @@ extern const struct cli_command cli_status_commands[];
  * moves the other arguments to the front. Returns their number, or -1 after printing what is
  * wrong (caller returns EXIT_USAGE). --json, --quiet and --help are known everywhere.
  */
-int cli_options(struct cli *cli, const struct cli_option *options, int argc, char **argv) MUST_CHECK;
+int cli_options(
+    struct cli *cli, const struct cli_option *options, int argc, char **argv) MUST_CHECK;
 
 /* Prints `kairan: sentence` on standard error (with --json an object {"error":…} on standard
  * output as well) and returns code, so that a command can say `return cli_fail(…)`. */
@@ -96,11 +99,36 @@ struct cli_progress {
 	int64_t drawn_ms, started_ms;
 	bool live, quiet, open;
 };
-void cli_progress_start(struct cli_progress *p, const struct cli *cli, const char *label, int64_t total);
+void cli_progress_start(
+    struct cli_progress *p, const struct cli *cli, const char *label, int64_t total);
 void cli_progress_set(struct cli_progress *p, int64_t done, const char *note);
 void cli_progress_end(struct cli_progress *p, const char *note);
 
 /* 12345678 -> "12,345,678" into dst (at least 32 bytes); returns dst. */
 const char *cli_number(int64_t value, char *dst);
+
+/* Opens the configured database as its owner (the user of database.url, else the user of the
+ * system), without a look at the schema: for init and for what only an owner may do. 0, or an
+ * exit code after printing the reason. */
+int cli_open_owner(struct cli *cli, struct db *db) MUST_CHECK;
+
+/* Prints text that came from outside: control characters become blanks, so that a reply of a
+ * remote host cannot drive the terminal. */
+void cli_put_text(FILE *out, const char *text);
+
+/* A number without sign from min to max; -1 after printing what --name takes. */
+int64_t cli_parse_number(
+    struct cli *cli, const char *name, const char *text, int64_t min, int64_t max) MUST_CHECK;
+
+/* COPY … FROM STDIN, text format: appends one cell, escaped; the caller puts the tabs and
+ * newlines between. */
+void cli_copy_cell(struct buf *line, struct slice value);
+
+/* Sends what b holds and empties it. 0, or -1 with db->error. */
+int cli_copy_put(struct db *db, struct buf *b) MUST_CHECK;
+
+/* Ends a COPY that was begun with db_query; abort_reason non-NULL: makes the server drop it.
+ * 0, or -1 with db->error. */
+int cli_copy_end(struct db *db, const char *abort_reason) MUST_CHECK;
 
 #endif

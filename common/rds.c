@@ -7,12 +7,38 @@
 #include <sys/time.h>
 
 static int
+hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Copies with %XX decoded (RFC 3986 2.1). */
+static int
 copy_part(char *dst, size_t size, const char *from, size_t n, const char *what, struct err *err)
 {
-	if (n >= size)
-		return err_set(err, "redis.url: %s is too long", what);
-	memcpy(dst, from, n);
-	dst[n] = '\0';
+	size_t length = 0;
+
+	for (size_t i = 0; i < n; i++, length++) {
+		int high = 0, low = 0;
+
+		if (length + 1 >= size)
+			return err_set(err, "redis.url: %s is too long", what);
+		dst[length] = from[i];
+		if (from[i] != '%')
+			continue;
+		if (n - i < 3 || (high = hex_value(from[i + 1])) < 0 ||
+		    (low = hex_value(from[i + 2])) < 0 || high + low == 0)
+			return err_set(err,
+			    "redis.url: %s has a '%%' that is not followed by two hexadecimal "
+			    "digits",
+			    what);
+		dst[length] = (char)(high * 16 + low);
+		i += 2;
+	}
+	dst[length] = '\0';
 	return 0;
 }
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "dispatcher/message.h"
+#include "common/message.h"
 
 #define FIELDS 5
 

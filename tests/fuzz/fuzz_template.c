@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dispatcher/mime.h"
-#include "dispatcher/template.h"
+#include "common/mime.h"
+#include "common/template.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "dispatcher/message.h"
+#include "common/message.h"
 
 static struct arena arena;
 static struct buf out;

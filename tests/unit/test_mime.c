@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "dispatcher/mime.h"
+#include "common/mime.h"
 
 /* --- decoders of the test --- */
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "dispatcher/template.h"
+#include "common/template.h"
 
 struct pair {
 	const char *name, *value;

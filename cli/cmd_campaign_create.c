@@ -1,0 +1,621 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cmd_campaign_create: `campaign create`. Promises that a campaign that was accepted does not
+ * fail later for a reason that could have been seen now; refuses the file otherwise, with file
+ * and line, and changes nothing.
+ */
+#include "cmd_campaign.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "campaign_compose.h"
+
+#define SEGMENT_CHECK_TIMEOUT "10s"
+#define FIELD_CHECK_TIMEOUT "30s"
+
+struct create {
+	struct cli *cli;
+	struct db db;
+	struct campaign_source source;
+	json_t *warnings;   /* owned array */
+	int64_t customers;  /* in the segment; -1: counting takes long */
+	bool keep_schedule; /* what the database has stays */
+	char due[64];	    /* next start as shown, or "" */
+};
+
+static void PRINTF_LIKE(2, 3) warn(struct create *c, const char *format, ...)
+{
+	char text[600];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	(void)json_array_append_new(c->warnings, json_string(text));
+	if (!c->cli->quiet) {
+		fputs("kairan: warning: ", stderr);
+		cli_put_text(stderr, text);
+		fputc('\n', stderr);
+	}
+}
+
+static const char *
+at(struct create *c, size_t line, char *dst, size_t size)
+{
+	return campaign_source_at(&c->source, line, dst, size);
+}
+
+/* A lost connection shows in the next statement. */
+static void
+rollback(struct create *c)
+{
+	if (db_run(&c->db, "ROLLBACK", 0, NULL) != 0)
+		c->db.error[0] = '\0';
+}
+
+/* The names of a table as "a, b, c", shortened. */
+static const char *
+names_of(struct create *c, const char *sql, char *dst, size_t size)
+{
+	PGresult *r = db_query(&c->db, sql, 0, NULL);
+
+	(void)snprintf(dst, size, "%s", r != NULL ? db_text(r, 0, 0) : "?");
+	PQclear(r);
+	return dst;
+}
+
+/* ---------------------------------------------------------------- templates */
+
+static int
+check_templates(struct create *c)
+{
+	struct campaign_mail mail;
+	struct err err = { 0 };
+	int result = campaign_compose(&mail, &c->source, &c->cli->config, NULL, NULL, NULL, &err);
+
+	if (result == 0 && mail.raw_fields > 0)
+		warn(c, "%s: %u field%s in three braces go%s out as HTML, unescaped",
+		    c->source.file.html, mail.raw_fields, mail.raw_fields == 1 ? "" : "s",
+		    mail.raw_fields == 1 ? "es" : "");
+	campaign_mail_release(&mail);
+	if (result != 0)
+		return cli_fail(c->cli, EXIT_USAGE, "%s: %s", c->source.path, err.msg);
+	return EXIT_DONE;
+}
+
+/* Where a field stands, as file:line:column. */
+static const char *
+field_at(struct create *c, const struct campaign_field *f, char *dst, size_t size)
+{
+	const char *path = strcmp(f->part, "html") == 0 ? c->source.file.html : c->source.file.text;
+	const char *slash = strrchr(c->source.path, '/');
+	int folder = slash != NULL ? (int)(slash - c->source.path) + 1 : 0;
+
+	if (strcmp(f->part, "subject") == 0)
+		(void)snprintf(dst, size, "%s:%zu", c->source.path, c->source.file.subject_line);
+	else if (f->line > 0)
+		(void)snprintf(
+		    dst, size, "%.*s%s:%zu:%zu", folder, c->source.path, path, f->line, f->column);
+	else
+		(void)snprintf(dst, size, "%.*s%s", folder, c->source.path, path);
+	return dst;
+}
+
+static int
+check_field(struct create *c, const struct campaign_field *f)
+{
+	/* one scan over the customers, which ends with the first one that has the field */
+	static const char sql[] =
+	    "SELECT EXISTS (SELECT FROM kairan.customer c WHERE to_jsonb(c) -> 'attributes' ? $1), "
+	    "EXISTS (SELECT FROM kairan.customer)";
+	static const char sql_plain[] =
+	    "SELECT EXISTS (SELECT FROM kairan.customer c WHERE c.attributes ? $1), "
+	    "EXISTS (SELECT FROM kairan.customer)";
+	static const char sql_column[] =
+	    "SELECT FROM pg_attribute WHERE attrelid = 'kairan.customer'::regclass AND attnum > 0 "
+	    "AND NOT attisdropped AND attname = $1";
+	struct slice copy = arena_copy(&c->source.arena, f->name);
+	const char *params[] = { copy.ptr }, *attributes = "attributes";
+	char where[500];
+	bool has, any, is_column, has_attributes;
+	PGresult *r;
+
+	if ((r = db_query(&c->db, sql_column, 1, params)) == NULL)
+		return cli_db_failed(c->cli, &c->db, "checking the fields of the templates");
+	is_column = PQntuples(r) > 0;
+	PQclear(r);
+	if (is_column)
+		return EXIT_DONE;
+	if ((r = db_query(&c->db, sql_column, 1, &attributes)) == NULL)
+		return cli_db_failed(c->cli, &c->db, "checking the fields of the templates");
+	has_attributes = PQntuples(r) > 0;
+	PQclear(r);
+	r = db_query(&c->db, has_attributes ? sql_plain : sql, 1, params);
+	if (r == NULL && strcmp(c->db.sqlstate, "57014") == 0) {
+		warn(c,
+		    "looking for the field \"%s\" among the customers took too long; not checked",
+		    params[0]);
+		rollback(c);
+		if (db_run(&c->db, "BEGIN READ ONLY", 0, NULL) == 0 &&
+		    db_run(&c->db, "SET LOCAL statement_timeout = '" FIELD_CHECK_TIMEOUT "'", 0,
+			NULL) == 0)
+			return EXIT_DONE;
+	}
+	if (r == NULL)
+		return cli_db_failed(c->cli, &c->db, "checking the fields of the templates");
+	has = db_text(r, 0, 0)[0] == 't';
+	any = db_text(r, 0, 1)[0] == 't';
+	PQclear(r);
+	if (has)
+		return EXIT_DONE;
+	(void)field_at(c, f, where, sizeof(where));
+	if (f->required && any)
+		return cli_fail(c->cli, EXIT_USAGE,
+		    "%s: no customer has a field \"%s\"; correct the name, or write {{default %s "
+		    "\"…\"}}",
+		    where, params[0], params[0]);
+	warn(c, "%s: %s has a field \"%s\"", where,
+	    any ? "no customer" : "there are no customers yet; none", params[0]);
+	return EXIT_DONE;
+}
+
+static int
+check_fields(struct create *c)
+{
+	struct campaign_field *fields;
+	struct err err = { 0 };
+	size_t count;
+	bool needs_unsubscribe;
+	int code = EXIT_DONE;
+
+	if (campaign_fields(&c->source, &fields, &count, &needs_unsubscribe, &err) != 0)
+		return cli_fail(c->cli, EXIT_USAGE, "%s: %s", c->source.path, err.msg);
+	if (needs_unsubscribe && c->source.unsubscribe_base[0] == '\0' &&
+	    c->source.return_path_domain[0] == '\0' && c->cli->config.feedback_domain[0] == '\0')
+		return cli_fail(c->cli, EXIT_USAGE,
+		    "%s: the templates use unsubscribe_url, but there is nowhere to unsubscribe: "
+		    "give the "
+		    "stream \"%s\" an unsubscribe_base or set feedback.domain in the configuration",
+		    c->source.path, c->source.file.stream);
+	if (db_run(&c->db, "BEGIN READ ONLY", 0, NULL) != 0 ||
+	    db_run(&c->db, "SET LOCAL statement_timeout = '" FIELD_CHECK_TIMEOUT "'", 0, NULL) != 0)
+		return cli_db_failed(c->cli, &c->db, "checking the fields of the templates");
+	for (size_t i = 0; i < count && code == EXIT_DONE; i++)
+		code = check_field(c, &fields[i]);
+	rollback(c);
+	return code;
+}
+
+/* ---------------------------------------------------------------- stream, names, segment */
+
+static int
+check_stream(struct create *c)
+{
+	const char *name = c->source.file.stream;
+	char where[300], names[500];
+	PGresult *r = db_query(&c->db,
+	    "SELECT unsubscribe_base, return_path_domain FROM kairan.stream WHERE name = $1", 1,
+	    &name);
+
+	if (r == NULL)
+		return cli_db_failed(c->cli, &c->db, "looking for the stream");
+	if (PQntuples(r) == 1) {
+		c->source.unsubscribe_base = arena_str(&c->source.arena, db_text(r, 0, 0));
+		c->source.return_path_domain = arena_str(&c->source.arena, db_text(r, 0, 1));
+		PQclear(r);
+		if (c->source.unsubscribe_base == NULL || c->source.return_path_domain == NULL)
+			return cli_fail(c->cli, EXIT_FAILED, "there is not enough memory");
+		return EXIT_DONE;
+	}
+	PQclear(r);
+	return cli_fail(c->cli, EXIT_USAGE, "%sthere is no stream \"%s\"; there are: %s",
+	    at(c, c->source.file.stream_line, where, sizeof(where)), name,
+	    names_of(c, "SELECT string_agg(name, ', ' ORDER BY name) FROM kairan.stream", names,
+		sizeof(names)));
+}
+
+/* A typing error in an exclusion would write to the very people who are to be left out. */
+static int
+check_exclusions(struct create *c, const struct campaign_names *names, size_t line,
+    const char *table, const char *what)
+{
+	char where[300], sql[100];
+
+	(void)snprintf(sql, sizeof(sql), "SELECT FROM kairan.%s WHERE name = $1", table);
+	for (size_t i = 0; i < names->count; i++) {
+		PGresult *r = db_query(&c->db, sql, 1, &names->name[i]);
+		int rows = r != NULL ? PQntuples(r) : 0;
+
+		if (r == NULL)
+			return cli_db_failed(c->cli, &c->db, "checking what is to be left out");
+		PQclear(r);
+		if (rows == 0)
+			return cli_fail(c->cli, EXIT_USAGE, "%sthere is no %s \"%s\" to leave out",
+			    at(c, line, where, sizeof(where)), what, names->name[i]);
+	}
+	return EXIT_DONE;
+}
+
+/* The condition behind a named segment, or the text itself. Owned by the arena. */
+static const char *
+segment_condition(struct create *c, const char *segment, bool *named)
+{
+	PGresult *r =
+	    db_query(&c->db, "SELECT condition FROM kairan.segment WHERE name = $1", 1, &segment);
+	const char *condition = segment;
+
+	*named = r != NULL && PQntuples(r) == 1;
+	if (*named)
+		condition = arena_str(&c->source.arena, db_text(r, 0, 0));
+	PQclear(r);
+	return condition;
+}
+
+static int
+segment_refused(struct create *c, const char *segment, bool named, size_t line)
+{
+	char where[300], names[400] = "", why[sizeof(c->db.error)];
+	bool lost = db_is_lost(&c->db), timeout = strcmp(c->db.sqlstate, "57014") == 0;
+
+	(void)snprintf(why, sizeof(why), "%s", c->db.error);
+	if (lost)
+		return cli_db_failed(c->cli, &c->db, "checking the segment");
+	rollback(c);
+	(void)at(c, line, where, sizeof(where));
+	if (named)
+		return cli_fail(c->cli, EXIT_USAGE,
+		    "%sthe condition of segment \"%s\" is refused: %s", where, segment, why);
+	if (campaign_name_ok(slice_str(segment)))
+		return cli_fail(c->cli, EXIT_USAGE, "%sthere is no segment \"%s\"; there are: %s",
+		    where, segment,
+		    names_of(c, "SELECT string_agg(name, ', ' ORDER BY name) FROM kairan.segment",
+			names, sizeof(names)));
+	return cli_fail(c->cli, EXIT_USAGE, "%sthe segment is refused: %s%s", where, why,
+	    timeout ? " (checking it took longer than " SEGMENT_CHECK_TIMEOUT ")" : "");
+}
+
+/* One statement under the rights of a segment; the extended protocol takes no second one. NULL
+ * with db->error. */
+static PGresult *
+run_segment(struct create *c, const char *start, const char *condition)
+{
+	struct buf sql;
+	PGresult *r = NULL;
+
+	buf_init(&sql, CAMPAIGN_VALUE_MAX * 2);
+	buf_printf(&sql, "%s FROM kairan.customer c WHERE (%s)", start, condition);
+	if (!buf_failed(&sql))
+		r = db_query(&c->db, buf_str(&sql), 0, NULL);
+	buf_release(&sql);
+	return r;
+}
+
+/* Plans the query, then counts: some conditions fail only when they meet a row. */
+static int
+check_segment(struct create *c, const char *segment, size_t line)
+{
+	static const char *const begin[] = { "BEGIN READ ONLY", "SET LOCAL ROLE kairan_segment",
+		"SET LOCAL statement_timeout = '" SEGMENT_CHECK_TIMEOUT "'" };
+	bool named;
+	const char *condition = segment_condition(c, segment, &named);
+	PGresult *r;
+
+	if (condition == NULL)
+		return cli_fail(c->cli, EXIT_FAILED, "there is not enough memory");
+	for (size_t i = 0; i < sizeof(begin) / sizeof(begin[0]); i++)
+		if (db_run(&c->db, begin[i], 0, NULL) != 0)
+			return cli_db_failed(c->cli, &c->db, "taking the rights of a segment");
+	r = run_segment(c, "EXPLAIN SELECT c.id", condition);
+	if (r == NULL)
+		return segment_refused(c, segment, named, line);
+	PQclear(r);
+	r = run_segment(c, "SELECT count(*)", condition);
+	if (r == NULL && strcmp(c->db.sqlstate, "57014") != 0)
+		return segment_refused(c, segment, named, line);
+	c->customers = r != NULL ? db_int(r, -1) : -1;
+	PQclear(r);
+	rollback(c);
+	return EXIT_DONE;
+}
+
+static int
+check_names(struct create *c)
+{
+	const struct campaign_file *f = &c->source.file;
+	int code = check_exclusions(
+	    c, &f->exclude_campaigns, f->exclude_campaigns_line, "campaign", "campaign");
+
+	if (code == EXIT_DONE)
+		code = check_exclusions(
+		    c, &f->exclude_segments, f->exclude_segments_line, "segment", "segment");
+	for (size_t i = 0; i < f->exclude_segments.count && code == EXIT_DONE; i++)
+		code = check_segment(c, f->exclude_segments.name[i], f->exclude_segments_line);
+	if (code == EXIT_DONE)
+		code = check_segment(c, f->segment, f->segment_line);
+	return code;
+}
+
+/* ---------------------------------------------------------------- times */
+
+static int
+check_times(struct create *c)
+{
+	const struct campaign_file *f = &c->source.file;
+	const char *params[] = { f->start[0] != '\0' ? f->start : NULL,
+		f->not_after[0] != '\0' ? f->not_after : NULL, f->name };
+	char where[300];
+	PGresult *r;
+	bool start_past, after_past, after_first, exists;
+
+	if (params[0] == NULL && params[1] == NULL) {
+		c->keep_schedule = true;
+		return EXIT_DONE;
+	}
+	r = db_query(&c->db,
+	    "SELECT $1::timestamptz <= now(), $2::timestamptz <= now(), "
+	    "$2::timestamptz <= $1::timestamptz, EXISTS (SELECT FROM kairan.campaign WHERE name = "
+	    "$3)",
+	    3, params);
+	if (r == NULL && !db_is_lost(&c->db))
+		return cli_fail(c->cli, EXIT_USAGE, "%s%s",
+		    at(c, f->start_line > 0 ? f->start_line : f->not_after_line, where,
+			sizeof(where)),
+		    c->db.error);
+	if (r == NULL)
+		return cli_db_failed(c->cli, &c->db, "checking the times");
+	start_past = db_text(r, 0, 0)[0] == 't';
+	after_past = db_text(r, 0, 1)[0] == 't';
+	after_first = db_text(r, 0, 2)[0] == 't';
+	exists = db_text(r, 0, 3)[0] == 't';
+	PQclear(r);
+	if (after_past)
+		return cli_fail(c->cli, EXIT_MISSED,
+		    "%snot_after %s has passed: this campaign could only miss "
+		    "its time",
+		    at(c, f->not_after_line, where, sizeof(where)), f->not_after);
+	if (after_first)
+		return cli_fail(c->cli, EXIT_USAGE, "%snot_after is not later than start",
+		    at(c, f->not_after_line, where, sizeof(where)));
+	if (start_past && !exists)
+		return cli_fail(c->cli, EXIT_USAGE,
+		    "%sstart %s has passed; give the next one, or leave it out "
+		    "and use: kairan campaign start",
+		    at(c, f->start_line, where, sizeof(where)), f->start);
+	if (start_past) {
+		c->keep_schedule = true;
+		warn(c, "%sstart %s has passed: the schedule stays as it is",
+		    at(c, f->start_line, where, sizeof(where)), f->start);
+	}
+	return EXIT_DONE;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+/* {"a","b"} */
+static char *
+array_literal(struct create *c, const struct campaign_names *names)
+{
+	size_t size = 3;
+	char *text, *p;
+
+	for (size_t i = 0; i < names->count; i++)
+		size += strlen(names->name[i]) + 3;
+	p = text = arena_alloc(&c->source.arena, size);
+	if (text == NULL)
+		return NULL;
+	*p++ = '{';
+	for (size_t i = 0; i < names->count; i++)
+		p += snprintf(
+		    p, size - (size_t)(p - text), "%s\"%s\"", i > 0 ? "," : "", names->name[i]);
+	*p++ = '}';
+	*p = '\0';
+	return text;
+}
+
+static char *
+headers_json(const struct campaign_file *f)
+{
+	json_t *object = json_object();
+	char *text;
+
+	for (size_t i = 0; i < f->header_count; i++)
+		(void)json_object_set_new(
+		    object, f->headers[i].name, json_string(f->headers[i].value));
+	text = json_dumps(object, JSON_COMPACT);
+	json_decref(object);
+	return text;
+}
+
+/* The row of these texts; made when it is not there. -1 with db->error. */
+static int64_t
+put_template(struct create *c)
+{
+	static const char sql[] =
+	    "WITH t AS (SELECT encode(sha256(convert_to($1, 'UTF8') || '\\x00'::bytea || "
+	    "convert_to($2, 'UTF8') || '\\x00'::bytea || convert_to($3, 'UTF8')), 'hex') AS "
+	    "digest), "
+	    "i AS (INSERT INTO kairan.template (digest, subject, html, body) "
+	    "SELECT digest, $1, $2, $3 FROM t ON CONFLICT (digest) DO NOTHING RETURNING id) "
+	    "SELECT id FROM i UNION ALL SELECT x.id FROM kairan.template x JOIN t ON t.digest = "
+	    "x.digest "
+	    "LIMIT 1";
+	const char *params[] = { c->source.file.subject, c->source.html.ptr, c->source.text.ptr };
+	int64_t id = -1;
+
+	for (int i = 1; i < 3; i++)
+		if (params[i] == NULL)
+			params[i] = "";
+	/* twice: the row may have been made by somebody else in between */
+	for (int i = 0; i < 2 && id < 0; i++) {
+		PGresult *r = db_query(&c->db, sql, 3, params);
+
+		if (r == NULL)
+			return -1;
+		id = db_int(r, -1);
+		PQclear(r);
+	}
+	return id;
+}
+
+static int
+put_campaign(struct create *c, int64_t template_id, bool *is_new)
+{
+	static const char sql[] =
+	    "INSERT INTO kairan.campaign AS c (name, stream_id, template_id, from_name, "
+	    "from_address, "
+	    "reply_to, list, headers, segment, exclude_campaigns, exclude_segments, missing_field, "
+	    "bad_field, start_at, not_after, window_s, recurrence, hook_command, hook_url, source) "
+	    "SELECT $1, s.id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
+	    "$18, "
+	    "$19, $20 FROM kairan.stream s WHERE s.name = $2 "
+	    "ON CONFLICT (name) DO UPDATE SET stream_id = excluded.stream_id, "
+	    "template_id = excluded.template_id, from_name = excluded.from_name, "
+	    "from_address = excluded.from_address, reply_to = excluded.reply_to, list = "
+	    "excluded.list, "
+	    "headers = excluded.headers, segment = excluded.segment, "
+	    "exclude_campaigns = excluded.exclude_campaigns, exclude_segments = "
+	    "excluded.exclude_segments, "
+	    "missing_field = excluded.missing_field, bad_field = excluded.bad_field, "
+	    "start_at = CASE WHEN $21 THEN c.start_at ELSE excluded.start_at END, "
+	    "not_after = CASE WHEN $21 THEN c.not_after ELSE excluded.not_after END, "
+	    "window_s = CASE WHEN $21 THEN c.window_s ELSE excluded.window_s END, "
+	    "recurrence = CASE WHEN $21 THEN c.recurrence ELSE excluded.recurrence END, "
+	    "hook_command = excluded.hook_command, hook_url = excluded.hook_url, "
+	    "source = excluded.source, updated_at = now() "
+	    "RETURNING xmax = 0, to_char(c.start_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "
+	    "\"UTC\"'), "
+	    "recurrence";
+	const struct campaign_file *f = &c->source.file;
+	char template_text[24], window[16];
+	char *headers = headers_json(f);
+	const char *params[] = { f->name, f->stream, template_text, f->from_name, f->from_address,
+		f->reply_to, f->list, headers, f->segment, array_literal(c, &f->exclude_campaigns),
+		array_literal(c, &f->exclude_segments), f->missing_field, f->bad_field,
+		f->start[0] != '\0' ? f->start : NULL,
+		f->not_after[0] != '\0' ? f->not_after : NULL, f->window_s > 0 ? window : NULL,
+		f->repeat, f->hook_command, f->hook_url, c->source.source.ptr,
+		c->keep_schedule ? "true" : "false" };
+	PGresult *r;
+
+	(void)snprintf(template_text, sizeof(template_text), "%lld", (long long)template_id);
+	(void)snprintf(window, sizeof(window), "%d", (int)f->window_s);
+	r = db_query(&c->db, sql, (int)(sizeof(params) / sizeof(params[0])), params);
+	free(headers);
+	if (r == NULL)
+		return -1;
+	*is_new = db_text(r, 0, 0)[0] == 't';
+	(void)snprintf(c->due, sizeof(c->due), "%s%s%s", db_text(r, 0, 1),
+	    db_text(r, 0, 1)[0] != '\0' && db_text(r, 0, 2)[0] != '\0' ? ", " : "",
+	    db_text(r, 0, 1)[0] != '\0' ? db_text(r, 0, 2) : "");
+	PQclear(r);
+	return 0;
+}
+
+static void
+print_names(const char *label, const struct campaign_names *names)
+{
+	if (names->count == 0)
+		return;
+	printf("  %-10s", label);
+	for (size_t i = 0; i < names->count; i++)
+		printf("%s%s", i > 0 ? ", " : "", names->name[i]);
+	putchar('\n');
+}
+
+static void
+print_line(const char *label, const char *value)
+{
+	printf("  %-10s", label);
+	cli_put_text(stdout, value);
+	putchar('\n');
+}
+
+static void
+print_created(struct create *c, bool is_new, int64_t template_id)
+{
+	const struct campaign_file *f = &c->source.file;
+	char number[32];
+
+	if (c->cli->json) {
+		cli_print_json(json_pack("{s:s, s:b, s:I, s:s, s:I, s:O, s:s}", "campaign", f->name,
+		    "created", is_new, "template", (json_int_t)template_id, "segment", f->segment,
+		    "customers", (json_int_t)c->customers, "warnings", c->warnings, "next",
+		    c->due));
+		return;
+	}
+	printf("%s campaign %s\n", is_new ? "created" : "updated", f->name);
+	print_line("stream", f->stream);
+	printf("  %-10s", "from");
+	cli_put_text(stdout, f->from_name);
+	printf("%s<%s>\n", f->from_name[0] != '\0' ? " " : "", f->from_address);
+	print_line("subject", f->subject);
+	printf("  %-10s%s%s%s\n", "texts", f->html,
+	    f->html[0] != '\0' && f->text[0] != '\0' ? ", " : "", f->text);
+	print_line("segment", f->segment);
+	if (c->customers >= 0)
+		printf("  %-10s%s customers before exclusions\n", "",
+		    cli_number(c->customers, number));
+	else
+		printf("  %-10smore customers than could be counted in " SEGMENT_CHECK_TIMEOUT "\n",
+		    "");
+	print_names("without", &f->exclude_campaigns);
+	print_names("without", &f->exclude_segments);
+	print_line("next run", c->due[0] != '\0' ? c->due : "by command: kairan campaign start");
+}
+
+static int
+write_campaign(struct create *c)
+{
+	int64_t template_id = -1;
+	bool is_new = false;
+
+	if (db_run(&c->db, "BEGIN", 0, NULL) != 0 || (template_id = put_template(c)) < 0 ||
+	    put_campaign(c, template_id, &is_new) != 0 || db_run(&c->db, "COMMIT", 0, NULL) != 0)
+		return cli_db_failed(c->cli, &c->db, "writing the campaign");
+	cli_audit(&c->db, is_new ? "campaign create" : "campaign update", c->source.file.name,
+	    c->source.path);
+	print_created(c, is_new, template_id);
+	return EXIT_DONE;
+}
+
+static int
+check_and_write(struct create *c)
+{
+	static int (*const steps[])(struct create *) = { check_stream, check_templates,
+		check_fields, check_names, check_times, write_campaign };
+	int code = EXIT_DONE;
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && code == EXIT_DONE; i++)
+		code = steps[i](c);
+	return code;
+}
+
+int
+campaign_create(struct cli *cli, int argc, char **argv)
+{
+	struct create c = { .cli = cli, .customers = -1 };
+	struct err err = { 0 };
+	int code;
+
+	argc = cli_options(cli, NULL, argc, argv);
+	if (argc < 0)
+		return EXIT_USAGE;
+	if (argc != 1)
+		return cli_fail(cli, EXIT_USAGE, "campaign create needs one campaign file");
+	if (campaign_source_read(&c.source, argv[0], &err) != 0) {
+		campaign_source_release(&c.source);
+		return cli_fail(cli, EXIT_USAGE, "%s", err.msg);
+	}
+	c.warnings = json_array();
+	code = cli_open_db(cli, &c.db);
+	if (code == EXIT_DONE) {
+		code = check_and_write(&c);
+		db_close(&c.db);
+	}
+	json_decref(c.warnings);
+	campaign_source_release(&c.source);
+	return code;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd_campaign_show: `campaign status` and `campaign report`; they change nothing. */
+#include "cmd_campaign.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "report.h"
+
+/* EXIT_DONE with an open database and the run, or an exit code after printing. */
+static int
+open_run(
+    struct cli *cli, struct db *db, const char *name, const char *key, struct campaign_run *run)
+{
+	int code = cli_open_db(cli, db);
+
+	if (code != EXIT_DONE)
+		return code;
+	code = campaign_find_run(cli, db, name, key, NULL, run);
+	if (code != EXIT_DONE)
+		db_close(db);
+	return code;
+}
+
+/* ---------------------------------------------------------------- status */
+
+struct count_line {
+	const char *name, *label;
+	bool always;
+};
+
+static const struct count_line count_lines[] = {
+	{ "audience", "in the segment", true },
+	{ "excluded", "left out", true },
+	{ "planned", "recipients", true },
+	{ "queued", "waiting", false },
+	{ "sending", "being sent", false },
+	{ "deferred", "tried again later", false },
+	{ "sent", "sent", true },
+	{ "failed", "failed", true },
+	{ "in_doubt", "in doubt", true },
+	{ "skipped", "skipped (suppressed since)", false },
+	{ "cancelled", "cancelled", false },
+	{ "expired", "too late", false },
+	{ "delivered", "delivered (heard)", false },
+	{ "bounced", "bounced (heard)", false },
+	{ "complained", "complained", false },
+	{ "unsubscribed", "unsubscribed", false },
+};
+
+static void
+print_time(const char *label, const char *time)
+{
+	if (time[0] != '\0')
+		printf("%-12s%.19s\n", label, time);
+}
+
+static void
+print_status(const json_t *p)
+{
+	char n[32];
+
+	printf("%-12s%s\n", "campaign", campaign_word(p, "campaign"));
+	printf("%-12s", "run");
+	cli_put_text(stdout, campaign_word(p, "run_key"));
+	printf("\n%-12s%s", "state", campaign_word(p, "state"));
+	if (campaign_word(p, "reason")[0] != '\0') {
+		fputs(": ", stdout);
+		cli_put_text(stdout, campaign_word(p, "reason"));
+	}
+	putchar('\n');
+	print_time("due", campaign_word(p, "due_at"));
+	print_time("began", campaign_word(p, "started_at"));
+	print_time("ended", campaign_word(p, "finished_at"));
+	for (size_t i = 0; i < sizeof(count_lines) / sizeof(count_lines[0]); i++) {
+		int64_t value = campaign_count(p, count_lines[i].name);
+
+		if (value != 0 || count_lines[i].always)
+			printf("%15s  %s\n", cli_number(value, n), count_lines[i].label);
+	}
+}
+
+int
+campaign_status(struct cli *cli, int argc, char **argv)
+{
+	const char *key = NULL;
+	const struct cli_option options[] = {
+		{ .name = "run-key", .value_name = "KEY", .value = &key },
+		{ 0 },
+	};
+	struct campaign_run run;
+	struct db db;
+	json_t *p;
+	int code;
+
+	argc = cli_options(cli, options, argc, argv);
+	if (argc < 0)
+		return EXIT_USAGE;
+	if (argc != 1)
+		return cli_fail(cli, EXIT_USAGE, "campaign status needs the name of one campaign");
+	code = open_run(cli, &db, argv[0], key, &run);
+	if (code != EXIT_DONE)
+		return code;
+	p = campaign_progress(&db, run.id);
+	if (p == NULL) {
+		code = cli_db_failed(cli, &db, "reading the run");
+	} else if (cli->json) {
+		cli_print_json(p);
+	} else {
+		print_status(p);
+		json_decref(p);
+	}
+	db_close(&db);
+	return code;
+}
+
+/* ---------------------------------------------------------------- report */
+
+/* Written beside its place and renamed when complete, readable by its owner only. */
+struct output {
+	const char *path;
+	char *part; /* owned; NULL for standard output */
+	FILE *file;
+};
+
+static int
+output_open(struct cli *cli, struct output *o, const char *path)
+{
+	int fd;
+
+	*o = (struct output){ .path = path, .file = stdout };
+	if (strcmp(path, "-") == 0)
+		return EXIT_DONE;
+	if (asprintf(&o->part, "%s.XXXXXX", path) < 0) {
+		o->part = NULL;
+		return cli_fail(cli, EXIT_FAILED, "there is not enough memory");
+	}
+	fd = mkostemp(o->part, O_CLOEXEC);
+	o->file = fd >= 0 ? fdopen(fd, "w") : NULL;
+	if (o->file != NULL)
+		return EXIT_DONE;
+	(void)cli_fail(cli, EXIT_FAILED, "cannot write %s: %s", path, strerror(errno));
+	if (fd >= 0) {
+		(void)close(fd);
+		(void)unlink(o->part);
+	}
+	free(o->part);
+	return EXIT_FAILED;
+}
+
+static int
+output_close(struct cli *cli, struct output *o, int code)
+{
+	bool bad = ferror(o->file) != 0;
+
+	if (o->part == NULL)
+		return code;
+	bad = fclose(o->file) != 0 || bad;
+	if (code == EXIT_DONE && (bad || rename(o->part, o->path) != 0))
+		code = cli_fail(cli, EXIT_FAILED, "cannot write %s: %s", o->path, strerror(errno));
+	if (code != EXIT_DONE)
+		(void)unlink(o->part);
+	free(o->part);
+	return code;
+}
+
+static int
+write_report(
+    struct cli *cli, struct db *db, int64_t run, const char *path, bool html, int64_t *lines)
+{
+	struct output o;
+	int code = output_open(cli, &o, path);
+
+	if (code != EXIT_DONE)
+		return code;
+	if (html ? report_html(db, run, o.file) != 0 : (*lines = report_csv(db, run, o.file)) < 0)
+		code = cli_db_failed(cli, db, "making the report");
+	return output_close(cli, &o, code);
+}
+
+static int
+say_written(struct cli *cli, struct db *db, const struct campaign_run *run, const char *csv,
+    const char *html, int64_t lines)
+{
+	json_t *p = campaign_progress(db, run->id);
+	char n[32];
+
+	if (p == NULL)
+		return cli_db_failed(cli, db, "reading the run");
+	if (cli->json) {
+		if (csv != NULL)
+			(void)json_object_set_new(p, "csv", json_string(csv));
+		if (html != NULL)
+			(void)json_object_set_new(p, "html", json_string(html));
+		cli_print_json(p);
+		return EXIT_DONE;
+	}
+	if (csv == NULL && html == NULL)
+		print_status(p);
+	if (csv != NULL)
+		printf("%s: %s lines\n", csv, cli_number(lines, n));
+	if (html != NULL)
+		printf("%s: report of run %s\n", html, run->key);
+	json_decref(p);
+	return EXIT_DONE;
+}
+
+int
+campaign_report(struct cli *cli, int argc, char **argv)
+{
+	const char *key = NULL, *csv = NULL, *html = NULL;
+	const struct cli_option options[] = {
+		{ .name = "run-key", .value_name = "KEY", .value = &key },
+		{ .name = "csv", .value_name = "FILE", .value = &csv },
+		{ .name = "html", .value_name = "FILE", .value = &html },
+		{ 0 },
+	};
+	struct campaign_run run;
+	struct db db;
+	int64_t lines = 0;
+	bool to_stdout;
+	int code;
+
+	argc = cli_options(cli, options, argc, argv);
+	if (argc < 0)
+		return EXIT_USAGE;
+	if (argc != 1)
+		return cli_fail(cli, EXIT_USAGE, "campaign report needs the name of one campaign");
+	to_stdout =
+	    (csv != NULL && strcmp(csv, "-") == 0) || (html != NULL && strcmp(html, "-") == 0);
+	if (to_stdout && ((csv != NULL && html != NULL) || cli->json))
+		return cli_fail(cli, EXIT_USAGE, "only one thing can go to standard output");
+	code = open_run(cli, &db, argv[0], key, &run);
+	if (code != EXIT_DONE)
+		return code;
+	if (csv != NULL)
+		code = write_report(cli, &db, run.id, csv, false, &lines);
+	if (code == EXIT_DONE && html != NULL)
+		code = write_report(cli, &db, run.id, html, true, &lines);
+	if (code == EXIT_DONE && !to_stdout)
+		code = say_written(cli, &db, &run, csv, html, lines);
+	db_close(&db);
+	return code;
+}
