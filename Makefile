@@ -51,7 +51,7 @@ endif
 CFLAGS ?=
 LDFLAGS ?=
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE $(OPT) $(HARDEN) $(WARNINGS) -DKAIRAN_VERSION='"$(VERSION)"' \
-	-I$(B)/gen -Icommon -Idispatcher -Ifeedback $(pkg_cflags) $(CFLAGS)
+	-I$(B)/gen -Icommon $(pkg_cflags) $(CFLAGS)
 LIBS = $(pkg_libs) -lpthread
 
 PROGRAM_DIRS := cli producer dispatcher feedback
@@ -71,7 +71,7 @@ FUZZ_REPLAYS := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(FUZZ_SOURCES))
 BENCHES := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
 SUPPORT_SOURCES := $(wildcard tests/support/*.c)
 FORMATTED = $(wildcard $(foreach d,$(DIRS) tools tests/unit tests/fuzz tests/bench tests/support,$(d)/*.c $(d)/*.h))
-SCRIPTS = $(wildcard tools/*.sh tests/*.sh tests/integration/*.sh tests/support/*.sh tests/bench/*.sh) .ci/run
+SCRIPTS = $(wildcard tools/*.sh tools/compose/*.sh tools/compose/standin/*/*.sh tests/*.sh tests/integration/*.sh tests/support/*.sh tests/bench/*.sh) .ci/run
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -121,19 +121,19 @@ $(B)/tools/embed: tools/embed.c
 # A unit test links every program's modules, never a main.c.
 $(B)/tests/unit/%: tests/unit/%.c $(LIBRARIES)
 	$(call say,TEST,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. -Itests/support $(shell $(PKG_CONFIG) --cflags cmocka) \
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. -Idispatcher -Ifeedback -Icli -Iproducer -Itests/support $(shell $(PKG_CONFIG) --cflags cmocka) \
 		-MMD -MP $(LINK_OPT) $(LINK_HARDEN) -o $@ $< \
 		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS) -lcmocka
 
 # Fuzz targets; here linked with a replayer, by `make fuzz` with libFuzzer.
 $(B)/tests/fuzz/%: tests/fuzz/%.c tests/support/fuzz_replay.c $(LIBRARIES)
 	$(call say,FUZZ,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. -MMD -MP $(LINK_OPT) -o $@ $< tests/support/fuzz_replay.c \
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. -Idispatcher -Ifeedback -Icli -Iproducer -MMD -MP $(LINK_OPT) -o $@ $< tests/support/fuzz_replay.c \
 		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS)
 
 $(B)/tests/bench/%: tests/bench/%.c $(LIBRARIES)
 	$(call say,BENCH,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. -MMD -MP $(LINK_OPT) -o $@ $< \
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. -Idispatcher -Ifeedback -Icli -Iproducer -MMD -MP $(LINK_OPT) -o $@ $< \
 		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS)
 
 .PHONY: unit-tests programs-here
@@ -149,3 +149,73 @@ format:
 	clang-format -i $(FORMATTED)
 
 -include $(wildcard $(B)/*/*.d $(B)/tests/*/*.d)
+
+# ---------------------------------------------------------------- what people type
+.PHONY: help
+help: ## this list
+	@awk -F':.*## ' '/^[a-z][a-z_-]*:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
+	@echo "  KIND=san builds with ASan and UBSan, V=1 shows commands, PREFIX and DESTDIR serve install"
+
+.PHONY: build
+build: ## the four programs in bin/
+	@tools/deps.sh build
+	@$(MAKE) --no-print-directory all
+
+.PHONY: demo demo-down
+demo: ## the whole day on real parts, about two minutes (KEEP=1 leaves it up)
+	@tools/demo.sh
+demo-down: ## ends what `make demo KEEP=1` left up
+	@tools/demo.sh down
+
+.PHONY: test
+test: ## everything that must be green: format, warnings, units, integration, under sanitizers
+	@tools/deps.sh build services test
+	@tests/run.sh
+
+.PHONY: bench
+bench: ## figures as JSON lines, each with its yardstick from the same run
+	@tools/deps.sh build services bench
+	@$(MAKE) --no-print-directory all $(BENCHES)
+	@tests/bench/run.sh
+
+.PHONY: fuzz
+fuzz: ## each parser of foreign bytes under libFuzzer (SECONDS=60 each)
+	@tools/deps.sh build fuzz
+	@tools/fuzz.sh
+
+.PHONY: check-compose
+check-compose: ## docker-compose.yml with Debian's engine and stand-ins of the official images
+	@tools/check-compose.sh
+
+.PHONY: check-headers
+check-headers: $(B)/gen/embed.h ## every header compiles alone
+	@for h in $(foreach d,$(DIRS),$(wildcard $(d)/*.h)); do \
+		$(CC) $(ALL_CFLAGS) -I$$(dirname $$h) -fsyntax-only -x c $$h || exit 1; done; echo "headers stand alone"
+
+.PHONY: check-scripts
+check-scripts: ## shellcheck
+	@shellcheck -x $(SCRIPTS) && echo "scripts are clean"
+
+.PHONY: check-docs
+check-docs: ## every configuration key and command has its place in the manual
+	@tools/check-docs.sh
+
+.PHONY: check-length
+check-length: ## the ten longest functions
+	@ctags -x --c-kinds=f --fields=+e --_xformat='%F:%n:%e:%N' $(foreach d,$(DIRS),$(wildcard $(d)/*.c)) | \
+		awk -F: '{ print $$3 - $$2 + 1, $$1 ":" $$4 }' | sort -rn | head -10
+
+.PHONY: install
+install: all ## programs, manual pages and examples under $(DESTDIR)$(PREFIX)
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1' \
+		'$(DESTDIR)$(PREFIX)/share/man/man5' '$(DESTDIR)$(PREFIX)/share/man/man8' \
+		'$(DESTDIR)$(PREFIX)/share/doc/kairan/examples'
+	install -m 755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin/'
+	for n in 1 5 8; do for page in man/*.$$n; do \
+		[ ! -e "$$page" ] || install -m 644 "$$page" '$(DESTDIR)$(PREFIX)/share/man/man'$$n/; done; done
+	install -m 644 README.md CHANGES.md docs/*.md '$(DESTDIR)$(PREFIX)/share/doc/kairan/'
+	install -m 644 docs/examples/* '$(DESTDIR)$(PREFIX)/share/doc/kairan/examples/'
+
+.PHONY: clean
+clean: ## forget what was built
+	rm -rf build bin

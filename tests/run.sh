@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# make test: format, scripts, headers, manual; then units, replayed fuzz seeds and integration,
+# all under ASan and UBSan with warnings as errors. TAP under prove; a failure ends in status 1.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+jobs=$(nproc)
+make_quiet() {
+	make --no-print-directory -j"$jobs" "$@"
+}
+
+echo "== format, scripts, headers, manual"
+make_quiet check-format
+make_quiet check-scripts
+echo "== build with sanitizers, warnings are errors"
+make_quiet KIND=san WERROR=1 programs-here unit-tests
+make_quiet KIND=san WERROR=1 check-headers check-docs
+
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+KAIRAN_BIN=$PWD/build/san
+export KAIRAN_BIN
+
+fuzz=()
+for target in build/san/tests/fuzz/fuzz_*; do
+	[ -x "$target" ] && [ ! -d "$target" ] && [ "${target%.d}" = "$target" ] && fuzz+=("$target")
+done
+units=()
+for target in build/san/tests/unit/test_*; do
+	[ -x "$target" ] && [ "${target%.d}" = "$target" ] && units+=("$target")
+done
+
+# prove runs compiled tests as they are; seeds are found beside each target's source.
+echo "== unit tests and fuzz seeds"
+prove --merge -j"$jobs" --exec tests/run-one.sh "${units[@]}" "${fuzz[@]}"
+echo "== integration tests with private PostgreSQL, Redis and Postfix"
+prove --timer -j"$jobs" --exec bash tests/integration/*.sh
