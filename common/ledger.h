@@ -62,7 +62,7 @@ bool ledger_params(struct ledger_batch *batch, const char *params[LEDGER_COLUMNS
 
 /* Queues the batch on pg, which copies it: reset the batch then. False without memory; done is
  * not called in that case. */
-bool ledger_submit(struct ledger_batch *batch, struct pgloop *pg, pgloop_done *done,
-    void *ctx) MUST_CHECK;
+bool ledger_submit(
+    struct ledger_batch *batch, struct pgloop *pg, pgloop_done *done, void *ctx) MUST_CHECK;
 
 #endif

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * daemon: see daemon.h. Owns the order in which things are made and unmade: the connection ends
+ * before the sources, so that no answer of it meets what is gone.
+ */
+#include "daemon.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "db.h"
+#include "exit.h"
+#include "http.h"
+#include "intake.h"
+#include "lmtp_server.h"
+#include "log.h"
+#include "maildir.h"
+#include "pgloop.h"
+#include "schema.h"
+#include "sns_intake.h"
+
+#define CHECK_AGAIN_MS 5000
+#define REPORT_MS 60000
+#define DRAIN_LOOK_MS 20
+
+struct feedback_daemon {
+	const struct config *config;
+	const struct token_keys *keys;
+	uv_loop_t loop;
+	struct pgloop *pg;
+	struct intake *intake;
+	struct sns_intake sns;
+	struct http *http;
+	struct lmtp_server *lmtp;
+	struct maildir *maildir;
+	uv_signal_t on_term, on_int;
+	uv_timer_t check, report, drain;
+	uint64_t drain_until_ms;
+	bool is_stopping;
+	bool is_over;
+	struct intake_counts reported;
+};
+
+/* ---- the schema, once connected --------------------------------------------------------- */
+
+static void check_schema(uv_timer_t *timer);
+
+static void
+on_schema(void *ctx, struct pgloop_answer *answer)
+{
+	struct feedback_daemon *d = ctx;
+	long there = 0;
+
+	if (answer->verdict == PGLOOP_DONE) {
+		if (PQntuples(answer->result) == 1 && !PQgetisnull(answer->result, 0, 0))
+			there = strtol(PQgetvalue(answer->result, 0, 0), NULL, 10);
+		if (there == SCHEMA_VERSION) {
+			log_info("ready schema=%ld", there);
+			intake_set_ready(d->intake, true);
+			return;
+		}
+		log_error("the schema is version %ld, this program needs %d; %s", there,
+		    SCHEMA_VERSION,
+		    there < SCHEMA_VERSION ? "run: kairan init" : "install the newer kairan");
+	} else if (answer->verdict == PGLOOP_REFUSED) {
+		log_error("cannot read the schema's version, run: kairan init error=\"%s\"",
+		    answer->error);
+	}
+	(void)uv_timer_start(
+	    &d->check, check_schema, answer->verdict == PGLOOP_UNKNOWN ? 0 : CHECK_AGAIN_MS, 0);
+}
+
+static void
+check_schema(uv_timer_t *timer)
+{
+	struct feedback_daemon *d = timer->data;
+
+	if (!pgloop_submit(d->pg, "schema_version", "SELECT max(version) FROM kairan.migration", 0,
+		NULL, on_schema, d))
+		(void)uv_timer_start(&d->check, check_schema, CHECK_AGAIN_MS, 0);
+}
+
+/* ---- once a minute ---------------------------------------------------------------------- */
+
+static void
+report(struct feedback_daemon *d)
+{
+	const struct intake_counts *now = intake_counts(d->intake), *then = &d->reported;
+	struct http_counts http = { 0 };
+	uint64_t mails, busy, moved, left;
+
+	if (d->http != NULL)
+		http = http_counts(d->http);
+	lmtp_server_counts(d->lmtp, &mails, &busy);
+	maildir_counts(d->maildir, &moved, &left);
+	log_info("counts items=%llu events=%llu fresh=%llu batches=%llu again=%llu "
+		 "quarantined=%llu failed=%llu turned_away=%llu waiting=%zu",
+	    (unsigned long long)(now->items - then->items),
+	    (unsigned long long)(now->events - then->events),
+	    (unsigned long long)(now->fresh - then->fresh),
+	    (unsigned long long)(now->batches - then->batches),
+	    (unsigned long long)(now->again - then->again), (unsigned long long)now->quarantined,
+	    (unsigned long long)now->failed, (unsigned long long)now->turned_away,
+	    intake_waiting(d->intake));
+	log_info("totals http_200=%llu http_400=%llu http_403=%llu http_413=%llu http_503=%llu "
+		 "http_other=%llu lmtp_250=%llu lmtp_451=%llu maildir_moved=%llu maildir_left=%llu",
+	    (unsigned long long)http.ok, (unsigned long long)http.bad,
+	    (unsigned long long)http.forbidden, (unsigned long long)http.too_large,
+	    (unsigned long long)http.busy, (unsigned long long)http.other,
+	    (unsigned long long)mails, (unsigned long long)busy, (unsigned long long)moved,
+	    (unsigned long long)left);
+	d->reported = *now;
+}
+
+static void
+on_report(uv_timer_t *timer)
+{
+	report(timer->data);
+}
+
+/* ---- the end ---------------------------------------------------------------------------- */
+
+static void
+on_drain(uv_timer_t *timer)
+{
+	struct feedback_daemon *d = timer->data;
+	bool is_idle = http_is_idle(d->http) && lmtp_server_is_idle(d->lmtp) &&
+	    maildir_is_idle(d->maildir) && intake_waiting(d->intake) == 0;
+
+	if (!is_idle && uv_now(&d->loop) < d->drain_until_ms)
+		return;
+	if (!is_idle)
+		log_warn("stopping with unanswered work, it will be sent again items=%zu",
+		    intake_waiting(d->intake));
+	d->is_over = true;
+	uv_stop(&d->loop);
+}
+
+static void
+on_signal(uv_signal_t *handle, int number)
+{
+	struct feedback_daemon *d = handle->data;
+
+	if (d->is_stopping) {
+		d->drain_until_ms = 0;
+		return;
+	}
+	log_info("stopping signal=%d waiting=%zu", number, intake_waiting(d->intake));
+	d->is_stopping = true;
+	d->drain_until_ms = uv_now(&d->loop) + DAEMON_DRAIN_MS;
+	http_stop(d->http);
+	lmtp_server_stop(d->lmtp);
+	maildir_stop(d->maildir);
+	(void)uv_timer_start(&d->drain, on_drain, 0, DRAIN_LOOK_MS);
+}
+
+static void
+stop_all(struct feedback_daemon *d)
+{
+	uv_handle_t *const handles[] = { (uv_handle_t *)&d->on_term, (uv_handle_t *)&d->on_int,
+		(uv_handle_t *)&d->check, (uv_handle_t *)&d->report, (uv_handle_t *)&d->drain };
+
+	pgloop_free(d->pg);
+	http_free(d->http);
+	lmtp_server_free(d->lmtp);
+	maildir_free(d->maildir);
+	intake_free(d->intake);
+	sns_intake_release(&d->sns);
+	for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++)
+		uv_close(handles[i], NULL);
+	(void)uv_run(&d->loop, UV_RUN_DEFAULT);
+	(void)uv_loop_close(&d->loop);
+}
+
+/* ---- the beginning ---------------------------------------------------------------------- */
+
+static unsigned
+worker_count(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus < 2 ? 2 : cpus > 8 ? 8 : (unsigned)cpus;
+}
+
+static int
+start_sources(struct feedback_daemon *d, struct err *err)
+{
+	const struct config *c = d->config;
+
+	if (c->feedback_http_listen[0] != '\0') {
+		d->http = http_new(&d->loop,
+		    &(struct http_config){ .listen = c->feedback_http_listen,
+			.path = c->feedback_http_path,
+			.sns = &d->sns,
+			.intake = d->intake,
+			.workers = worker_count() },
+		    err);
+		if (d->http == NULL)
+			return -1;
+		if (d->sns.policy.topic_count == 0)
+			log_warn("feedback.sns_topics is empty: every document of SNS is refused");
+	}
+	if (c->feedback_lmtp_listen[0] != '\0') {
+		d->lmtp = lmtp_server_new(&d->loop,
+		    &(struct lmtp_server_config){ .listen = c->feedback_lmtp_listen,
+			.hostname = c->relay_ehlo,
+			.bounce_domain = c->feedback_domain,
+			.keys = d->keys,
+			.intake = d->intake },
+		    err);
+		if (d->lmtp == NULL)
+			return -1;
+	}
+	if (c->feedback_maildir[0] != '\0') {
+		d->maildir = maildir_new(&d->loop,
+		    &(struct maildir_config){ .path = c->feedback_maildir,
+			.bounce_domain = c->feedback_domain,
+			.keys = d->keys,
+			.intake = d->intake },
+		    err);
+		if (d->maildir == NULL)
+			return -1;
+	}
+	if (d->http == NULL && d->lmtp == NULL && d->maildir == NULL)
+		return err_set(err,
+		    "there is nothing to listen to; set feedback.http_listen, feedback.lmtp_listen "
+		    "or "
+		    "feedback.maildir");
+	return 0;
+}
+
+static int
+start_all(struct feedback_daemon *d, const char *conninfo, struct err *err)
+{
+	uv_timer_t *const timers[] = { &d->check, &d->report, &d->drain };
+
+	for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
+		(void)uv_timer_init(&d->loop, timers[i]);
+		timers[i]->data = d;
+	}
+	(void)uv_signal_init(&d->loop, &d->on_term);
+	(void)uv_signal_init(&d->loop, &d->on_int);
+	d->on_term.data = d->on_int.data = d;
+	if (uv_signal_start(&d->on_term, on_signal, SIGTERM) != 0 ||
+	    uv_signal_start(&d->on_int, on_signal, SIGINT) != 0)
+		return err_set(err, "cannot watch signals");
+	if (sns_intake_init(&d->sns, d->config, d->keys, err) < 0)
+		return -1;
+	d->pg = pgloop_new(&d->loop, conninfo, d->config->database_prepared);
+	if (d->pg != NULL)
+		d->intake = intake_new(
+		    &d->loop, d->pg, d->config->feedback_batch, d->config->feedback_batch_ms);
+	if (d->intake == NULL)
+		return err_set(err, "no memory");
+	if (start_sources(d, err) < 0)
+		return -1;
+	(void)uv_timer_start(&d->check, check_schema, 0, 0);
+	(void)uv_timer_start(&d->report, on_report, REPORT_MS, REPORT_MS);
+	return 0;
+}
+
+int
+daemon_run(const struct config *config, const struct token_keys *keys, struct err *err)
+{
+	struct feedback_daemon d = { .config = config, .keys = keys };
+	char *conninfo;
+	int status;
+
+	if (config->database_url[0] == '\0') {
+		(void)err_set(
+		    err, "no database is configured; set KAIRAN_DATABASE_URL or database.url");
+		return EXIT_USAGE;
+	}
+	conninfo = db_conninfo(config->database_url, "kairan_feedback", "kairan-feedback", err);
+	if (conninfo == NULL)
+		return EXIT_USAGE;
+	if (uv_loop_init(&d.loop) != 0) {
+		free(conninfo);
+		(void)err_set(err, "cannot make an event loop: too few file descriptors?");
+		return EXIT_FAILED;
+	}
+	status = start_all(&d, conninfo, err) < 0 ? EXIT_USAGE : EXIT_DONE;
+	explicit_bzero(conninfo, strlen(conninfo));
+	free(conninfo);
+	while (status == EXIT_DONE && !d.is_over)
+		(void)uv_run(&d.loop, UV_RUN_DEFAULT);
+	if (status == EXIT_DONE) {
+		report(&d);
+		log_info("stopped");
+	}
+	stop_all(&d);
+	return status;
+}

@@ -1,0 +1,854 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http: see http.h. Owns the daemon of libmicrohttpd, the worker threads and every request.
+ *
+ * A request is held by two sides: libmicrohttpd (until its connection is done with it) and the
+ * work (worker, then the loop's list, then the intake). It is freed when both have let go, so
+ * that an answer given too late, or a client that left, frees nothing that is still used.
+ * http->lock guards lists and those marks; a connection is suspended under it and resumed outside of it.
+ */
+#include "http.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+
+#define CONNECTIONS_MAX 1000
+#define CONNECTIONS_PER_PEER_MAX 100 /* not for loopback: a proxy comes from one address */
+#define CONNECTION_POOL_BYTES ((size_t)16 * 1024) /* bounds the header, too */
+#define FIRST_BYTE_S 5				  /* and between any two */
+#define TOTAL_MS 10000				  /* from the connection to the answer */
+#define GONE_MS 15000				  /* SNS has given up by then */
+#define SWEEP_MS 500
+#define BODIES_MAX ((size_t)64 * 1024 * 1024) /* of all requests together */
+#define WORKERS_MAX 8
+#define BACKLOG 1024
+#define TYPE_MAX 64
+
+static const struct {
+	unsigned status;
+	const char *text;
+} answers[] = {
+	{ 200, "recorded\n" },
+	{ 400, "not a document of SNS\n" },
+	{ 403, "not accepted\n" },
+	{ 404, "no such page\n" },
+	{ 405, "only POST\n" },
+	{ 413, "too large\n" },
+	{ 503, "try again later\n" },
+};
+#define ANSWERS (sizeof(answers) / sizeof(answers[0]))
+
+struct connection;
+
+struct request {
+	struct request *previous, *next; /* in http->requests */
+	struct request *next_job;
+	struct http *http;
+	struct connection *connection; /* NULL when it has left */
+	struct MHD_Connection *mhd;
+	struct buf body;
+	size_t counted; /* of body in http->bodies */
+	size_t dropped; /* bytes of a body that is not wanted */
+	char type[TYPE_MAX];
+	struct arena arena;
+	struct feedback_events events;
+	struct intake_item item;
+	atomic_uint status; /* 0 until it is decided */
+	bool is_suspended;  /* waits for the work */
+	bool mhd_holds, work_holds;
+};
+
+struct connection {
+	struct connection *previous, *next;
+	int fd;
+	int64_t started_ms;
+	struct request *request; /* or NULL */
+};
+
+struct jobs {
+	struct request *first, **last;
+};
+
+struct worker {
+	struct http *http;
+	struct sns_cert_cache *cache;
+	pthread_t thread;
+	bool is_started;
+};
+
+struct http {
+	struct http_config config;
+	struct MHD_Daemon *daemon;
+	struct MHD_Response *responses[ANSWERS];
+	uv_async_t *async; /* freed by their close callbacks */
+	uv_timer_t *timer;
+	atomic_bool is_open;
+	atomic_size_t bodies;
+
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct jobs todo;  /* for workers */
+	struct jobs ready; /* for the loop */
+	bool is_ending;
+	struct request *requests;
+	struct connection *connections;
+	size_t working; /* requests held by the work */
+	struct http_counts counts;
+
+	struct worker workers[WORKERS_MAX];
+};
+
+static int64_t
+now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void
+jobs_init(struct jobs *jobs)
+{
+	*jobs = (struct jobs){ .last = &jobs->first };
+}
+
+static void
+jobs_push(struct jobs *jobs, struct request *r)
+{
+	r->next_job = NULL;
+	*jobs->last = r;
+	jobs->last = &r->next_job;
+}
+
+static struct request *
+jobs_pop(struct jobs *jobs)
+{
+	struct request *r = jobs->first;
+
+	if (r != NULL && (jobs->first = r->next_job) == NULL)
+		jobs->last = &jobs->first;
+	return r;
+}
+
+/* ---- requests --------------------------------------------------------------------------- */
+
+static struct request *
+request_new(struct http *http, struct MHD_Connection *mhd, struct connection *connection)
+{
+	struct request *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return NULL;
+	r->http = http;
+	r->mhd = mhd;
+	r->connection = connection;
+	r->mhd_holds = true;
+	buf_init(&r->body, SNS_BODY_MAX);
+	arena_init(&r->arena, SNS_INTAKE_ARENA_MAX);
+	(void)pthread_mutex_lock(&http->lock);
+	r->next = http->requests;
+	if (r->next != NULL)
+		r->next->previous = r;
+	http->requests = r;
+	if (connection != NULL)
+		connection->request = r;
+	(void)pthread_mutex_unlock(&http->lock);
+	return r;
+}
+
+static void
+drop_body(struct request *r)
+{
+	(void)atomic_fetch_sub(&r->http->bodies, r->counted);
+	r->counted = 0;
+	buf_release(&r->body);
+}
+
+/* Under the lock, when nobody holds it any more. */
+static void
+request_free(struct request *r)
+{
+	if (r->previous != NULL)
+		r->previous->next = r->next;
+	else
+		r->http->requests = r->next;
+	if (r->next != NULL)
+		r->next->previous = r->previous;
+	drop_body(r);
+	arena_release(&r->arena);
+	free(r);
+}
+
+static void
+count_answer(struct http_counts *counts, unsigned status)
+{
+	switch (status) {
+	case 200:
+		counts->ok++;
+		break;
+	case 400:
+		counts->bad++;
+		break;
+	case 403:
+		counts->forbidden++;
+		break;
+	case 413:
+		counts->too_large++;
+		break;
+	case 503:
+		counts->busy++;
+		break;
+	default:
+		counts->other++;
+		break;
+	}
+}
+
+/* Decides the answer unless it is decided, and wakes the connection; any thread. With
+ * is_last the work lets go of the request. */
+static void
+answer(struct request *r, unsigned status, bool is_last)
+{
+	struct http *http = r->http;
+	struct MHD_Connection *to_wake = NULL;
+
+	(void)pthread_mutex_lock(&http->lock);
+	if (r->status == 0)
+		r->status = status;
+	if (r->is_suspended) {
+		r->is_suspended = false;
+		to_wake = r->mhd;
+	}
+	if (is_last && r->work_holds) {
+		r->work_holds = false;
+		http->working--;
+		if (!r->mhd_holds)
+			request_free(r);
+	}
+	(void)pthread_mutex_unlock(&http->lock);
+	if (to_wake != NULL)
+		MHD_resume_connection(to_wake);
+}
+
+/* ---- workers ---------------------------------------------------------------------------- */
+
+static void
+work(struct worker *worker, struct request *r)
+{
+	struct http *http = worker->http;
+	struct err err = { 0 };
+	bool was_empty;
+	int status = sns_intake_read(http->config.sns, worker->cache, buf_slice(&r->body),
+	    slice_str(r->type), &r->arena, &r->events, &err);
+
+	drop_body(r);
+	if (status != 200) {
+		log_debug("http request not taken status=%d error=\"%s\"", status, err.msg);
+		answer(r, (unsigned)status, true);
+		return;
+	}
+	(void)pthread_mutex_lock(&http->lock);
+	was_empty = http->ready.first == NULL;
+	jobs_push(&http->ready, r);
+	(void)pthread_mutex_unlock(&http->lock);
+	if (was_empty)
+		(void)uv_async_send(http->async);
+}
+
+static void *
+worker_main(void *arg)
+{
+	struct worker *worker = arg;
+	struct http *http = worker->http;
+	struct request *r;
+
+	(void)pthread_mutex_lock(&http->lock);
+	for (;;) {
+		while ((r = jobs_pop(&http->todo)) == NULL && !http->is_ending)
+			(void)pthread_cond_wait(&http->wake, &http->lock);
+		if (r == NULL)
+			break;
+		(void)pthread_mutex_unlock(&http->lock);
+		work(worker, r);
+		(void)pthread_mutex_lock(&http->lock);
+	}
+	(void)pthread_mutex_unlock(&http->lock);
+	return NULL;
+}
+
+/* ---- the loop's side -------------------------------------------------------------------- */
+
+static void
+on_done(struct intake_item *item, enum intake_result result)
+{
+	struct request *r =
+	    (struct request *)(void *)((char *)item - offsetof(struct request, item));
+
+	answer(r, result == INTAKE_COMMITTED ? 200 : 503, true);
+}
+
+static void
+refresh_open(struct http *http)
+{
+	atomic_store(&http->is_open, intake_is_open(http->config.intake));
+}
+
+static void
+on_ready(uv_async_t *async)
+{
+	struct http *http = async->data;
+	struct jobs ready;
+	struct request *r;
+
+	(void)pthread_mutex_lock(&http->lock);
+	ready = http->ready;
+	if (ready.first == NULL)
+		ready.last = &ready.first;
+	jobs_init(&http->ready);
+	(void)pthread_mutex_unlock(&http->lock);
+	while ((r = jobs_pop(&ready)) != NULL) {
+		r->item = (struct intake_item){ .events = r->events.items,
+			.count = r->events.count,
+			.bytes = r->arena.used_total + sizeof(*r),
+			.done = on_done };
+		if (!intake_add(http->config.intake, &r->item))
+			answer(r, 503, true);
+	}
+	refresh_open(http);
+}
+
+/* Ends what takes too long. */
+static void
+on_sweep(uv_timer_t *timer)
+{
+	struct http *http = timer->data;
+	int64_t now = now_ms();
+
+	refresh_open(http);
+	for (;;) {
+		struct request *late = NULL;
+
+		(void)pthread_mutex_lock(&http->lock);
+		for (struct connection *c = http->connections; c != NULL && late == NULL;
+		     c = c->next) {
+			int64_t age = now - c->started_ms;
+
+			if (age < TOTAL_MS)
+				continue;
+			if (c->request != NULL && c->request->is_suspended)
+				late = c->request;
+			else if (age >= GONE_MS || c->request == NULL || c->request->status == 0)
+				(void)shutdown(c->fd, SHUT_RDWR);
+		}
+		/* held by libmicrohttpd while it is suspended, and only answer() ends that;
+		 * the work's own answer() runs on this thread or waits for the mark */
+		if (late != NULL) {
+			late->status = 503;
+			late->is_suspended = false;
+		}
+		(void)pthread_mutex_unlock(&http->lock);
+		if (late == NULL)
+			break;
+		MHD_resume_connection(late->mhd);
+	}
+}
+
+/* ---- libmicrohttpd's side --------------------------------------------------------------- */
+
+static void
+on_connection(
+    void *ctx, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code)
+{
+	struct http *http = ctx;
+	struct connection *c;
+
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		const union MHD_ConnectionInfo *info =
+		    MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+		c = calloc(1, sizeof(*c));
+		*context = c;
+		if (c == NULL || info == NULL)
+			return; /* the request is refused for want of a connection */
+		c->fd = info->connect_fd;
+		c->started_ms = now_ms();
+		(void)pthread_mutex_lock(&http->lock);
+		c->next = http->connections;
+		if (c->next != NULL)
+			c->next->previous = c;
+		http->connections = c;
+		(void)pthread_mutex_unlock(&http->lock);
+		return;
+	}
+	c = *context;
+	*context = NULL;
+	if (c == NULL)
+		return;
+	/* the descriptor is closed after this call */
+	(void)pthread_mutex_lock(&http->lock);
+	if (c->previous != NULL)
+		c->previous->next = c->next;
+	else if (http->connections == c)
+		http->connections = c->next;
+	if (c->next != NULL)
+		c->next->previous = c->previous;
+	if (c->request != NULL)
+		c->request->connection = NULL;
+	(void)pthread_mutex_unlock(&http->lock);
+	free(c);
+}
+
+static void
+on_completed(
+    void *ctx, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code)
+{
+	struct http *http = ctx;
+	struct request *r = *context;
+
+	(void)mhd;
+	(void)code;
+	if (r == NULL)
+		return;
+	*context = NULL;
+	(void)pthread_mutex_lock(&http->lock);
+	if (r->connection != NULL)
+		r->connection->request = NULL;
+	r->connection = NULL;
+	r->mhd_holds = false;
+	if (!r->work_holds)
+		request_free(r);
+	(void)pthread_mutex_unlock(&http->lock);
+}
+
+struct framing {
+	unsigned lengths, encodings;
+	bool is_bad;
+	uint64_t length;
+};
+
+static enum MHD_Result
+look_at_header(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	struct framing *f = ctx;
+
+	(void)kind;
+	if (slice_equal_nocase(slice_str(name), SLICE("Content-Length"))) {
+		size_t n = value != NULL ? strlen(value) : 0;
+
+		f->lengths++;
+		if (n == 0 || n > 18 || strspn(value, "0123456789") != n)
+			f->is_bad = true;
+		else
+			f->length = strtoull(value, NULL, 10);
+	} else if (slice_equal_nocase(slice_str(name), SLICE("Transfer-Encoding"))) {
+		f->encodings++;
+	}
+	return MHD_YES;
+}
+
+/* What can be said from the head alone; 0: read the body. */
+static unsigned
+judge_head(struct http *http, struct MHD_Connection *mhd, const char *url, const char *method,
+    bool *is_at_once)
+{
+	struct framing f = { 0 };
+
+	(void)MHD_get_connection_values(mhd, MHD_HEADER_KIND, look_at_header, &f);
+	*is_at_once = true;
+	if (f.is_bad || f.lengths > 1 || f.encodings > 1 || (f.lengths > 0 && f.encodings > 0) ||
+	    url[0] != '/')
+		return 400;
+	if (f.length > SNS_BODY_MAX)
+		return 413;
+	*is_at_once = false; /* the body is read first, so that the answer is not lost by a reset */
+	if (strcmp(url, "/healthz") == 0 &&
+	    (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0))
+		return atomic_load(&http->is_open) ? 200 : 503;
+	if (strcmp(url, http->config.path) != 0)
+		return 404;
+	if (strcmp(method, "POST") != 0)
+		return 405;
+	return atomic_load(&http->is_open) ? 0 : 503;
+}
+
+static enum MHD_Result
+send_answer(struct http *http, struct MHD_Connection *mhd, unsigned status)
+{
+	size_t i = 0;
+
+	while (i + 1 < ANSWERS && answers[i].status != status)
+		i++;
+	(void)pthread_mutex_lock(&http->lock);
+	count_answer(&http->counts, answers[i].status);
+	(void)pthread_mutex_unlock(&http->lock);
+	return MHD_queue_response(mhd, answers[i].status, http->responses[i]);
+}
+
+static enum MHD_Result
+take_bytes(struct request *r, const char *bytes, size_t n)
+{
+	struct http *http = r->http;
+
+	if (r->status == 0 && (n > SNS_BODY_MAX || r->body.len > SNS_BODY_MAX - n)) {
+		r->status = 413;
+		drop_body(r);
+	} else if (r->status == 0 && atomic_load(&http->bodies) + n > BODIES_MAX) {
+		r->status = 503;
+		drop_body(r);
+	}
+	if (r->status != 0) {
+		r->dropped += n;
+		return r->dropped <= SNS_BODY_MAX ? MHD_YES : MHD_NO;
+	}
+	buf_append(&r->body, bytes, n);
+	r->counted += n;
+	(void)atomic_fetch_add(&http->bodies, n);
+	return buf_failed(&r->body) ? MHD_NO : MHD_YES;
+}
+
+/* The whole body is there. */
+static bool
+hand_over(struct request *r)
+{
+	struct http *http = r->http;
+	bool is_taken;
+
+	(void)pthread_mutex_lock(&http->lock);
+	is_taken = !http->is_ending;
+	if (is_taken) {
+		MHD_suspend_connection(r->mhd);
+		r->is_suspended = r->work_holds = true;
+		http->working++;
+		jobs_push(&http->todo, r);
+		(void)pthread_cond_signal(&http->wake);
+	}
+	(void)pthread_mutex_unlock(&http->lock);
+	return is_taken;
+}
+
+static enum MHD_Result
+on_request(void *ctx, struct MHD_Connection *mhd, const char *url, const char *method,
+    const char *version, const char *bytes, size_t *size, void **context)
+{
+	struct http *http = ctx;
+	struct request *r = *context;
+	bool is_at_once;
+
+	(void)version;
+	if (r == NULL) {
+		const union MHD_ConnectionInfo *info =
+		    MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+		const char *type;
+
+		if (info == NULL || info->socket_context == NULL ||
+		    (r = request_new(http, mhd, info->socket_context)) == NULL)
+			return MHD_NO;
+		*context = r;
+		r->status = judge_head(http, mhd, url, method, &is_at_once);
+		if (is_at_once)
+			return send_answer(http, mhd, r->status);
+		type = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "x-amz-sns-message-type");
+		(void)snprintf(r->type, sizeof(r->type), "%s", type != NULL ? type : "");
+		return MHD_YES;
+	}
+	if (*size > 0) {
+		size_t n = *size;
+
+		*size = 0;
+		return take_bytes(r, bytes, n);
+	}
+	if (r->status == 0 && hand_over(r))
+		return MHD_YES;
+	return send_answer(http, mhd, r->status != 0 ? r->status : 503);
+}
+
+static void PRINTF_LIKE(2, 0) on_log(void *ctx, const char *format, va_list args)
+{
+	char line[300];
+
+	(void)ctx;
+	(void)vsnprintf(line, sizeof(line), format, args);
+	log_debug("libmicrohttpd: %s", line);
+}
+
+/* ---- start and end ---------------------------------------------------------------------- */
+
+int
+http_address_parse(
+    const char *text, const char *key, struct sockaddr_storage *address, struct err *err)
+{
+	char host[64];
+	const char *colon = strrchr(text, ':');
+	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+		.ai_socktype = SOCK_STREAM };
+	struct addrinfo *found = NULL;
+	size_t n = colon != NULL ? (size_t)(colon - text) : 0;
+
+	if (n >= 2 && text[0] == '[' && text[n - 1] == ']') {
+		text++;
+		n -= 2;
+	}
+	*address = (struct sockaddr_storage){ 0 };
+	if (colon == NULL || n == 0 || n >= sizeof(host))
+		return err_set(err, "%s must be like 127.0.0.1:8080", key);
+	memcpy(host, text, n);
+	host[n] = '\0';
+	if (colon[1] == '\0' || getaddrinfo(host, colon + 1, &hints, &found) != 0)
+		return err_set(
+		    err, "%s must be a numeric address and a port, like 127.0.0.1:8080", key);
+	memcpy(address, found->ai_addr, found->ai_addrlen);
+	freeaddrinfo(found);
+	return 0;
+}
+
+static int
+listen_on(const struct http_config *config, bool *is_loopback, struct err *err)
+{
+	static const int one = 1;
+	struct sockaddr_storage address;
+	socklen_t length;
+	int fd;
+
+	if (http_address_parse(config->listen, "feedback.http_listen", &address, err) < 0)
+		return -1;
+	length = address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+					       : sizeof(struct sockaddr_in);
+	*is_loopback = address.ss_family == AF_INET6
+	    ? IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)(void *)&address)->sin6_addr)
+	    : ntohl(((struct sockaddr_in *)(void *)&address)->sin_addr.s_addr) >> 24 == 127;
+	fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	    bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, BACKLOG) < 0) {
+		(void)err_set(err, "cannot listen on feedback.http_listen %s: %s", config->listen,
+		    strerror(errno));
+		if (fd >= 0)
+			(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static int
+make_responses(struct http *http, struct err *err)
+{
+	for (size_t i = 0; i < ANSWERS; i++) {
+		struct MHD_Response *r = MHD_create_response_from_buffer(strlen(answers[i].text),
+		    (void *)(uintptr_t)answers[i].text, MHD_RESPMEM_PERSISTENT);
+
+		if (r == NULL || MHD_add_response_header(r, "Connection", "close") != MHD_YES ||
+		    MHD_add_response_header(r, "Content-Type", "text/plain") != MHD_YES)
+			return err_set(err, "no memory");
+		if (answers[i].status == 405)
+			(void)MHD_add_response_header(r, "Allow", "POST");
+		http->responses[i] = r;
+	}
+	return 0;
+}
+
+static int
+start_workers(struct http *http, struct err *err)
+{
+	unsigned count = http->config.workers < WORKERS_MAX ? http->config.workers : WORKERS_MAX;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct worker *w = &http->workers[i];
+
+		w->http = http;
+		w->cache = sns_cert_cache_new(&http->config.sns->cert, err);
+		if (w->cache == NULL)
+			return -1;
+		if (pthread_create(&w->thread, NULL, worker_main, w) != 0)
+			return err_set(err, "cannot start a thread");
+		w->is_started = true;
+	}
+	return 0;
+}
+
+static int
+start_handles(struct http *http, uv_loop_t *loop, struct err *err)
+{
+	http->async = calloc(1, sizeof(*http->async));
+	http->timer = calloc(1, sizeof(*http->timer));
+	if (http->async == NULL || http->timer == NULL ||
+	    uv_async_init(loop, http->async, on_ready) != 0) {
+		free(http->async);
+		free(http->timer);
+		http->async = NULL;
+		http->timer = NULL;
+		return err_set(err, "no memory");
+	}
+	(void)uv_timer_init(loop, http->timer);
+	http->async->data = http->timer->data = http;
+	(void)uv_timer_start(http->timer, on_sweep, SWEEP_MS, SWEEP_MS);
+	return 0;
+}
+
+struct http *
+http_new(uv_loop_t *loop, const struct http_config *config, struct err *err)
+{
+	struct http *http = calloc(1, sizeof(*http));
+	bool is_loopback;
+	int fd;
+
+	if (http == NULL) {
+		(void)err_set(err, "no memory");
+		return NULL;
+	}
+	http->config = *config;
+	(void)pthread_mutex_init(&http->lock, NULL);
+	(void)pthread_cond_init(&http->wake, NULL);
+	jobs_init(&http->todo);
+	jobs_init(&http->ready);
+	if (start_handles(http, loop, err) < 0 || make_responses(http, err) < 0 ||
+	    start_workers(http, err) < 0 || (fd = listen_on(config, &is_loopback, err)) < 0)
+		goto fail;
+	http->daemon = MHD_start_daemon(
+	    MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
+	    NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+	    MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+	    MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+	    is_loopback ? 0u : (unsigned)CONNECTIONS_PER_PEER_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+	    (unsigned)FIRST_BYTE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_POOL_BYTES,
+	    MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
+	    on_connection, http, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+	if (http->daemon == NULL) {
+		(void)close(fd);
+		(void)err_set(err, "libmicrohttpd does not start: too few file descriptors?");
+		goto fail;
+	}
+	log_info("http listens address=%s path=%s", config->listen, config->path);
+	return http;
+fail:
+	http_free(http);
+	return NULL;
+}
+
+void
+http_stop(struct http *http)
+{
+	MHD_socket fd;
+
+	if (http == NULL || http->daemon == NULL)
+		return;
+	fd = MHD_quiesce_daemon(http->daemon);
+	if (fd != MHD_INVALID_SOCKET)
+		(void)close(fd);
+}
+
+bool
+http_is_idle(struct http *http)
+{
+	bool is_idle;
+
+	if (http == NULL)
+		return true;
+	(void)pthread_mutex_lock(&http->lock);
+	is_idle = http->working == 0;
+	(void)pthread_mutex_unlock(&http->lock);
+	return is_idle;
+}
+
+struct http_counts
+http_counts(struct http *http)
+{
+	struct http_counts counts;
+
+	(void)pthread_mutex_lock(&http->lock);
+	counts = http->counts;
+	(void)pthread_mutex_unlock(&http->lock);
+	return counts;
+}
+
+static void
+free_handle(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static void
+resume_all(struct http *http)
+{
+	for (;;) {
+		struct MHD_Connection *mhd = NULL;
+
+		(void)pthread_mutex_lock(&http->lock);
+		for (struct request *r = http->requests; r != NULL; r = r->next) {
+			if (!r->is_suspended)
+				continue;
+			r->is_suspended = false;
+			if (r->status == 0)
+				r->status = 503;
+			mhd = r->mhd;
+			break;
+		}
+		(void)pthread_mutex_unlock(&http->lock);
+		if (mhd == NULL)
+			return;
+		MHD_resume_connection(mhd);
+	}
+}
+
+static void
+pause_ms(long ms)
+{
+	(void)nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
+}
+
+void
+http_free(struct http *http)
+{
+	if (http == NULL)
+		return;
+	http_stop(http);
+	atomic_store(&http->is_open, false);
+	(void)pthread_mutex_lock(&http->lock);
+	http->is_ending = true;
+	(void)pthread_cond_broadcast(&http->wake);
+	(void)pthread_mutex_unlock(&http->lock);
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		if (http->workers[i].is_started)
+			(void)pthread_join(http->workers[i].thread, NULL);
+		sns_cert_cache_free(http->workers[i].cache);
+	}
+	if (http->daemon != NULL) {
+		resume_all(http);
+		for (unsigned i = 0; i < 20; i++) { /* let the answers out */
+			bool is_empty;
+
+			(void)pthread_mutex_lock(&http->lock);
+			is_empty = http->connections == NULL;
+			(void)pthread_mutex_unlock(&http->lock);
+			if (is_empty)
+				break;
+			pause_ms(25);
+		}
+		MHD_stop_daemon(http->daemon);
+	}
+	(void)pthread_mutex_lock(&http->lock);
+	while (http->requests != NULL)
+		request_free(http->requests);
+	(void)pthread_mutex_unlock(&http->lock);
+	for (size_t i = 0; i < ANSWERS; i++)
+		if (http->responses[i] != NULL)
+			MHD_destroy_response(http->responses[i]);
+	if (http->async != NULL) {
+		uv_close((uv_handle_t *)http->async, free_handle);
+		uv_close((uv_handle_t *)http->timer, free_handle);
+	}
+	(void)pthread_cond_destroy(&http->wake);
+	(void)pthread_mutex_destroy(&http->lock);
+	free(http);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * http: the endpoint that SNS posts to, behind the operator's TLS proxy, and GET /healthz.
+ *
+ * Three kinds of threads: libmicrohttpd's own reads requests; workers verify and parse them
+ * (fetching a certificate may block there); the loop's thread hands events to the intake. A
+ * request is suspended meanwhile and answered when its events are committed.
+ *
+ *   200 committed   400 not a document of SNS, or doubtful framing   403 forged, not our topic
+ *   404 405 413     503 try again: no database, queue full, certificate not to be had, too late
+ *
+ * One request per connection. Refuses a second Content-Length, Content-Length beside
+ * Transfer-Encoding, an absolute-form target, bodies past SNS_BODY_MAX. Limits in http.c.
+ */
+#ifndef KAIRAN_FEEDBACK_HTTP_H
+#define KAIRAN_FEEDBACK_HTTP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "err.h"
+#include "intake.h"
+#include "sns_intake.h"
+
+struct http_config {
+	const char *listen;	      /* "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:8080" */
+	const char *path;	      /* "/sns" */
+	const struct sns_intake *sns; /* borrowed, like all here, until http_free() */
+	struct intake *intake;
+	unsigned workers;
+};
+
+/* Answers given, by status. */
+struct http_counts {
+	uint64_t ok, bad, forbidden, too_large, busy, other;
+};
+
+struct http;
+
+/* Starts listening. NULL with err. */
+struct http *http_new(uv_loop_t *loop, const struct http_config *config, struct err *err);
+
+/* Closes the listening socket; what was accepted goes on. */
+void http_stop(struct http *http);
+
+/* Requests whose answer is still due. */
+bool http_is_idle(struct http *http);
+
+/* Answers what is left with 503, ends all threads (up to SNS_CERT_TIMEOUT_S) and frees. The
+ * intake must be freed after it and be given no chance to run in between. */
+void http_free(struct http *http);
+
+struct http_counts http_counts(struct http *http);
+
+/* "HOST:PORT" with a numeric host -> address. 0, or -1 with err. key names the setting. */
+int http_address_parse(const char *text, const char *key, struct sockaddr_storage *address,
+    struct err *err) MUST_CHECK;
+
+#endif

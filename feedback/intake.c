@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * intake: see intake.h. Owns the queue, one batch under way and its timer; items belong to
+ * their sources. The queue's order is the order of arrival; a batch that must run again goes
+ * back to the front.
+ */
+#include "intake.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ledger.h"
+#include "log.h"
+
+#define WAIT_FIRST_MS 100
+#define WAIT_LONGEST_MS 5000
+#define BATCH_BYTES_MAX ((size_t)16 * 1024 * 1024)
+#define EVIDENCE_MAX 2000
+#define QUARANTINE_ARENA_MAX ((size_t)64 * 1024)
+
+struct queue {
+	struct intake_item *first, **last;
+	size_t count;
+};
+
+struct intake {
+	uv_loop_t *loop;
+	struct pgloop *pg;
+	uv_timer_t *timer;
+	size_t batch_events;
+	uint64_t batch_ms;
+	uint64_t wait_ms; /* before a refused batch runs again */
+	bool is_ready;
+	bool is_busy;	 /* a batch is under way */
+	bool is_waiting; /* for the end of wait_ms */
+	size_t events;	 /* in waiting */
+	size_t bytes;	 /* of all items here */
+	struct queue waiting, running;
+	struct ledger_batch ledger;
+	struct arena arena; /* of the event under quarantine, one at a time */
+	struct feedback_event *replacement;
+	struct intake_counts counts;
+};
+
+static void consider(struct intake *in);
+
+static void
+queue_init(struct queue *q)
+{
+	*q = (struct queue){ .last = &q->first };
+}
+
+static void
+queue_push(struct queue *q, struct intake_item *item)
+{
+	item->next = NULL;
+	*q->last = item;
+	q->last = &item->next;
+	q->count++;
+}
+
+static struct intake_item *
+queue_pop(struct queue *q)
+{
+	struct intake_item *item = q->first;
+
+	q->first = item->next;
+	if (q->first == NULL)
+		q->last = &q->first;
+	q->count--;
+	return item;
+}
+
+static void
+on_timer(uv_timer_t *timer)
+{
+	struct intake *in = timer->data;
+
+	in->is_waiting = false;
+	consider(in);
+}
+
+struct intake *
+intake_new(uv_loop_t *loop, struct pgloop *pg, long batch, long batch_ms)
+{
+	struct intake *in = calloc(1, sizeof(*in));
+
+	if (in == NULL)
+		return NULL;
+	in->timer = malloc(sizeof(*in->timer));
+	if (in->timer == NULL || uv_timer_init(loop, in->timer) != 0) {
+		free(in->timer);
+		free(in);
+		return NULL;
+	}
+	in->timer->data = in;
+	in->loop = loop;
+	in->pg = pg;
+	in->batch_events = (size_t)batch;
+	in->batch_ms = (uint64_t)batch_ms;
+	in->wait_ms = WAIT_FIRST_MS;
+	queue_init(&in->waiting);
+	queue_init(&in->running);
+	ledger_init(&in->ledger);
+	arena_init(&in->arena, QUARANTINE_ARENA_MAX);
+	return in;
+}
+
+static void
+free_handle(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+void
+intake_free(struct intake *in)
+{
+	if (in == NULL)
+		return;
+	uv_close((uv_handle_t *)in->timer, free_handle);
+	ledger_release(&in->ledger);
+	arena_release(&in->arena);
+	free(in);
+}
+
+bool
+intake_is_open(const struct intake *in)
+{
+	return in->is_ready && pgloop_is_ready(in->pg) && !in->is_waiting &&
+	    in->waiting.count + in->running.count < INTAKE_ITEMS_MAX &&
+	    in->bytes < INTAKE_BYTES_MAX;
+}
+
+void
+intake_set_ready(struct intake *in, bool is_ready)
+{
+	in->is_ready = is_ready;
+	consider(in);
+}
+
+size_t
+intake_waiting(const struct intake *in)
+{
+	return in->waiting.count + in->running.count;
+}
+
+const struct intake_counts *
+intake_counts(const struct intake *in)
+{
+	return &in->counts;
+}
+
+bool
+intake_add(struct intake *in, struct intake_item *item)
+{
+	if (intake_waiting(in) >= INTAKE_ITEMS_MAX || in->bytes + item->bytes > INTAKE_BYTES_MAX) {
+		in->counts.turned_away++;
+		return false;
+	}
+	item->ends_batch = item->is_quarantined = false;
+	item->arrived_ms = uv_now(in->loop);
+	queue_push(&in->waiting, item);
+	in->events += item->count;
+	in->bytes += item->bytes;
+	consider(in);
+	return true;
+}
+
+static void
+settle(struct intake *in, struct intake_item *item, enum intake_result result)
+{
+	in->bytes -= item->bytes;
+	if (result == INTAKE_COMMITTED) {
+		in->counts.items++;
+		in->counts.events += item->count;
+	} else {
+		in->counts.failed++;
+	}
+	item->done(item, result);
+}
+
+static void
+log_events(const struct intake_item *item)
+{
+	for (size_t i = 0; i < item->count && log_is_on(LOG_LEVEL_DEBUG); i++) {
+		const struct feedback_event *e = &item->events[i];
+
+		log_debug("event source=%s kind=%s reason=%s linked=%d run=%u send=%u attempt=%u",
+		    e->source, outcome_kind_name(e->kind), e->reason, e->linked, e->token.run,
+		    e->token.send, e->token.attempt);
+	}
+}
+
+static void
+on_committed(struct intake *in, const PGresult *result)
+{
+	const char *fresh = PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "0";
+	struct queue done = in->running;
+
+	if (done.count == 0)
+		done.last = &done.first;
+	queue_init(&in->running);
+	in->counts.batches++;
+	in->counts.fresh += strtoull(fresh, NULL, 10);
+	in->wait_ms = WAIT_FIRST_MS;
+	while (done.count > 0) {
+		struct intake_item *item = queue_pop(&done);
+
+		log_events(item);
+		if (item->is_quarantined)
+			in->counts.quarantined++;
+		settle(in, item, INTAKE_COMMITTED);
+	}
+}
+
+/* The batch under way becomes the front of the queue again. */
+static void
+put_back(struct intake *in)
+{
+	if (in->running.count == 0)
+		return;
+	*in->running.last = in->waiting.first;
+	if (in->waiting.first == NULL)
+		in->waiting.last = in->running.last;
+	in->waiting.first = in->running.first;
+	in->waiting.count += in->running.count;
+	for (struct intake_item *i = in->running.first; in->running.count > 0;
+	     i = i->next, in->running.count--)
+		in->events += i->count;
+	queue_init(&in->running);
+	in->counts.again++;
+}
+
+static void
+wait_then_consider(struct intake *in)
+{
+	in->is_waiting = true;
+	(void)uv_timer_start(in->timer, on_timer, in->wait_ms, 0);
+	in->wait_ms = in->wait_ms * 2 < WAIT_LONGEST_MS ? in->wait_ms * 2 : WAIT_LONGEST_MS;
+}
+
+/* Class 22 data, 23 constraint, 54 limits, P0 raised by a function, 21 cardinality. */
+bool
+intake_is_fault_of_data(const char *sqlstate)
+{
+	static const char *const classes[] = { "21", "22", "23", "54", "P0" };
+
+	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
+		if (strncmp(sqlstate, classes[i], 2) == 0)
+			return true;
+	return false;
+}
+
+static void
+quarantine(struct intake *in, const struct pgloop_answer *answer)
+{
+	struct intake_item *item = in->running.first;
+	const struct feedback_event *e = &item->events[0];
+
+	if (!item->is_quarantined) {
+		arena_reset(&in->arena);
+		in->replacement = intake_refused_event(&in->arena, e, answer->error);
+	}
+	if (item->is_quarantined || in->replacement == NULL) {
+		log_error("event refused, source told to try again source=%s kind=%s sqlstate=%s "
+			  "error=\"%s\"",
+		    e->source, outcome_kind_name(e->kind), answer->sqlstate, answer->error);
+		queue_init(&in->running);
+		settle(in, item, INTAKE_REFUSED);
+		return;
+	}
+	log_error("event refused and kept aside source=%s kind=%s events=%zu sqlstate=%s "
+		  "error=\"%s\"",
+	    e->source, outcome_kind_name(e->kind), item->count, answer->sqlstate, answer->error);
+	item->is_quarantined = true;
+	put_back(in);
+}
+
+static void
+on_refused(struct intake *in, const struct pgloop_answer *answer)
+{
+	size_t half = in->running.count / 2;
+	struct intake_item *item = in->running.first;
+
+	if (!intake_is_fault_of_data(answer->sqlstate)) {
+		log_error("feedback is not taken by the database, trying again wait_ms=%llu "
+			  "sqlstate=%s error=\"%s\"",
+		    (unsigned long long)in->wait_ms, answer->sqlstate, answer->error);
+		put_back(in);
+		wait_then_consider(in);
+	} else if (in->running.count == 1) {
+		quarantine(in, answer);
+	} else {
+		for (size_t i = 1; item->next != NULL; i++, item = item->next)
+			if (i == half)
+				item->ends_batch = true;
+		item->ends_batch = true;
+		put_back(in);
+	}
+}
+
+static void
+on_answer(void *ctx, struct pgloop_answer *answer)
+{
+	struct intake *in = ctx;
+
+	switch (answer->verdict) {
+	case PGLOOP_DONE:
+		on_committed(in, answer->result);
+		break;
+	case PGLOOP_REFUSED:
+		on_refused(in, answer);
+		break;
+	case PGLOOP_UNKNOWN:
+		put_back(in);
+		break;
+	}
+	in->is_busy = false; /* not earlier: a source told may hand over its next item at once */
+	consider(in);
+}
+
+/* Moves items from waiting to running and their events into the ledger. */
+static bool
+gather(struct intake *in)
+{
+	size_t events = 0;
+	bool good = true;
+
+	ledger_reset(&in->ledger);
+	while (in->waiting.count > 0 && events < in->batch_events &&
+	    ledger_bytes(&in->ledger) < BATCH_BYTES_MAX) {
+		struct intake_item *item = in->waiting.first;
+
+		/* a big item does not make a batch bigger than asked for */
+		if (events > 0 && events + item->count > in->batch_events)
+			break;
+		if (item->is_quarantined && events > 0)
+			break;
+		(void)queue_pop(&in->waiting);
+		queue_push(&in->running, item);
+		in->events -= item->count;
+		events += item->count;
+		if (item->is_quarantined) {
+			good = good && ledger_add(&in->ledger, in->replacement);
+			break;
+		}
+		for (size_t i = 0; i < item->count; i++)
+			good = good && ledger_add(&in->ledger, &item->events[i]);
+		if (item->ends_batch) {
+			item->ends_batch = false;
+			break;
+		}
+	}
+	return good;
+}
+
+static void
+flush(struct intake *in)
+{
+	(void)uv_timer_stop(in->timer);
+	in->is_busy = true;
+	if (!gather(in) || !ledger_submit(&in->ledger, in->pg, on_answer, in)) {
+		log_error("no memory for a batch of feedback items=%zu", in->running.count);
+		in->is_busy = false;
+		put_back(in);
+		wait_then_consider(in);
+	}
+}
+
+/* Is it time for a batch? */
+static void
+consider(struct intake *in)
+{
+	const struct intake_item *first = in->waiting.first;
+	uint64_t age_ms;
+
+	if (!in->is_ready || in->is_busy || in->is_waiting || first == NULL)
+		return;
+	age_ms = uv_now(in->loop) - first->arrived_ms;
+	if (in->events >= in->batch_events || age_ms >= in->batch_ms)
+		flush(in);
+	else if (uv_is_active((uv_handle_t *)in->timer) == 0)
+		(void)uv_timer_start(in->timer, on_timer, in->batch_ms - age_ms, 0);
+}
+
+struct feedback_event *
+intake_quarantine_event(struct arena *arena, const char *source, const char *reason,
+    struct slice key, const char *why, struct slice evidence)
+{
+	struct feedback_events list = { 0 };
+	struct feedback_event *e = feedback_event_add(&list, arena);
+	size_t n = evidence.len < EVIDENCE_MAX ? evidence.len : EVIDENCE_MAX;
+	char *ascii = arena_alloc(arena, n + 1);
+
+	if (e == NULL || ascii == NULL)
+		return NULL;
+	for (size_t i = 0; i < n; i++) {
+		char c = evidence.ptr[i];
+
+		ascii[i] = c >= ' ' && c <= '~' ? c : '?';
+	}
+	e->kind = OUTCOME_OTHER;
+	e->source = source;
+	e->reason = reason;
+	e->key = key;
+	e->text = feedback_text(arena, slice_str(why), OUTCOME_TEXT_MAX);
+	e->detail = slice_make(ascii, n);
+	return e;
+}
+
+struct feedback_event *
+intake_refused_event(struct arena *arena, const struct feedback_event *event, const char *why)
+{
+	struct slice parts[] = { SLICE("refused"), feedback_digest(arena, event->key) };
+
+	return intake_quarantine_event(arena, event->source, "refused",
+	    feedback_key(arena, parts, 2), why,
+	    event->detail.len > 0 ? event->detail : event->text);
+}

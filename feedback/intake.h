@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * intake: the one queue between all sources of feedback and the database. Sources hand over
+ * items (the events of one notice and whom to tell); they are committed in batches, and only
+ * then is the source told, so that nothing is acknowledged that could be lost.
+ *
+ *   batch    when feedback.batch events wait, or the first has waited feedback.batch_ms and no
+ *            other batch is under way
+ *   done     every item of the batch is told INTAKE_COMMITTED
+ *   refused  for a reason of the database's own (no rights, disk full, deadlock, going down):
+ *            the same batch again after a growing wait. For a reason in the data: the batch is
+ *            cut in two again and again until the bad item stands alone (2 log n statements).
+ *            It is then replaced by a plain event of kind "other", reason "refused", which keeps
+ *            the server's word and the evidence in ASCII; if even that is refused the source
+ *            is told INTAKE_REFUSED and answers with a temporary failure.
+ *   unknown  the connection died: the same batch again, which does nothing twice
+ *
+ * All calls from the loop's thread.
+ */
+#ifndef KAIRAN_FEEDBACK_INTAKE_H
+#define KAIRAN_FEEDBACK_INTAKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "err.h"
+#include "event.h"
+#include "pgloop.h"
+
+#define INTAKE_ITEMS_MAX 5000
+#define INTAKE_BYTES_MAX ((size_t)64 * 1024 * 1024)
+
+enum intake_result { INTAKE_COMMITTED, INTAKE_REFUSED };
+
+/* Made by a source, usually inside its own struct. It and what its events point to must stay
+ * until done is called, which is exactly once, from the loop, never from intake_add(). */
+struct intake_item {
+	const struct feedback_event *events;
+	size_t count; /* at least 1 */
+	size_t bytes; /* memory that it holds, for the ceiling */
+	void (*done)(struct intake_item *item, enum intake_result result);
+
+	/* of the intake */
+	struct intake_item *next;
+	uint64_t arrived_ms;
+	bool ends_batch;
+	bool is_quarantined;
+};
+
+struct intake_counts {
+	uint64_t items;	      /* committed */
+	uint64_t events;      /* in them */
+	uint64_t fresh;	      /* that had not been heard before */
+	uint64_t batches;     /* committed */
+	uint64_t again;	      /* batches submitted again */
+	uint64_t quarantined; /* items kept as "refused" */
+	uint64_t failed;      /* items told INTAKE_REFUSED */
+	uint64_t turned_away; /* items not taken for want of room */
+};
+
+struct intake;
+
+/* batch: events; batch_ms: longest wait of the first. NULL without memory. pg is borrowed. */
+struct intake *intake_new(uv_loop_t *loop, struct pgloop *pg, long batch, long batch_ms);
+
+/* Drops what waits without a call: free the sources first. The loop must run on until the
+ * handles are closed; pg must be freed before that. */
+void intake_free(struct intake *intake);
+
+/* False when there is no room (INTAKE_ITEMS_MAX, INTAKE_BYTES_MAX): say "try again". */
+bool intake_add(struct intake *intake, struct intake_item *item) MUST_CHECK;
+
+/* The database answers and there is room. Sources that can, wait until it is. */
+bool intake_is_open(const struct intake *intake);
+
+/* Nothing is taken, and no batch made, before this was called with true (schema checked). */
+void intake_set_ready(struct intake *intake, bool is_ready);
+
+/* Items waiting or under way. */
+size_t intake_waiting(const struct intake *intake);
+
+const struct intake_counts *intake_counts(const struct intake *intake);
+
+/* An event of kind other that keeps what cannot be kept otherwise: refused by the database, or
+ * a notice that cannot be read. evidence becomes its detail, made ASCII and cut. All in the arena; NULL when it is
+ * full. For sources, too. */
+struct feedback_event *intake_quarantine_event(struct arena *arena, const char *source,
+    const char *reason, struct slice key, const char *why, struct slice evidence);
+
+/* The same for the first event of an item that the database refused with why. */
+struct feedback_event *intake_refused_event(
+    struct arena *arena, const struct feedback_event *event, const char *why);
+
+/* Did a statement fail because of what is in it? Everything else will be put right by a person
+ * or by time. */
+bool intake_is_fault_of_data(const char *sqlstate);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * lmtp_server: mail from the local MTA by LMTP. Many sessions on the loop; a message is parsed,
+ * handed to the intake and answered 250 when it is committed, 451 when it cannot be taken now.
+ *
+ * LMTP knows no password, so it listens on a unix socket or the loopback only. A closed network
+ * of one's own (containers) may be opened with the word "network:" in front of the address.
+ */
+#ifndef KAIRAN_FEEDBACK_LMTP_SERVER_H
+#define KAIRAN_FEEDBACK_LMTP_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "err.h"
+#include "intake.h"
+#include "slice.h"
+#include "token.h"
+
+#define LMTP_SESSIONS_MAX 200
+#define LMTP_IDLE_S 300
+
+struct lmtp_server_config {
+	const char *listen;	   /* "unix:/path", "127.0.0.1:24", "network:10.0.0.2:24" */
+	const char *hostname;	   /* borrowed, like all here, until lmtp_server_free() */
+	const char *bounce_domain; /* "" accepts b+… and u+… of no domain at all */
+	const struct token_keys *keys;
+	struct intake *intake;
+};
+
+struct lmtp_server;
+
+/* A stale unix socket is removed only if nobody answers on it; the new one has mode 0666, so
+ * restrict its folder. NULL with err. */
+struct lmtp_server *lmtp_server_new(
+    uv_loop_t *loop, const struct lmtp_server_config *config, struct err *err);
+
+/* Accepts nobody any more and ends the sessions that wait for nothing. */
+void lmtp_server_stop(struct lmtp_server *server);
+
+/* True when no session is left. */
+bool lmtp_server_is_idle(const struct lmtp_server *server);
+
+/* Closes everything without an answer. The loop must run until the handles are closed; items
+ * still at the intake are lost to it: free that next. */
+void lmtp_server_free(struct lmtp_server *server);
+
+/* Messages committed, and answered 451. */
+void lmtp_server_counts(const struct lmtp_server *server, uint64_t *recorded, uint64_t *refused);
+
+#endif

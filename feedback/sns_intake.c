@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sns_intake: see sns_intake.h. Owns the lists made from the configuration. Blocks in
+ * sns_cert_get() alone. Logs what an operator has to do something about: subscriptions.
+ */
+#include "sns_intake.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "intake.h"
+#include "log.h"
+#include "ses.h"
+
+/* Splits text at commas, in place: every item is trimmed and ends in a NUL. -1 past max. */
+static int
+split(char *text, const char **items, size_t max)
+{
+	size_t count = 0;
+	char *rest = NULL;
+
+	for (char *at = strtok_r(text, ", \t\r\n", &rest); at != NULL;
+	     at = strtok_r(NULL, ", \t\r\n", &rest)) {
+		if (count == max)
+			return -1;
+		items[count++] = at;
+	}
+	return (int)count;
+}
+
+int
+sns_intake_init(struct sns_intake *intake, const struct config *config,
+    const struct token_keys *keys, struct err *err)
+{
+	const char *topics[SNS_INTAKE_TOPICS_MAX];
+	int count;
+
+	*intake = (struct sns_intake){ .keys = keys };
+	intake->bounce_domain = slice_str(config->feedback_domain);
+	intake->topics_text = strdup(config->feedback_sns_topics);
+	intake->names_text = strdup(config->feedback_sns_subjects);
+	if (intake->topics_text == NULL || intake->names_text == NULL)
+		return err_set(err, "no memory");
+	count = split(intake->topics_text, topics, SNS_INTAKE_TOPICS_MAX);
+	if (count < 0)
+		return err_set(
+		    err, "feedback.sns_topics names more than %d topics", SNS_INTAKE_TOPICS_MAX);
+	for (int i = 0; i < count; i++) {
+		intake->topics[i] = slice_str(topics[i]);
+		if (sns_topic_region(intake->topics[i]).len == 0)
+			return err_set(err,
+			    "feedback.sns_topics: '%s' is not like "
+			    "arn:aws:sns:eu-west-1:123456789012:name",
+			    topics[i]);
+	}
+	intake->policy = (struct sns_policy){ .topics = intake->topics,
+		.topic_count = (size_t)count,
+		.require_v2 = config->feedback_sns_require_v2 };
+	count = split(intake->names_text, intake->names, SNS_INTAKE_TOPICS_MAX);
+	if (count <= 0)
+		return err_set(
+		    err, "feedback.sns_subjects must name one to %d names", SNS_INTAKE_TOPICS_MAX);
+	intake->cert = (struct sns_cert_config){
+		.directory =
+		    config->feedback_sns_cert_dir[0] != '\0' ? config->feedback_sns_cert_dir : NULL,
+		.ca_file =
+		    config->feedback_sns_ca_file[0] != '\0' ? config->feedback_sns_ca_file : NULL,
+		.names = intake->names,
+		.name_count = (size_t)count,
+	};
+	return 0;
+}
+
+void
+sns_intake_release(struct sns_intake *intake)
+{
+	free(intake->topics_text);
+	free(intake->names_text);
+	*intake = (struct sns_intake){ 0 };
+}
+
+/* One event of kind other that keeps the document; 503 when the arena is full. */
+static int
+keep(const struct sns_message *msg, const char *reason, const char *why, struct arena *arena,
+    struct feedback_events *events)
+{
+	struct slice parts[] = { SLICE("sns"), msg->message_id };
+	struct slice key = feedback_key(arena, parts, 2);
+	struct feedback_event *e =
+	    intake_quarantine_event(arena, "sns", reason, key, why, msg->message);
+
+	if (e == NULL || key.len == 0)
+		return 503;
+	e->occurred_at_us = msg->timestamp_us;
+	*events = (struct feedback_events){ .items = e, .count = 1, .capacity = 1 };
+	return 200;
+}
+
+static int
+read_notification(const struct sns_intake *intake, const struct sns_message *msg,
+    struct arena *arena, struct feedback_events *events)
+{
+	struct ses_input in = {
+		.json = msg->message, .keys = intake->keys, .bounce_domain = intake->bounce_domain
+	};
+	struct err why = { 0 };
+
+	if (ses_parse(&in, arena, events, &why) < 0) {
+		log_warn(
+		    "sns notice is authentic but cannot be read, kept aside error=\"%s\"", why.msg);
+		return keep(msg, "unreadable", why.msg, arena, events);
+	}
+	if (events->count == 0)
+		return keep(msg, "sns_test", "", arena, events);
+	return 200;
+}
+
+/* The URL is checked against the document's own topic and token before a person is shown it. */
+static int
+read_confirmation(
+    const struct sns_message *msg, struct arena *arena, struct feedback_events *events)
+{
+	if (msg->type == SNS_UNSUBSCRIBE_CONFIRMATION) {
+		log_error(
+		    "sns subscription was ended: feedback from this topic has stopped topic=%.*s",
+		    SLICE_ARG(msg->topic_arn));
+		return keep(msg, "unsubscribe_confirmation", "", arena, events);
+	}
+	if (sns_subscribe_url_check(msg))
+		log_warn("sns subscription waits to be confirmed: visit this address within two "
+			 "days topic=%.*s url=%.*s",
+		    SLICE_ARG(msg->topic_arn), SLICE_ARG(msg->subscribe_url));
+	else
+		log_error("sns subscription has an address that is not of SNS; do not visit it "
+			  "topic=%.*s",
+		    SLICE_ARG(msg->topic_arn));
+	return keep(msg, "subscription_confirmation", "", arena, events);
+}
+
+int
+sns_intake_read(const struct sns_intake *intake, struct sns_cert_cache *cache, struct slice body,
+    struct slice type_header, struct arena *arena, struct feedback_events *events, struct err *err)
+{
+	struct sns_message msg;
+	X509 *cert;
+
+	if (sns_parse(body, arena, &msg, err) < 0)
+		return 400;
+	if (sns_admit(&msg, &intake->policy, type_header, err) < 0)
+		return 403;
+	switch (sns_cert_get(cache, msg.cert_url, (int64_t)time(NULL), &cert, err)) {
+	case SNS_CERT_OK:
+		break;
+	case SNS_CERT_TEMPORARY:
+		return 503;
+	case SNS_CERT_REFUSED:
+	default:
+		return 403;
+	}
+	if (sns_verify(&msg, cert, intake->policy.require_v2, arena, err) < 0)
+		return 403;
+	if (msg.type != SNS_NOTIFICATION)
+		return read_confirmation(&msg, arena, events);
+	return read_notification(intake, &msg, arena, events);
+}

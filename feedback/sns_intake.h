@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sns_intake: one document of SNS -> the answer to its sender, or the events to commit before
+ * he is answered. The order is fixed: parse, topic and URLs, certificate, signature; only then
+ * is anything in it believed. The same for HTTP and standard input.
+ *
+ * What is authentic is never thrown away: a Message that cannot be read, a test message and
+ * both confirmations become events of kind "other". A SubscribeURL is never visited; it is
+ * logged for the operator.
+ */
+#ifndef KAIRAN_FEEDBACK_SNS_INTAKE_H
+#define KAIRAN_FEEDBACK_SNS_INTAKE_H
+
+#include "arena.h"
+#include "config.h"
+#include "err.h"
+#include "event.h"
+#include "sns.h"
+#include "sns_cert.h"
+#include "token.h"
+
+#define SNS_INTAKE_TOPICS_MAX 64
+#define SNS_INTAKE_ARENA_MAX ((size_t)8 * 1024 * 1024)
+
+/* Read-only once made: shared by all threads. */
+struct sns_intake {
+	struct sns_policy policy;
+	struct slice topics[SNS_INTAKE_TOPICS_MAX];
+	const char *names[SNS_INTAKE_TOPICS_MAX];
+	char *topics_text; /* owned */
+	char *names_text;  /* owned */
+	struct sns_cert_config cert;
+	const struct token_keys *keys;
+	struct slice bounce_domain;
+};
+
+/* config and keys are borrowed. 0, or -1 with err. The struct must not move afterwards. */
+int sns_intake_init(struct sns_intake *intake, const struct config *config,
+    const struct token_keys *keys, struct err *err) MUST_CHECK;
+void sns_intake_release(struct sns_intake *intake);
+
+/*
+ * Returns 200 with at least one event to commit first, or what to answer at once with the
+ * reason in err: 400 not a document of SNS, 403 forged or not ours, 503 try again later.
+ * cache: one per thread. May wait SNS_CERT_TIMEOUT_S for the network.
+ */
+int sns_intake_read(const struct sns_intake *intake, struct sns_cert_cache *cache,
+    struct slice body, struct slice type_header, struct arena *arena,
+    struct feedback_events *events, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bench_ingest: SNS notifications per second that kairan-feedback commits.
+ *
+ *   bench_ingest                              runs tests/bench/ingest.sh, which starts all and
+ *                                             prints one JSON line
+ *   bench_ingest post PORT CONNECTIONS FILE   posts every line of FILE to /sns on 127.0.0.1,
+ *                                             one request per connection, CONNECTIONS at a
+ *                                             time; prints seconds and the count of 200
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "slice.h"
+
+#define CONNECTIONS_MAX 1000
+#define EVENTS_MAX 256
+#define HEAD_MAX 512
+
+struct client {
+	int fd;
+	size_t sent, total;
+	size_t got;
+	char reply[64];
+	char *bytes; /* head and body; grows */
+	size_t capacity;
+};
+
+struct poster {
+	struct slice rest; /* lines not yet posted */
+	struct sockaddr_in address;
+	int epoll;
+	size_t busy;
+	size_t posted, good;
+};
+
+static void
+die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static struct slice
+next_line(struct poster *p)
+{
+	const char *end = memchr(p->rest.ptr, '\n', p->rest.len);
+	size_t n = end != NULL ? (size_t)(end - p->rest.ptr) : p->rest.len;
+	struct slice line = slice_make(p->rest.ptr, n);
+
+	n += end != NULL ? 1 : 0;
+	p->rest = slice_make(p->rest.ptr + n, p->rest.len - n);
+	return line;
+}
+
+static void
+client_start(struct poster *p, struct client *c)
+{
+	struct slice line = next_line(p);
+	struct epoll_event event = { .events = EPOLLOUT | EPOLLIN, .data.ptr = c };
+	int n;
+
+	if (c->capacity < line.len + HEAD_MAX) {
+		c->capacity = line.len + HEAD_MAX;
+		c->bytes = realloc(c->bytes, c->capacity);
+		if (c->bytes == NULL)
+			die("realloc");
+	}
+	n = snprintf(c->bytes, HEAD_MAX,
+	    "POST /sns HTTP/1.1\r\nHost: localhost\r\nx-amz-sns-message-type: Notification\r\n"
+	    "Content-Type: text/plain; charset=UTF-8\r\n"
+	    "User-Agent: Amazon Simple Notification Service Agent\r\nContent-Length: %zu\r\n\r\n",
+	    line.len);
+	memcpy(c->bytes + n, line.ptr, line.len);
+	c->total = (size_t)n + line.len;
+	c->sent = c->got = 0;
+	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		die("socket");
+	if (connect(c->fd, (struct sockaddr *)&p->address, sizeof(p->address)) < 0 &&
+	    errno != EINPROGRESS)
+		die("connect");
+	if (epoll_ctl(p->epoll, EPOLL_CTL_ADD, c->fd, &event) < 0)
+		die("epoll_ctl");
+	p->busy++;
+}
+
+static void
+client_end(struct poster *p, struct client *c)
+{
+	p->posted++;
+	if (c->got >= 12 && memcmp(c->reply + 9, "200", 3) == 0)
+		p->good++;
+	(void)close(c->fd);
+	p->busy--;
+	if (p->rest.len > 0)
+		client_start(p, c);
+}
+
+static void
+client_step(struct poster *p, struct client *c)
+{
+	char waste[512];
+	ssize_t n;
+
+	if (c->sent < c->total) {
+		n = send(c->fd, c->bytes + c->sent, c->total - c->sent, MSG_NOSIGNAL);
+		if (n < 0 && errno != EAGAIN && errno != EINTR) {
+			client_end(p, c);
+			return;
+		}
+		c->sent += n > 0 ? (size_t)n : 0;
+		if (c->sent == c->total) {
+			struct epoll_event event = { .events = EPOLLIN, .data.ptr = c };
+			if (epoll_ctl(p->epoll, EPOLL_CTL_MOD, c->fd, &event) < 0)
+				die("epoll_ctl");
+		}
+		return;
+	}
+	n = recv(c->fd, waste, sizeof(waste), 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		client_end(p, c);
+		return;
+	}
+	for (ssize_t i = 0; i < n && c->got < sizeof(c->reply); i++)
+		c->reply[c->got++] = waste[i];
+}
+
+static int
+post(int port, size_t connections, const char *path)
+{
+	static struct client clients[CONNECTIONS_MAX];
+	struct poster p = { .address = { .sin_family = AF_INET,
+				.sin_port = htons((uint16_t)port),
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK) } };
+	struct epoll_event events[EVENTS_MAX];
+	struct timespec start, end;
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		die(path);
+	p.rest.len = (size_t)st.st_size;
+	p.rest.ptr = mmap(NULL, p.rest.len, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+	p.epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (p.rest.ptr == MAP_FAILED || p.epoll < 0)
+		die(path);
+	(void)clock_gettime(CLOCK_MONOTONIC, &start);
+	for (size_t i = 0; i < connections && p.rest.len > 0; i++)
+		client_start(&p, &clients[i]);
+	while (p.busy > 0) {
+		int n = epoll_wait(p.epoll, events, EVENTS_MAX, 20000);
+
+		if (n <= 0)
+			die("no answer within 20 s");
+		for (int i = 0; i < n; i++)
+			client_step(&p, events[i].data.ptr);
+	}
+	(void)clock_gettime(CLOCK_MONOTONIC, &end);
+	(void)printf("%.3f %zu %zu\n",
+	    (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9,
+	    p.good, p.posted);
+	return p.good == p.posted ? 0 : 1;
+}
+
+int
+main(int argc, char **argv)
+{
+	if (argc == 1) {
+		if (setenv("BENCH_INGEST", argv[0], 1) == 0)
+			(void)execl("/bin/bash", "bash", "tests/bench/ingest.sh", (char *)NULL);
+		die("tests/bench/ingest.sh");
+	}
+	if (argc == 5 && strcmp(argv[1], "post") == 0) {
+		long port = strtol(argv[2], NULL, 10), count = strtol(argv[3], NULL, 10);
+
+		if (port > 0 && port < 65536 && count > 0 && count <= CONNECTIONS_MAX)
+			return post((int)port, (size_t)count, argv[4]);
+	}
+	(void)fprintf(stderr, "usage: bench_ingest [post PORT CONNECTIONS FILE]\n");
+	return 2;
+}

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# lib: what the benches share; sourced behind tests/support/services.sh. Figures go to standard
+# output as JSON lines, everything else to standard error.
+
+# shellcheck disable=SC2034 # used by the scripts that source this
+programs=${KAIRAN_BIN:-$PWD/bin}
+
+sql()
+{
+	psql -XAtq -v ON_ERROR_STOP=1 "$KAIRAN_DATABASE_URL" -c "$1"
+}
+
+now_ms()
+{
+	date +%s%3N
+}
+
+# arguments: count, start in ms; stdout: count per second, whole
+per_second()
+{
+	local ms=$(($(now_ms) - $2))
+
+	echo $(($1 * 1000 / (ms > 0 ? ms : 1)))
+}
+
+median()
+{
+	printf '%s\n' "$@" | sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'
+}
+
+# arguments: pid; stdout: highest resident memory so far, MB
+peak_mb()
+{
+	awk '/^VmHWM:/ { print int($2 / 1024 + 0.5) }' "/proc/$1/status"
+}
+
+# arguments: pid; stdout: user + system CPU in ms
+cpu_ms()
+{
+	awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print int(($12 + $13) * 1000 / hz) }' "/proc/$1/stat"
+}
+
+# arguments: query that answers t, seconds
+wait_sql()
+{
+	local end=$((SECONDS + $2))
+
+	until [ "$(sql "$1")" = t ]; do
+		[ "$SECONDS" -lt "$end" ] || services_fail "timed out: $1"
+		sleep 0.05
+	done
+}
+
+# PostgreSQL with its default durability (fsync on), Redis, schema, a key file.
+bench_services()
+{
+	services_dir
+	pg_start "$SERVICES_DIR" 'shared_buffers = 128MB' 'max_wal_size = 4GB'
+	redis_start "$SERVICES_DIR"
+	export KAIRAN_KEYS_FILE=$SERVICES_DIR/token.key KAIRAN_DISPATCHER_STATE_DIR=$SERVICES_DIR
+	export KAIRAN_FEEDBACK_DOMAIN=bounce.example KAIRAN_LOG_LEVEL=warn
+	"$programs/kairan" init >&2
+}
+
+# arguments: how many. The domain mix of a list: a few large ones and a long tail.
+bench_customers()
+{
+	sql "INSERT INTO kairan.customer (email, name, locale, attributes)
+	    SELECT 'u' || i || '@' || CASE WHEN i % 10 < 3 THEN 'gmail.example' WHEN i % 10 < 5 THEN 'docomo.example'
+		WHEN i % 10 < 6 THEN 'softbank.example' WHEN i % 10 < 7 THEN 'yahoo.example'
+		ELSE 'd' || (i::bigint * 7919) % 20000 || '.example' END,
+	    'Customer ' || i, CASE WHEN i % 2 = 0 THEN 'ja' ELSE 'en' END,
+	    jsonb_build_object('plan', 'gold', 'points', i % 1000)
+	    FROM generate_series(1, $1) AS i; ANALYZE kairan.customer"
+}
+
+# arguments: name, text template, HTML template
+bench_campaign()
+{
+	psql -XAtq -v ON_ERROR_STOP=1 -v name="$1" -v text="$2" -v html="$3" "$KAIRAN_DATABASE_URL" <<-'SQL' >/dev/null
+		INSERT INTO kairan.template (digest, subject, html, body) VALUES (:'name', 'News for {{name}}', :'html', :'text');
+		INSERT INTO kairan.campaign (name, stream_id, template_id, from_name, from_address)
+		SELECT :'name', (SELECT id FROM kairan.stream WHERE name = 'marketing'), t.id, 'Bench', 'bench@shop.example'
+		FROM kairan.template t WHERE digest = :'name';
+	SQL
+}
+
+# arguments: bench, value, unit, yardstick, yardstick value, target, further members
+bench_line()
+{
+	printf '{"bench":"%s","value":%s,"unit":"%s","yardstick":"%s","yardstick_value":%s,"ratio":%s,"target":%s%s}\n' \
+		"$1" "$2" "$3" "$4" "$5" "$(awk -v a="$2" -v b="$5" 'BEGIN { print (b > 0) ? sprintf("%.2f", a / b) : 0 }')" \
+		"$6" "${7:+,$7}"
+}
