@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# make bench: every bench, one JSON line each on standard output. BENCH="produce ingest" picks.
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit
+for bench in ${BENCH:-produce whole_job ingest compose}; do
+	echo "== $bench" >&2
+	case $bench in
+	compose) build/release/tests/bench/bench_compose ;;
+	*) tests/bench/"$bench".sh ;;
+	esac || { echo "bench $bench failed" >&2; status=1; }
+done
+exit "${status:-0}"
