@@ -34,7 +34,7 @@ packages_of()
 	bench | demo)
 		packages_of build
 		packages_of services
-		echo curl openssl
+		echo curl openssl python3
 		;;
 	compose) echo docker.io docker-compose debootstrap ;;
 	*) return 1 ;;

@@ -18,9 +18,6 @@ grep -vE '^[^: ]+:[0-9]+:kairan:kairan_[a-z]+:' "$made" || true
 rm -f "$made"
 
 kairan customer import "$demo/customers.csv"
-if kairan campaign status welcome >/dev/null 2>&1; then
-	echo 'setup: the campaign is there already'
-	exit 0
-fi
 kairan campaign create "$demo/welcome.ini"
-kairan campaign start welcome
+# the same run key never sends twice: 6 says that it was started before
+kairan campaign start welcome --run-key compose || [ $? -eq 6 ]
