@@ -156,6 +156,8 @@ on_line(void *user, const char *section, const char *name, const char *value)
 {
 	struct reading *r = user;
 
+	if (r->why.msg[0] != '\0')
+		return 0; /* inih goes on after an error: keep the first one */
 	for (size_t i = 0; i < KEYS; i++)
 		if (strcmp(keys[i].section, section) == 0 && strcmp(keys[i].name, name) == 0)
 			return set_value(r->config, &keys[i], value, &r->why) == 0;

@@ -8,11 +8,11 @@
  *                          pushes released ids left. Lost: refilled from send.
  *   {r:RUN}:gen     string set by the producer when it (re)fills; its absence means that
  *                          Redis lost the lists. Lost: the producer starts a refill.
- *   {p:STREAM}:cal  hash   lane -> "start_us end_us interval_us": at which pace permits may be
+ *   {p:STREAM}:cal  hash   lane -> "start_us|end_us|interval_us": at which pace permits may be
  *                          given and until when. producer writes, reserve.lua reads.
  *                          Lost: nothing is sent until the producer writes it again.
- *   {p:STREAM}:tat  hash   lane -> theoretical arrival time of the next permit, in us of
- *                          Redis's clock. reserve.lua. Lost: starts at now, without credit.
+ *   {p:STREAM}:tat  hash   lane -> time of the last permit given, in us of Redis's clock.
+ *                          reserve.lua. Lost: starts at now, without credit.
  *
  * The part in braces is the hash tag: keys of one script share a slot in a cluster. Lane is
  * "all" until there are lanes by provider.

@@ -182,7 +182,6 @@ finish(struct pgloop *pg, PGresult *result)
 		run_next(pg);
 		return;
 	}
-	/* 57P: the server is going down; it ended our statement before its commit */
 	if (sqlstate != NULL)
 		(void)snprintf(state, sizeof(state), "%.5s", sqlstate);
 	if (!good)
@@ -240,6 +239,16 @@ run_next(struct pgloop *pg)
 		flush(pg);
 }
 
+/* The server ends the connection. It may have committed before: not a refusal. */
+static bool
+is_fatal(const PGresult *result)
+{
+	const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+	return severity != NULL &&
+	    (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
+}
+
 static void
 read_results(struct pgloop *pg)
 {
@@ -258,7 +267,7 @@ read_results(struct pgloop *pg)
 		}
 		result = pg->result;
 		pg->result = NULL;
-		if (PQstatus(pg->conn) == CONNECTION_BAD || result == NULL) {
+		if (PQstatus(pg->conn) == CONNECTION_BAD || result == NULL || is_fatal(result)) {
 			PQclear(result);
 			lost(pg);
 			return;

@@ -92,17 +92,25 @@ finish(struct pipeline *p, uint64_t wait_ms)
 	claim_kick(c);
 }
 
+static void on_lost_claim(void *ctx, struct pgloop_answer *answer);
+
+static bool
+ask_lost_claim(struct pipeline *p)
+{
+	const char *known = p->run->claimed_at[0] != '\0' ? p->run->claimed_at : "-infinity";
+	const char *params[] = { p->run->id_text, p->c->d->owner_text, buf_str(&p->ids), known };
+
+	return pgloop_submit(p->c->d->claims, "lost_claim", embed_dispatcher_sql_lost_claim_sql, 4,
+	    params, on_lost_claim, p);
+}
+
 /* What was claimed although we could not know it was not sent: release it. */
 static void
 on_lost_claim(void *ctx, struct pgloop_answer *answer)
 {
 	struct pipeline *p = ctx;
-	const char *params[] = { p->run->id_text, p->c->d->owner_text, buf_str(&p->ids) };
-
 	if (answer->verdict != PGLOOP_DONE) {
-		if (answer->verdict == PGLOOP_REFUSED ||
-		    !pgloop_submit(p->c->d->claims, "lost_claim",
-			embed_dispatcher_sql_lost_claim_sql, 3, params, on_lost_claim, p))
+		if (answer->verdict == PGLOOP_REFUSED || !ask_lost_claim(p))
 			finish(p, TROUBLE_MS);
 		return;
 	}
@@ -120,9 +128,14 @@ hand_over(struct pipeline *p, PGresult *rows)
 	double due = (double)p->first_us;
 	int count = PQntuples(rows);
 
+	for (int i = 0; batch == NULL && i < count; i++)
+		settle_release_row(d->settler, p->run, (int)db_number(rows, i, CLAIM_ID),
+		    (int)db_number(rows, i, CLAIM_ATTEMPT));
 	if (batch == NULL)
 		return false;
 	*batch = (struct batch){ .run = p->run, .rows = rows };
+	(void)snprintf(
+	    p->run->claimed_at, sizeof(p->run->claimed_at), "%s", db_text(rows, 0, CLAIM_AT));
 	for (int i = 0; i < count; i++, due += p->interval_us) {
 		struct flight *f = calloc(1, sizeof(*f));
 
@@ -156,11 +169,8 @@ on_claimed(void *ctx, struct pgloop_answer *answer)
 	struct dispatcher *d = p->c->d;
 
 	if (answer->verdict == PGLOOP_UNKNOWN) {
-		const char *params[] = { p->run->id_text, d->owner_text, buf_str(&p->ids) };
-
 		log_warn("commit of a claim unknown run=%d; what it took is released", p->run->id);
-		if (!pgloop_submit(d->claims, "lost_claim", embed_dispatcher_sql_lost_claim_sql, 3,
-			params, on_lost_claim, p))
+		if (!ask_lost_claim(p))
 			finish(p, TROUBLE_MS);
 		return;
 	}

@@ -44,10 +44,11 @@ struct live_run {
 	char *claim_sql, *claim_name;
 
 	/* claiming */
-	bool claiming;	   /* one pipeline of reserve, pop, claim is under way */
-	uint64_t again_ms; /* not to be asked for jobs before */
-	unsigned empty;	   /* looks in a row that found no job */
-	unsigned ready;	   /* its flights in the ready heap */
+	bool claiming;	     /* one pipeline of reserve, pop, claim is under way */
+	uint64_t again_ms;   /* not to be asked for jobs before */
+	unsigned empty;	     /* looks in a row that found no job */
+	unsigned ready;	     /* its flights in the ready heap */
+	char claimed_at[40]; /* time of the last claim that is known, by PostgreSQL; empty: none */
 };
 
 /* Rows of one CLAIM; freed with its last flight. */
@@ -64,6 +65,7 @@ enum claim_column {
 	CLAIM_TRIES,
 	CLAIM_ADDRESS,
 	CLAIM_CUSTOMER,
+	CLAIM_AT,
 	CLAIM_FIELDS
 };
 

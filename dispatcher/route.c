@@ -13,6 +13,7 @@
 #define FIRST_HOLD_MS 500
 #define LONGEST_HOLD_MS 60000
 #define RELEASE_AFTER_MS 3000 /* held for longer: give the claims back */
+#define AGAIN_MS 10	      /* no connection could be begun: wait */
 #define OPENING_MAX 4	      /* connections being made at once */
 #define RESENDS_MAX 5	      /* sessions that may end under a flight before it is deferred */
 #define RECHECK_MS 60000      /* claims older than this are checked again (suppression) */
@@ -27,6 +28,7 @@ struct route {
 	uint64_t held_until_ms;
 	uint64_t held_since_ms; /* 0: not held */
 	unsigned hold_ms;
+	uint64_t open_after_ms; /* no new connection before: the last one failed, others work */
 	struct sockaddr_storage address;
 	bool resolved, resolving;
 	uv_getaddrinfo_t lookup;
@@ -196,18 +198,35 @@ on_timer(uv_timer_t *timer)
 	route_kick(timer->data);
 }
 
+static bool
+has_free_session(const struct route *r)
+{
+	for (size_t i = 0; i < r->session_count; i++)
+		if (session_is_free(r->sessions[i]))
+			return true;
+	return false;
+}
+
+/* When a flight is due that was not a moment ago, nobody else may come by to fetch it: sessions
+ * that are busy or connecting do, idle ones do not. */
 static void
 set_timer(struct route *r)
 {
 	uint64_t now_us = dispatcher_now_us(), wait_ms = UINT64_MAX;
+	uint64_t now = dispatcher_now_ms(r->d);
 
-	if (r->held_since_ms != 0) {
-		uint64_t now = dispatcher_now_ms(r->d);
-
+	if (r->held_since_ms != 0)
 		wait_ms = r->held_until_ms > now ? r->held_until_ms - now : 1;
-	} else if (r->count > 0 && r->heap[0]->due_us > now_us) {
-		wait_ms = (r->heap[0]->due_us - now_us) / 1000;
-	}
+	else if (r->count == 0)
+		return;
+	else if (r->session_count == 0 && r->open_after_ms > now)
+		wait_ms = r->open_after_ms - now;
+	else if (r->heap[0]->due_us > now_us)
+		wait_ms = (r->heap[0]->due_us - now_us + 999) / 1000;
+	else if (has_free_session(r))
+		wait_ms = 0;
+	else if (r->session_count == 0 && !r->resolving)
+		wait_ms = AGAIN_MS;
 	if (wait_ms != UINT64_MAX && !uv_is_closing((uv_handle_t *)&r->timer))
 		(void)uv_timer_start(&r->timer, on_timer, wait_ms, 0);
 }
@@ -270,12 +289,13 @@ resolve(struct route *r)
 static void
 open_sessions(struct route *r)
 {
-	size_t connecting = 0, due = 0;
+	/* after a failure one connection shows whether it is over */
+	size_t connecting = 0, due = 0, most = r->hold_ms > FIRST_HOLD_MS ? 1 : OPENING_MAX;
 	uint64_t now_us = dispatcher_now_us();
 
 	for (size_t i = 0; i < r->count && i < OPENING_MAX; i++)
 		due += r->heap[i]->due_us <= now_us; /* the first few of the heap are enough */
-	if (due == 0)
+	if (due == 0 || dispatcher_now_ms(r->d) < r->open_after_ms)
 		return;
 	if (!r->resolved) {
 		resolve(r);
@@ -283,7 +303,7 @@ open_sessions(struct route *r)
 	}
 	for (size_t i = 0; i < r->session_count; i++)
 		connecting += session_is_connecting(r->sessions[i]);
-	while (connecting < due && connecting < OPENING_MAX &&
+	while (connecting < due && connecting < most &&
 	    r->session_count < (size_t)r->d->config->relay_connections) {
 		struct session *s = session_open(r->d, (const struct sockaddr *)&r->address);
 
@@ -306,18 +326,33 @@ route_forget_session(struct route *r, void *session)
 	route_kick(r);
 }
 
+static bool
+has_ready_session(const struct route *r)
+{
+	for (size_t i = 0; i < r->session_count; i++)
+		if (session_is_ready(r->sessions[i]))
+			return true;
+	return false;
+}
+
 void
 route_trouble(struct route *r, const struct outcome *why)
 {
 	uint64_t now = dispatcher_now_ms(r->d);
 
+	if (now < r->held_until_ms || now < r->open_after_ms)
+		return; /* several were being opened: one failure, told once */
 	log_warn("relay unwell phase=%s text=\"%.*s\" hold_ms=%u", outcome_phase_name(why->phase),
 	    SLICE_ARG(why->text), r->hold_ms);
-	if (r->held_since_ms == 0)
+	if (has_ready_session(r)) {
+		/* it has enough of us, not of our mail */
+		r->open_after_ms = now + r->hold_ms;
+	} else {
 		r->held_since_ms = now > 0 ? now : 1;
-	r->held_until_ms = now + r->hold_ms;
-	if (r->hold_ms >= RELEASE_AFTER_MS)
-		route_release_run(r, NULL);
+		r->held_until_ms = now + r->hold_ms;
+		if (r->hold_ms >= RELEASE_AFTER_MS)
+			route_release_run(r, NULL);
+	}
 	r->hold_ms = r->hold_ms * 2 < LONGEST_HOLD_MS ? r->hold_ms * 2 : LONGEST_HOLD_MS;
 	r->resolved = false; /* the name may point elsewhere by then */
 	set_timer(r);
@@ -327,7 +362,7 @@ void
 route_works(struct route *r)
 {
 	r->hold_ms = FIRST_HOLD_MS;
-	r->held_since_ms = 0;
+	r->held_since_ms = r->held_until_ms = r->open_after_ms = 0;
 }
 
 void

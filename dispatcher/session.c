@@ -460,6 +460,12 @@ session_is_free(const struct session *s)
 }
 
 bool
+session_is_ready(const struct session *s)
+{
+	return s->ready && !s->closing;
+}
+
+bool
 session_is_connecting(const struct session *s)
 {
 	return !s->ready && !s->closing;

@@ -20,6 +20,9 @@ struct session *session_open(struct dispatcher *d, const struct sockaddr *addres
 /* True when it can take a flight now. */
 bool session_is_free(const struct session *s);
 
+/* Through EHLO and not ending. */
+bool session_is_ready(const struct session *s);
+
 /* Not yet through EHLO. */
 bool session_is_connecting(const struct session *s);
 

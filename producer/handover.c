@@ -373,7 +373,7 @@ feed_runs(struct handover *h, struct db *db)
 }
 
 /* Deferred recipients whose time has come. Pushed ones are pushed again after a while, in case
- * Redis lost them; those that are deferred no more are forgotten. */
+ * Redis lost them. */
 static int
 push_retries(struct handover *h, struct db *db)
 {
@@ -399,14 +399,20 @@ push_retries(struct handover *h, struct db *db)
 		    2, params);
 	}
 	PQclear(r);
-	if (result == 0 && n > 0)
-		result = db_run(db,
-		    "DELETE FROM kairan.retry t WHERE pushed_at < now() - interval '5 s' AND NOT "
-		    "EXISTS "
-		    "(SELECT FROM kairan.send s WHERE s.run_id = t.run_id AND s.id = t.send_id "
-		    "AND s.state = 'deferred')",
-		    0, NULL);
 	return result;
+}
+
+/* Retries that were taken, or whose run is over. */
+static int
+forget_retries(struct db *db)
+{
+	return db_run(db,
+	    "DELETE FROM kairan.retry t USING kairan.run r WHERE r.id = t.run_id "
+	    "AND t.due_at <= now() AND (r.state NOT IN ('running', 'paused') "
+	    "OR (t.pushed_at < now() - interval '1 s' AND NOT EXISTS "
+	    "(SELECT FROM kairan.send s WHERE s.run_id = t.run_id AND s.id = t.send_id "
+	    "AND s.state = 'deferred')))",
+	    0, NULL);
 }
 
 static int
@@ -448,7 +454,7 @@ int
 handover_round(struct handover *h, struct db *db, struct err *err)
 {
 	if ((redis_ready(h) && publish_pace(h, db) < 0) || feed_runs(h, db) < 0 ||
-	    (h->redis != NULL && push_retries(h, db) < 0))
+	    (h->redis != NULL && push_retries(h, db) < 0) || forget_retries(db) < 0)
 		return err_set(err, "handing over: %s", db->error);
 	return 0;
 }

@@ -38,6 +38,7 @@ struct producer {
 	struct config config;
 	struct rds_address redis;
 	atomic_bool leading;  /* we hold the lease: the other threads may work */
+	atomic_llong epoch;   /* of the lease */
 	atomic_bool planning; /* the planner has a run in hand */
 	bool once;
 	int64_t worked; /* runs seen due or running since the start */
@@ -126,7 +127,7 @@ plan(struct producer *p, struct db *db, int run)
 		log_warn("run waits run=%d error=\"%s\"", run, db->error);
 		return;
 	}
-	switch (planner_run(db, &p->config, run, &stop_asked, &err)) {
+	switch (planner_run(db, &p->config, run, atomic_load(&p->epoch), &stop_asked, &err)) {
 	case PLANNER_DONE:
 		break;
 	case PLANNER_AGAIN:
@@ -144,6 +145,9 @@ plan(struct producer *p, struct db *db, int run)
 			log_warn("not noted error=\"%s\"", db->error);
 		break;
 	}
+	/* failed, or cancelled meanwhile: does nothing to a run that is sent or goes on */
+	if (db_run(db, "SELECT kairan.plan_discard($1)", 1, params) < 0)
+		log_warn("working tables stay run=%d error=\"%s\"", run, db->error);
 }
 
 static void *
@@ -213,6 +217,19 @@ bury_dead(struct db *db, const struct config *config)
 	return 0;
 }
 
+/* What dispatchers gave back or put off after a run was cancelled; whoever cancelled has had some
+ * seconds to do it himself. */
+static int
+sweep_cancelled(struct db *db)
+{
+	return db_run(db,
+	    "SELECT kairan.send_move_all(run_id, '{queued,deferred}', 'cancelled', 'cancelled') "
+	    "FROM kairan.campaign_progress WHERE state = 'cancelled' AND planned > 0 "
+	    "AND finished_at > now() - interval '1 day' AND finished_at < now() - interval '3 s' "
+	    "AND (queued > 0 OR deferred > 0)",
+	    0, NULL);
+}
+
 static int
 single_jobs(struct producer *p, struct db *db, time_t *daily)
 {
@@ -220,7 +237,7 @@ single_jobs(struct producer *p, struct db *db, time_t *daily)
 
 	if (db_run(db, "SELECT kairan.schedule_due()", 0, NULL) < 0)
 		return -1;
-	if (bury_dead(db, &p->config) < 0)
+	if (bury_dead(db, &p->config) < 0 || sweep_cancelled(db) < 0)
 		return -1;
 	if (now - *daily < 3600)
 		return 0;
@@ -268,6 +285,8 @@ lead(struct producer *p, struct db *db, struct lease *lease, struct handover *ha
 			log_info(
 			    held > 0 ? "leading epoch=%lld" : "another producer leads epoch=%lld",
 			    (long long)lease->epoch);
+		if (held > 0)
+			atomic_store(&p->epoch, lease->epoch);
 		atomic_store(&p->leading, held > 0);
 		if (held > 0 &&
 		    (single_jobs(p, db, &daily) < 0 || handover_round(handover, db, &err) < 0))

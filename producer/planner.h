@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "config.h"
 #include "db.h"
@@ -15,12 +16,13 @@
 
 enum planner_result {
 	PLANNER_DONE,
-	PLANNER_AGAIN, /* a connection was lost or we were stopped: take it up again later */
+	PLANNER_AGAIN, /* connection lost, stopped, or another producer leads: take it up later */
 	PLANNER_FAILED /* the run cannot be planned (segment refused); err says why */
 };
 
-/* Plans the run (state planning). stop: looked at between steps. */
-enum planner_result planner_run(
-    struct db *db, const struct config *config, int run, const atomic_bool *stop, struct err *err);
+/* Plans the run (state planning). epoch: of the lease under which we may; every step checks it.
+ * stop: looked at between steps. */
+enum planner_result planner_run(struct db *db, const struct config *config, int run, int64_t epoch,
+    const atomic_bool *stop, struct err *err);
 
 #endif

@@ -4,6 +4,7 @@
 
 -- Roles are shared by all databases of a cluster, so each is made only when it is missing.
 -- They may log in, but have no password: the operator sets one, or uses peer authentication.
+-- The producer reads customers only while it has put on the role of the segments (NOINHERIT).
 DO $roles$
 DECLARE
 	r text;
@@ -11,7 +12,8 @@ BEGIN
 	FOREACH r IN ARRAY ARRAY['kairan_producer', 'kairan_dispatcher', 'kairan_feedback',
 	    'kairan_operator', 'kairan_monitor'] LOOP
 		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r) THEN
-			EXECUTE format('CREATE ROLE %I LOGIN', r);
+			EXECUTE format('CREATE ROLE %I LOGIN %s', r,
+			    CASE WHEN r = 'kairan_producer' THEN 'NOINHERIT' ELSE 'INHERIT' END);
 		END IF;
 	END LOOP;
 	IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'kairan_segment') THEN
@@ -19,12 +21,16 @@ BEGIN
 	END IF;
 	GRANT kairan_segment TO kairan_producer, kairan_operator;
 	-- Statistics gathered while every row is queued make large arrays look cheap to scan:
-	-- keep the claim and the record on their primary key whatever the planner believes.
+	-- keep the claim and the record on their primary key whatever the planner believes. That
+	-- makes some plans look dear, and compiling them (JIT) would cost more than running them.
 	BEGIN
 		ALTER ROLE kairan_dispatcher SET plan_cache_mode = 'force_generic_plan';
 		ALTER ROLE kairan_dispatcher SET enable_seqscan = off;
+		ALTER ROLE kairan_dispatcher SET jit = off;
+		ALTER ROLE kairan_producer SET jit = off;
+		ALTER ROLE kairan_feedback SET jit = off;
 	EXCEPTION WHEN insufficient_privilege THEN
-		RAISE NOTICE 'not allowed to set plan_cache_mode and enable_seqscan for kairan_dispatcher';
+		RAISE NOTICE 'not allowed to set plan_cache_mode, enable_seqscan and jit for the kairan roles';
 	END;
 END
 $roles$;
@@ -367,7 +373,7 @@ COMMENT ON COLUMN tally.unsubscribed IS 'Rows for which an unsubscribe was heard
 COMMENT ON COLUMN tally.opened IS 'Rows for which an open was heard for the first time';
 COMMENT ON COLUMN tally.clicked IS 'Rows for which a click was heard for the first time';
 
--- Patterns of the two working tables of a run being planned, candidate_N and audience_N. Not
+-- Patterns of the working tables of a run being planned, candidate_N, domain_N, audience_N. Not
 -- logged: after a crash of PostgreSQL they are empty, run.staged does not match, and planning
 -- starts over; nothing was handed out before that.
 CREATE UNLOGGED TABLE candidate (
@@ -376,6 +382,7 @@ CREATE UNLOGGED TABLE candidate (
 	address_key text COLLATE "C",
 	domain_hash bigint NOT NULL,
 	key_hash bigint NOT NULL,
+	j bigint,
 	note text
 );
 COMMENT ON TABLE candidate IS 'Pattern of candidate_N: customers matched by the segment of run N while it is planned, before exclusions';
@@ -384,7 +391,16 @@ COMMENT ON COLUMN candidate.address IS 'Address as sent to';
 COMMENT ON COLUMN candidate.address_key IS 'Address as suppressed and counted; NULL when it is not an address';
 COMMENT ON COLUMN candidate.domain_hash IS 'Hash of the domain, spaced evenly over the hand-over order';
 COMMENT ON COLUMN candidate.key_hash IS 'Hash of the address key, to find duplicates';
+COMMENT ON COLUMN candidate.j IS 'Number within the domain; NULL when it may be excluded or a duplicate';
 COMMENT ON COLUMN candidate.note IS 'Why it is not an address, or "segment: NAME" it is excluded by';
+
+CREATE UNLOGGED TABLE domain (
+	domain_hash bigint NOT NULL,
+	recipients bigint NOT NULL
+);
+COMMENT ON TABLE domain IS 'Pattern of domain_N: the domains of run N while it is planned';
+COMMENT ON COLUMN domain.domain_hash IS 'Hash of the domain';
+COMMENT ON COLUMN domain.recipients IS 'Candidates that were numbered in it';
 
 CREATE UNLOGGED TABLE audience (
 	seq int NOT NULL,

@@ -105,35 +105,61 @@ COMMENT ON FUNCTION schedule_due() IS 'Makes the runs of campaigns whose start t
 
 -- ---------------------------------------------------------------- planning
 
-CREATE FUNCTION plan_begin(the_run int) RETURNS void
+-- A producer that was stopped for a while may wake up in the middle of planning, when another one
+-- leads or the run is even being sent. Each step asks first; the lock keeps plan_begin away for
+-- the rest of the caller's transaction, but not those who pause or cancel.
+CREATE FUNCTION plan_fence(the_run int, the_epoch bigint DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
 BEGIN
-	EXECUTE format('DROP TABLE IF EXISTS candidate_%1$s, audience_%1$s, exclusion_%1$s, send_%1$s', the_run);
+	PERFORM FROM run WHERE id = the_run AND state = 'planning' FOR KEY SHARE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'run % is not being planned', the_run
+		    USING ERRCODE = 'object_not_in_prerequisite_state';
+	END IF;
+	PERFORM FROM lease WHERE name = 'producer' AND epoch <> the_epoch;
+	IF FOUND THEN
+		RAISE EXCEPTION 'another producer leads' USING ERRCODE = 'object_not_in_prerequisite_state';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION plan_fence(int, bigint) IS 'Error when the run is not being planned, or when an epoch is given and the lease of the producer has another one';
+
+CREATE FUNCTION plan_begin(the_run int, the_epoch bigint DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+BEGIN
+	PERFORM FROM run WHERE id = the_run FOR UPDATE;
+	PERFORM plan_fence(the_run, the_epoch);
+	EXECUTE format('DROP TABLE IF EXISTS candidate_%1$s, domain_%1$s, audience_%1$s, exclusion_%1$s, send_%1$s', the_run);
 	EXECUTE format('CREATE UNLOGGED TABLE candidate_%s (LIKE candidate INCLUDING COMMENTS)', the_run);
+	EXECUTE format('CREATE UNLOGGED TABLE domain_%s (LIKE domain INCLUDING COMMENTS)', the_run);
 	EXECUTE format('CREATE UNLOGGED TABLE audience_%s (LIKE audience INCLUDING COMMENTS)', the_run);
 	EXECUTE format('CREATE TABLE exclusion_%1$s (LIKE exclusion INCLUDING DEFAULTS INCLUDING COMMENTS, CONSTRAINT of_run CHECK (run_id = %1$s))', the_run);
 	EXECUTE format('CREATE TABLE send_%1$s (LIKE send INCLUDING DEFAULTS INCLUDING COMMENTS, CONSTRAINT of_run CHECK (run_id = %1$s)) WITH (fillfactor = 35)', the_run);
-	EXECUTE format('COMMENT ON TABLE send_%1$s IS %2$L', the_run, 'Recipients of the_run ' || the_run);
-	EXECUTE format('COMMENT ON TABLE exclusion_%1$s IS %2$L', the_run, 'Left out of the_run ' || the_run);
-	EXECUTE format('GRANT INSERT ON candidate_%s TO kairan_producer', the_run);
+	EXECUTE format('COMMENT ON TABLE send_%1$s IS %2$L', the_run, 'Recipients of run ' || the_run);
+	EXECUTE format('COMMENT ON TABLE exclusion_%1$s IS %2$L', the_run, 'Left out of run ' || the_run);
+	EXECUTE format('GRANT INSERT ON candidate_%1$s, domain_%1$s TO kairan_producer', the_run);
 	UPDATE run SET plan_cursor = 0, staged = 0, audience = 0, planned = 0, excluded = '{}' WHERE id = the_run;
 END
 $$;
-COMMENT ON FUNCTION plan_begin(int) IS 'Makes the empty working tables of a run, dropping those of a broken attempt; nothing was handed out before plan_seal';
+COMMENT ON FUNCTION plan_begin(int, bigint) IS 'Makes the empty working tables of a run, dropping those of a broken attempt; nothing was handed out before plan_seal';
 
 -- Exclusions first, each with rule and evidence, then the order: the j-th of n recipients of
 -- the i-th domain gets the key (j + frac(i * golden ratio)) / n, so that every domain is spread
 -- evenly over the whole run and single-recipient domains do not meet in the middle.
-CREATE FUNCTION plan_stage(the_run int) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET work_mem = '128MB'
+CREATE FUNCTION plan_stage(the_run int, the_epoch bigint DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET work_mem = '256MB'
 AS $$
 DECLARE
 	scopes text[];
 	matched bigint;
 	kept bigint;
+	excluded bigint;
 	left_out boolean;
+	doubtful boolean;
 BEGIN
+	PERFORM plan_fence(the_run, the_epoch);
 	SELECT ARRAY['all', 'stream:' || s.name, 'list:' || CASE WHEN c.list = '' THEN s.name ELSE c.list END]
 	INTO scopes FROM run r JOIN campaign c ON c.id = r.campaign_id JOIN stream s ON s.id = c.stream_id
 	WHERE r.id = the_run;
@@ -153,7 +179,7 @@ BEGIN
 			FROM candidate_%1$s k JOIN suppression s ON s.address_key = k.address_key
 			WHERE s.scope = ANY ($1) AND (s.expires_at IS NULL OR s.expires_at > now())
 			UNION ALL
-			SELECT k.recipient_id, k.address_key, 2, 'excluded_campaign', 'campaign ' || c.name || ' the_run ' || r.run_key
+			SELECT k.recipient_id, k.address_key, 2, 'excluded_campaign', 'campaign ' || c.name || ' run ' || r.run_key
 			FROM campaign mine JOIN run myrun ON myrun.campaign_id = mine.id AND myrun.id = %1$s
 			JOIN campaign c ON c.name = ANY (mine.exclude_campaigns)
 			JOIN run r ON r.campaign_id = c.id AND r.id <> %1$s
@@ -164,31 +190,43 @@ BEGIN
 	IF left_out THEN
 		EXECUTE format('DELETE FROM candidate_%1$s k USING exclusion_%1$s e WHERE e.recipient_id = k.recipient_id', the_run);
 	END IF;
+	-- only rows that were not numbered can have a twin that came before
+	EXECUTE format('SELECT EXISTS (SELECT FROM candidate_%s WHERE j IS NULL)', the_run) INTO doubtful;
+	IF doubtful THEN
+		EXECUTE format($q$
+			WITH d AS (SELECT DISTINCT key_hash FROM candidate_%1$s WHERE j IS NULL),
+			twin AS (
+				SELECT k.recipient_id, k.address_key,
+				    min(k.recipient_id) OVER (PARTITION BY k.address_key) AS first
+				FROM candidate_%1$s k JOIN d ON d.key_hash = k.key_hash),
+			gone AS (DELETE FROM candidate_%1$s k USING twin t
+				WHERE t.recipient_id = k.recipient_id AND t.recipient_id <> t.first
+				RETURNING k.recipient_id, k.address_key, t.first)
+			INSERT INTO exclusion_%1$s (run_id, recipient_id, address_key, rule, evidence)
+			SELECT %1$s, recipient_id, address_key, 'duplicate_address', 'same address as customer ' || first
+			FROM gone$q$, the_run);
+	END IF;
+	EXECUTE format('ANALYZE domain_%s', the_run);
 	EXECUTE format($q$
-		WITH d AS (SELECT key_hash FROM candidate_%1$s GROUP BY key_hash HAVING count(*) > 1),
-		twin AS (
-			SELECT k.recipient_id, k.address_key, min(k.recipient_id) OVER (PARTITION BY k.address_key) AS first
-			FROM candidate_%1$s k JOIN d ON d.key_hash = k.key_hash),
-		gone AS (DELETE FROM candidate_%1$s k USING twin t
-			WHERE t.recipient_id = k.recipient_id AND t.recipient_id <> t.first
-			RETURNING k.recipient_id, k.address_key, t.first)
-		INSERT INTO exclusion_%1$s (run_id, recipient_id, address_key, rule, evidence)
-		SELECT %1$s, recipient_id, address_key, 'duplicate_address', 'same address as customer ' || first FROM gone$q$, the_run);
-	EXECUTE format($q$
-		WITH d AS MATERIALIZED (
-			SELECT domain_hash, count(*)::float8 AS n,
-			    row_number() OVER (ORDER BY count(*) DESC, domain_hash) * 0.6180339887498949 AS phase
-			FROM candidate_%1$s GROUP BY domain_hash),
+		WITH d AS (
+			SELECT domain_hash, recipients::float8 AS n,
+			    row_number() OVER (ORDER BY recipients DESC, domain_hash) * 0.6180339887498949 AS phase
+			FROM domain_%1$s),
 		k AS (
 			SELECT c.recipient_id, c.address, c.address_key, c.domain_hash,
-			    (row_number() OVER (PARTITION BY c.domain_hash ORDER BY c.recipient_id) - 1
-				+ d.phase - floor(d.phase)) / d.n AS key
+			    CASE WHEN c.j IS NULL THEN c.recipient_id * 0.6180339887498949
+				- floor(c.recipient_id * 0.6180339887498949)
+			    ELSE (c.j + d.phase - floor(d.phase)) / d.n END AS key
 			FROM candidate_%1$s c JOIN d ON d.domain_hash = c.domain_hash)
 		INSERT INTO audience_%1$s (seq, recipient_id, address, address_key)
 		SELECT row_number() OVER (ORDER BY key, domain_hash), recipient_id, address, address_key FROM k$q$, the_run);
 	GET DIAGNOSTICS kept = ROW_COUNT;
+	EXECUTE format('SELECT count(*) FROM exclusion_%s', the_run) INTO excluded;
+	IF matched <> kept + excluded THEN
+		RAISE EXCEPTION '% customers are matched, but % kept and % left out', matched, kept, excluded;
+	END IF;
 	EXECUTE format('CREATE INDEX audience_%1$s_seq ON audience_%1$s USING brin (seq) WITH (pages_per_range = 16)', the_run);
-	EXECUTE format('DROP TABLE candidate_%s', the_run);
+	EXECUTE format('DROP TABLE candidate_%1$s, domain_%1$s', the_run);
 	EXECUTE format($q$
 		UPDATE run SET audience = $1, staged = $2, plan_cursor = 0, excluded = (
 			SELECT coalesce(jsonb_object_agg(rule, n), '{}') FROM (
@@ -197,7 +235,7 @@ BEGIN
 	RETURN kept;
 END
 $$;
-COMMENT ON FUNCTION plan_stage(int) IS 'Turns the candidates of a run into its ordered audience and its exclusions; returns the size of the audience';
+COMMENT ON FUNCTION plan_stage(int, bigint) IS 'Turns the candidates of a run into its ordered audience and its exclusions; returns the size of the audience';
 
 -- True when the working tables of a run under way are whole (not emptied by a crash).
 CREATE FUNCTION plan_is_staged(the_run int) RETURNS boolean
@@ -217,17 +255,15 @@ END
 $$;
 COMMENT ON FUNCTION plan_is_staged(int) IS 'Whether planning of a run can go on where it stopped';
 
-CREATE FUNCTION plan_page(the_run int, size int) RETURNS bigint
+CREATE FUNCTION plan_page(the_run int, size int, the_epoch bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
 DECLARE
 	cursor_at bigint;
 	n bigint;
 BEGIN
-	SELECT plan_cursor INTO cursor_at FROM run WHERE id = the_run AND state = 'planning' FOR UPDATE;
-	IF NOT FOUND THEN
-		RAISE EXCEPTION 'run % is not being planned', the_run;
-	END IF;
+	SELECT plan_cursor INTO cursor_at FROM run WHERE id = the_run FOR UPDATE;
+	PERFORM plan_fence(the_run, the_epoch);
 	EXECUTE format($q$
 		INSERT INTO send_%1$s (run_id, id, recipient_id, address, address_key)
 		SELECT %1$s, seq, recipient_id, address, address_key FROM audience_%1$s
@@ -237,14 +273,16 @@ BEGIN
 	RETURN n;
 END
 $$;
-COMMENT ON FUNCTION plan_page(int, int) IS 'Turns the next page of the audience into send rows and moves the cursor in the same transaction; 0 when there are none left';
+COMMENT ON FUNCTION plan_page(int, int, bigint) IS 'Turns the next page of the audience into send rows and moves the cursor in the same transaction; 0 when there are none left';
 
 -- Only from here on can anyone see the send rows of the run.
-CREATE FUNCTION plan_seal(the_run int) RETURNS void
+CREATE FUNCTION plan_seal(the_run int, the_epoch bigint DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET maintenance_work_mem = '128MB'
 AS $$
 BEGIN
-	IF (SELECT plan_cursor <> staged OR state <> 'planning' FROM run WHERE id = the_run) THEN
+	PERFORM FROM run WHERE id = the_run FOR UPDATE;
+	PERFORM plan_fence(the_run, the_epoch);
+	IF (SELECT plan_cursor <> staged FROM run WHERE id = the_run) THEN
 		RAISE EXCEPTION 'run % is not completely planned', the_run;
 	END IF;
 	EXECUTE format('ALTER TABLE send_%1$s ADD PRIMARY KEY (run_id, id), ADD UNIQUE (run_id, recipient_id), ADD UNIQUE (run_id, address_key)', the_run);
@@ -257,7 +295,28 @@ BEGIN
 	PERFORM run_move(the_run, ARRAY['planning']::run_state[], 'running');
 END
 $$;
-COMMENT ON FUNCTION plan_seal(int) IS 'Indexes the send rows of a planned run, makes them part of send, and sets it running';
+COMMENT ON FUNCTION plan_seal(int, bigint) IS 'Indexes the send rows of a planned run, makes them part of send, and sets it running';
+
+-- What planning left behind of a run that will not be sent. A sealed run has no such tables: its
+-- rows are partitions.
+CREATE FUNCTION plan_discard(the_run int) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+DECLARE
+	name text;
+BEGIN
+	IF EXISTS (SELECT FROM run WHERE id = the_run AND state NOT IN ('failed', 'cancelled', 'missed')) THEN
+		RETURN;
+	END IF;
+	FOREACH name IN ARRAY ARRAY['candidate_', 'domain_', 'audience_', 'exclusion_', 'send_'] LOOP
+		IF EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('kairan.' || name || the_run)
+		    AND NOT relispartition) THEN
+			EXECUTE format('DROP TABLE %I', name || the_run);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION plan_discard(int) IS 'Drops the working tables of a run that failed or was cancelled while it was planned';
 
 -- ---------------------------------------------------------------- states
 
@@ -379,9 +438,10 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT CASE reason WHEN 'complaint' THEN 4 WHEN 'bounce' THEN 3 WHEN 'manual' THEN 2 ELSE 1 END $$;
 COMMENT ON FUNCTION suppression_rank(text) IS 'Which reason stays when an address is suppressed twice: complaint, bounce, manual, unsubscribe';
 
--- Events that speak of send rows of one run. Facts only ever go from empty to the earliest time.
+-- Events that speak of send rows of one run. Plans are made while the inbox is small and kept,
+-- so sequential scans are ruled out. Facts only ever go from empty to the earliest time.
 CREATE FUNCTION ingest_run(the_run int, fresh bigint[]) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET enable_seqscan = off
 AS $$
 DECLARE
 	list_scope text;
@@ -392,13 +452,16 @@ BEGIN
 	FROM run r JOIN campaign c ON c.id = r.campaign_id JOIN stream s ON s.id = c.stream_id
 	WHERE r.id = the_run;
 
-	WITH e AS (
-		SELECT *, coalesce(occurred_at, received_at) AS at FROM feedback_event
-		WHERE id = ANY (fresh) AND run_id = the_run AND send_id IS NOT NULL),
+	WITH e AS MATERIALIZED (
+		SELECT *, coalesce(occurred_at, received_at) AS at,
+		    kind IN ('bounced', 'rejected') AND source <> 'smtp' AS is_why
+		FROM feedback_event WHERE id = ANY (fresh) AND run_id = the_run AND send_id IS NOT NULL),
 	a AS (
 		SELECT send_id, max(attempt) AS attempt,
 		    min(at) FILTER (WHERE kind = 'delivered') AS delivered_at,
-		    min(at) FILTER (WHERE kind = 'bounced' AND source <> 'smtp') AS bounced_at,
+		    -- SES did not send those on its lists: suppressed here too, but no bounce of ours
+		    min(at) FILTER (WHERE kind = 'bounced' AND source <> 'smtp'
+			AND coalesce(reason, '') NOT IN ('on_account_suppression_list', 'on_tenant_suppression_list')) AS bounced_at,
 		    min(at) FILTER (WHERE kind = 'complained') AS complained_at,
 		    min(at) FILTER (WHERE kind = 'unsubscribed') AS unsubscribed_at,
 		    min(at) FILTER (WHERE kind = 'opened') AS opened_at,
@@ -406,26 +469,36 @@ BEGIN
 		    bool_or(kind = 'rejected') AS rejected,
 		    bool_or(kind IN ('delivered', 'bounced', 'complained', 'unsubscribed', 'opened', 'clicked',
 			'accepted', 'delayed') AND source <> 'smtp') AS accepted,
-		    max(id) FILTER (WHERE kind IN ('bounced', 'rejected') AND source <> 'smtp') AS why_id
+		    (array_agg(class ORDER BY id DESC) FILTER (WHERE is_why))[1] AS class,
+		    (array_agg(reason ORDER BY id DESC) FILTER (WHERE is_why))[1] AS reason,
+		    (array_agg(enhanced ORDER BY id DESC) FILTER (WHERE is_why))[1] AS enhanced,
+		    (array_agg(reply ORDER BY id DESC) FILTER (WHERE is_why))[1] AS reply,
+		    (array_agg(remote ORDER BY id DESC) FILTER (WHERE is_why))[1] AS remote
 		FROM e GROUP BY send_id),
+	-- what was and what is new side by side: every later step meets a row once
 	old AS (
-		SELECT s.* FROM send s JOIN a ON a.send_id = s.id
+		SELECT s.id, s.state, s.delivered_at, s.bounced_at, s.complained_at, s.unsubscribed_at,
+		    s.opened_at, s.clicked_at, a.delivered_at AS new_delivered_at, a.bounced_at AS new_bounced_at,
+		    a.complained_at AS new_complained_at, a.unsubscribed_at AS new_unsubscribed_at,
+		    a.opened_at AS new_opened_at, a.clicked_at AS new_clicked_at, a.rejected, a.accepted,
+		    a.class, a.reason, a.enhanced, a.reply, a.remote
+		FROM send s JOIN a ON a.send_id = s.id
 		WHERE s.run_id = the_run AND s.attempt > 0 AND s.attempt >= a.attempt
 		ORDER BY s.id FOR UPDATE OF s),
 	u AS (
 		UPDATE send s SET
-		    delivered_at = least(s.delivered_at, a.delivered_at),
-		    bounced_at = least(s.bounced_at, a.bounced_at),
-		    complained_at = least(s.complained_at, a.complained_at),
-		    unsubscribed_at = least(s.unsubscribed_at, a.unsubscribed_at),
-		    opened_at = least(s.opened_at, a.opened_at),
-		    clicked_at = least(s.clicked_at, a.clicked_at),
-		    state = CASE WHEN a.rejected AND s.state IN ('sent', 'in_doubt') THEN 'failed'
-			WHEN a.accepted AND s.state = 'in_doubt' THEN 'sent' ELSE s.state END,
-		    class = coalesce(w.class, s.class), reason = coalesce(w.reason, s.reason),
-		    enhanced = coalesce(w.enhanced, s.enhanced), reply = coalesce(w.reply, s.reply),
-		    remote = coalesce(w.remote, s.remote)
-		FROM old JOIN a ON a.send_id = old.id LEFT JOIN e w ON w.id = a.why_id
+		    delivered_at = least(s.delivered_at, old.new_delivered_at),
+		    bounced_at = least(s.bounced_at, old.new_bounced_at),
+		    complained_at = least(s.complained_at, old.new_complained_at),
+		    unsubscribed_at = least(s.unsubscribed_at, old.new_unsubscribed_at),
+		    opened_at = least(s.opened_at, old.new_opened_at),
+		    clicked_at = least(s.clicked_at, old.new_clicked_at),
+		    state = CASE WHEN old.rejected AND s.state IN ('sent', 'in_doubt') THEN 'failed'
+			WHEN old.accepted AND s.state = 'in_doubt' THEN 'sent' ELSE s.state END,
+		    class = coalesce(old.class, s.class), reason = coalesce(old.reason, s.reason),
+		    enhanced = coalesce(old.enhanced, s.enhanced), reply = coalesce(old.reply, s.reply),
+		    remote = coalesce(old.remote, s.remote)
+		FROM old
 		WHERE s.run_id = the_run AND s.id = old.id
 		RETURNING s.id, s.state AS new_state, old.state AS old_state,
 		    (old.delivered_at IS NULL AND s.delivered_at IS NOT NULL)::int AS delivered,
@@ -436,14 +509,15 @@ BEGIN
 		    (old.clicked_at IS NULL AND s.clicked_at IS NOT NULL)::int AS clicked),
 	sup AS (
 		INSERT INTO suppression (address_key, scope, reason, source, evidence, event_id)
-		SELECT DISTINCT ON (old.address_key, t.scope) old.address_key, t.scope, t.reason, e.source,
-		    concat_ws(' ', 'run ' || the_run || ' recipient ' || old.id, e.enhanced, e.reason, e.reply), e.id
-		FROM e JOIN old ON old.id = e.send_id
+		SELECT DISTINCT ON (s.address_key, t.scope) s.address_key, t.scope, t.reason, e.source,
+		    concat_ws(' ', 'run ' || the_run || ' recipient ' || s.id, e.enhanced, e.reason, e.reply), e.id
+		FROM e JOIN send s ON s.run_id = the_run AND s.id = e.send_id AND s.attempt > 0
+		    AND s.attempt >= e.attempt
 		CROSS JOIN LATERAL (SELECT
 			CASE WHEN e.kind = 'unsubscribed' AND e.reason IS DISTINCT FROM 'all' THEN list_scope ELSE 'all' END AS scope,
 			CASE e.kind WHEN 'bounced' THEN 'bounce' WHEN 'complained' THEN 'complaint' ELSE 'unsubscribe' END AS reason) t
 		WHERE (e.kind = 'bounced' AND e.class = 'hard') OR e.kind IN ('complained', 'unsubscribed')
-		ORDER BY old.address_key, t.scope, suppression_rank(t.reason) DESC, e.id
+		ORDER BY s.address_key, t.scope, suppression_rank(t.reason) DESC, e.id
 		ON CONFLICT (address_key, scope) DO UPDATE SET reason = excluded.reason, source = excluded.source,
 		    evidence = excluded.evidence, event_id = excluded.event_id, created_at = now(), expires_at = NULL
 		WHERE suppression_rank(excluded.reason) > suppression_rank(suppression.reason)
@@ -461,6 +535,11 @@ BEGIN
 	    unsubscribed = t.unsubscribed + excluded.unsubscribed, opened = t.opened + excluded.opened,
 	    clicked = t.clicked + excluded.clicked, sent = t.sent + excluded.sent,
 	    failed = t.failed + excluded.failed, in_doubt = t.in_doubt + excluded.in_doubt;
+
+	-- The row knows the address, whatever the report said or left out.
+	UPDATE feedback_event f SET address_key = s.address_key FROM send s
+	WHERE f.id = ANY (fresh) AND f.run_id = the_run AND s.run_id = the_run AND s.id = f.send_id
+	    AND f.address_key IS DISTINCT FROM s.address_key;
 
 	-- Soft bounces count up to a limit; then the address rests for two weeks.
 	INSERT INTO suppression (address_key, scope, reason, source, evidence, event_id, expires_at)
@@ -487,7 +566,7 @@ CREATE FUNCTION ingest(p_source text[], p_kind text[], p_key text[], p_occurred 
     p_run int[], p_send int[], p_attempt int[], p_address text[], p_class text[], p_reason text[],
     p_code int[], p_enhanced text[], p_reply text[], p_remote text[], p_detail text[])
 RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET enable_seqscan = off
 AS $$
 DECLARE
 	fresh bigint[];

@@ -56,6 +56,7 @@ COMMENT ON COLUMN campaign_progress.finished_at IS 'When it ended';
 CREATE VIEW bounce_rate AS
 SELECT c.name AS campaign, r.run_key, st.name AS stream, coalesce(p.provider, 'other') AS provider,
     split_part(s.address_key, '@', 2) AS domain, date_trunc('hour', s.settled_at) AS hour,
+    count(*) FILTER (WHERE s.state IN ('sent', 'failed')) AS attempted,
     count(*) FILTER (WHERE s.state = 'sent') AS sent,
     count(*) FILTER (WHERE s.delivered_at IS NOT NULL) AS delivered,
     count(*) FILTER (WHERE s.class = 'hard' AND (s.bounced_at IS NOT NULL OR s.state = 'failed')) AS hard,
@@ -69,33 +70,33 @@ FROM send s JOIN run r ON r.id = s.run_id JOIN campaign c ON c.id = r.campaign_i
 JOIN stream st ON st.id = c.stream_id
 LEFT JOIN provider_domain p ON p.domain = split_part(s.address_key, '@', 2)
 WHERE s.settled_at IS NOT NULL AND s.state IN ('sent', 'failed', 'in_doubt')
-GROUP BY GROUPING SETS ((c.name, r.run_key, st.name, p.provider, split_part(s.address_key, '@', 2),
-    date_trunc('hour', s.settled_at)));
-COMMENT ON VIEW bounce_rate IS 'Sent, bounced and complained by campaign, run, stream, provider, domain and hour; sum what you do not need apart: SELECT provider, sum(sent), sum(hard), per_cent(sum(hard)::bigint, sum(sent)::bigint) FROM bounce_rate WHERE … GROUP BY 1';
+GROUP BY c.name, r.run_key, st.name, p.provider, split_part(s.address_key, '@', 2), date_trunc('hour', s.settled_at);
+COMMENT ON VIEW bounce_rate IS 'Sent, bounced and complained by campaign, run, stream, provider, domain and hour; sum what you do not need apart: SELECT provider, sum(sent), sum(hard), per_cent(sum(hard)::bigint, sum(attempted)::bigint) FROM bounce_rate WHERE … GROUP BY 1';
 COMMENT ON COLUMN bounce_rate.campaign IS 'Campaign';
 COMMENT ON COLUMN bounce_rate.run_key IS 'Run key';
 COMMENT ON COLUMN bounce_rate.stream IS 'Stream';
 COMMENT ON COLUMN bounce_rate.provider IS 'Provider of the domain (provider_domain), or other';
 COMMENT ON COLUMN bounce_rate.domain IS 'Recipient domain';
 COMMENT ON COLUMN bounce_rate.hour IS 'Hour of the outcome';
+COMMENT ON COLUMN bounce_rate.attempted IS 'Taken or refused by the remote';
 COMMENT ON COLUMN bounce_rate.sent IS 'Taken by the remote';
 COMMENT ON COLUMN bounce_rate.delivered IS 'With evidence of delivery';
 COMMENT ON COLUMN bounce_rate.hard IS 'Dead addresses: refused in the session or bounced later';
 COMMENT ON COLUMN bounce_rate.other_failures IS 'Failures that are not about the address';
 COMMENT ON COLUMN bounce_rate.complained IS 'Complaints';
-COMMENT ON COLUMN bounce_rate.hard_per_cent IS 'hard of sent and refused, in per cent';
+COMMENT ON COLUMN bounce_rate.hard_per_cent IS 'hard of attempted, in per cent';
 COMMENT ON COLUMN bounce_rate.complained_per_cent IS 'complained of sent, in per cent';
 
 CREATE VIEW reputation AS
 SELECT st.name AS stream, sum(b.sent)::bigint AS sent, sum(b.hard)::bigint AS hard,
-    per_cent(sum(b.hard)::bigint, sum(b.sent + b.hard)::bigint) AS bounce_per_cent,
+    per_cent(sum(b.hard)::bigint, sum(b.attempted)::bigint) AS bounce_per_cent,
     5 AS bounce_review_per_cent, 10 AS bounce_stop_per_cent,
     sum(b.complained)::bigint AS complained,
     per_cent(sum(b.complained)::bigint, sum(b.sent)::bigint) AS complaint_per_cent,
     0.1 AS complaint_review_per_cent, 0.5 AS complaint_stop_per_cent,
-    CASE WHEN per_cent(sum(b.hard)::bigint, sum(b.sent + b.hard)::bigint) >= 10
+    CASE WHEN per_cent(sum(b.hard)::bigint, sum(b.attempted)::bigint) >= 10
 	    OR per_cent(sum(b.complained)::bigint, sum(b.sent)::bigint) >= 0.5 THEN 'stop'
-	WHEN per_cent(sum(b.hard)::bigint, sum(b.sent + b.hard)::bigint) >= 5
+	WHEN per_cent(sum(b.hard)::bigint, sum(b.attempted)::bigint) >= 5
 	    OR per_cent(sum(b.complained)::bigint, sum(b.sent)::bigint) >= 0.1 THEN 'review'
 	ELSE 'fine' END AS judgement
 FROM stream st JOIN bounce_rate b ON b.stream = st.name

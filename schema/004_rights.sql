@@ -24,8 +24,9 @@ GRANT UPDATE (pushed, low_water) ON run TO kairan_producer;
 GRANT UPDATE (start_at) ON campaign TO kairan_producer;
 GRANT UPDATE (hooked_at, hook_tries) ON run_event TO kairan_producer;
 GRANT EXECUTE ON FUNCTION run_event_add(int, text), run_move(int, run_state[], run_state, text),
-    run_make(text, text, timestamptz, timestamptz), plan_begin(int), plan_stage(int), plan_is_staged(int),
-    plan_page(int, int), plan_seal(int), dispatcher_bury(int), feedback_month_open(date), schedule_due(),
+    run_make(text, text, timestamptz, timestamptz), plan_fence(int, bigint), plan_discard(int), plan_begin(int, bigint),
+    plan_stage(int, bigint), plan_is_staged(int), plan_page(int, int, bigint), plan_seal(int, bigint),
+    dispatcher_bury(int), feedback_month_open(date), schedule_due(),
     send_move_all(int, send_state[], send_state, text, int[], text[]) TO kairan_producer;
 
 -- Dispatcher: changes state columns of rows, reads the customers it was given; makes no rows.
@@ -46,6 +47,7 @@ GRANT SELECT ON run, feedback_event TO kairan_feedback;
 GRANT SELECT ON ALL TABLES IN SCHEMA kairan TO kairan_operator;
 GRANT INSERT, UPDATE, DELETE ON customer, suppression, segment, stream, template, campaign, provider_domain
     TO kairan_operator;
+GRANT UPDATE ON SEQUENCE customer_id_seq TO kairan_operator;
 GRANT INSERT ON audit TO kairan_operator;
 GRANT EXECUTE ON FUNCTION run_event_add(int, text), run_move(int, run_state[], run_state, text),
     run_make(text, text, timestamptz, timestamptz), run_retry_failed(int),

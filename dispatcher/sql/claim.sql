@@ -17,7 +17,7 @@ c AS (
 	FROM me, unnest($3::int[]) AS j(id)
 	WHERE s.run_id = $2 AND s.id = j.id AND s.state IN ('queued', 'deferred')
 	    AND (s.not_before IS NULL OR s.not_before <= now())
-	RETURNING s.id, s.state, s.attempt, s.tries, s.recipient_id, s.address, s.not_before),
+	RETURNING s.id, s.state, s.attempt, s.tries, s.recipient_id, s.address, s.not_before, s.claimed_at),
 t AS (
 	INSERT INTO kairan.tally AS t (run_id, owner, minute, claimed, deferred, skipped)
 	SELECT $2, $1, date_trunc('minute', now()), count(*) FILTER (WHERE state = 'sending'),
@@ -25,6 +25,6 @@ t AS (
 	FROM c HAVING count(*) > 0
 	ON CONFLICT (run_id, owner, minute) DO UPDATE SET claimed = t.claimed + excluded.claimed,
 	    deferred = t.deferred + excluded.deferred, skipped = t.skipped + excluded.skipped)
-SELECT c.id, c.attempt, c.tries, c.address, cu.id IS NOT NULL/*fields*/
+SELECT c.id, c.attempt, c.tries, c.address, cu.id IS NOT NULL, c.claimed_at/*fields*/
 FROM c LEFT JOIN kairan.customer cu ON cu.id = c.recipient_id
 WHERE c.state = 'sending'

@@ -1,15 +1,19 @@
 -- RECORD: outcomes of claimed rows. $1 run, $2 dispatcher, $3 the state they are in (sending, or
 -- in_doubt for late ones), then arrays: $4 ids, $5 attempts, $6 states, $7 codes, $8 enhanced codes,
 -- $9 classes, $10 reasons, $11 replies, $12 remotes, $13 remote ids, $14 seconds to the next try.
--- Only the holder of the attempt may settle it, so repeating does nothing. Returns how many
--- were settled.
+-- Only the holder of the attempt may settle it, so repeating does nothing. A bounce may have been
+-- heard before its sending is recorded: then what it said stays. Returns how many were settled.
 WITH o AS (
 	SELECT * FROM unnest($4::int[], $5::smallint[], $6::kairan.send_state[], $7::smallint[], $8::text[],
 	    $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::int[])
 	    AS o(id, attempt, state, code, enhanced, class, reason, reply, remote, remote_id, wait_s)),
 u AS (
-	UPDATE kairan.send s SET state = o.state, code = o.code, enhanced = o.enhanced, class = o.class,
-	    reason = o.reason, reply = o.reply, remote = o.remote, remote_id = o.remote_id,
+	UPDATE kairan.send s SET state = o.state, code = o.code, remote_id = o.remote_id,
+	    enhanced = CASE WHEN s.bounced_at IS NULL THEN o.enhanced ELSE s.enhanced END,
+	    class = CASE WHEN s.bounced_at IS NULL THEN o.class ELSE s.class END,
+	    reason = CASE WHEN s.bounced_at IS NULL THEN o.reason ELSE s.reason END,
+	    reply = CASE WHEN s.bounced_at IS NULL THEN o.reply ELSE s.reply END,
+	    remote = CASE WHEN s.bounced_at IS NULL THEN o.remote ELSE s.remote END,
 	    settled_at = now(), tries = s.tries + (o.state = 'deferred')::int,
 	    not_before = CASE WHEN o.state = 'deferred' THEN now() + make_interval(secs => o.wait_s) END
 	FROM o

@@ -1,0 +1,75 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# One limit for all dispatchers, by the clock of the ground truth. TAP, run by prove.
+# shellcheck disable=SC2119 # functions of the library take settings
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=tools/tap.sh
+. tools/tap.sh
+# shellcheck source=tests/support/services.sh
+. tests/support/services.sh
+# shellcheck source=tests/support/pipeline.sh
+. tests/support/pipeline.sh
+
+pipeline_start
+customers_add 1000 large.example
+sql -c "UPDATE kairan.stream SET rate_per_s = 200 WHERE name = 'marketing'"
+campaign_add pace
+producer_start
+dispatcher_start one
+ONE=$DISPATCHER
+dispatcher_start two
+sleep 1
+
+RUN=$(run_add pace a)
+tap_ok 'a run at 200 per second finishes' run_wait "$RUN" finished 30
+run_check "$RUN" 'exactly once'
+took=$(one "round(extract(epoch FROM max(at) - min(at))::numeric, 2) FROM test.truth WHERE run = $RUN")
+tap_ok "1000 recipients take about 5 s ($took)" test "$(one "$took BETWEEN 4.9 AND 6.5")" = t
+# Each mail may come late by what the machine is busy with, never early: the n-th not before
+# (n - 1) / 200 s after the first one, which is itself late by the making of a connection.
+tap_is "$(one "count(*) FROM (SELECT extract(epoch FROM at - min(at) OVER ()) AS s, row_number() OVER (ORDER BY at) AS n
+	FROM test.truth WHERE run = $RUN) AS t WHERE s < (n - 1) / 200.0 - 0.25")" 0 'none comes before its time'
+worst=$(one "max(n) FROM (SELECT count(*) OVER (ORDER BY at RANGE BETWEEN '999 ms' PRECEDING AND CURRENT ROW) AS n
+	FROM test.truth WHERE run = $RUN) AS t")
+tap_ok "in no second more than 200 and a few that were late ($worst)" test "$worst" -le 210
+tap_is "$(one "count(*) FROM (SELECT owner FROM kairan.send WHERE run_id = $RUN GROUP BY owner HAVING count(*) > 100) AS t")" 2 \
+	'both dispatchers took part'
+
+# ---- another rate while running, from slow to fast and back -------------------------------
+
+before=$(taken)
+sql -c "UPDATE kairan.stream SET rate_per_s = 5 WHERE name = 'marketing'"
+sleep 1.5
+RUN=$(run_add pace b)
+taken_wait $((before + 5)) || tap_note 'nothing is sent'
+sql -c "UPDATE kairan.stream SET rate_per_s = 200 WHERE name = 'marketing'"
+start=$(taken)
+sleep 1.5
+now=$(taken)
+tap_ok "a faster pace holds within a second or so ($((now - start)) in 1.5 s)" test $((now - start)) -ge 60
+sql -c "UPDATE kairan.stream SET rate_per_s = 5 WHERE name = 'marketing'"
+sleep 1.5
+start=$(taken)
+sleep 2
+now=$(taken)
+tap_ok "so does a slower one ($((now - start)) in 2 s)" test $((now - start)) -le 12
+sql -c "UPDATE kairan.stream SET rate_per_s = 0.02 WHERE name = 'marketing'"
+sleep 2
+sql -c "UPDATE kairan.stream SET rate_per_s = NULL WHERE name = 'marketing'"
+tap_ok 'after one per minute, no limit holds at once' run_wait "$RUN" finished 10
+run_check "$RUN" 'exactly once'
+
+# ---- nobody sets the pace -----------------------------------------------------------------
+
+service_stop "$PRODUCER" || tap_note "the producer ended with $?"
+redis-cli -s "$D/redis.sock" DEL '{p:marketing}:cal' >"$D/out"
+before=$(taken)
+RUN=$(run_add pace c)
+producer_start
+tap_ok 'a producer that comes back sets it again' run_wait "$RUN" finished 20
+run_check "$RUN" 'exactly once'
+
+programs_stopped 'all programs end well' "$ONE" "$DISPATCHER" "$PRODUCER"
+tap_done
