@@ -33,6 +33,8 @@ struct domain_slot {
 	int64_t count;
 };
 
+#define GOLDEN 0.6180339887498949
+
 struct transfer {
 	struct db *writer;
 	struct db reader;
@@ -138,7 +140,7 @@ domain_slot(struct transfer *t, int64_t hash)
 	return &t->domains[i];
 }
 
-/* domain_hash TAB key_hash TAB j, j being \N when it is left to SQL. */
+/* domain TAB j, j being \N when it is left to SQL. */
 static void
 place_row(struct transfer *t, const struct addr *a, bool excluded)
 {
@@ -146,9 +148,7 @@ place_row(struct transfer *t, const struct addr *a, bool excluded)
 	struct domain_slot *slot = domain_slot(t, hash_bytes(addr_domain(a)));
 	bool seen = bloom_add(&t->seen, (uint64_t)key);
 
-	append_int(&t->lines, slot->hash);
-	buf_append_char(&t->lines, '\t');
-	append_int(&t->lines, key);
+	buf_append_uint(&t->lines, (uint64_t)(slot - t->domains));
 	buf_append_char(&t->lines, '\t');
 	if (seen || excluded || bloom_has(&t->excluded_keys, (uint64_t)key))
 		buf_append_str(&t->lines, "\\N");
@@ -181,14 +181,17 @@ take_row(struct transfer *t, struct slice line, struct err *err)
 							  : "character '\\' is not allowed");
 	if (why.msg[0] != '\0' || addr_parse(&a, email, &why) < 0) {
 		t->counts.invalid++;
-		buf_append_str(&t->lines, "\t\\N\t\\N\t0\t0\t\\N\t");
+		buf_append_str(&t->lines, "\t\\N\t\\N\t0\t\\N\t");
 		append_copy_text(&t->lines, why.msg);
 		buf_append_char(&t->lines, '\n');
 		return 0;
 	}
 	note_idn(t, email, &a);
 	buf_append_char(&t->lines, '\t');
-	buf_append(&t->lines, a.text, a.len);
+	if (memcmp(a.text, a.key, a.len) == 0) /* mostly: not said twice */
+		buf_append_str(&t->lines, "\\N");
+	else
+		buf_append(&t->lines, a.text, a.len);
 	buf_append_char(&t->lines, '\t');
 	buf_append(&t->lines, a.key, a.len);
 	buf_append_char(&t->lines, '\t');
@@ -371,23 +374,48 @@ close_copy(struct transfer *t, struct err *err)
 	return copy_result(t->writer->conn, "writing candidates", err);
 }
 
-/* Domains with the number of their recipients, for the spacing. */
+/* Larger domains first; ties by hash, so that the order is always the same. */
+static int
+compare_domains(const void *a, const void *b, void *ctx)
+{
+	const struct domain_slot *domains = ctx;
+	const struct domain_slot *x = &domains[*(const uint32_t *)a],
+				 *y = &domains[*(const uint32_t *)b];
+
+	if (x->count != y->count)
+		return x->count > y->count ? -1 : 1;
+	return (x->hash > y->hash) - (x->hash < y->hash);
+}
+
+/* Domains with the number of their recipients and their phase: frac(rank * golden ratio). */
 static int
 save_domains(struct transfer *t, int run, struct err *err)
 {
+	uint32_t *ranked = calloc(t->domain_count + 1, sizeof(*ranked));
+	size_t n = 0;
+	int result = -1;
+
+	if (ranked == NULL)
+		return err_set(err, "no memory");
+	for (size_t i = 0; i < DOMAINS_MAX; i++)
+		if (t->domains[i].hash != 0)
+			ranked[n++] = (uint32_t)i;
+	qsort_r(ranked, n, sizeof(*ranked), compare_domains, t->domains);
 	if (open_copy(t, "domain", run, err) < 0)
-		return -1;
-	for (size_t i = 0; i < DOMAINS_MAX; i++) {
-		if (t->domains[i].hash == 0)
-			continue;
-		append_int(&t->lines, t->domains[i].hash);
-		buf_append_char(&t->lines, '\t');
-		append_int(&t->lines, t->domains[i].count);
-		buf_append_char(&t->lines, '\n');
+		goto out;
+	for (size_t i = 0; i < n; i++) {
+		double phase = (double)(i + 1) * GOLDEN;
+
+		phase -= (double)(uint64_t)phase;
+		buf_printf(&t->lines, "%u\t%lld\t%.15g\n", ranked[i],
+		    (long long)t->domains[ranked[i]].count, phase);
 		if (t->lines.len >= FLUSH_BYTES && flush(t, err) < 0)
-			return -1;
+			goto out;
 	}
-	return flush(t, err) < 0 ? -1 : close_copy(t, err);
+	result = flush(t, err) < 0 ? -1 : close_copy(t, err);
+out:
+	free(ranked);
+	return result;
 }
 
 static int

@@ -7,6 +7,7 @@
 
 #include "audience.h"
 #include "log.h"
+#include "order.h"
 
 struct planning {
 	struct db *db;
@@ -16,16 +17,19 @@ struct planning {
 	struct err *err;
 };
 
+/* 55000: plan_fence; class 40: a deadlock or the like; class 53: disk or memory full. */
+static bool
+is_passing(const struct db *db)
+{
+	return db_is_lost(db) || strcmp(db->sqlstate, "55000") == 0 ||
+	    strncmp(db->sqlstate, "40", 2) == 0 || strncmp(db->sqlstate, "53", 2) == 0;
+}
+
 static enum planner_result
 db_trouble(struct planning *p, const char *doing)
 {
-	const char *state = p->db->sqlstate;
-
 	(void)err_set(p->err, "%s: %s", doing, p->db->error);
-	/* 55000: plan_fence; class 40: a deadlock or the like */
-	return db_is_lost(p->db) || strcmp(state, "55000") == 0 || strncmp(state, "40", 2) == 0
-	    ? PLANNER_AGAIN
-	    : PLANNER_FAILED;
+	return is_passing(p->db) ? PLANNER_AGAIN : PLANNER_FAILED;
 }
 
 static enum planner_result
@@ -40,7 +44,8 @@ roll_back(struct planning *p, enum planner_result result)
 static enum planner_result
 stage(struct planning *p, int run)
 {
-	const char *params[] = { p->run, p->epoch };
+	char matched[24];
+	const char *params[] = { p->run, p->epoch }, *stage[] = { p->run, matched, p->epoch };
 	struct audience_counts counts = { 0 };
 	bool lost = false;
 
@@ -60,33 +65,22 @@ stage(struct planning *p, int run)
 		return roll_back(p, db_trouble(p, "reading the audience"));
 	log_info("audience read run=%d matched=%lld invalid=%lld", run, (long long)counts.matched,
 	    (long long)counts.invalid);
-	if (db_run(p->db, "SELECT kairan.plan_stage($1, $2)", 2, params) < 0)
-		return db_trouble(p, "ordering the audience");
+	(void)snprintf(matched, sizeof(matched), "%lld", (long long)counts.matched);
+	if (db_run(p->db, "SELECT kairan.plan_stage($1, $2, $3)", 3, stage) < 0)
+		return db_trouble(p, "taking out who is excluded");
 	return PLANNER_DONE;
 }
 
 static enum planner_result
-write_pages(struct planning *p, int run)
+write_rows(struct planning *p, int run, int64_t epoch)
 {
-	char size[24];
-	const char *params[] = { p->run, size, p->epoch };
-	int64_t written, total = 0;
+	struct order_job job = { p->db, p->config, run, epoch, p->stop };
+	bool reader_lost = false;
+	int result = order_write(&job, &reader_lost, p->err);
 
-	(void)snprintf(size, sizeof(size), "%ld", p->config->producer_page);
-	do {
-		PGresult *r;
-
-		if (atomic_load(p->stop))
-			return PLANNER_AGAIN;
-		r = db_query(p->db, "SELECT kairan.plan_page($1, $2, $3)", 3, params);
-		if (r == NULL)
-			return db_trouble(p, "writing send rows");
-		written = db_int(r, 0);
-		total += written;
-		PQclear(r);
-		log_debug("page written run=%d rows=%lld", run, (long long)total);
-	} while (written > 0);
-	return PLANNER_DONE;
+	if (result < 0)
+		return reader_lost || is_passing(p->db) ? PLANNER_AGAIN : PLANNER_FAILED;
+	return result == 0 ? PLANNER_DONE : PLANNER_AGAIN;
 }
 
 enum planner_result
@@ -109,7 +103,7 @@ planner_run(struct db *db, const struct config *config, int run, int64_t epoch,
 	if (!staged)
 		result = stage(&p, run);
 	if (result == PLANNER_DONE)
-		result = write_pages(&p, run);
+		result = write_rows(&p, run, epoch);
 	if (result != PLANNER_DONE)
 		return result;
 	if (db_run(db, "SELECT kairan.plan_seal($1, $2)", 2, params) < 0)

@@ -225,8 +225,8 @@ COMMENT ON COLUMN run.started_at IS 'When planning began';
 COMMENT ON COLUMN run.finished_at IS 'When the last recipient was settled';
 COMMENT ON COLUMN run.audience IS 'Customers matched by the segment';
 COMMENT ON COLUMN run.planned IS 'Send rows: one per address that is not excluded';
-COMMENT ON COLUMN run.staged IS 'Rows in the audience table, checked after a crash of PostgreSQL';
-COMMENT ON COLUMN run.plan_cursor IS 'Audience rows already turned into send rows, moved in the same transaction';
+COMMENT ON COLUMN run.staged IS 'Candidates that are left after exclusions, checked after a crash of PostgreSQL';
+COMMENT ON COLUMN run.plan_cursor IS 'Candidates already turned into send rows, moved in the same transaction';
 COMMENT ON COLUMN run.pushed IS 'Send ids up to here were pushed to Redis at least once';
 COMMENT ON COLUMN run.low_water IS 'No queued row below this id (refill starts here)';
 COMMENT ON COLUMN run.excluded IS 'Counts by exclusion rule';
@@ -373,46 +373,34 @@ COMMENT ON COLUMN tally.unsubscribed IS 'Rows for which an unsubscribe was heard
 COMMENT ON COLUMN tally.opened IS 'Rows for which an open was heard for the first time';
 COMMENT ON COLUMN tally.clicked IS 'Rows for which a click was heard for the first time';
 
--- Patterns of the working tables of a run being planned, candidate_N, domain_N, audience_N. Not
+-- Patterns of the working tables of a run being planned, candidate_N and domain_N. Not
 -- logged: after a crash of PostgreSQL they are empty, run.staged does not match, and planning
 -- starts over; nothing was handed out before that.
 CREATE UNLOGGED TABLE candidate (
 	recipient_id bigint NOT NULL,
 	address text COLLATE "C",
 	address_key text COLLATE "C",
-	domain_hash bigint NOT NULL,
-	key_hash bigint NOT NULL,
+	domain int NOT NULL,
 	j bigint,
 	note text
 );
-COMMENT ON TABLE candidate IS 'Pattern of candidate_N: customers matched by the segment of run N while it is planned, before exclusions';
+COMMENT ON TABLE candidate IS 'Pattern of candidate_N: customers matched by the segment of run N while it is planned; those excluded are taken out';
 COMMENT ON COLUMN candidate.recipient_id IS 'customer.id';
-COMMENT ON COLUMN candidate.address IS 'Address as sent to';
+COMMENT ON COLUMN candidate.address IS 'Address as sent to; NULL when it is its own key';
 COMMENT ON COLUMN candidate.address_key IS 'Address as suppressed and counted; NULL when it is not an address';
-COMMENT ON COLUMN candidate.domain_hash IS 'Hash of the domain, spaced evenly over the hand-over order';
-COMMENT ON COLUMN candidate.key_hash IS 'Hash of the address key, to find duplicates';
+COMMENT ON COLUMN candidate.domain IS 'Its domain, a number in domain_N';
 COMMENT ON COLUMN candidate.j IS 'Number within the domain; NULL when it may be excluded or a duplicate';
 COMMENT ON COLUMN candidate.note IS 'Why it is not an address, or "segment: NAME" it is excluded by';
 
 CREATE UNLOGGED TABLE domain (
-	domain_hash bigint NOT NULL,
-	recipients bigint NOT NULL
+	domain int NOT NULL,
+	recipients float8 NOT NULL,
+	phase float8 NOT NULL
 );
 COMMENT ON TABLE domain IS 'Pattern of domain_N: the domains of run N while it is planned';
-COMMENT ON COLUMN domain.domain_hash IS 'Hash of the domain';
+COMMENT ON COLUMN domain.domain IS 'Number of the domain in this run';
 COMMENT ON COLUMN domain.recipients IS 'Candidates that were numbered in it';
-
-CREATE UNLOGGED TABLE audience (
-	seq int NOT NULL,
-	recipient_id bigint NOT NULL,
-	address text NOT NULL COLLATE "C",
-	address_key text NOT NULL COLLATE "C"
-);
-COMMENT ON TABLE audience IS 'Pattern of audience_N: recipients of run N while it is planned, in hand-over order';
-COMMENT ON COLUMN audience.seq IS 'Hand-over order, becomes send.id';
-COMMENT ON COLUMN audience.recipient_id IS 'customer.id';
-COMMENT ON COLUMN audience.address IS 'Address as sent to';
-COMMENT ON COLUMN audience.address_key IS 'Address as suppressed and counted';
+COMMENT ON COLUMN domain.phase IS 'Fraction by which it is shifted, from its rank by size';
 
 CREATE TABLE exclusion (
 	run_id int NOT NULL,

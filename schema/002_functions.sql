@@ -6,7 +6,7 @@
 
 CREATE FUNCTION run_event_add(the_run int, event text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = kairan, pg_temp
-AS $$ INSERT INTO run_event (run_id, event) VALUES (the_run, event) $$;
+AS $$ INSERT INTO run_event (run_id, event, at) VALUES (the_run, event, clock_timestamp()) $$;
 COMMENT ON FUNCTION run_event_add(int, text) IS 'Notes a change of state of a run; the producer calls the hook for it';
 
 CREATE FUNCTION run_move(the_run int, from_states run_state[], to_state run_state, why text DEFAULT '')
@@ -131,31 +131,28 @@ AS $$
 BEGIN
 	PERFORM FROM run WHERE id = the_run FOR UPDATE;
 	PERFORM plan_fence(the_run, the_epoch);
-	EXECUTE format('DROP TABLE IF EXISTS candidate_%1$s, domain_%1$s, audience_%1$s, exclusion_%1$s, send_%1$s', the_run);
+	EXECUTE format('DROP TABLE IF EXISTS candidate_%1$s, domain_%1$s, exclusion_%1$s, send_%1$s', the_run);
 	EXECUTE format('CREATE UNLOGGED TABLE candidate_%s (LIKE candidate INCLUDING COMMENTS)', the_run);
 	EXECUTE format('CREATE UNLOGGED TABLE domain_%s (LIKE domain INCLUDING COMMENTS)', the_run);
-	EXECUTE format('CREATE UNLOGGED TABLE audience_%s (LIKE audience INCLUDING COMMENTS)', the_run);
 	EXECUTE format('CREATE TABLE exclusion_%1$s (LIKE exclusion INCLUDING DEFAULTS INCLUDING COMMENTS, CONSTRAINT of_run CHECK (run_id = %1$s))', the_run);
 	EXECUTE format('CREATE TABLE send_%1$s (LIKE send INCLUDING DEFAULTS INCLUDING COMMENTS, CONSTRAINT of_run CHECK (run_id = %1$s)) WITH (fillfactor = 35)', the_run);
 	EXECUTE format('COMMENT ON TABLE send_%1$s IS %2$L', the_run, 'Recipients of run ' || the_run);
 	EXECUTE format('COMMENT ON TABLE exclusion_%1$s IS %2$L', the_run, 'Left out of run ' || the_run);
-	EXECUTE format('GRANT INSERT ON candidate_%1$s, domain_%1$s TO kairan_producer', the_run);
+	EXECUTE format('GRANT SELECT, INSERT ON candidate_%1$s, domain_%1$s TO kairan_producer', the_run);
+	EXECUTE format('GRANT INSERT ON send_%1$s TO kairan_producer', the_run);
 	UPDATE run SET plan_cursor = 0, staged = 0, audience = 0, planned = 0, excluded = '{}' WHERE id = the_run;
 END
 $$;
 COMMENT ON FUNCTION plan_begin(int, bigint) IS 'Makes the empty working tables of a run, dropping those of a broken attempt; nothing was handed out before plan_seal';
 
--- Exclusions first, each with rule and evidence, then the order: the j-th of n recipients of
--- the i-th domain gets the key (j + frac(i * golden ratio)) / n, so that every domain is spread
--- evenly over the whole run and single-recipient domains do not meet in the middle.
-CREATE FUNCTION plan_stage(the_run int, the_epoch bigint DEFAULT NULL) RETURNS bigint
+-- Exclusions, each with rule and evidence. Only candidates without a number can be excluded: the
+-- producer's filters let nobody through. Returns how many are left.
+CREATE FUNCTION plan_stage(the_run int, matched bigint, the_epoch bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET work_mem = '256MB'
 AS $$
 DECLARE
 	scopes text[];
-	matched bigint;
 	kept bigint;
-	excluded bigint;
 	left_out boolean;
 	doubtful boolean;
 BEGIN
@@ -163,28 +160,27 @@ BEGIN
 	SELECT ARRAY['all', 'stream:' || s.name, 'list:' || CASE WHEN c.list = '' THEN s.name ELSE c.list END]
 	INTO scopes FROM run r JOIN campaign c ON c.id = r.campaign_id JOIN stream s ON s.id = c.stream_id
 	WHERE r.id = the_run;
-	EXECUTE format('SELECT count(*) FROM candidate_%s', the_run) INTO matched;
 	EXECUTE format($q$
 		INSERT INTO exclusion_%1$s (run_id, recipient_id, address_key, rule, evidence)
 		SELECT DISTINCT ON (recipient_id) %1$s, recipient_id, address_key, rule, evidence FROM (
 			SELECT recipient_id, address_key, 0 AS rank,
 			    CASE WHEN address_key IS NULL THEN 'invalid_address' ELSE 'excluded_segment' END AS rule,
 			    note AS evidence
-			FROM candidate_%1$s WHERE note IS NOT NULL
+			FROM candidate_%1$s WHERE j IS NULL AND note IS NOT NULL
 			UNION ALL
 			SELECT k.recipient_id, k.address_key, 1,
 			    CASE s.reason WHEN 'bounce' THEN 'bounced' WHEN 'complaint' THEN 'complained'
 				WHEN 'unsubscribe' THEN 'unsubscribed' ELSE 'suppressed' END,
 			    concat_ws(' ', s.scope, s.source, to_char(s.created_at, 'YYYY-MM-DD"T"HH24:MI:SSOF'), s.evidence)
 			FROM candidate_%1$s k JOIN suppression s ON s.address_key = k.address_key
-			WHERE s.scope = ANY ($1) AND (s.expires_at IS NULL OR s.expires_at > now())
+			WHERE k.j IS NULL AND s.scope = ANY ($1) AND (s.expires_at IS NULL OR s.expires_at > now())
 			UNION ALL
 			SELECT k.recipient_id, k.address_key, 2, 'excluded_campaign', 'campaign ' || c.name || ' run ' || r.run_key
 			FROM campaign mine JOIN run myrun ON myrun.campaign_id = mine.id AND myrun.id = %1$s
 			JOIN campaign c ON c.name = ANY (mine.exclude_campaigns)
 			JOIN run r ON r.campaign_id = c.id AND r.id <> %1$s
 			JOIN send s ON s.run_id = r.id AND s.state IN ('sending', 'sent', 'in_doubt')
-			JOIN candidate_%1$s k ON k.address_key = s.address_key
+			JOIN candidate_%1$s k ON k.address_key = s.address_key AND k.j IS NULL
 		) AS e ORDER BY recipient_id, rank$q$, the_run) USING scopes;
 	EXECUTE format('SELECT EXISTS (SELECT FROM exclusion_%s)', the_run) INTO left_out;
 	IF left_out THEN
@@ -194,11 +190,11 @@ BEGIN
 	EXECUTE format('SELECT EXISTS (SELECT FROM candidate_%s WHERE j IS NULL)', the_run) INTO doubtful;
 	IF doubtful THEN
 		EXECUTE format($q$
-			WITH d AS (SELECT DISTINCT key_hash FROM candidate_%1$s WHERE j IS NULL),
+			WITH d AS (SELECT DISTINCT address_key FROM candidate_%1$s WHERE j IS NULL),
 			twin AS (
 				SELECT k.recipient_id, k.address_key,
 				    min(k.recipient_id) OVER (PARTITION BY k.address_key) AS first
-				FROM candidate_%1$s k JOIN d ON d.key_hash = k.key_hash),
+				FROM candidate_%1$s k JOIN d ON d.address_key = k.address_key),
 			gone AS (DELETE FROM candidate_%1$s k USING twin t
 				WHERE t.recipient_id = k.recipient_id AND t.recipient_id <> t.first
 				RETURNING k.recipient_id, k.address_key, t.first)
@@ -207,26 +203,7 @@ BEGIN
 			FROM gone$q$, the_run);
 	END IF;
 	EXECUTE format('ANALYZE domain_%s', the_run);
-	EXECUTE format($q$
-		WITH d AS (
-			SELECT domain_hash, recipients::float8 AS n,
-			    row_number() OVER (ORDER BY recipients DESC, domain_hash) * 0.6180339887498949 AS phase
-			FROM domain_%1$s),
-		k AS (
-			SELECT c.recipient_id, c.address, c.address_key, c.domain_hash,
-			    CASE WHEN c.j IS NULL THEN c.recipient_id * 0.6180339887498949
-				- floor(c.recipient_id * 0.6180339887498949)
-			    ELSE (c.j + d.phase - floor(d.phase)) / d.n END AS key
-			FROM candidate_%1$s c JOIN d ON d.domain_hash = c.domain_hash)
-		INSERT INTO audience_%1$s (seq, recipient_id, address, address_key)
-		SELECT row_number() OVER (ORDER BY key, domain_hash), recipient_id, address, address_key FROM k$q$, the_run);
-	GET DIAGNOSTICS kept = ROW_COUNT;
-	EXECUTE format('SELECT count(*) FROM exclusion_%s', the_run) INTO excluded;
-	IF matched <> kept + excluded THEN
-		RAISE EXCEPTION '% customers are matched, but % kept and % left out', matched, kept, excluded;
-	END IF;
-	EXECUTE format('CREATE INDEX audience_%1$s_seq ON audience_%1$s USING brin (seq) WITH (pages_per_range = 16)', the_run);
-	EXECUTE format('DROP TABLE candidate_%1$s, domain_%1$s', the_run);
+	EXECUTE format('SELECT $1 - count(*) FROM exclusion_%s', the_run) INTO kept USING matched;
 	EXECUTE format($q$
 		UPDATE run SET audience = $1, staged = $2, plan_cursor = 0, excluded = (
 			SELECT coalesce(jsonb_object_agg(rule, n), '{}') FROM (
@@ -235,7 +212,7 @@ BEGIN
 	RETURN kept;
 END
 $$;
-COMMENT ON FUNCTION plan_stage(int, bigint) IS 'Turns the candidates of a run into its ordered audience and its exclusions; returns the size of the audience';
+COMMENT ON FUNCTION plan_stage(int, bigint, bigint) IS 'Takes those out of the candidates of a run that are excluded, with rule and evidence; returns how many are left';
 
 -- True when the working tables of a run under way are whole (not emptied by a crash).
 CREATE FUNCTION plan_is_staged(the_run int) RETURNS boolean
@@ -245,35 +222,15 @@ DECLARE
 	there bigint;
 	expected bigint;
 BEGIN
-	IF to_regclass('kairan.audience_' || the_run) IS NULL OR to_regclass('kairan.candidate_' || the_run) IS NOT NULL THEN
+	SELECT staged INTO expected FROM run WHERE id = the_run;
+	IF expected = 0 OR to_regclass('kairan.candidate_' || the_run) IS NULL THEN
 		RETURN false;
 	END IF;
-	EXECUTE format('SELECT count(*) FROM audience_%s', the_run) INTO there;
-	SELECT staged INTO expected FROM run WHERE id = the_run;
+	EXECUTE format('SELECT count(*) FROM candidate_%s', the_run) INTO there;
 	RETURN there = expected;
 END
 $$;
 COMMENT ON FUNCTION plan_is_staged(int) IS 'Whether planning of a run can go on where it stopped';
-
-CREATE FUNCTION plan_page(the_run int, size int, the_epoch bigint DEFAULT NULL) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
-AS $$
-DECLARE
-	cursor_at bigint;
-	n bigint;
-BEGIN
-	SELECT plan_cursor INTO cursor_at FROM run WHERE id = the_run FOR UPDATE;
-	PERFORM plan_fence(the_run, the_epoch);
-	EXECUTE format($q$
-		INSERT INTO send_%1$s (run_id, id, recipient_id, address, address_key)
-		SELECT %1$s, seq, recipient_id, address, address_key FROM audience_%1$s
-		WHERE seq > $1 AND seq <= $1 + $2$q$, the_run) USING cursor_at, size;
-	GET DIAGNOSTICS n = ROW_COUNT;
-	UPDATE run SET plan_cursor = plan_cursor + n WHERE id = the_run;
-	RETURN n;
-END
-$$;
-COMMENT ON FUNCTION plan_page(int, int, bigint) IS 'Turns the next page of the audience into send rows and moves the cursor in the same transaction; 0 when there are none left';
 
 -- Only from here on can anyone see the send rows of the run.
 CREATE FUNCTION plan_seal(the_run int, the_epoch bigint DEFAULT NULL) RETURNS void
@@ -290,7 +247,8 @@ BEGIN
 	EXECUTE format('ALTER TABLE send ATTACH PARTITION send_%1$s FOR VALUES IN (%1$s)', the_run);
 	EXECUTE format('ALTER TABLE exclusion_%s ADD PRIMARY KEY (run_id, recipient_id)', the_run);
 	EXECUTE format('ALTER TABLE exclusion ATTACH PARTITION exclusion_%1$s FOR VALUES IN (%1$s)', the_run);
-	EXECUTE format('DROP TABLE audience_%s', the_run);
+	EXECUTE format('REVOKE INSERT ON send_%s FROM kairan_producer', the_run);
+	EXECUTE format('DROP TABLE candidate_%1$s, domain_%1$s', the_run);
 	UPDATE run SET planned = staged, low_water = 1, pushed = 0 WHERE id = the_run;
 	PERFORM run_move(the_run, ARRAY['planning']::run_state[], 'running');
 END
@@ -308,7 +266,7 @@ BEGIN
 	IF EXISTS (SELECT FROM run WHERE id = the_run AND state NOT IN ('failed', 'cancelled', 'missed')) THEN
 		RETURN;
 	END IF;
-	FOREACH name IN ARRAY ARRAY['candidate_', 'domain_', 'audience_', 'exclusion_', 'send_'] LOOP
+	FOREACH name IN ARRAY ARRAY['candidate_', 'domain_', 'exclusion_', 'send_'] LOOP
 		IF EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('kairan.' || name || the_run)
 		    AND NOT relispartition) THEN
 			EXECUTE format('DROP TABLE %I', name || the_run);

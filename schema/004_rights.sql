@@ -20,12 +20,12 @@ GRANT SELECT ON campaign, run, stream, segment, template, send, retry, lease, ru
 GRANT INSERT, UPDATE ON lease TO kairan_producer;
 GRANT INSERT ON idn TO kairan_producer, kairan_operator;
 GRANT UPDATE (pushed_at), DELETE ON retry TO kairan_producer;
-GRANT UPDATE (pushed, low_water) ON run TO kairan_producer;
+GRANT UPDATE (pushed, low_water, plan_cursor) ON run TO kairan_producer;
 GRANT UPDATE (start_at) ON campaign TO kairan_producer;
 GRANT UPDATE (hooked_at, hook_tries) ON run_event TO kairan_producer;
 GRANT EXECUTE ON FUNCTION run_event_add(int, text), run_move(int, run_state[], run_state, text),
     run_make(text, text, timestamptz, timestamptz), plan_fence(int, bigint), plan_discard(int), plan_begin(int, bigint),
-    plan_stage(int, bigint), plan_is_staged(int), plan_page(int, int, bigint), plan_seal(int, bigint),
+    plan_stage(int, bigint, bigint), plan_is_staged(int), plan_seal(int, bigint),
     dispatcher_bury(int), feedback_month_open(date), schedule_due(),
     send_move_all(int, send_state[], send_state, text, int[], text[]) TO kairan_producer;
 

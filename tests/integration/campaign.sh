@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # kairan campaign and kairan status against a private PostgreSQL and Redis, with the rights of
-# kairan_operator. Producer and dispatcher are played by SQL. TAP, run by prove.
+# kairan_operator. The dispatcher is played by SQL. TAP, run by prove.
 # KAIRAN_BIN: folder of the programs (default bin).
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
@@ -129,19 +129,18 @@ expect 6 'pause again' "$K" campaign pause november-news
 expect 0 'resume' "$K" campaign resume november-news
 tap_is "$(sql -c 'SELECT state FROM kairan.run')" scheduled 'a run that was not planned is scheduled again'
 
-# arguments: run
+# arguments: run; planned by the producer, which is ended as soon as the run is running
 plan()
 {
-	sql -v run="$1" -v candidate="kairan.candidate_$1" -f - >"$D/plan.log" 2>&1 <<'SQL' || tap_bail 'planning failed'
-BEGIN;
-SELECT kairan.run_move(:run, '{scheduled}', 'planning'), kairan.plan_begin(:run);
-INSERT INTO :candidate SELECT id, email, kairan.address_key(email), hashtext(split_part(email, '@', 2)), hashtext(email), NULL
-FROM kairan.customer;
-SELECT kairan.plan_stage(:run);
-SELECT kairan.plan_page(:run, 100000);
-SELECT kairan.plan_seal(:run);
-COMMIT;
-SQL
+	KAIRAN_DATABASE_URL=${SUPER/user=postgres/user=kairan_producer} \
+		service_spawn producer "$D/producer.log" "$(dirname "$K")/kairan-producer"
+	services_wait 30 is_running "$1" || tap_bail 'planning failed'
+	service_stop "$SERVICE_PID" || tap_bail 'the producer ended badly'
+}
+
+is_running()
+{
+	[ "$(sql -c "SELECT state FROM kairan.run WHERE id = $1")" = running ]
 }
 plan 1
 expect 0 'pause while running' "$K" campaign pause november-news

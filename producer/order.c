@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * order: see order.h. Two connections, so that sorting and writing run side by side. The j-th of n
+ * recipients of the i-th largest domain has the key (j + frac(i * golden ratio)) / n: every domain
+ * is spread evenly over the run, and single-recipient domains do not meet in the middle.
+ */
+#include "order.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "buf.h"
+#include "log.h"
+#include "slice.h"
+
+#define FLUSH_BYTES 65536
+
+struct writing {
+	const struct order_job *job;
+	struct db reader;
+	struct buf lines;
+	char prefix[16]; /* run TAB */
+	char run[16], epoch[24];
+	int64_t number; /* of the row read last */
+	int64_t cursor; /* rows before it are written */
+};
+
+static int
+writer_failed(const struct writing *w, struct err *err)
+{
+	return err_set(err, "writing send rows: %s", w->job->writer->error);
+}
+
+static int
+read_cursor(struct writing *w, struct err *err)
+{
+	const char *params[] = { w->run };
+	PGresult *r =
+	    db_query(w->job->writer, "SELECT plan_cursor FROM kairan.run WHERE id = $1", 1, params);
+
+	if (r == NULL)
+		return writer_failed(w, err);
+	w->cursor = db_int(r, 0);
+	PQclear(r);
+	return 0;
+}
+
+static int
+open_reader(struct writing *w, struct err *err)
+{
+	char sql[800];
+	PGresult *r;
+
+	if (db_open(&w->reader, w->job->config->database_url, "kairan_producer",
+		"kairan-producer order", err) < 0)
+		return -1;
+	(void)snprintf(sql, sizeof(sql),
+	    "COPY (SELECT c.recipient_id, coalesce(c.address, c.address_key), c.address_key "
+	    "FROM kairan.candidate_%d c JOIN kairan.domain_%d d ON d.domain = c.domain "
+	    "ORDER BY CASE WHEN c.j IS NULL THEN c.recipient_id * 0.6180339887498949::float8 "
+	    "- floor(c.recipient_id * 0.6180339887498949::float8) ELSE (c.j + d.phase) / "
+	    "d.recipients END, "
+	    "c.domain, c.recipient_id) TO STDOUT",
+	    w->job->run, w->job->run);
+	if (db_run(&w->reader, "BEGIN TRANSACTION READ ONLY", 0, NULL) < 0 ||
+	    db_run(&w->reader, "SET LOCAL work_mem = '128MB'", 0, NULL) < 0 ||
+	    (r = db_query(&w->reader, sql, 0, NULL)) == NULL)
+		return err_set(err, "ordering the audience: %s", w->reader.error);
+	PQclear(r);
+	return 0;
+}
+
+static int
+flush(struct writing *w, struct err *err)
+{
+	PGconn *conn = w->job->writer->conn;
+
+	if (buf_failed(&w->lines))
+		return err_set(err, "no memory");
+	if (w->lines.len > 0 && PQputCopyData(conn, w->lines.data, (int)w->lines.len) != 1)
+		return err_set(err, "writing send rows: %s", PQerrorMessage(conn));
+	buf_reset(&w->lines);
+	return 0;
+}
+
+static int
+begin_page(struct writing *w, struct err *err)
+{
+	const char *params[] = { w->run, w->epoch };
+	struct db *db = w->job->writer;
+	char sql[120];
+	PGresult *r;
+
+	(void)snprintf(sql, sizeof(sql),
+	    "COPY kairan.send_%d (run_id, id, recipient_id, address, address_key) FROM STDIN",
+	    w->job->run);
+	if (db_run(db, "BEGIN", 0, NULL) < 0 ||
+	    db_run(db, "SELECT kairan.plan_fence($1, $2)", 2, params) < 0 ||
+	    (r = db_query(db, sql, 0, NULL)) == NULL)
+		return writer_failed(w, err);
+	PQclear(r);
+	return 0;
+}
+
+static int
+end_page(struct writing *w, struct err *err)
+{
+	char number[24];
+	const char *params[] = { w->run, number };
+	struct db *db = w->job->writer;
+	PGresult *r;
+	bool good = true;
+
+	if (flush(w, err) < 0)
+		return -1;
+	if (PQputCopyEnd(db->conn, NULL) != 1)
+		return err_set(err, "writing send rows: %s", PQerrorMessage(db->conn));
+	while ((r = PQgetResult(db->conn)) != NULL) {
+		if (PQresultStatus(r) != PGRES_COMMAND_OK) {
+			const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+			const char *why = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+
+			good = false;
+			(void)snprintf(db->sqlstate, sizeof(db->sqlstate), "%.5s",
+			    state != NULL ? state : "08000");
+			(void)err_set(
+			    err, "writing send rows: %s", why != NULL ? why : "connection lost");
+		}
+		PQclear(r);
+	}
+	if (!good)
+		return -1;
+	(void)snprintf(number, sizeof(number), "%lld", (long long)w->number);
+	if (db_run(db, "UPDATE kairan.run SET plan_cursor = $2 WHERE id = $1", 2, params) < 0 ||
+	    db_run(db, "COMMIT", 0, NULL) < 0)
+		return writer_failed(w, err);
+	w->cursor = w->number;
+	log_debug("page written run=%d rows=%lld", w->job->run, (long long)w->cursor);
+	return 0;
+}
+
+/* A row of the sorted candidates is the rest of the line for COPY as it stands. */
+static int
+take_row(struct writing *w, struct slice line, bool *in_page, struct err *err)
+{
+	w->number++;
+	if (w->number <= w->cursor)
+		return 0;
+	if (!*in_page) {
+		if (begin_page(w, err) < 0)
+			return -1;
+		*in_page = true;
+	}
+	buf_append_str(&w->lines, w->prefix);
+	buf_append_uint(&w->lines, (uint64_t)w->number);
+	buf_append_char(&w->lines, '\t');
+	buf_append_slice(&w->lines, line);
+	if (w->lines.len >= FLUSH_BYTES && flush(w, err) < 0)
+		return -1;
+	if (w->number - w->cursor < w->job->config->producer_page)
+		return 0;
+	*in_page = false;
+	return end_page(w, err);
+}
+
+static int
+pump(struct writing *w, bool *reader_lost, struct err *err)
+{
+	char *row = NULL;
+	bool in_page = false;
+	int n = 0, result = 0;
+
+	while (result == 0 && (in_page || !atomic_load(w->job->stop)) &&
+	    (n = PQgetCopyData(w->reader.conn, &row, 0)) > 0) {
+		result = take_row(w, slice_make(row, (size_t)n), &in_page, err);
+		PQfreemem(row);
+		row = NULL;
+	}
+	if (result < 0)
+		return -1;
+	if (n > 0)
+		return 1;
+	if (n == -2) {
+		*reader_lost = PQstatus(w->reader.conn) != CONNECTION_OK;
+		return err_set(err, "ordering the audience: %s", PQerrorMessage(w->reader.conn));
+	}
+	return in_page ? end_page(w, err) : 0;
+}
+
+int
+order_write(const struct order_job *job, bool *reader_lost, struct err *err)
+{
+	struct writing w = { .job = job };
+	int result = -1;
+
+	*reader_lost = false;
+	(void)snprintf(w.run, sizeof(w.run), "%d", job->run);
+	(void)snprintf(w.prefix, sizeof(w.prefix), "%d\t", job->run);
+	(void)snprintf(w.epoch, sizeof(w.epoch), "%lld", (long long)job->epoch);
+	buf_init(&w.lines, (size_t)1 << 20);
+	if (read_cursor(&w, err) == 0) {
+		if (open_reader(&w, err) < 0)
+			*reader_lost = w.reader.conn == NULL || db_is_lost(&w.reader);
+		else
+			result = pump(&w, reader_lost, err);
+	}
+	db_close(&w.reader);
+	buf_release(&w.lines);
+	/* whatever page was open is rolled back; of no use on a lost connection, and of no harm */
+	if (result != 0 && PQtransactionStatus(job->writer->conn) != PQTRANS_IDLE) {
+		char state[6];
+
+		(void)snprintf(state, sizeof(state), "%s", job->writer->sqlstate);
+		if (PQtransactionStatus(job->writer->conn) == PQTRANS_ACTIVE)
+			(void)PQputCopyEnd(job->writer->conn, "given up");
+		while (PQtransactionStatus(job->writer->conn) == PQTRANS_ACTIVE) {
+			PGresult *r = PQgetResult(job->writer->conn);
+
+			if (r == NULL)
+				break;
+			PQclear(r);
+		}
+		if (db_run(job->writer, "ROLLBACK", 0, NULL) < 0)
+			log_debug("not rolled back error=\"%s\"", job->writer->error);
+		(void)snprintf(job->writer->sqlstate, sizeof(job->writer->sqlstate), "%s", state);
+	}
+	return result;
+}
