@@ -108,6 +108,9 @@ say_if_lonely(struct waiting *w, const json_t *p)
 	static const char sql[] =
 	    "SELECT EXISTS (SELECT FROM kairan.lease WHERE expires_at > now()), "
 	    "EXISTS (SELECT FROM kairan.dispatcher WHERE stopped_at IS NULL AND fenced_at IS NULL "
+	    "AND heartbeat_at > now() - interval '1 minute'), "
+	    "(SELECT min(trouble) FROM kairan.dispatcher WHERE stopped_at IS NULL AND trouble <> "
+	    "'' "
 	    "AND heartbeat_at > now() - interval '1 minute')";
 	PGresult *r;
 
@@ -121,6 +124,11 @@ say_if_lonely(struct waiting *w, const json_t *p)
 		fputs("\nkairan: no kairan-producer is running; the run waits for one\n", stderr);
 	else if (db_text(r, 0, 1)[0] != 't' && strcmp(campaign_word(p, "state"), "running") == 0)
 		fputs("\nkairan: no kairan-dispatcher is running; the run waits for one\n", stderr);
+	else if (!PQgetisnull(r, 0, 2)) {
+		fputs("\nkairan: the dispatcher is not sending: ", stderr);
+		cli_put_text(stderr, db_text(r, 0, 2));
+		fputc('\n', stderr);
+	}
 	PQclear(r);
 }
 

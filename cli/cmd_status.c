@@ -207,7 +207,8 @@ collect(struct status *s)
 	    "SELECT coalesce(json_agg(json_build_object('id', id, 'name', name, 'host', host, "
 	    "'silent_s', round(extract(epoch FROM now() - heartbeat_at))::int, 'fenced', "
 	    "fenced_at IS NOT NULL, 'alive', fenced_at IS NULL AND heartbeat_at > now() - "
-	    "interval '1 minute', 'started_at', started_at) ORDER BY id), '[]') "
+	    "interval '1 minute', 'started_at', started_at, 'trouble', trouble) ORDER BY id), "
+	    "'[]') "
 	    "FROM kairan.dispatcher WHERE stopped_at IS NULL";
 	static const char runs[] =
 	    "SELECT coalesce(json_agg(p), '[]') FROM (SELECT * FROM kairan.campaign_progress "
@@ -313,6 +314,13 @@ draw_daemons(const struct cli *cli, const json_t *status)
 		printf(" (%lld) on %s%s, heard %lld s ago\n", (long long)count(one, "id"),
 		    word(one, "host"), yes(one, "fenced") ? ", fenced" : "",
 		    (long long)count(one, "silent_s"));
+		if (word(one, "trouble")[0] != '\0') {
+			printf("  %-12s", "");
+			styled(cli, STYLE_RED, "not sending");
+			printf(": ");
+			cli_put_text(stdout, word(one, "trouble"));
+			putchar('\n');
+		}
 		alive++;
 	}
 	if (alive == 0)

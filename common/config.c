@@ -87,7 +87,10 @@ static const struct key keys[] = {
 
 	TEXT(
 	    feedback, domain, "", "domain of the return path, whose mail comes to kairan-feedback"),
-	TEXT(feedback, lmtp_listen, "", "LMTP listener: unix:/path or 127.0.0.1:port; empty: none"),
+	TEXT(feedback, lmtp_listen, "",
+	    "LMTP listener: unix:/path, 127.0.0.1:port, or network:address:port in a closed "
+	    "network; "
+	    "empty: none"),
 	TEXT(feedback, http_listen, "", "HTTP listener for SNS: 127.0.0.1:port; empty: none"),
 	TEXT(feedback, http_path, "/sns", "path of the SNS endpoint"),
 	TEXT(feedback, maildir, "", "Maildir to watch; empty: none"),

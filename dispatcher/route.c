@@ -33,6 +33,7 @@ struct route {
 	bool resolved, resolving;
 	uv_getaddrinfo_t lookup;
 	bool stopping;
+	char trouble[OUTCOME_TEXT_MAX]; /* why it is held */
 };
 
 static void open_sessions(struct route *r);
@@ -350,6 +351,9 @@ route_trouble(struct route *r, const struct outcome *why)
 	} else {
 		r->held_since_ms = now > 0 ? now : 1;
 		r->held_until_ms = now + r->hold_ms;
+		(void)snprintf(r->trouble, sizeof(r->trouble), "relay %s:%ld, %s: %.*s",
+		    r->d->config->relay_host, r->d->config->relay_port,
+		    outcome_phase_name(why->phase), SLICE_ARG(why->text));
 		if (r->hold_ms >= RELEASE_AFTER_MS)
 			route_release_run(r, NULL);
 	}
@@ -358,11 +362,18 @@ route_trouble(struct route *r, const struct outcome *why)
 	set_timer(r);
 }
 
+const char *
+route_trouble_text(const struct route *r)
+{
+	return r->trouble;
+}
+
 void
 route_works(struct route *r)
 {
 	r->hold_ms = FIRST_HOLD_MS;
 	r->held_since_ms = r->held_until_ms = r->open_after_ms = 0;
+	r->trouble[0] = '\0';
 }
 
 void

@@ -36,6 +36,8 @@ bool route_is_held(const struct route *r);
 
 /* A session ended badly before any message (connect, greeting, EHLO): wait, longer each time. */
 void route_trouble(struct route *r, const struct outcome *why);
+/* What keeps the route from sending, "" when nothing does; borrowed until the next call. */
+const char *route_trouble_text(const struct route *r);
 /* A session got through its EHLO. */
 void route_works(struct route *r);
 /* A session's memory may go. */

@@ -253,6 +253,29 @@ fill(struct runs *r, struct live_run *run, const PGresult *row, struct err *err)
 	return compile(r, run, row, err);
 }
 
+static void
+on_refused(void *ctx, struct pgloop_answer *answer)
+{
+	struct live_run *run = ctx;
+
+	run->flights--;
+	if (answer->verdict != PGLOOP_DONE)
+		log_warn("run not paused run=%d error=\"%s\"", run->id, answer->error);
+}
+
+/* Nobody could send it: pause it, so that a person sees why. */
+static void
+refuse(struct runs *r, struct live_run *run, const char *why)
+{
+	const char *params[] = { run->id_text, why };
+
+	log_error("run cannot be sent run=%d why=\"%s\"", run->id, why);
+	run->refused = true;
+	if (pgloop_submit(r->d->claims, "refuse", "SELECT kairan.run_refuse($1, $2)", 2, params,
+		on_refused, run))
+		run->flights++;
+}
+
 struct loading {
 	struct runs *r;
 	struct live_run *run;
@@ -271,8 +294,7 @@ on_loaded(void *ctx, struct pgloop_answer *answer)
 		log_warn("run not loaded run=%d error=\"%s\"", run->id, answer->error);
 	} else if (fill(l->r, run, answer->result, &err) < 0) {
 		/* the producer and the commands check all of this before; a newer one may differ */
-		log_error("run cannot be sent run=%d why=\"%s\"", run->id, err.msg);
-		run->refused = true;
+		refuse(l->r, run, err.msg);
 	} else {
 		if (run->path_domain[0] == '\0')
 			log_warn("feedback.domain is not set: bounces of run=%d go to the sender",
@@ -374,11 +396,11 @@ static void
 on_timer(uv_timer_t *timer)
 {
 	struct runs *r = timer->data;
-	const char *params[] = { r->d->owner_text };
+	const char *params[] = { r->d->owner_text, route_trouble_text(r->d->route) };
 
 	if (!r->looking && pgloop_is_ready(r->d->claims))
 		r->looking = pgloop_submit(r->d->claims, "active", embed_dispatcher_sql_active_sql,
-		    1, params, on_looked, r);
+		    2, params, on_looked, r);
 }
 
 void

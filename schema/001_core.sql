@@ -241,7 +241,8 @@ CREATE TABLE dispatcher (
 	started_at timestamptz NOT NULL DEFAULT now(),
 	heartbeat_at timestamptz NOT NULL DEFAULT now(),
 	fenced_at timestamptz,
-	stopped_at timestamptz
+	stopped_at timestamptz,
+	trouble text NOT NULL DEFAULT ''
 );
 CREATE INDEX dispatcher_alive ON dispatcher (id) WHERE stopped_at IS NULL;
 COMMENT ON TABLE dispatcher IS 'One life of a dispatcher process; its number is the owner of what it claims';
@@ -253,6 +254,7 @@ COMMENT ON COLUMN dispatcher.claim_seq IS 'Claims committed by it; going back me
 COMMENT ON COLUMN dispatcher.started_at IS 'Start of this life';
 COMMENT ON COLUMN dispatcher.heartbeat_at IS 'Last sign of life';
 COMMENT ON COLUMN dispatcher.fenced_at IS 'Since when it may claim no more';
+COMMENT ON COLUMN dispatcher.trouble IS 'Why it is not sending just now, e.g. the relay refuses; empty: nothing';
 COMMENT ON COLUMN dispatcher.stopped_at IS 'When it ended and everything it owned was settled';
 
 -- The send-state table. One row per recipient of a run; id is the hand-over order. No index on

@@ -28,6 +28,12 @@ END
 $$;
 COMMENT ON FUNCTION run_move(int, run_state[], run_state, text) IS 'Moves a run to another state if it is in one of the given ones; false if not';
 
+-- A dispatcher that cannot compose a run says so instead of leaving it to run for ever.
+CREATE FUNCTION run_refuse(the_run int, why text) RETURNS boolean
+LANGUAGE sql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$ SELECT run_move(the_run, ARRAY['running']::run_state[], 'paused', why) $$;
+COMMENT ON FUNCTION run_refuse(int, text) IS 'Pauses a running run that cannot be sent as it is';
+
 -- A run and its template and sender are fixed here; the same key gives the same run.
 CREATE FUNCTION run_make(campaign_name text, key text, due timestamptz DEFAULT now(),
     latest timestamptz DEFAULT NULL, OUT run_id int, OUT is_new boolean, OUT run_state run_state)

@@ -35,8 +35,8 @@ GRANT UPDATE (state, attempt, tries, owner, code, not_before, claimed_at, settle
     reply, remote, remote_id) ON send TO kairan_dispatcher;
 GRANT INSERT, SELECT, UPDATE ON tally TO kairan_dispatcher;
 GRANT INSERT, SELECT, UPDATE ON retry TO kairan_dispatcher;
-GRANT INSERT (name, host, lock_id), UPDATE (claim_seq, heartbeat_at, stopped_at) ON dispatcher TO kairan_dispatcher;
-GRANT EXECUTE ON FUNCTION dispatcher_bury(int) TO kairan_dispatcher;
+GRANT INSERT (name, host, lock_id), UPDATE (claim_seq, heartbeat_at, stopped_at, trouble) ON dispatcher TO kairan_dispatcher;
+GRANT EXECUTE ON FUNCTION dispatcher_bury(int), run_refuse(int, text) TO kairan_dispatcher;
 GRANT EXECUTE ON FUNCTION ingest(text[], text[], text[], timestamptz[], int[], int[], int[], text[], text[], text[],
     int[], text[], text[], text[], text[]) TO kairan_dispatcher, kairan_feedback;
 

@@ -12,10 +12,12 @@ complain() {
 	failed=1
 }
 
+# man/kairan.conf.5 has a subsection for each section and an item for each key
 while read -r section key; do
-	grep -qE "^\.It (Cm|Ic|Va|Li|Sy|Ql|Ar|Fl|Em)? ?$section\.$key\b" man/kairan.conf.5 ||
-		grep -qE "\b$section\.$key\b" man/kairan.conf.5 ||
-		complain "key $section.$key is missing in man/kairan.conf.5"
+	awk -v section="$section" -v key="$key" '
+		/^\.S[hs]/ { here = index($0, section) > 0 }
+		here && /^\.It/ && $NF == key { found = 1 }
+		END { exit !found }' man/kairan.conf.5 || complain "key $section.$key is missing in man/kairan.conf.5"
 done < <("$programs/kairan" config --sample | awk '
 	/^\[/ { gsub(/[][]/, ""); section = $0; next }
 	/^#[a-z0-9_]+ =/ { sub(/^#/, "", $1); print section, $1 }')
