@@ -318,8 +318,14 @@ on_socket(uv_poll_t *poll, int status, int events)
 	}
 	if (status < 0 || (events & UV_READABLE) != 0)
 		read_results(pg);
-	if (pg->poll == poll && (events & UV_WRITABLE) != 0 && pg->state != PG_CONNECTING)
+	if (pg->poll != poll || pg->state == PG_CONNECTING)
+		return;
+	if ((events & UV_WRITABLE) != 0)
 		flush(pg);
+	else if (status < 0)
+		/* libuv stops a handle whose socket has an error pending, but there may be more
+		 * to read behind it, the end at least */
+		watch(pg, UV_READABLE);
 }
 
 /* The socket may change between steps of connecting (several addresses). */
@@ -344,7 +350,8 @@ watch(struct pgloop *pg, int events)
 		}
 		pg->poll->data = pg;
 	}
-	(void)uv_poll_start(pg->poll, events, on_socket);
+	if (uv_poll_start(pg->poll, events, on_socket) != 0)
+		lost(pg);
 }
 
 static void

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* rdsloop: see rdsloop.h; hiredis's asynchronous side with its libuv adapter. */
+/*
+ * rdsloop: see rdsloop.h; hiredis's asynchronous side. Its own libuv adapter ignores a socket with
+ * an error pending, for which libuv then stops watching: the loss would never be seen. Hence the
+ * small one here, and a watchdog for a server that says nothing.
+ */
 #include "rdsloop.h"
 
-#include <hiredis/adapters/libuv.h>
 #include <hiredis/async.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -14,12 +17,16 @@
 #define FIRST_WAIT_MS 100
 #define LONGEST_WAIT_MS 5000
 #define ARGS_MAX 16
+#define WATCH_MS 1000 /* the watchdog looks this often */
 
 struct rdsloop {
 	uv_loop_t *loop;
 	const struct rds_address *address;
 	redisAsyncContext *redis; /* NULL while waiting */
 	uv_timer_t *timer;	  /* freed by its close callback */
+	uv_timer_t *watchdog;	  /* likewise */
+	unsigned pending;	  /* commands without an answer */
+	uint64_t answered_ms;	  /* loop clock: last answer, or last time nothing was pending */
 	unsigned wait_ms;
 	bool ready;
 	bool closing;
@@ -36,12 +43,133 @@ struct pending {
 	char keys[8];
 };
 
+/* Between hiredis and libuv; one for each connection, freed when its handle is closed. */
+struct adapter {
+	uv_poll_t poll;
+	redisAsyncContext *redis; /* NULL once hiredis has let go */
+	int events;
+};
+
 static void open_connection(struct rdsloop *r);
 
 static void
 free_handle(uv_handle_t *handle)
 {
 	free(handle);
+}
+
+static void
+on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct adapter *a = poll->data;
+
+	if (status < 0) {
+		/* libuv has stopped watching; reading finds out what is wrong */
+		if (a->redis != NULL)
+			(void)uv_poll_start(&a->poll, a->events, on_poll);
+		events |= UV_READABLE;
+	}
+	if (a->redis != NULL && (events & UV_READABLE) != 0)
+		redisAsyncHandleRead(a->redis);
+	if (a->redis != NULL && (events & UV_WRITABLE) != 0)
+		redisAsyncHandleWrite(a->redis);
+}
+
+static void
+watch(struct adapter *a, int events)
+{
+	if (events == a->events)
+		return;
+	a->events = events;
+	if (events == 0)
+		(void)uv_poll_stop(&a->poll);
+	else
+		(void)uv_poll_start(&a->poll, events, on_poll);
+}
+
+static void
+add_read(void *adapter)
+{
+	struct adapter *a = adapter;
+
+	watch(a, a->events | UV_READABLE);
+}
+
+static void
+del_read(void *adapter)
+{
+	struct adapter *a = adapter;
+
+	watch(a, a->events & ~UV_READABLE);
+}
+
+static void
+add_write(void *adapter)
+{
+	struct adapter *a = adapter;
+
+	watch(a, a->events | UV_WRITABLE);
+}
+
+static void
+del_write(void *adapter)
+{
+	struct adapter *a = adapter;
+
+	watch(a, a->events & ~UV_WRITABLE);
+}
+
+static void
+free_adapter(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+static void
+cleanup(void *adapter)
+{
+	struct adapter *a = adapter;
+
+	a->redis = NULL;
+	(void)uv_poll_stop(&a->poll);
+	uv_close((uv_handle_t *)&a->poll, free_adapter);
+}
+
+static int
+attach(struct rdsloop *r, redisAsyncContext *c)
+{
+	struct adapter *a = calloc(1, sizeof(*a));
+
+	if (a == NULL || uv_poll_init(r->loop, &a->poll, c->c.fd) != 0) {
+		free(a);
+		return -1;
+	}
+	a->redis = c;
+	a->poll.data = a;
+	c->ev.data = a;
+	c->ev.addRead = add_read;
+	c->ev.delRead = del_read;
+	c->ev.addWrite = add_write;
+	c->ev.delWrite = del_write;
+	c->ev.cleanup = cleanup;
+	return 0;
+}
+
+/* A command without an answer for RDS_TIMEOUT_S: the connection is of no use. */
+static void
+on_watch(uv_timer_t *timer)
+{
+	struct rdsloop *r = timer->data;
+	uint64_t now = uv_now(r->loop);
+
+	if (r->redis == NULL || (r->ready && r->pending == 0))
+		r->answered_ms = now;
+	if (now - r->answered_ms < (uint64_t)RDS_TIMEOUT_S * 1000)
+		return;
+	log_warn("redis does not answer pending=%u", r->pending);
+	r->answered_ms = now;
+	r->ready = false;
+	redisAsyncFree(r->redis); /* answers the pending ones with NULL, then on_disconnect */
 }
 
 static void
@@ -125,9 +253,13 @@ open_connection(struct rdsloop *r)
 		wait_and_open(r, why);
 		return;
 	}
+	if (attach(r, c) < 0) {
+		redisAsyncFree(c);
+		wait_and_open(r, "no memory");
+		return;
+	}
 	r->redis = c;
 	c->data = r;
-	(void)redisLibuvAttach(c, r->loop);
 	(void)redisAsyncSetConnectCallback(c, on_connect);
 	(void)redisAsyncSetDisconnectCallback(c, on_disconnect);
 	if (a->password[0] != '\0' && a->user[0] != '\0')
@@ -144,7 +276,13 @@ rdsloop_new(uv_loop_t *loop, const struct rds_address *address)
 {
 	struct rdsloop *r = calloc(1, sizeof(*r));
 
-	if (r == NULL || (r->timer = malloc(sizeof(*r->timer))) == NULL) {
+	if (r == NULL)
+		return NULL;
+	r->timer = malloc(sizeof(*r->timer));
+	r->watchdog = malloc(sizeof(*r->watchdog));
+	if (r->timer == NULL || r->watchdog == NULL) {
+		free(r->timer);
+		free(r->watchdog);
 		free(r);
 		return NULL;
 	}
@@ -152,7 +290,9 @@ rdsloop_new(uv_loop_t *loop, const struct rds_address *address)
 	r->address = address;
 	r->wait_ms = FIRST_WAIT_MS;
 	(void)uv_timer_init(loop, r->timer);
-	r->timer->data = r;
+	(void)uv_timer_init(loop, r->watchdog);
+	r->timer->data = r->watchdog->data = r;
+	(void)uv_timer_start(r->watchdog, on_watch, WATCH_MS, WATCH_MS);
 	open_connection(r);
 	return r;
 }
@@ -167,6 +307,8 @@ rdsloop_free(struct rdsloop *r)
 		redisAsyncFree(r->redis);
 	(void)uv_timer_stop(r->timer);
 	uv_close((uv_handle_t *)r->timer, free_handle);
+	(void)uv_timer_stop(r->watchdog);
+	uv_close((uv_handle_t *)r->watchdog, free_handle);
 	free(r);
 }
 
@@ -204,9 +346,11 @@ on_reply(redisAsyncContext *c, void *reply_, void *ctx)
 	struct pending *p = ctx;
 
 	(void)c;
+	p->r->answered_ms = uv_now(p->r->loop);
 	if (reply != NULL && p->script != NULL && reply->type == REDIS_REPLY_ERROR &&
 	    strncmp(reply->str, "NOSCRIPT", 8) == 0 && p->r->redis != NULL && send_script(p, true))
 		return;
+	p->r->pending--;
 	p->done(p->ctx, reply);
 	pending_free(p);
 }
@@ -221,8 +365,10 @@ rdsloop_command(struct rdsloop *r, rdsloop_done *done, void *ctx, int argc, cons
 		return;
 	}
 	*p = (struct pending){ .r = r, .done = done, .ctx = ctx };
+	r->pending++;
 	if (redisAsyncCommandArgv(
 		r->redis, on_reply, p, argc, (const char **)(uintptr_t)argv, NULL) != REDIS_OK) {
+		r->pending--;
 		done(ctx, NULL);
 		free(p);
 	}
@@ -255,7 +401,9 @@ rdsloop_script_run(struct rdsloop *r, const struct rdsloop_script *script, rdslo
 	for (; p->argc < argc; p->argc++)
 		if ((p->argv[p->argc] = strdup(argv[p->argc])) == NULL)
 			break;
+	r->pending++;
 	if (p->argc < argc || !send_script(p, false)) {
+		r->pending--;
 		done(ctx, NULL);
 		pending_free(p);
 	}
