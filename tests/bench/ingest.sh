@@ -54,7 +54,7 @@ for ((i = 1; i <= rounds; i++)); do
 	psql -XAtq -v ON_ERROR_STOP=1 -f "$D/bare.sql" "$KAIRAN_DATABASE_URL"
 	bare+=("$(per_second "$count" "$start")")
 	sql CHECKPOINT
-	service_spawn feedback "$D/feedback.log" env \
+	program_spawn feedback "$D/feedback.log" env \
 		KAIRAN_DATABASE_URL="${KAIRAN_DATABASE_URL/user=postgres/user=kairan_feedback}" \
 		"$programs/kairan-feedback"
 	services_wait 10 curl -sf "http://127.0.0.1:$port/healthz"

@@ -41,6 +41,12 @@ cpu_ms()
 	awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print int(($12 + $13) * 1000 / hz) }' "/proc/$1/stat"
 }
 
+# arguments: as service_spawn; the program logs in with its own role, whose settings count
+program_spawn()
+{
+	KAIRAN_DATABASE_URL=${KAIRAN_DATABASE_URL/&user=postgres/} service_spawn "$@"
+}
+
 # arguments: query that answers t, seconds
 wait_sql()
 {

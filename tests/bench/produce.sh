@@ -27,7 +27,7 @@ for ((i = 1; i <= rounds; i++)); do
 	sql 'DROP TABLE bare'
 	sql 'CHECKPOINT'
 	sql "SELECT kairan.run_make('bench-produce', 'round-$i')" >/dev/null
-	service_spawn producer "$SERVICES_DIR/producer.log" "$programs/kairan-producer"
+	program_spawn producer "$SERVICES_DIR/producer.log" "$programs/kairan-producer"
 	wait_sql "SELECT state = 'running' FROM kairan.run WHERE run_key = 'round-$i'" 600
 	peak=$(peak_mb "$SERVICE_PID")
 	[ "$peak" -le "$rss" ] || rss=$peak

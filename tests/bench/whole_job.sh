@@ -41,11 +41,11 @@ for ((i = 1; i <= pairs; i++)); do
 	source+=("$(per_second "$recipients" "$start")")
 
 	sql "SELECT kairan.run_make('bench-job', 'pair-$i')" >/dev/null
-	KAIRAN_PRODUCER_BACKLOG=$recipients service_spawn producer "$SERVICES_DIR/producer.log" "$programs/kairan-producer"
+	KAIRAN_PRODUCER_BACKLOG=$recipients program_spawn producer "$SERVICES_DIR/producer.log" "$programs/kairan-producer"
 	producer=$SERVICE_PID
 	wait_sql "SELECT state = 'running' AND pushed = planned FROM kairan.run WHERE run_key = 'pair-$i'" 300
 	sql 'CHECKPOINT'
-	service_spawn dispatcher "$SERVICES_DIR/dispatcher.log" "$programs/kairan-dispatcher"
+	program_spawn dispatcher "$SERVICES_DIR/dispatcher.log" "$programs/kairan-dispatcher"
 	dispatcher=$SERVICE_PID
 	wait_sql "SELECT sent + failed >= planned FROM kairan.campaign_progress WHERE run_key = 'pair-$i'" 300
 	peak=$(peak_mb "$dispatcher")
