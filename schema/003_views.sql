@@ -212,7 +212,8 @@ COMMENT ON COLUMN pace.dispatchers IS 'Dispatchers alive';
 COMMENT ON COLUMN pace.running IS 'Runs running';
 COMMENT ON COLUMN pace.paused IS 'Runs paused';
 
--- The whole story of one address, oldest first.
+-- The whole story of one address, oldest first. Clocks of reporters have no fractions of a second: within one,
+-- causes come before effects.
 CREATE FUNCTION why(address text) RETURNS TABLE (at timestamptz, what text, campaign text, run_key text, detail text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
@@ -249,6 +250,6 @@ AS $$
 		    concat_ws(' ', 'heard from ' || f.source || ' (event ' || f.id || '), not linked to a send', f.class, f.reason, f.enhanced, f.reply)
 		FROM feedback_event f, k WHERE f.address_key = k.key AND f.send_id IS NULL
 	) AS story(at, what, campaign, run_key, detail)
-	ORDER BY at, CASE what WHEN 'planned' THEN 0 WHEN 'suppressed' THEN 3 ELSE 1 END
+	ORDER BY date_trunc('second', at), CASE what WHEN 'planned' THEN 0 WHEN 'sent' THEN 1 WHEN 'suppressed' THEN 3 ELSE 2 END, at
 $$;
 COMMENT ON FUNCTION why(text) IS 'The whole story of one address: left out and why, planned, sent, what was heard, suppressed';
