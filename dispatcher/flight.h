@@ -76,6 +76,7 @@ struct flight {
 	int attempt;
 	int tries;
 	uint64_t due_us;     /* loop clock (uv_hrtime / 1000): not before */
+	uint64_t order;	     /* among those due at the same time: as claimed */
 	uint64_t checked_ms; /* loop clock: claim, or last look at suppression */
 	unsigned resends;    /* sessions that ended before its turn */
 	struct buf *message; /* while in a session */

@@ -32,6 +32,7 @@ struct route {
 	struct sockaddr_storage address;
 	bool resolved, resolving;
 	uv_getaddrinfo_t lookup;
+	uint64_t orders; /* flights numbered so far */
 	bool stopping;
 	char trouble[OUTCOME_TEXT_MAX]; /* why it is held */
 };
@@ -69,12 +70,19 @@ route_free(struct route *r)
 
 /* ---- the heap of ready flights ---- */
 
+/* Without the order, equal times would come out anyhow and the interleaving be lost. */
+static bool
+is_before(const struct flight *a, const struct flight *b)
+{
+	return a->due_us != b->due_us ? a->due_us < b->due_us : a->order < b->order;
+}
+
 static void
 heap_up(struct route *r, size_t i)
 {
 	struct flight *f = r->heap[i];
 
-	while (i > 0 && r->heap[(i - 1) / 2]->due_us > f->due_us) {
+	while (i > 0 && is_before(f, r->heap[(i - 1) / 2])) {
 		r->heap[i] = r->heap[(i - 1) / 2];
 		i = (i - 1) / 2;
 	}
@@ -91,9 +99,9 @@ heap_down(struct route *r, size_t i)
 
 		if (child >= r->count)
 			break;
-		if (child + 1 < r->count && r->heap[child + 1]->due_us < r->heap[child]->due_us)
+		if (child + 1 < r->count && is_before(r->heap[child + 1], r->heap[child]))
 			child++;
-		if (r->heap[child]->due_us >= f->due_us)
+		if (!is_before(r->heap[child], f))
 			break;
 		r->heap[i] = r->heap[child];
 		i = child;
@@ -129,6 +137,8 @@ route_add(struct route *r, struct flight *f)
 		r->heap = heap;
 		r->room = room;
 	}
+	if (f->order == 0)
+		f->order = ++r->orders;
 	flight_run(f)->ready++;
 	r->heap[r->count++] = f;
 	heap_up(r, r->count - 1);
