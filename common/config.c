@@ -67,6 +67,8 @@ static const struct key keys[] = {
 	    "expire_after_s"),
 	NUMBER(dispatcher, expire_after_s, "86400", 1, 1209600,
 	    "age of a run after which a temporary failure is final"),
+	NUMBER(dispatcher, recheck_s, "60", 1, 3600,
+	    "age of a claim at which suppression is looked at again before sending"),
 	NUMBER(dispatcher, poll_ms, "250", 10, 60000,
 	    "time between two looks at which runs are running; pause takes effect within it"),
 

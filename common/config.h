@@ -34,6 +34,7 @@ struct config {
 	long dispatcher_batch;
 	char *dispatcher_retry_ladder; /* seconds, comma separated, or with s, m, h */
 	long dispatcher_expire_after_s;
+	long dispatcher_recheck_s;
 	long dispatcher_poll_ms;
 
 	char *relay_host;

@@ -7,6 +7,7 @@
 
 #include "claim.h"
 #include "log.h"
+#include "ready.h"
 #include "session.h"
 #include "settle.h"
 
@@ -16,12 +17,10 @@
 #define AGAIN_MS 10	      /* no connection could be begun: wait */
 #define OPENING_MAX 4	      /* connections being made at once */
 #define RESENDS_MAX 5	      /* sessions that may end under a flight before it is deferred */
-#define RECHECK_MS 60000      /* claims older than this are checked again (suppression) */
 
 struct route {
 	struct dispatcher *d;
-	struct flight **heap; /* by due_us */
-	size_t count, room;
+	struct ready ready;
 	struct session **sessions;
 	size_t session_count;
 	uv_timer_t timer;
@@ -32,12 +31,12 @@ struct route {
 	struct sockaddr_storage address;
 	bool resolved, resolving;
 	uv_getaddrinfo_t lookup;
-	uint64_t orders; /* flights numbered so far */
 	bool stopping;
 	char trouble[OUTCOME_TEXT_MAX]; /* why it is held */
 };
 
 static void open_sessions(struct route *r);
+static void set_timer(struct route *r);
 
 struct route *
 route_new(struct dispatcher *d)
@@ -63,105 +62,35 @@ route_free(struct route *r)
 {
 	if (r == NULL)
 		return;
-	free(r->heap);
+	ready_release(&r->ready);
 	free(r->sessions);
 	free(r);
 }
 
-/* ---- the heap of ready flights ---- */
-
-/* Without the order, equal times would come out anyhow and the interleaving be lost. */
-static bool
-is_before(const struct flight *a, const struct flight *b)
-{
-	return a->due_us != b->due_us ? a->due_us < b->due_us : a->order < b->order;
-}
-
-static void
-heap_up(struct route *r, size_t i)
-{
-	struct flight *f = r->heap[i];
-
-	while (i > 0 && is_before(f, r->heap[(i - 1) / 2])) {
-		r->heap[i] = r->heap[(i - 1) / 2];
-		i = (i - 1) / 2;
-	}
-	r->heap[i] = f;
-}
-
-static void
-heap_down(struct route *r, size_t i)
-{
-	struct flight *f = r->heap[i];
-
-	for (;;) {
-		size_t child = 2 * i + 1;
-
-		if (child >= r->count)
-			break;
-		if (child + 1 < r->count && is_before(r->heap[child + 1], r->heap[child]))
-			child++;
-		if (!is_before(r->heap[child], f))
-			break;
-		r->heap[i] = r->heap[child];
-		i = child;
-	}
-	r->heap[i] = f;
-}
-
-static struct flight *
-heap_pop(struct route *r)
-{
-	struct flight *f = r->heap[0];
-
-	r->count--;
-	if (r->count > 0) {
-		r->heap[0] = r->heap[r->count];
-		heap_down(r, 0);
-	}
-	flight_run(f)->ready--;
-	return f;
-}
+/* ---- ready flights ---- */
 
 void
 route_add(struct route *r, struct flight *f)
 {
-	if (r->count == r->room) {
-		size_t room = r->room > 0 ? 2 * r->room : 1024;
-		struct flight **heap = realloc(r->heap, room * sizeof(*heap));
+	if (ready_add(&r->ready, f) < 0)
+		settle_release(r->d->settler, f);
+	else
+		flight_run(f)->ready++;
+}
 
-		if (heap == NULL) {
-			settle_release(r->d->settler, f);
-			return;
-		}
-		r->heap = heap;
-		r->room = room;
-	}
-	if (f->order == 0)
-		f->order = ++r->orders;
-	flight_run(f)->ready++;
-	r->heap[r->count++] = f;
-	heap_up(r, r->count - 1);
+static void
+release(void *ctx, struct flight *f)
+{
+	struct route *r = ctx;
+
+	flight_run(f)->ready--;
+	settle_release(r->d->settler, f);
 }
 
 void
 route_release_run(struct route *r, struct live_run *run)
 {
-	size_t kept = 0;
-
-	for (size_t i = 0; i < r->count; i++) {
-		struct flight *f = r->heap[i];
-
-		if (run == NULL || flight_run(f) == run) {
-			flight_run(f)->ready--;
-			settle_release(r->d->settler, f);
-		} else {
-			r->heap[kept++] = f;
-		}
-	}
-	r->count = kept;
-	for (size_t i = kept / 2; i-- > 0;)
-		heap_down(r, i);
+	ready_remove_run(&r->ready, run, release, r);
 }
 
 bool
@@ -173,15 +102,19 @@ route_is_held(const struct route *r)
 struct flight *
 route_take(struct route *r)
 {
-	while (!r->stopping && r->held_since_ms == 0 && r->count > 0 &&
-	    r->heap[0]->due_us <= dispatcher_now_us()) {
-		struct flight *f = heap_pop(r);
+	while (!r->stopping && r->held_since_ms == 0 && r->ready.count > 0 &&
+	    r->ready.heap[0]->due_us <= dispatcher_now_us()) {
+		struct flight *f = ready_pop(&r->ready);
 
+		flight_run(f)->ready--;
 		claim_kick(r->d->claimer);
-		if (dispatcher_now_ms(r->d) - f->checked_ms < RECHECK_MS)
+		if (dispatcher_now_ms(r->d) - f->checked_ms <
+		    (uint64_t)r->d->config->dispatcher_recheck_s * 1000)
 			return f;
 		settle_recheck(r->d->settler, f); /* comes back by route_add, or is skipped */
 	}
+	if (!r->stopping)
+		set_timer(r); /* whoever asked goes idle now */
 	return NULL;
 }
 
@@ -228,12 +161,12 @@ set_timer(struct route *r)
 
 	if (r->held_since_ms != 0)
 		wait_ms = r->held_until_ms > now ? r->held_until_ms - now : 1;
-	else if (r->count == 0)
+	else if (r->ready.count == 0)
 		return;
 	else if (r->session_count == 0 && r->open_after_ms > now)
 		wait_ms = r->open_after_ms - now;
-	else if (r->heap[0]->due_us > now_us)
-		wait_ms = (r->heap[0]->due_us - now_us + 999) / 1000;
+	else if (r->ready.heap[0]->due_us > now_us)
+		wait_ms = (r->ready.heap[0]->due_us - now_us + 999) / 1000;
 	else if (has_free_session(r))
 		wait_ms = 0;
 	else if (r->session_count == 0 && !r->resolving)
@@ -304,8 +237,9 @@ open_sessions(struct route *r)
 	size_t connecting = 0, due = 0, most = r->hold_ms > FIRST_HOLD_MS ? 1 : OPENING_MAX;
 	uint64_t now_us = dispatcher_now_us();
 
-	for (size_t i = 0; i < r->count && i < OPENING_MAX; i++)
-		due += r->heap[i]->due_us <= now_us; /* the first few of the heap are enough */
+	for (size_t i = 0; i < r->ready.count && i < OPENING_MAX; i++)
+		due +=
+		    r->ready.heap[i]->due_us <= now_us; /* the first few of the heap are enough */
 	if (due == 0 || dispatcher_now_ms(r->d) < r->open_after_ms)
 		return;
 	if (!r->resolved) {
@@ -401,5 +335,5 @@ route_stop(struct route *r)
 bool
 route_is_idle(const struct route *r)
 {
-	return r->count == 0 && r->session_count == 0;
+	return r->ready.count == 0 && r->session_count == 0;
 }

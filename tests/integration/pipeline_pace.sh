@@ -62,6 +62,37 @@ sql -c "UPDATE kairan.stream SET rate_per_s = NULL WHERE name = 'marketing'"
 tap_ok 'after one per minute, no limit holds at once' run_wait "$RUN" finished 10
 run_check "$RUN" 'exactly once'
 
+# ---- claimed long before they can leave --------------------------------------------------------
+
+service_stop "$ONE" || tap_note "the first dispatcher ended with $?"
+service_stop "$DISPATCHER" || tap_note "the second dispatcher ended with $?"
+sql -c "UPDATE kairan.campaign SET segment = 'c.id <= 160'"
+relay_set 'delay_ms = 40'
+dispatcher_start one KAIRAN_DISPATCHER_RECHECK_S=1 KAIRAN_RELAY_CONNECTIONS=1
+RUN=$(run_add pace recheck)
+wait_for 10 "count(*) > 60 FROM kairan.send WHERE run_id = $RUN AND state = 'sending'" || tap_note 'too few are claimed'
+sql -c "INSERT INTO kairan.suppression (address_key, reason) SELECT address_key, 'manual' FROM (
+		SELECT address_key FROM kairan.send WHERE run_id = $RUN AND state = 'sending' ORDER BY id DESC LIMIT 10) AS t
+		ON CONFLICT DO NOTHING"
+tap_ok 'a run whose recipients are suppressed after the claim finishes' run_wait "$RUN" finished 20
+tap_is "$(run_states "$RUN")" 'sent 150, skipped 10' 'claims that are old are looked at again'
+run_check "$RUN" 'the others exactly once'
+relay_set
+
+# ---- sessions that have nothing to do for a moment ------------------------------------------
+
+# If nobody woke them they would sleep until relay.idle_s.
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+sql -c 'TRUNCATE kairan.suppression' -c "UPDATE kairan.campaign SET segment = 'true'" \
+	-c "UPDATE kairan.stream SET rate_per_s = 500 WHERE name = 'marketing'"
+dispatcher_start one KAIRAN_RELAY_IDLE_S=60
+RUN=$(run_add pace wake)
+tap_ok 'idle sessions take up what falls due' run_wait "$RUN" finished 30
+run_check "$RUN" 'exactly once'
+sql -c "UPDATE kairan.stream SET rate_per_s = NULL WHERE name = 'marketing'"
+ONE=$DISPATCHER
+dispatcher_start two
+
 # ---- nobody sets the pace -----------------------------------------------------------------
 
 service_stop "$PRODUCER" || tap_note "the producer ended with $?"

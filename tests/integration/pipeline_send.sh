@@ -60,6 +60,19 @@ tap_is "$(wc -l <"$D/hooked") $(sed 's/.*"event": "\([a-z]*\)".*/\1/' "$D/hooked
 tap_is "$("$PYTHON" -c 'import json, sys; j = json.load(sys.stdin); print(j["campaign"], j["run_key"], j["planned"], j["sent"])' \
 	<"$D/hooked")" 'first a 3000 3000' 'that says what became of the run'
 
+# ---- the order on the wire ---------------------------------------------------------------
+
+# One dispatcher with one connection hands over in the order of planning, although a whole batch is due at once.
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+dispatcher_start one KAIRAN_RELAY_CONNECTIONS=1 KAIRAN_DISPATCHER_BATCH=64
+ORDERED=$(run_add first order)
+tap_ok 'a run through one connection finishes' run_wait "$ORDERED" finished 30
+run_check "$ORDERED" 'exactly once'
+tap_is "$(one "count(*) FROM (SELECT send, row_number() OVER (ORDER BY at) AS place FROM test.truth WHERE run = $ORDERED) AS t
+	WHERE send <> place")" 0 'everybody leaves in the order of planning'
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+dispatcher_start one KAIRAN_DISPATCHER_RETRY_LADDER=1s,2s KAIRAN_DISPATCHER_BATCH=64
+
 # ---- the same key, another key ----------------------------------------------------------
 
 before=$(taken)
