@@ -103,8 +103,9 @@ next_run(struct db *db)
 	}
 	PQclear(r);
 	r = db_query(db,
+	    /* one that came in late since the statement above waits for the next round */
 	    "SELECT id FROM kairan.run WHERE state = 'planning' OR (state = 'scheduled' AND due_at "
-	    "<= now()) "
+	    "<= now() AND (not_after IS NULL OR not_after >= now())) "
 	    "ORDER BY state = 'planning' DESC, due_at, id LIMIT 1",
 	    0, NULL);
 	if (r != NULL)
@@ -256,7 +257,8 @@ work_left(struct db *db)
 	    "SELECT (SELECT count(*) FROM kairan.run WHERE state IN ('planning', 'running') "
 	    "OR (state = 'scheduled' AND due_at <= now())) + "
 	    "(SELECT count(*) FROM kairan.campaign WHERE start_at <= now()) + "
-	    "(SELECT count(*) FROM kairan.run_event WHERE hooked_at IS NULL AND hook_tries = 0)",
+	    "(SELECT count(*) FROM kairan.run_event WHERE hooked_at IS NULL AND hook_tries = 0 "
+	    "AND event IN ('finished', 'paused', 'failed'))",
 	    0, NULL);
 	int64_t n = r != NULL ? db_int(r, 0) : -1;
 
