@@ -13,7 +13,7 @@
 #   run_check RUN NAME                 invariants of a run against the ground truth, one test
 #   programs_stopped NAME PID…         they end with 0 and no sanitizer complained, one test
 #
-# KAIRAN_BIN: folder of the programs (default bin).
+# KAIRAN_BIN: folder of the programs (default bin). TRUTH: file of what the relay took (default in D).
 
 BIN=${KAIRAN_BIN:-bin}
 PYTHON=/usr/bin/python3
@@ -110,7 +110,8 @@ pipeline_start()
 	chmod 600 "$D/keys"
 	mkdir "$D/state"
 	: >"$D/kairan.conf"
-	: >"$D/truth"
+	TRUTH=${TRUTH:-$D/truth}
+	: >"$TRUTH"
 	RELAY_PORT=$(services_free_port)
 	pipeline_relay
 	# without a user each program logs in with its own role
@@ -124,7 +125,7 @@ pipeline_start()
 
 pipeline_relay()
 {
-	service_spawn relay "$D/relay.log" "$PYTHON" tests/support/fake_relay.py --log "$D/truth" \
+	service_spawn relay "$D/relay.log" "$PYTHON" tests/support/fake_relay.py --log "$TRUTH" \
 		--control "$D/control" "$RELAY_PORT" 2>/dev/null
 }
 
@@ -214,7 +215,7 @@ run_wait()
 # lines of the ground truth so far
 taken()
 {
-	wc -l <"$D/truth"
+	wc -l <"$TRUTH"
 }
 
 # arguments: how many, seconds
@@ -231,7 +232,7 @@ taken_wait()
 truth_load()
 {
 	sql -c 'TRUNCATE test.line' \
-		-c "\\copy test.line FROM '$D/truth' WITH (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')"
+		-c "\\copy test.line FROM '$TRUTH' WITH (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')"
 }
 
 # arguments: run; stdout: states with their counts
