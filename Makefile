@@ -51,7 +51,7 @@ endif
 CFLAGS ?=
 LDFLAGS ?=
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE $(OPT) $(HARDEN) $(WARNINGS) -DKAIRAN_VERSION='"$(VERSION)"' \
-	-I$(B)/gen -Icommon $(pkg_cflags) $(CFLAGS)
+	-I$(B)/gen $(addprefix -I,$(common_FOLDERS)) $(pkg_cflags) $(CFLAGS)
 LIBS = $(pkg_libs) -lpthread
 
 PROGRAM_DIRS := cli producer dispatcher feedback
@@ -62,6 +62,14 @@ dispatcher_PROGRAM := kairan-dispatcher
 feedback_PROGRAM := kairan-feedback
 PROGRAMS := $(foreach d,$(PROGRAM_DIRS),bin/$($(d)_PROGRAM))
 
+# a folder holds files and folders of files; every one is an include path of its own program
+define folders
+$(1)_FOLDERS := $(1) $$(patsubst %/,%,$$(sort $$(dir $$(wildcard $(1)/*/*.h))))
+endef
+$(foreach d,$(DIRS),$(eval $(call folders,$(d))))
+PROGRAM_FOLDERS := $(foreach d,$(PROGRAM_DIRS),$($(d)_FOLDERS))
+FOLDERS := $(common_FOLDERS) $(PROGRAM_FOLDERS)
+
 EMBEDDED := $(sort $(wildcard schema/*.sql)) \
 	$(sort $(foreach d,$(DIRS),$(wildcard $(d)/sql/*.sql $(d)/lua/*.lua $(d)/data/*)))
 
@@ -70,7 +78,7 @@ FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_REPLAYS := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(FUZZ_SOURCES))
 BENCHES := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
 SUPPORT_SOURCES := $(wildcard tests/support/*.c)
-FORMATTED = $(wildcard $(foreach d,$(DIRS) tools tests/unit tests/fuzz tests/bench tests/support,$(d)/*.c $(d)/*.h))
+FORMATTED = $(wildcard $(foreach d,$(FOLDERS) tools tests/unit tests/fuzz tests/bench tests/support,$(d)/*.c $(d)/*.h))
 SCRIPTS = $(wildcard tools/*.sh tools/compose/*.sh tools/compose/standin/*/*.sh tests/*.sh tests/integration/*.sh tests/support/*.sh tests/bench/*.sh) .ci/run
 
 .DELETE_ON_ERROR:
@@ -79,7 +87,7 @@ SCRIPTS = $(wildcard tools/*.sh tools/compose/*.sh tools/compose/standin/*/*.sh 
 all: $(PROGRAMS)
 
 define library
-$(1)_SOURCES := $$(filter-out $(1)/main.c,$$(wildcard $(1)/*.c))
+$(1)_SOURCES := $$(filter-out $(1)/main.c,$$(wildcard $(1)/*.c $(1)/*/*.c))
 $(1)_OBJECTS := $$($(1)_SOURCES:%.c=$$(B)/%.o)
 endef
 $(foreach d,$(DIRS),$(eval $(call library,$(d))))
@@ -106,7 +114,7 @@ $(foreach d,$(PROGRAM_DIRS),$(eval $(call program,$(d))))
 # Generated code first: its header is included by name.
 $(B)/%.o: %.c | $(B)/gen/embed.h
 	$(call say,CC,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(addprefix -I,$($(firstword $(subst /, ,$<))_FOLDERS)) -MMD -MP -c -o $@ $<
 
 $(B)/gen/embed.o: $(B)/gen/embed.c
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
@@ -121,19 +129,19 @@ $(B)/tools/embed: tools/embed.c
 # A unit test links every program's modules, never a main.c.
 $(B)/tests/unit/%: tests/unit/%.c $(LIBRARIES)
 	$(call say,TEST,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. -Idispatcher -Ifeedback -Icli -Iproducer -Itests/support $(shell $(PKG_CONFIG) --cflags cmocka) \
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -Itests/support $(shell $(PKG_CONFIG) --cflags cmocka) \
 		-MMD -MP $(LINK_OPT) $(LINK_HARDEN) -o $@ $< \
 		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS) -lcmocka
 
 # Fuzz targets; here linked with a replayer, by `make fuzz` with libFuzzer.
 $(B)/tests/fuzz/%: tests/fuzz/%.c tests/support/fuzz_replay.c $(LIBRARIES)
 	$(call say,FUZZ,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. -Idispatcher -Ifeedback -Icli -Iproducer -MMD -MP $(LINK_OPT) -o $@ $< tests/support/fuzz_replay.c \
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -MMD -MP $(LINK_OPT) -o $@ $< tests/support/fuzz_replay.c \
 		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS)
 
 $(B)/tests/bench/%: tests/bench/%.c $(LIBRARIES)
 	$(call say,BENCH,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. -Idispatcher -Ifeedback -Icli -Iproducer -MMD -MP $(LINK_OPT) -o $@ $< \
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -MMD -MP $(LINK_OPT) -o $@ $< \
 		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS)
 
 .PHONY: unit-tests programs-here
@@ -148,7 +156,7 @@ check-format:
 format:
 	clang-format -i $(FORMATTED)
 
--include $(wildcard $(B)/*/*.d $(B)/tests/*/*.d)
+-include $(wildcard $(B)/*/*.d $(B)/*/*/*.d)
 
 # ---------------------------------------------------------------- what people type
 .PHONY: help
@@ -189,8 +197,8 @@ check-compose: ## docker-compose.yml with Debian's engine and stand-ins of the o
 
 .PHONY: check-headers
 check-headers: $(B)/gen/embed.h ## every header compiles alone
-	@for h in $(foreach d,$(DIRS),$(wildcard $(d)/*.h)); do \
-		$(CC) $(ALL_CFLAGS) -I$$(dirname $$h) -fsyntax-only -x c $$h || exit 1; done; echo "headers stand alone"
+	@for h in $(foreach d,$(FOLDERS),$(wildcard $(d)/*.h)); do \
+		$(CC) $(ALL_CFLAGS) $(addprefix -I,$(PROGRAM_FOLDERS)) -fsyntax-only -x c $$h || exit 1; done; echo "headers stand alone"
 
 .PHONY: check-scripts
 check-scripts: ## shellcheck
@@ -202,7 +210,7 @@ check-docs: ## every configuration key and command has its place in the manual
 
 .PHONY: check-length
 check-length: ## the ten longest functions
-	@ctags -x --c-kinds=f --fields=+e --_xformat='%F:%n:%e:%N' $(foreach d,$(DIRS),$(wildcard $(d)/*.c)) | \
+	@ctags -x --c-kinds=f --fields=+e --_xformat='%F:%n:%e:%N' $(foreach d,$(FOLDERS),$(wildcard $(d)/*.c)) | \
 		awk -F: '{ print $$3 - $$2 + 1, $$1 ":" $$4 }' | sort -rn | head -10
 
 .PHONY: install

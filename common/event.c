@@ -279,35 +279,6 @@ feedback_json_load(struct slice text, size_t max, unsigned depth_max, struct err
 	return root;
 }
 
-/* Reads exactly n digits; false when one is none. */
-static bool
-take_digits(struct slice *s, size_t n, int *value)
-{
-	int v = 0;
-
-	if (s->len < n)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		if (s->ptr[i] < '0' || s->ptr[i] > '9')
-			return false;
-		v = v * 10 + (s->ptr[i] - '0');
-	}
-	s->ptr += n;
-	s->len -= n;
-	*value = v;
-	return true;
-}
-
-static bool
-take_char(struct slice *s, const char *any)
-{
-	if (s->len == 0 || s->ptr[0] == '\0' || strchr(any, s->ptr[0]) == NULL)
-		return false;
-	s->ptr++;
-	s->len--;
-	return true;
-}
-
 /* Microseconds behind a '.', any number of digits. */
 static int64_t
 take_fraction(struct slice *s)
@@ -315,9 +286,9 @@ take_fraction(struct slice *s)
 	int64_t us = 0, unit = 100000;
 	int digit;
 
-	if (!take_char(s, ".,"))
+	if (!slice_take_char(s, ".,"))
 		return 0;
-	while (take_digits(s, 1, &digit)) {
+	while (slice_take_digits(s, 1, &digit)) {
 		us += digit * unit;
 		unit /= 10;
 	}
@@ -334,13 +305,13 @@ take_zone(struct slice *s, int *zone_s)
 	*s = slice_trim(*s);
 	if (s->len == 0)
 		return true;
-	if (take_char(s, "Zz"))
+	if (slice_take_char(s, "Zz"))
 		return s->len == 0;
 	sign = s->ptr[0] == '-' ? -1 : 1;
-	if (!take_char(s, "+-") || !take_digits(s, 2, &hours))
+	if (!slice_take_char(s, "+-") || !slice_take_digits(s, 2, &hours))
 		return false;
-	(void)take_char(s, ":");
-	if (!take_digits(s, 2, &minutes) || hours > 23 || minutes > 59 || s->len != 0)
+	(void)slice_take_char(s, ":");
+	if (!slice_take_digits(s, 2, &minutes) || hours > 23 || minutes > 59 || s->len != 0)
 		return false;
 	*zone_s = sign * (hours * 3600 + minutes * 60);
 	return true;
@@ -366,10 +337,12 @@ feedback_time_parse(struct slice text)
 	int year, month, day, hour, minute, second, zone_s;
 	int64_t us, fraction;
 
-	if (!take_digits(&s, 4, &year) || !take_char(&s, "-") || !take_digits(&s, 2, &month) ||
-	    !take_char(&s, "-") || !take_digits(&s, 2, &day) || !take_char(&s, "Tt ") ||
-	    !take_digits(&s, 2, &hour) || !take_char(&s, ":") || !take_digits(&s, 2, &minute) ||
-	    !take_char(&s, ":") || !take_digits(&s, 2, &second))
+	if (!slice_take_digits(&s, 4, &year) || !slice_take_char(&s, "-") ||
+	    !slice_take_digits(&s, 2, &month) || !slice_take_char(&s, "-") ||
+	    !slice_take_digits(&s, 2, &day) || !slice_take_char(&s, "Tt ") ||
+	    !slice_take_digits(&s, 2, &hour) || !slice_take_char(&s, ":") ||
+	    !slice_take_digits(&s, 2, &minute) || !slice_take_char(&s, ":") ||
+	    !slice_take_digits(&s, 2, &second))
 		return 0;
 	fraction = take_fraction(&s);
 	if (!take_zone(&s, &zone_s) || hour > 23 || minute > 59 || second > 60)

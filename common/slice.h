@@ -80,4 +80,35 @@ slice_trim(struct slice s)
 	return s;
 }
 
+/* Parsers' steps. Takes exactly n digits off the front as a number; false, and the slice as it
+ * was, when one is none. n <= 9. */
+static inline bool
+slice_take_digits(struct slice *s, size_t n, int *value)
+{
+	int v = 0;
+
+	if (s->len < n)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (s->ptr[i] < '0' || s->ptr[i] > '9')
+			return false;
+		v = v * 10 + (s->ptr[i] - '0');
+	}
+	s->ptr += n;
+	s->len -= n;
+	*value = v;
+	return true;
+}
+
+/* Takes one character off the front when it is one of `any`. */
+static inline bool
+slice_take_char(struct slice *s, const char *any)
+{
+	if (s->len == 0 || s->ptr[0] == '\0' || strchr(any, s->ptr[0]) == NULL)
+		return false;
+	s->ptr++;
+	s->len--;
+	return true;
+}
+
 #endif

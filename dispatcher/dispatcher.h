@@ -22,6 +22,25 @@ struct runs;
 struct claimer;
 struct route;
 struct settler;
+struct dispatcher;
+struct flight;
+struct live_run;
+
+/* What must be told against the way of a flight. main ties it together, so that no module knows
+ * the ones before it. */
+struct dispatcher_news {
+	/* fewer flights are ready or unwritten, or a run began: look whether to claim */
+	void (*room)(struct dispatcher *d);
+	/* a run was paused or has ended: release its ready flights */
+	void (*halted)(struct dispatcher *d, struct live_run *run);
+	/* looked at again and still to be sent; takes the flight */
+	void (*checked)(struct dispatcher *d, struct flight *f);
+	/* rows that were released: their ids go back to the run's queue */
+	void (*released)(
+	    struct dispatcher *d, const struct live_run *run, const int *ids, size_t count);
+	/* what keeps mail from leaving, "" when nothing does; borrowed until the next call */
+	const char *(*trouble)(const struct dispatcher *d);
+};
 
 struct dispatcher {
 	const struct config *config;
@@ -38,6 +57,7 @@ struct dispatcher {
 	struct claimer *claimer;
 	struct route *route;
 	struct settler *settler;
+	const struct dispatcher_news *news;
 };
 
 static inline uint64_t

@@ -176,6 +176,45 @@ check_rights(const struct config *config)
 }
 
 static void
+on_room(struct dispatcher *d)
+{
+	claim_kick(d->claimer);
+}
+
+static void
+on_halted(struct dispatcher *d, struct live_run *run)
+{
+	route_release_run(d->route, run);
+}
+
+static void
+on_checked(struct dispatcher *d, struct flight *f)
+{
+	route_add(d->route, f);
+	route_kick(d->route);
+}
+
+static void
+on_released(struct dispatcher *d, const struct live_run *run, const int *ids, size_t count)
+{
+	claim_give_back(d->claimer, run, ids, count);
+}
+
+static const char *
+trouble(const struct dispatcher *d)
+{
+	return route_trouble_text(d->route);
+}
+
+static const struct dispatcher_news news = {
+	.room = on_room,
+	.halted = on_halted,
+	.checked = on_checked,
+	.released = on_released,
+	.trouble = trouble,
+};
+
+static void
 start(struct program *p)
 {
 	struct dispatcher *d = &p->d;
@@ -188,6 +227,7 @@ start(struct program *p)
 	d->records = pgloop_new(&d->loop, conninfo, p->config.database_prepared);
 	free(conninfo);
 	d->redis = rdsloop_new(&d->loop, &p->redis);
+	d->news = &news;
 	d->settler = settler_new(d, &err);
 	d->route = route_new(d);
 	d->claimer = claimer_new(d);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "claim.h"
 #include "log.h"
 #include "ready.h"
 #include "session.h"
@@ -20,6 +19,7 @@
 
 struct route {
 	struct dispatcher *d;
+	struct session_host host; /* this route, as its sessions see it */
 	struct ready ready;
 	struct session **sessions;
 	size_t session_count;
@@ -35,6 +35,11 @@ struct route {
 	char trouble[OUTCOME_TEXT_MAX]; /* why it is held */
 };
 
+static struct flight *take(void *ctx);
+static void give_back(void *ctx, struct flight *f, const struct outcome *why);
+static void unwell(void *ctx, const struct outcome *why);
+static void works(void *ctx);
+static void ended(void *ctx, struct session *session);
 static void open_sessions(struct route *r);
 static void set_timer(struct route *r);
 
@@ -46,6 +51,12 @@ route_new(struct dispatcher *d)
 	if (r == NULL)
 		return NULL;
 	r->d = d;
+	r->host = (struct session_host){ .ctx = r,
+		.take = take,
+		.give_back = give_back,
+		.unwell = unwell,
+		.works = works,
+		.ended = ended };
 	r->hold_ms = FIRST_HOLD_MS;
 	r->sessions = calloc((size_t)d->config->relay_connections, sizeof(struct session *));
 	if (r->sessions == NULL) {
@@ -99,15 +110,18 @@ route_is_held(const struct route *r)
 	return r->held_since_ms != 0;
 }
 
-struct flight *
-route_take(struct route *r)
+/* A session asks; after this it goes idle when there is nothing. */
+static struct flight *
+take(void *ctx)
 {
+	struct route *r = ctx;
+
 	while (!r->stopping && r->held_since_ms == 0 && r->ready.count > 0 &&
 	    r->ready.heap[0]->due_us <= dispatcher_now_us()) {
 		struct flight *f = ready_pop(&r->ready);
 
 		flight_run(f)->ready--;
-		claim_kick(r->d->claimer);
+		r->d->news->room(r->d);
 		if (dispatcher_now_ms(r->d) - f->checked_ms <
 		    (uint64_t)r->d->config->dispatcher_recheck_s * 1000)
 			return f;
@@ -118,9 +132,12 @@ route_take(struct route *r)
 	return NULL;
 }
 
-void
-route_return(struct route *r, struct flight *f, const struct outcome *why)
+/* After several ends of sessions it is deferred. */
+static void
+give_back(void *ctx, struct flight *f, const struct outcome *why)
 {
+	struct route *r = ctx;
+
 	f->resends++;
 	if (r->stopping || !flight_run(f)->running) {
 		settle_release(r->d->settler, f);
@@ -210,7 +227,7 @@ on_resolved(uv_getaddrinfo_t *lookup, int status, struct addrinfo *list)
 		r->resolved = true;
 	} else {
 		why.text = slice_str(uv_strerror(status));
-		route_trouble(r, &why);
+		unwell(r, &why);
 	}
 	uv_freeaddrinfo(list);
 	route_kick(r);
@@ -250,7 +267,8 @@ open_sessions(struct route *r)
 		connecting += session_is_connecting(r->sessions[i]);
 	while (connecting < due && connecting < most &&
 	    r->session_count < (size_t)r->d->config->relay_connections) {
-		struct session *s = session_open(r->d, (const struct sockaddr *)&r->address);
+		struct session *s =
+		    session_open(r->d, &r->host, (const struct sockaddr *)&r->address);
 
 		if (s == NULL)
 			return;
@@ -259,9 +277,11 @@ open_sessions(struct route *r)
 	}
 }
 
-void
-route_forget_session(struct route *r, void *session)
+static void
+ended(void *ctx, struct session *session)
 {
+	struct route *r = ctx;
+
 	for (size_t i = 0; i < r->session_count; i++) {
 		if (r->sessions[i] == session) {
 			r->sessions[i] = r->sessions[--r->session_count];
@@ -280,9 +300,11 @@ has_ready_session(const struct route *r)
 	return false;
 }
 
-void
-route_trouble(struct route *r, const struct outcome *why)
+/* Wait, longer each time. */
+static void
+unwell(void *ctx, const struct outcome *why)
 {
+	struct route *r = ctx;
 	uint64_t now = dispatcher_now_ms(r->d);
 
 	if (now < r->held_until_ms || now < r->open_after_ms)
@@ -312,9 +334,11 @@ route_trouble_text(const struct route *r)
 	return r->trouble;
 }
 
-void
-route_works(struct route *r)
+static void
+works(void *ctx)
 {
+	struct route *r = ctx;
+
 	r->hold_ms = FIRST_HOLD_MS;
 	r->held_since_ms = r->held_until_ms = r->open_after_ms = 0;
 	r->trouble[0] = '\0';

@@ -6,11 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "claim.h"
 #include "db.h"
 #include "embed.h"
 #include "log.h"
-#include "route.h"
 
 #define RUN_ARENA_MAX ((size_t)64 << 20)
 #define SQL_MAX ((size_t)256 << 10)
@@ -302,7 +300,7 @@ on_loaded(void *ctx, struct pgloop_answer *answer)
 		run->loaded = true;
 		log_info("run loaded run=%d campaign=%s fields=%zu", run->id, run->campaign,
 		    run->field_count);
-		claim_kick(l->r->d->claimer);
+		l->r->d->news->room(l->r->d);
 	}
 	free(l);
 }
@@ -364,7 +362,7 @@ update(struct runs *r, const PGresult *result)
 	}
 	for (link = &r->first; (run = *link) != NULL;) {
 		if (!run->running && run->ready > 0)
-			route_release_run(r->d->route, run);
+			r->d->news->halted(r->d, run);
 		if (!run->running && run->flights == 0) {
 			*link = run->next;
 			run_free(run);
@@ -389,14 +387,14 @@ on_looked(void *ctx, struct pgloop_answer *answer)
 		return;
 	}
 	update(r, answer->result);
-	claim_kick(r->d->claimer);
+	r->d->news->room(r->d);
 }
 
 static void
 on_timer(uv_timer_t *timer)
 {
 	struct runs *r = timer->data;
-	const char *params[] = { r->d->owner_text, route_trouble_text(r->d->route) };
+	const char *params[] = { r->d->owner_text, r->d->news->trouble(r->d) };
 
 	if (!r->looking && pgloop_is_ready(r->d->claims))
 		r->looking = pgloop_submit(r->d->claims, "active", embed_dispatcher_sql_active_sql,

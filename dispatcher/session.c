@@ -8,22 +8,21 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "buf.h"
+#include "compose.h"
 #include "db.h"
 #include "log.h"
-#include "route.h"
 #include "settle.h"
 #include "smtp.h"
 
 #define READ_BYTES 16384
-#define VALUES_MAX TEMPLATE_FIELDS_MAX
 #define FREE_TEXTS 4	   /* message buffers kept for the next flights */
 #define KEEP_BYTES 1000000 /* larger ones are not kept */
 
 struct session {
 	struct dispatcher *d;
+	const struct session_host *host;
 	struct smtp *smtp;
 	uv_tcp_t tcp;
 	uv_timer_t timer;
@@ -43,7 +42,7 @@ struct session {
 
 static void session_turn(struct session *s);
 
-/* ---- composing ---- */
+/* ---- texts ---- */
 
 static struct buf *
 take_text(struct session *s)
@@ -72,79 +71,28 @@ keep_text(struct session *s, struct buf *b)
 	}
 }
 
-/* Values of the template's fields from the claimed row; NULL is a missing field. */
-static size_t
-read_values(const struct flight *f, struct template_value *values)
-{
-	const struct live_run *run = flight_run(f);
-	const PGresult *rows = f->batch->rows;
-	int column = CLAIM_FIELDS + run->has_name;
-
-	for (size_t i = 0; i < run->field_count; i++, column++) {
-		values[i].present =
-		    !PQgetisnull(rows, f->row, column) || run->missing_field == RUN_FIELD_BLANK;
-		values[i].text = slice_make(
-		    PQgetvalue(rows, f->row, column), (size_t)PQgetlength(rows, f->row, column));
-	}
-	return run->field_count;
-}
-
 /* Composes f->message. False when the recipient was settled instead. */
 static bool
 compose(struct session *s, struct flight *f)
 {
-	struct template_value values[VALUES_MAX];
-	struct live_run *run = flight_run(f);
-	const PGresult *rows = f->batch->rows;
-	struct token token = { (uint32_t)run->id, (uint32_t)f->id, (uint16_t)f->attempt };
-	char unsubscribe[TOKEN_CHARS + 1], message_id[TOKEN_CHARS + 1];
-	struct message_result result = { 0 };
-	struct message_recipient to = {
-		.values = values, .date = time(NULL), .run = (uint64_t)run->id
-	};
+	struct compose_refusal why;
 	struct outcome o = {
 		.kind = OUTCOME_FAILED, .cls = OUTCOME_MESSAGE, .scope = OUTCOME_SCOPE_RECIPIENT
 	};
 
-	if (db_text(rows, f->row, CLAIM_CUSTOMER)[0] != 't') {
-		settle_skip(s->d->settler, f, "customer_gone", slice_make(NULL, 0));
-		return false;
-	}
 	f->message = take_text(s);
 	if (f->message == NULL) {
 		settle_release(s->d->settler, f);
 		return false;
 	}
-	token_make(&s->d->keys, TOKEN_BOUNCE, token, f->token);
-	token_make(&s->d->keys, TOKEN_UNSUBSCRIBE, token, unsubscribe);
-	token_make(
-	    &s->d->keys, TOKEN_MESSAGE, (struct token){ token.run, token.send, 0 }, message_id);
-	to.to_addr = slice_str(db_text(rows, f->row, CLAIM_ADDRESS));
-	if (run->has_name)
-		to.to_name = slice_str(db_text(rows, f->row, CLAIM_FIELDS));
-	to.value_count = read_values(f, values);
-	to.message_id_left = slice_str(message_id);
-	to.id_token = slice_str(f->token);
-	to.unsubscribe_token = slice_str(unsubscribe);
-	to.campaign = slice_str(run->campaign);
-	if (message_render(run->plan, &to, f->message, &result) == TEMPLATE_OK &&
-	    (result.cleaned == 0 || !run->refuse_bad_field)) {
-		if (run->path_domain[0] != '\0')
-			(void)snprintf(f->return_path, sizeof(f->return_path), "b+%s@%s", f->token,
-			    run->path_domain);
-		else
-			(void)snprintf(
-			    f->return_path, sizeof(f->return_path), "%s", run->from_address);
+	if (compose_flight(&s->d->keys, f, &why))
 		return true;
-	}
-	o.text = result.field;
-	o.reason = result.status == TEMPLATE_MISSING_FIELD ? "missing_field"
-	    : result.status == TEMPLATE_TOO_LARGE	   ? "too_large"
-							   : "bad_data";
 	keep_text(s, f->message);
 	f->message = NULL;
-	if (result.status == TEMPLATE_MISSING_FIELD && run->missing_field == RUN_FIELD_SKIP)
-		settle_skip(s->d->settler, f, o.reason, o.text);
+	o.reason = why.reason;
+	o.text = why.text;
+	if (why.skip)
+		settle_skip(s->d->settler, f, why.reason, why.text);
 	else
 		settle_outcome(s->d->settler, f, &o);
 	return false;
@@ -188,7 +136,7 @@ take_outcomes(struct session *s)
 		if (o.kind != OUTCOME_RELEASED)
 			settle_outcome(s->d->settler, f, &o);
 		else
-			route_return(s->d->route, f, &o);
+			s->host->give_back(s->host->ctx, f, &o);
 	}
 }
 
@@ -196,7 +144,7 @@ static void
 offer(struct session *s)
 {
 	while (smtp_wants(s->smtp)) {
-		struct flight *f = route_take(s->d->route);
+		struct flight *f = s->host->take(s->host->ctx);
 		struct smtp_envelope envelope;
 
 		if (f == NULL)
@@ -279,18 +227,17 @@ static void
 end(struct session *s)
 {
 	const struct outcome *why = smtp_failure(s->smtp);
-	struct dispatcher *d = s->d;
 
 	s->closing = true;
 	(void)uv_timer_stop(&s->timer);
 	uv_close((uv_handle_t *)&s->timer, on_closed);
 	uv_close((uv_handle_t *)&s->tcp, on_closed);
 	if (why != NULL && !s->ready)
-		route_trouble(d->route, why);
+		s->host->unwell(s->host->ctx, why);
 	else if (why != NULL)
 		log_info("session ended phase=%s text=\"%.*s\" messages=%u",
 		    outcome_phase_name(why->phase), SLICE_ARG(why->text), smtp_messages(s->smtp));
-	route_forget_session(d->route, s);
+	s->host->ended(s->host->ctx, s);
 }
 
 static void
@@ -338,10 +285,10 @@ note_ready(struct session *s)
 	if (s->ready || (smtp_extensions(s->smtp) == 0 && !smtp_wants(s->smtp)))
 		return;
 	s->ready = true;
-	route_works(s->d->route);
+	s->host->works(s->host->ctx);
 }
 
-/* What happens in here may lead back to this session (route_kick): then once more. */
+/* What happens in here may lead back to this session (a kick of the route): then once more. */
 static void
 session_turn(struct session *s)
 {
@@ -412,7 +359,7 @@ on_connect(uv_connect_t *connect, int status)
 }
 
 struct session *
-session_open(struct dispatcher *d, const struct sockaddr *address)
+session_open(struct dispatcher *d, const struct session_host *host, const struct sockaddr *address)
 {
 	const struct config *config = d->config;
 	struct smtp_options options = { .ehlo_name = config->relay_ehlo,
@@ -433,6 +380,7 @@ session_open(struct dispatcher *d, const struct sockaddr *address)
 		return NULL;
 	}
 	s->d = d;
+	s->host = host;
 	buf_init(&s->rest, SMTP_OUTPUT_MAX + 1);
 	(void)uv_tcp_init(&d->loop, &s->tcp);
 	(void)uv_timer_init(&d->loop, &s->timer);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * session: one connection to the relay: a socket, a timer and an SMTP engine. It takes flights
- * from the route when its engine wants one, composes them, and gives each outcome to settle.
+ * from its route when its engine wants one, has them composed, and gives each outcome to settle.
  */
 #ifndef KAIRAN_SESSION_H
 #define KAIRAN_SESSION_H
@@ -10,12 +10,30 @@
 #include <sys/socket.h>
 
 #include "dispatcher.h"
+#include "flight.h"
+#include "outcome.h"
 
 struct session;
 
-/* Starts connecting. NULL without memory. The session frees itself after its end and calls
- * route_forget_session() then. */
-struct session *session_open(struct dispatcher *d, const struct sockaddr *address);
+/* The route a session belongs to. */
+struct session_host {
+	void *ctx;
+	/* the next flight that may leave now, NULL: none; the session has it then */
+	struct flight *(*take)(void *ctx);
+	/* back from a session that ended before its turn */
+	void (*give_back)(void *ctx, struct flight *f, const struct outcome *why);
+	/* it ended badly before any message (connect, greeting, EHLO) */
+	void (*unwell)(void *ctx, const struct outcome *why);
+	/* it got through its EHLO */
+	void (*works)(void *ctx);
+	/* it has ended; its memory goes now */
+	void (*ended)(void *ctx, struct session *s);
+};
+
+/* Starts connecting. NULL without memory. `host` outlives the session, which frees itself after
+ * its end. */
+struct session *session_open(
+    struct dispatcher *d, const struct session_host *host, const struct sockaddr *address);
 
 /* True when it can take a flight now. */
 bool session_is_free(const struct session *s);

@@ -10,13 +10,11 @@
 #include <string.h>
 #include <time.h>
 
-#include "claim.h"
 #include "db.h"
 #include "embed.h"
 #include "ledger.h"
 #include "log.h"
 #include "pgarray.h"
-#include "route.h"
 
 #define SHEET_WAIT_MS 10	    /* longest wait for a sheet to fill */
 #define TROUBLE_MS 500		    /* wait after a refusal */
@@ -225,7 +223,7 @@ give_back(struct sheet *sheet, const PGresult *result)
 	for (int i = 0; ids != NULL && i < n; i++)
 		ids[i] = (int)db_number(result, i, 0);
 	if (ids != NULL)
-		claim_give_back(sheet->s->d->claimer, sheet->run, ids, (size_t)n);
+		sheet->s->d->news->released(sheet->s->d, sheet->run, ids, (size_t)n);
 	free(ids);
 }
 
@@ -246,9 +244,8 @@ after_recheck(struct sheet *sheet, const PGresult *result)
 		else if (s->d->stopping || !flight_run(f)->running)
 			settle_release(s, f);
 		else
-			route_add(s->d->route, f);
+			s->d->news->checked(s->d, f);
 	}
-	route_kick(s->d->route);
 }
 
 static void
@@ -280,7 +277,7 @@ on_answer(void *ctx, struct pgloop_answer *answer)
 	}
 	s->sent--;
 	sheet_free(sheet);
-	claim_kick(s->d->claimer);
+	s->d->news->room(s->d);
 }
 
 /* Parameters of the sheet's statement; the arrays stay closed once they are. */

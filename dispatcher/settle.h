@@ -24,8 +24,8 @@ void settle_release(struct settler *s, struct flight *f);
 /* A row without a flight. */
 void settle_release_row(struct settler *s, struct live_run *run, int id, int attempt);
 
-/* Takes the flight, asks whether its address is suppressed by now, and gives it back to the
- * route or skips it. */
+/* Takes the flight, asks whether its address is suppressed by now, and gives it back
+ * (dispatcher_news.checked) or skips it. */
 void settle_recheck(struct settler *s, struct flight *f);
 
 /* Too much waits to be written: claim no more. */

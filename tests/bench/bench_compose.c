@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "common/message.h"
+#include "message.h"
 
 #define FIELDS 5
 

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "feedback/inbound.h"
+#include "inbound.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/message.h"
+#include "message.h"
 
 #define PIECES 5
 #define LINE_MAX_HERE 78 /* no long address in the plan below */

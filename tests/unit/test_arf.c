@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "feedback/arf.h"
+#include "arf.h"
 
 static struct arena arena;
 

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "feedback/dsn.h"
+#include "dsn.h"
 
 static struct arena arena;
 

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "feedback/inbound.h"
+#include "inbound.h"
 
 static const struct token_keys keys = { 1, { 9 }, { { 1, 2, 3, 4, 5 } } };
 static struct arena arena;

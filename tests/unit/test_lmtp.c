@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "feedback/lmtp.h"
+#include "lmtp.h"
 
 static bool
 accepts(void *context, struct slice address)

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "common/message.h"
+#include "message.h"
 
 static struct arena arena;
 static struct buf out;

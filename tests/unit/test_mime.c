@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "common/mime.h"
+#include "mime.h"
 
 /* --- decoders of the test --- */
 

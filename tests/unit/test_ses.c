@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "feedback/ses.h"
+#include "ses.h"
 
 static const struct token_keys keys = { 1, { 9 }, { { 1, 2, 3, 4, 5 } } };
 static struct arena arena;

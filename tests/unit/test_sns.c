@@ -21,8 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "feedback/sns.h"
-#include "feedback/sns_cert.h"
+#include "sns.h"
+#include "sns_cert.h"
 
 #define ARN "arn:aws:sns:eu-central-1:123456789012:kairan-events"
 #define CERT_URL "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0123abcdef.pem"

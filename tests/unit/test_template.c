@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "common/template.h"
+#include "template.h"
 
 struct pair {
 	const char *name, *value;

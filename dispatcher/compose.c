@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* compose: see compose.h. */
+#include "compose.h"
+
+#include <time.h>
+
+#include "db.h"
+#include "message.h"
+
+/* Values of the template's fields from the claimed row; NULL is a missing field. */
+static size_t
+read_values(const struct flight *f, struct template_value *values)
+{
+	const struct live_run *run = flight_run(f);
+	const PGresult *rows = f->batch->rows;
+	int column = CLAIM_FIELDS + run->has_name;
+
+	for (size_t i = 0; i < run->field_count; i++, column++) {
+		values[i].present =
+		    !PQgetisnull(rows, f->row, column) || run->missing_field == RUN_FIELD_BLANK;
+		values[i].text = slice_make(
+		    PQgetvalue(rows, f->row, column), (size_t)PQgetlength(rows, f->row, column));
+	}
+	return run->field_count;
+}
+
+static void
+write_return_path(struct flight *f)
+{
+	const struct live_run *run = flight_run(f);
+
+	if (run->path_domain[0] != '\0')
+		(void)snprintf(
+		    f->return_path, sizeof(f->return_path), "b+%s@%s", f->token, run->path_domain);
+	else
+		(void)snprintf(f->return_path, sizeof(f->return_path), "%s", run->from_address);
+}
+
+bool
+compose_flight(const struct token_keys *keys, struct flight *f, struct compose_refusal *why)
+{
+	struct template_value values[TEMPLATE_FIELDS_MAX];
+	const struct live_run *run = flight_run(f);
+	const PGresult *rows = f->batch->rows;
+	struct token token = { (uint32_t)run->id, (uint32_t)f->id, (uint16_t)f->attempt };
+	char unsubscribe[TOKEN_CHARS + 1], message_id[TOKEN_CHARS + 1];
+	struct message_result result = { 0 };
+	struct message_recipient to = {
+		.values = values, .date = time(NULL), .run = (uint64_t)run->id
+	};
+
+	*why = (struct compose_refusal){ 0 };
+	if (db_text(rows, f->row, CLAIM_CUSTOMER)[0] != 't') {
+		why->skip = true;
+		why->reason = "customer_gone";
+		return false;
+	}
+	token_make(keys, TOKEN_BOUNCE, token, f->token);
+	token_make(keys, TOKEN_UNSUBSCRIBE, token, unsubscribe);
+	token_make(keys, TOKEN_MESSAGE, (struct token){ token.run, token.send, 0 }, message_id);
+	to.to_addr = slice_str(db_text(rows, f->row, CLAIM_ADDRESS));
+	if (run->has_name)
+		to.to_name = slice_str(db_text(rows, f->row, CLAIM_FIELDS));
+	to.value_count = read_values(f, values);
+	to.message_id_left = slice_str(message_id);
+	to.id_token = slice_str(f->token);
+	to.unsubscribe_token = slice_str(unsubscribe);
+	to.campaign = slice_str(run->campaign);
+	if (message_render(run->plan, &to, f->message, &result) == TEMPLATE_OK &&
+	    (result.cleaned == 0 || !run->refuse_bad_field)) {
+		write_return_path(f);
+		return true;
+	}
+	why->text = result.field;
+	why->reason = result.status == TEMPLATE_MISSING_FIELD ? "missing_field"
+	    : result.status == TEMPLATE_TOO_LARGE	      ? "too_large"
+							      : "bad_data";
+	why->skip = result.status == TEMPLATE_MISSING_FIELD && run->missing_field == RUN_FIELD_SKIP;
+	return false;
+}
