@@ -214,7 +214,7 @@ if [ -n "$SINK" ]; then
 	chmod 777 "$D/mail"
 	as=()
 	[ "$(id -u)" -ne 0 ] || as=(-u nobody) # it does not run as root, and only root may change the user
-	service_spawn smtp-sink "$D/sink.log" "$SINK" "${as[@]}" -R "$D/mail" -d one. "127.0.0.1:$port" 10
+	service_spawn smtp-sink "$D/sink.log" env -C "$D/mail" "$SINK" "${as[@]}" -d one. "127.0.0.1:$port" 10
 	export KAIRAN_RELAY_HOST=127.0.0.1 KAIRAN_RELAY_PORT=$port
 	services_wait 5 bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
 	expect 0 'test' "$K" campaign test november-news --to me@shop.example --recipient 2
