@@ -110,7 +110,9 @@ run_text(struct db *db, const char *text, struct err *err, const char *name)
 	char line[300];
 	size_t n = 0;
 
-	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
+	/* empty: a file of comments */
+	if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK ||
+	    status == PGRES_EMPTY_QUERY) {
 		PQclear(result);
 		return 0;
 	}
