@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cmd_customer: `kairan customer import|count|use`. */
+/* cmd_customer: `kairan customer import|count|use|export|erase`. */
 #include "cli.h"
 
 #include <errno.h>
@@ -207,6 +207,74 @@ run_use(struct cli *cli, int argc, char **argv)
 	return EXIT_DONE;
 }
 
+/* ---------------------------------------------------------------- a person's data */
+
+static int
+run_export(struct cli *cli, int argc, char **argv)
+{
+	PGresult *result;
+	struct db db;
+	json_t *all;
+	int code;
+
+	argc = cli_options(cli, NULL, argc, argv);
+	if (argc < 0)
+		return EXIT_USAGE;
+	if (argc != 1)
+		return cli_fail(
+		    cli, EXIT_USAGE, "name one address: kairan customer export ADDRESS");
+	code = cli_open_db(cli, &db);
+	if (code != EXIT_DONE)
+		return code;
+	result = db_query(&db, "SELECT kairan.customer_export($1)", 1, (const char *const *)argv);
+	if (result == NULL) {
+		code = cli_db_failed(cli, &db, "collecting");
+	} else {
+		all = json_loads(db_text(result, 0, 0), 0, NULL);
+		if (cli->json)
+			cli_print_json(json_incref(all));
+		else
+			(void)json_dumpf(all, stdout, JSON_INDENT(2));
+		if (!cli->json)
+			putchar('\n');
+		json_decref(all);
+	}
+	PQclear(result);
+	db_close(&db);
+	return code;
+}
+
+static int
+run_erase(struct cli *cli, int argc, char **argv)
+{
+	bool yes = false;
+	const struct cli_option options[] = { { .name = "yes", .flag = &yes }, { 0 } };
+	PGresult *result;
+	struct db db;
+	int code;
+
+	argc = cli_options(cli, options, argc, argv);
+	if (argc < 0)
+		return EXIT_USAGE;
+	if (argc != 1)
+		return cli_fail(cli, EXIT_USAGE, "name one address: kairan customer erase ADDRESS");
+	if (!yes)
+		return cli_fail(cli, EXIT_USAGE,
+		    "this cannot be undone; say --yes: kairan customer erase %s --yes", argv[0]);
+	code = cli_open_db(cli, &db);
+	if (code != EXIT_DONE)
+		return code;
+	result =
+	    db_query(&db, "SELECT * FROM kairan.customer_erase($1)", 1, (const char *const *)argv);
+	if (result == NULL)
+		code = cli_db_failed(cli, &db, "erasing");
+	else
+		cli_print_result(cli, result);
+	PQclear(result);
+	db_close(&db);
+	return code;
+}
+
 const struct cli_command cli_customer_commands[] = {
 	{ "customer import", "FILE.csv|-", "take customers from a CSV file",
 	    "The first line names the columns. email is required; id, name, locale, time_zone, "
@@ -248,5 +316,24 @@ const struct cli_command cli_customer_commands[] = {
 	    "  kairan customer use \"SELECT id, mail AS email, full_name AS name FROM "
 	    "shop.members\"\n",
 	    true, run_use },
+	{ "customer export", "ADDRESS", "print everything that is kept of a person",
+	    "As JSON: customer row, what was sent, left out, heard and suppressed.\n"
+	    "\n"
+	    "Example:\n"
+	    "  kairan customer export taro@example.jp >taro.json\n",
+	    true, run_export },
+	{ "customer erase", "ADDRESS", "forget a person",
+	    "Deletes the customer row and takes address and texts out of everything that was sent "
+	    "and\n"
+	    "heard; keeps the counts, and the suppressed address alone, so that an import does "
+	    "not\n"
+	    "write to the person again. With a table of your own, delete the row there yourself.\n"
+	    "\n"
+	    "Options:\n"
+	    "  --yes          needed: it cannot be undone\n"
+	    "\n"
+	    "Example:\n"
+	    "  kairan customer erase taro@example.jp --yes\n",
+	    true, run_erase },
 	{ 0 },
 };

@@ -906,6 +906,62 @@ run_export(struct cli *cli, int argc, char **argv)
 	return code;
 }
 
+/* ---------------------------------------------------------------- undo */
+
+static int
+run_undo(struct cli *cli, int argc, char **argv)
+{
+	const char *provider = NULL, *domain = NULL, *from = NULL, *to = "now", *text = NULL;
+	bool dry = false;
+	const struct cli_option options[] = {
+		{ .name = "provider", .value_name = "NAME", .value = &provider },
+		{ .name = "domain", .value_name = "DOMAIN", .value = &domain },
+		{ .name = "from", .value_name = "TIME", .value = &from },
+		{ .name = "to", .value_name = "TIME", .value = &to },
+		{ .name = "text", .value_name = "PHRASE", .value = &text },
+		{ .name = "dry-run", .flag = &dry },
+		{ 0 },
+	};
+	char detail[400];
+	const char *params[6];
+	PGresult *result;
+	struct db db;
+	int code;
+
+	argc = cli_options(cli, options, argc, argv);
+	if (argc < 0)
+		return EXIT_USAGE;
+	if (argc > 0 || from == NULL || (provider == NULL && domain == NULL && text == NULL))
+		return cli_fail(cli, EXIT_USAGE,
+		    "say since when, and whose bounces: kairan suppress undo --provider docomo "
+		    "--from '2026-11-20 09:00+09' --to '2026-11-20 12:00+09'");
+	code = cli_open_db(cli, &db);
+	if (code != EXIT_DONE)
+		return code;
+	params[0] = provider;
+	params[1] = domain;
+	params[2] = from;
+	params[3] = to;
+	params[4] = text;
+	params[5] = dry ? "t" : "f";
+	result =
+	    db_query(&db, "SELECT * FROM kairan.suppress_undo($1, $2, $3, $4, $5, $6)", 6, params);
+	if (result == NULL) {
+		code = cli_db_failed(cli, &db, "undoing");
+	} else {
+		code = PQntuples(result) > 0 ? EXIT_DONE : EXIT_NOTHING;
+		(void)snprintf(detail, sizeof(detail), "%.60s %.100s from %.40s to %.40s %.100s",
+		    provider != NULL ? provider : "", domain != NULL ? domain : "", from, to,
+		    text != NULL ? text : "");
+		if (!dry && code == EXIT_DONE)
+			cli_audit(&db, "suppress.undo", "bounce", detail);
+		cli_print_result(cli, result);
+	}
+	PQclear(result);
+	db_close(&db);
+	return code;
+}
+
 const struct cli_command cli_suppress_commands[] = {
 	{ "suppress add", "ADDRESS...", "never write to these addresses again",
 	    "What is there is never made weaker: the graver reason and the later end stay.\n"
@@ -962,5 +1018,23 @@ const struct cli_command cli_suppress_commands[] = {
 	    "Example:\n"
 	    "  kairan suppress export suppressed.csv\n",
 	    true, run_export },
+	{ "suppress undo", "", "lift what a provider's false bounces have suppressed",
+	    "Lifts suppressions by bounce made in a span of time, by provider, domain or words of "
+	    "the\n"
+	    "reply, and lets those bounces count no more. Complaints and unsubscribes stay. Prints "
+	    "how\n"
+	    "many were lifted by domain; exit code 6 when none was.\n"
+	    "\n"
+	    "Options:\n"
+	    "  --provider P   domains of this provider (table provider_domain)\n"
+	    "  --domain D     this domain\n"
+	    "  --from TIME    suppressed at this time or later\n"
+	    "  --to TIME      and before this time (default: now)\n"
+	    "  --text T       only where the evidence holds this phrase\n"
+	    "  --dry-run      only show\n"
+	    "\n"
+	    "Example:\n"
+	    "  kairan suppress undo --provider docomo --from '2026-11-20 09:00+09' --dry-run\n",
+	    true, run_undo },
 	{ 0 },
 };

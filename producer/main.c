@@ -231,6 +231,20 @@ sweep_cancelled(struct db *db)
 	    0, NULL);
 }
 
+/* Runs that bounce or are complained about too much are paused before a provider does it. */
+static int
+check_breaker(struct db *db)
+{
+	PGresult *r = db_query(db, "SELECT run_id, why FROM kairan.breaker_check()", 0, NULL);
+
+	if (r == NULL)
+		return -1;
+	for (int i = 0; i < PQntuples(r); i++)
+		log_error("run paused run=%s why=\"%s\"", db_text(r, i, 0), db_text(r, i, 1));
+	PQclear(r);
+	return 0;
+}
+
 static int
 single_jobs(struct producer *p, struct db *db, time_t *daily)
 {
@@ -238,7 +252,7 @@ single_jobs(struct producer *p, struct db *db, time_t *daily)
 
 	if (db_run(db, "SELECT kairan.schedule_due()", 0, NULL) < 0)
 		return -1;
-	if (bury_dead(db, &p->config) < 0 || sweep_cancelled(db) < 0)
+	if (bury_dead(db, &p->config) < 0 || sweep_cancelled(db) < 0 || check_breaker(db) < 0)
 		return -1;
 	if (now - *daily < 3600)
 		return 0;

@@ -19,24 +19,36 @@ u AS (
 	FROM o
 	WHERE s.run_id = $1 AND s.id = o.id AND s.attempt = o.attempt AND s.owner = $2
 	    AND s.state = $3::kairan.send_state
-	RETURNING s.id, s.state, s.not_before),
+	RETURNING s.id, s.state, s.not_before, o.class, split_part(s.address_key, '@', 2) AS domain),
 q AS (
 	INSERT INTO kairan.retry AS r (run_id, send_id, due_at)
 	SELECT $1, id, not_before FROM u WHERE state = 'deferred'
 	ON CONFLICT (run_id, send_id) DO UPDATE SET due_at = excluded.due_at, pushed_at = NULL),
 t AS (
 	INSERT INTO kairan.tally AS t (run_id, owner, minute, claimed, in_doubt, sent, deferred, failed,
-	    skipped, attempts)
+	    skipped, attempts, hard)
 	SELECT $1, $2, date_trunc('minute', now()),
 	    CASE WHEN $3::kairan.send_state = 'sending' THEN - count(*) ELSE 0 END,
 	    count(*) FILTER (WHERE state = 'in_doubt')
 		- CASE WHEN $3::kairan.send_state = 'in_doubt' THEN count(*) ELSE 0 END,
 	    count(*) FILTER (WHERE state = 'sent'), count(*) FILTER (WHERE state = 'deferred'),
 	    count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'skipped'),
-	    count(*) FILTER (WHERE state <> 'skipped')
+	    count(*) FILTER (WHERE state <> 'skipped'), count(*) FILTER (WHERE state = 'failed' AND class = 'hard')
 	FROM u HAVING count(*) > 0
 	ON CONFLICT (run_id, owner, minute) DO UPDATE SET claimed = t.claimed + excluded.claimed,
 	    in_doubt = t.in_doubt + excluded.in_doubt, sent = t.sent + excluded.sent,
 	    deferred = t.deferred + excluded.deferred, failed = t.failed + excluded.failed,
-	    skipped = t.skipped + excluded.skipped, attempts = t.attempts + excluded.attempts)
+	    skipped = t.skipped + excluded.skipped, attempts = t.attempts + excluded.attempts,
+	    hard = t.hard + excluded.hard),
+d AS (
+	INSERT INTO kairan.tally_domain AS t (run_id, owner, hour, domain, attempted, sent, hard, soft, block, other)
+	SELECT $1, $2, date_trunc('hour', now()), domain, count(*), count(*) FILTER (WHERE state = 'sent'),
+	    count(*) FILTER (WHERE state = 'failed' AND class = 'hard'),
+	    count(*) FILTER (WHERE state = 'failed' AND class = 'soft'),
+	    count(*) FILTER (WHERE state = 'failed' AND class = 'block'),
+	    count(*) FILTER (WHERE state = 'failed' AND coalesce(class, '') NOT IN ('hard', 'soft', 'block'))
+	FROM u WHERE state IN ('sent', 'failed') GROUP BY domain ORDER BY domain
+	ON CONFLICT (run_id, hour, domain, owner) DO UPDATE SET attempted = t.attempted + excluded.attempted,
+	    sent = t.sent + excluded.sent, hard = t.hard + excluded.hard, soft = t.soft + excluded.soft,
+	    block = t.block + excluded.block, other = t.other + excluded.other)
 SELECT count(*) FROM u

@@ -92,6 +92,7 @@ sql -c 'TRUNCATE kairan.customer'
 customers_add 20 large.example
 customers_add 5 dead.example hard
 customers_add 4 strict.example perm554
+sql -c "UPDATE kairan.stream SET breaker = 'off'" # a third of this list is dead on purpose
 campaign_add refused
 RUN=$(run_add refused a)
 tap_ok 'a run with refusals finishes' run_wait "$RUN" finished 20

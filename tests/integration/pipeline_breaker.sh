@@ -1,0 +1,153 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Rates and what follows from them: counts by domain against a count by hand, the breaker of a
+# run and of a stream, ambiguous domains, undoing false bounces, forgetting a person. TAP, run by
+# prove.
+# shellcheck disable=SC2119 # functions of the library take settings
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=tools/tap.sh
+. tools/tap.sh
+# shellcheck source=tests/support/services.sh
+. tests/support/services.sh
+# shellcheck source=tests/support/pipeline.sh
+. tests/support/pipeline.sh
+
+pipeline_start
+KAIRAN=$BIN/kairan
+
+# arguments: run, kind, how many, class, reason; what feedback would put in, for those not heard of yet
+heard()
+{
+	one "kairan.ingest(array_agg('dsn'::text), array_agg('$2'::text), array_agg('$2' || run_id || '-' || id), array_agg(now()),
+		array_agg(run_id), array_agg(id), array_agg(attempt::int), array_agg(address), array_agg('$4'::text), array_agg('$5'::text),
+		array_agg(550), array_agg('5.1.1'::text), array_agg('no such user'::text), array_agg('mx.example'::text), array_agg(NULL::text))
+		FROM (SELECT * FROM kairan.send WHERE run_id = $1 AND state = 'sent' AND bounced_at IS NULL AND complained_at IS NULL
+		ORDER BY id LIMIT $3) AS s" >"$D/out"
+}
+
+# the views against a count of the rows
+# arguments: NAME
+counts_agree()
+{
+	tap_is "$(one "string_agg(format('%s: %s', domain, d), '; ') FROM (
+		SELECT domain, v.a || ' ' || v.s || ' ' || v.h || ' ' || v.o || ' ' || v.c || ', by hand ' || r.a || ' ' || r.s || ' ' || r.h || ' ' || r.o || ' ' || r.c AS d
+		FROM (SELECT domain, sum(attempted) AS a, sum(sent) AS s, sum(hard) AS h, sum(other_failures) AS o, sum(complained) AS c
+			FROM kairan.bounce_rate GROUP BY 1) AS v
+		FULL JOIN (SELECT split_part(address_key, '@', 2) AS domain, count(*) FILTER (WHERE state IN ('sent', 'failed')) AS a,
+			count(*) FILTER (WHERE state = 'sent') AS s,
+			count(*) FILTER (WHERE class = 'hard' AND (bounced_at IS NOT NULL OR state = 'failed')) AS h,
+			count(*) FILTER (WHERE class <> 'hard' AND (bounced_at IS NOT NULL OR state = 'failed')) AS o,
+			count(complained_at) AS c FROM kairan.send GROUP BY 1) AS r USING (domain)
+		WHERE (v.a, v.s, v.h, v.o, v.c) IS DISTINCT FROM (r.a, r.s, r.h, r.o, r.c)) AS t")" '' "$1"
+	tap_is "$(one "(SELECT sum(hard) FROM kairan.tally) = (SELECT sum(hard) FROM kairan.tally_domain)")" t "$1: of tally, too"
+}
+
+# ---- a healthy run -------------------------------------------------------------------------
+
+customers_add 600 large.example
+customers_add 12 dead.example hard
+customers_add 3 strict.example perm554
+campaign_add healthy
+RUN=$(run_add healthy a)
+producer_start
+dispatcher_start one
+tap_ok 'a run with 2 % dead addresses is not stopped' run_wait "$RUN" finished 30
+counts_agree 'bounce_rate counts what the session said'
+heard "$RUN" bounced 5 hard user_unknown
+heard "$RUN" bounced 4 soft mailbox_full
+heard "$RUN" complained 1 '' abuse
+heard "$RUN" bounced 4 soft mailbox_full
+counts_agree 'and what came back, each once'
+tap_is "$(one "judgement FROM kairan.reputation WHERE stream = 'marketing'")" fine 'one complaint of 600 is no verdict'
+tap_is "$(one "kairan.at_least_per_cent(1, 5) < 5 AND kairan.at_least_per_cent(1000, 10000) > 9")" t 'little is certain of five mails, much of ten thousand'
+tap_is "$(one "count(*) FROM kairan.bounce_rate WHERE provider = 'other' AND domain = 'dead.example' AND hard_per_cent = 100")" 1 \
+	'by provider and domain'
+
+# ---- the breaker ---------------------------------------------------------------------------
+
+sql -c 'TRUNCATE kairan.customer, kairan.suppression'
+customers_add 500 large.example
+customers_add 120 dead.example hard
+campaign_add bad
+sql -c "UPDATE kairan.stream SET rate_per_s = 200 WHERE name = 'marketing'"
+RUN=$(run_add bad a)
+tap_ok 'a run with 20 % dead addresses is paused' run_wait "$RUN" paused 20
+tap_like "$(one "reason FROM kairan.run WHERE id = $RUN")" '^breaker: [0-9.]+ % of [0-9]+ recipients of this run are dead addresses \(line 5 %\)' \
+	'and says why'
+tap_ok 'long before its end' test "$(one "sent FROM kairan.campaign_progress WHERE run_id = $RUN")" -lt 400
+tap_is "$(one "count(*) FROM kairan.run_event WHERE run_id = $RUN AND event = 'paused'")" 1 'once'
+tap_is "$(one "kairan.run_move($RUN, '{paused}', 'running')")" t 'somebody resumes it'
+# in the minute of the pause it is not judged; afterwards by what follows alone
+sleep 2
+tap_is "$(one "state FROM kairan.run WHERE id = $RUN")" running 'it is not stopped again for what was'
+sql -c "UPDATE kairan.run SET breaker_from = now() - interval '1 hour' WHERE id = $RUN"
+tap_ok 'but for what comes' run_wait "$RUN" paused 20
+sql -c "UPDATE kairan.stream SET breaker = 'off', rate_per_s = NULL WHERE name = 'marketing'"
+tap_is "$(one "kairan.run_move($RUN, '{paused}', 'running')")" t 'without breaker'
+tap_ok 'it goes to its end' run_wait "$RUN" finished 20
+run_check "$RUN" 'exactly once'
+counts_agree 'the counts agree'
+sql -c "DELETE FROM kairan.customer WHERE email LIKE '%dead%'" -c "UPDATE kairan.stream SET breaker = 'stream' WHERE name = 'marketing'"
+sql -c 'TRUNCATE kairan.suppression' -c "UPDATE kairan.stream SET rate_per_s = 20 WHERE name = 'marketing'"
+RUN=$(run_add healthy b)
+tap_ok 'a stream that is over the line pauses its next run' run_wait "$RUN" paused 20
+tap_like "$(one "reason FROM kairan.run WHERE id = $RUN")" 'recipients of the stream in 7 days are dead' 'and says why'
+sql -c "UPDATE kairan.stream SET breaker = 'run', rate_per_s = NULL WHERE name = 'marketing'"
+tap_is "$(one "kairan.run_move($RUN, '{paused}', 'running')")" t 'by command'
+tap_ok 'it is sent' run_wait "$RUN" finished 20
+heard "$RUN" complained 20 '' abuse
+tap_is "$(one "judgement FROM kairan.reputation WHERE stream = 'marketing'")" stop 'many complaints are a verdict'
+
+# ---- ambiguous domains ----------------------------------------------------------------------
+
+sql -c 'TRUNCATE kairan.customer, kairan.suppression' -c "UPDATE kairan.stream SET breaker = 'off'"
+customers_add 3 docomo.ne.jp hard
+customers_add 20 large.example
+RUN=$(run_add healthy c)
+run_wait "$RUN" finished 20 || true
+tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND class = 'hard'")" 3 'a carrier says that three are unknown'
+tap_is "$(one "count(*) FROM kairan.suppression")" 0 'nobody is suppressed for that'
+RUN=$(run_add healthy d)
+run_wait "$RUN" finished 20 || true
+tap_is "$(one "count(*) FROM kairan.suppression")" 0 'nor by the same campaign again'
+RUN=$(run_add bad b)
+run_wait "$RUN" finished 20 || true
+tap_is "$(one "string_agg(address_key, ' ' ORDER BY address_key) FROM kairan.suppression")" \
+	'hard1@docomo.ne.jp hard2@docomo.ne.jp hard3@docomo.ne.jp' 'but when another campaign hears it, too'
+
+# ---- undo -----------------------------------------------------------------------------------
+
+export KAIRAN_DATABASE_URL=${SUPER/user=postgres/user=kairan_operator}
+sql -c "INSERT INTO kairan.suppression (address_key, reason) VALUES ('ok1@docomo.ne.jp', 'complaint')"
+tap_is "$("$KAIRAN" suppress undo --provider docomo --from '2020-01-01 00:00Z' --dry-run --json | "$PYTHON" -c 'import json, sys
+j = json.load(sys.stdin); print(j[0]["domain"], j[0]["addresses"])')" 'docomo.ne.jp 3' 'undo shows what it would lift'
+tap_is "$(one 'count(*) FROM kairan.suppression')" 4 'and lifts nothing'
+tap_is "$("$KAIRAN" suppress undo --provider au --from '2020-01-01 00:00Z' >"$D/out" 2>&1; echo $?)" 6 'of another provider there is nothing: 6'
+tap_is "$("$KAIRAN" suppress undo --provider docomo --from now >"$D/out" 2>&1; echo $?)" 6 'nor of another time'
+tap_is "$("$KAIRAN" suppress undo --from '2020-01-01 00:00Z' >"$D/out" 2>&1; echo $?)" 2 'somebody has to be named'
+"$KAIRAN" suppress undo --domain docomo.ne.jp --text 'no such' --from '2020-01-01 00:00Z' >"$D/out"
+tap_is "$(one "string_agg(address_key || ' ' || reason, ', ') FROM kairan.suppression")" 'ok1@docomo.ne.jp complaint' \
+	'undone, but complaints stay'
+tap_is "$(one "count(*) FROM kairan.audit WHERE action = 'suppress.undo'")" 1 'with an audit'
+
+# ---- a person's data -------------------------------------------------------------------------
+
+tap_like "$("$KAIRAN" customer export hard1@docomo.ne.jp --json)" '"sent":.*"code":550.*"heard":.*"kind":"bounced".*"customer":.*"name":"Name 1"' 'a person gets everything'
+tap_is "$("$KAIRAN" customer erase hard1@docomo.ne.jp >"$D/out" 2>&1; echo $?)" 2 'forgetting needs a yes'
+before=$(one "count(*) FROM kairan.send")
+"$KAIRAN" customer erase hard1@docomo.ne.jp --yes >"$D/out"
+tap_is "$(sql -c "SELECT string_agg(t, ' ') FROM (
+		SELECT 'customer' AS t FROM kairan.customer c WHERE c::text LIKE '%hard1@docomo%'
+		UNION ALL SELECT 'send' FROM kairan.send s WHERE s::text LIKE '%hard1@docomo%'
+		UNION ALL SELECT 'feedback_event' FROM kairan.feedback_event f WHERE f::text LIKE '%hard1@docomo%'
+		UNION ALL SELECT 'exclusion' FROM kairan.exclusion e WHERE e::text LIKE '%hard1@docomo%'
+		UNION ALL SELECT 'audit' FROM kairan.audit a WHERE a::text LIKE '%hard1@docomo%') AS x")" '' 'the address stands nowhere any more'
+tap_is "$(one "count(*) FROM kairan.suppression WHERE address_key = 'hard1@docomo.ne.jp' AND evidence = ''")" 1 'but in the list of those not to write to'
+tap_is "$(one "count(*) FROM kairan.send")" "$before" 'and the counts stay'
+tap_is "$(one "count(*) FROM kairan.bounce_rate WHERE domain = 'docomo.ne.jp'") $(one "count(*) FROM kairan.tally_domain WHERE domain LIKE '%erased%'")" \
+	"$(one "count(DISTINCT (run_id, hour)) FROM kairan.tally_domain WHERE domain = 'docomo.ne.jp'") 0" 'those by domain, too'
+
+programs_stopped 'both programs end well' "$DISPATCHER" "$PRODUCER"
+tap_done
