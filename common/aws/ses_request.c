@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ses_request: see ses_request.h. JSON is written straight into the buffer: a message is most of
+ * a request and should be copied once. */
+#include "ses_request.h"
+
+#include <openssl/evp.h>
+#include <time.h>
+
+#include "sigv4.h"
+
+bool
+ses_tag_is_good(struct slice s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		char c = s.ptr[i];
+
+		if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+			c == '-' || c == '_'))
+			return false;
+	}
+	return s.len > 0 && s.len <= SES_TAG_MAX;
+}
+
+/* RFC 8259 7: quotes, backslash and control characters are escaped; the rest is UTF-8 already. */
+static void
+text(struct buf *out, struct slice s)
+{
+	size_t from = 0;
+
+	buf_append_char(out, '"');
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.ptr[i];
+
+		if (c >= 0x20 && c != '"' && c != '\\')
+			continue;
+		buf_append(out, s.ptr + from, i - from);
+		if (c == '"' || c == '\\')
+			buf_printf(out, "\\%c", c);
+		else
+			buf_printf(out, "\\u%04x", c);
+		from = i + 1;
+	}
+	if (s.len > from)
+		buf_append(out, s.ptr + from, s.len - from);
+	buf_append_char(out, '"');
+}
+
+static void
+member(struct buf *out, const char *name, struct slice value)
+{
+	if (value.len == 0)
+		return;
+	buf_printf(out, ",\"%s\":", name);
+	text(out, value);
+}
+
+static void
+pairs(struct buf *out, const char *name, const struct ses_tag *tags, size_t count)
+{
+	if (count == 0)
+		return;
+	buf_printf(out, ",\"%s\":[", name);
+	for (size_t i = 0; i < count; i++) {
+		buf_append_str(out, i > 0 ? ",{\"Name\":" : "{\"Name\":");
+		text(out, tags[i].name);
+		buf_append_str(out, ",\"Value\":");
+		text(out, tags[i].value);
+		buf_append_char(out, '}');
+	}
+	buf_append_char(out, ']');
+}
+
+static void
+common_members(struct buf *out, const struct ses_common *common)
+{
+	member(out, "FromEmailAddress", common->from);
+	member(out, "FromEmailAddressIdentityArn", common->identity_arn);
+	member(out, "FeedbackForwardingEmailAddress", common->feedback_address);
+	member(out, "ConfigurationSetName", common->configuration_set);
+	member(out, "TenantName", common->tenant);
+}
+
+static void
+destination(struct buf *out, struct slice to)
+{
+	buf_append_str(out, "\"Destination\":{\"ToAddresses\":[");
+	text(out, to);
+	buf_append_str(out, "]}");
+}
+
+static void
+base64(struct buf *out, struct slice bytes)
+{
+	size_t room = (bytes.len + 2) / 3 * 4 + 1;
+
+	if (bytes.len > SES_MESSAGE_MAX || !buf_reserve(out, room)) {
+		out->failed = true;
+		return;
+	}
+	buf_commit(out,
+	    (size_t)EVP_EncodeBlock((unsigned char *)out->data + out->len,
+		(const unsigned char *)bytes.ptr, (int)bytes.len));
+}
+
+void
+ses_send_raw(
+    struct buf *out, const struct ses_common *common, struct slice to, struct slice message)
+{
+	buf_append_str(out, "{\"Content\":{\"Raw\":{\"Data\":\"");
+	base64(out, message);
+	buf_append_str(out, "\"}},");
+	destination(out, to);
+	common_members(out, common);
+	pairs(out, "EmailTags", common->tags, common->tag_count);
+	buf_append_char(out, '}');
+}
+
+static void
+charset_text(struct buf *out, const char *lead, const char *name, struct slice s)
+{
+	buf_printf(out, "%s\"%s\":{\"Data\":", lead, name);
+	text(out, s);
+	buf_append_str(out, ",\"Charset\":\"UTF-8\"}");
+}
+
+void
+ses_send_simple(struct buf *out, const struct ses_common *common, const struct ses_simple *simple)
+{
+	buf_append_str(out, "{\"Content\":{\"Simple\":{");
+	charset_text(out, "", "Subject", simple->subject);
+	buf_append_str(out, ",\"Body\":{");
+	if (simple->text.len > 0)
+		charset_text(out, "", "Text", simple->text);
+	if (simple->html.len > 0)
+		charset_text(out, simple->text.len > 0 ? "," : "", "Html", simple->html);
+	buf_append_char(out, '}');
+	pairs(out, "Headers", simple->headers, simple->header_count);
+	buf_append_str(out, "}},");
+	destination(out, simple->to);
+	if (simple->reply_to.len > 0) {
+		buf_append_str(out, ",\"ReplyToAddresses\":[");
+		text(out, simple->reply_to);
+		buf_append_char(out, ']');
+	}
+	common_members(out, common);
+	pairs(out, "EmailTags", common->tags, common->tag_count);
+	buf_append_char(out, '}');
+}
+
+int
+ses_send_bulk(struct buf *out, const struct ses_common *common, struct slice template_name,
+    struct slice default_data, const struct ses_bulk_entry *entries, size_t count)
+{
+	if (count == 0 || count > SES_BULK_RECIPIENTS_MAX)
+		return -1;
+	buf_append_str(out, "{\"DefaultContent\":{\"Template\":{\"TemplateName\":");
+	text(out, template_name);
+	member(out, "TemplateData", default_data);
+	buf_append_str(out, "}},\"BulkEmailEntries\":[");
+	for (size_t i = 0; i < count; i++) {
+		buf_append_str(out, i > 0 ? ",{" : "{");
+		destination(out, entries[i].to);
+		buf_append_str(out,
+		    ",\"ReplacementEmailContent\":{\"ReplacementTemplate\":{"
+		    "\"ReplacementTemplateData\":");
+		text(out, entries[i].template_data);
+		buf_append_str(out, "}}");
+		pairs(out, "ReplacementTags", entries[i].tags, entries[i].tag_count);
+		buf_append_char(out, '}');
+	}
+	buf_append_char(out, ']');
+	common_members(out, common);
+	pairs(out, "DefaultEmailTags", common->tags, common->tag_count);
+	buf_append_char(out, '}');
+	return buf_failed(out) ? -1 : 0;
+}
+
+void
+ses_suppression_put(struct buf *out, struct slice address, const char *reason)
+{
+	buf_append_str(out, "{\"EmailAddress\":");
+	text(out, address);
+	member(out, "Reason", slice_str(reason));
+	buf_append_char(out, '}');
+}
+
+void
+ses_suppression_path(struct buf *out, struct slice address)
+{
+	buf_append_str(out, SES_SUPPRESSION_PATH "/");
+	sigv4_encode(out, address, false);
+}
+
+void
+ses_suppression_query(struct buf *out, int64_t since_s, struct slice next, unsigned page)
+{
+	time_t at = (time_t)since_s;
+	struct tm tm;
+	char since[32];
+
+	if (next.len > 0) {
+		buf_append_str(out, "NextToken=");
+		sigv4_encode(out, next, false);
+		buf_append_char(out, '&');
+	}
+	buf_printf(out, "PageSize=%u", page);
+	if (since_s > 0 && gmtime_r(&at, &tm) != NULL &&
+	    strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ", &tm) > 0) {
+		buf_append_str(out, "&StartDate=");
+		sigv4_encode(out, slice_str(since), false);
+	}
+}

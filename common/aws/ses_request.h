@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ses_request: bodies and paths of requests to the Amazon SES API v2 (service model 2019-09-27).
+ * No I/O. Every builder appends to a buffer; an overflow shows by buf_failed().
+ */
+#ifndef KAIRAN_SES_REQUEST_H
+#define KAIRAN_SES_REQUEST_H
+
+#include <stddef.h>
+
+#include "buf.h"
+#include "err.h"
+#include "slice.h"
+
+#define SES_SEND_PATH "/v2/email/outbound-emails"
+#define SES_BULK_PATH "/v2/email/outbound-bulk-emails"
+#define SES_ACCOUNT_PATH "/v2/email/account"
+#define SES_SUPPRESSION_PATH "/v2/email/suppression/addresses"
+
+#define SES_TAG_MAX 256		   /* letters, digits, "-" and "_" in names and values */
+#define SES_MESSAGE_MAX 41943040   /* 40 MB after base64 */
+#define SES_BULK_RECIPIENTS_MAX 50 /* of one call */
+
+struct ses_tag {
+	struct slice name, value;
+};
+
+/* What is alike for every kind of content; empty where it is not wanted. */
+struct ses_common {
+	struct slice from;		/* FromEmailAddress; Raw may leave it to the header */
+	struct slice configuration_set; /* ConfigurationSetName */
+	struct slice identity_arn;	/* FromEmailAddressIdentityArn */
+	struct slice feedback_address;	/* FeedbackForwardingEmailAddress, must be verified */
+	struct slice tenant;		/* TenantName */
+	const struct ses_tag *tags;
+	size_t tag_count;
+};
+
+struct ses_simple {
+	struct slice to;
+	struct slice reply_to;
+	struct slice subject, text, html; /* UTF-8; text or html is needed */
+	const struct ses_tag *headers;	  /* at most 15, printable ASCII */
+	size_t header_count;
+};
+
+/* One recipient of SendBulkEmail; its template data are a JSON object as text. */
+struct ses_bulk_entry {
+	struct slice to;
+	struct slice template_data;
+	const struct ses_tag *tags;
+	size_t tag_count;
+};
+
+/* True when SES takes it as a tag's name or value. */
+bool ses_tag_is_good(struct slice s);
+
+/* SendEmail with Content.Raw: `message` is a whole mail with CRLF line ends. */
+void ses_send_raw(
+    struct buf *out, const struct ses_common *common, struct slice to, struct slice message);
+
+/* SendEmail with Content.Simple. */
+void ses_send_simple(
+    struct buf *out, const struct ses_common *common, const struct ses_simple *simple);
+
+/* SendBulkEmail; template_name exists at SES; 1 .. SES_BULK_RECIPIENTS_MAX entries, else -1. */
+MUST_CHECK int ses_send_bulk(struct buf *out, const struct ses_common *common,
+    struct slice template_name, struct slice default_data, const struct ses_bulk_entry *entries,
+    size_t count);
+
+/* PutSuppressedDestination; reason: "BOUNCE" or "COMPLAINT". */
+void ses_suppression_put(struct buf *out, struct slice address, const char *reason);
+
+/* Path of GetSuppressedDestination and DeleteSuppressedDestination, percent-encoded once. */
+void ses_suppression_path(struct buf *out, struct slice address);
+
+/* Query of ListSuppressedDestinations, sorted and encoded; since_s 0 and next "" for the first
+ * page of everything. */
+void ses_suppression_query(struct buf *out, int64_t since_s, struct slice next, unsigned page);
+
+#endif
