@@ -71,6 +71,8 @@ static const struct key keys[] = {
 	    "age of a claim at which suppression is looked at again before sending"),
 	NUMBER(dispatcher, poll_ms, "250", 10, 60000,
 	    "time between two looks at which runs are running; pause takes effect within it"),
+	TEXT(dispatcher, transport, "relay",
+	    "relay: SMTP to [relay]; ses: Amazon SES by its API, see [ses]"),
 
 	TEXT(relay, host, "127.0.0.1", "SMTP relay: name or address"),
 	NUMBER(relay, port, "25", 1, 65535, "its port"),
@@ -84,6 +86,26 @@ static const struct key keys[] = {
 	    relay, pipelining, "yes", "send MAIL, RCPT and DATA together when the relay offers it"),
 	BOOL(relay, next_behind_dot, "yes",
 	    "send the next envelope behind the final dot of the present message"),
+
+	TEXT(ses, region, "",
+	    "e.g. ap-northeast-1; empty: AWS_REGION, AWS_DEFAULT_REGION, the profile's"),
+	TEXT(ses, endpoint, "",
+	    "https://host[:port] of the API; empty: AWS_ENDPOINT_URL_SESV2, AWS_ENDPOINT_URL, the "
+	    "region's"),
+	TEXT(ses, ca_file, "",
+	    "certificate authorities for it; empty: AWS_CA_BUNDLE, else the system's"),
+	TEXT(ses, configuration_set, "", "configuration set of every message; empty: none"),
+	TEXT(ses, identity_arn, "", "ARN of a sender that others let us use; empty: our own"),
+	TEXT(ses, feedback_address, "",
+	    "verified address to which SES mails bounces and complaints; empty: none"),
+	TEXT(ses, tenant, "", "tenant of every message; empty: none"),
+	NUMBER(ses, rate, "0", 0, 100000,
+	    "messages a second of this dispatcher; 0: 90 % of what the account may"),
+	NUMBER(ses, connections, "32", 1, 1000, "most requests under way at once"),
+	NUMBER(ses, connect_timeout_s, "10", 1, 300, "longest wait for a connection"),
+	NUMBER(ses, timeout_s, "60", 1, 900,
+	    "longest wait for an answer; then the recipient is in doubt"),
+	NUMBER(ses, idle_s, "20", 1, 3600, "idle time after which a connection is not used again"),
 
 	TEXT(message, id_domain, "", "domain of Message-ID; empty: that of the sender"),
 

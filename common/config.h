@@ -36,6 +36,7 @@ struct config {
 	long dispatcher_expire_after_s;
 	long dispatcher_recheck_s;
 	long dispatcher_poll_ms;
+	char *dispatcher_transport; /* relay or ses */
 
 	char *relay_host;
 	long relay_port;
@@ -46,6 +47,19 @@ struct config {
 	long relay_connect_timeout_s;
 	bool relay_pipelining;
 	bool relay_next_behind_dot;
+
+	char *ses_region;
+	char *ses_endpoint;
+	char *ses_ca_file;
+	char *ses_configuration_set;
+	char *ses_identity_arn;
+	char *ses_feedback_address;
+	char *ses_tenant;
+	long ses_rate;
+	long ses_connections;
+	long ses_connect_timeout_s;
+	long ses_timeout_s;
+	long ses_idle_s;
 
 	char *message_id_domain;
 

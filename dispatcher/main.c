@@ -6,6 +6,7 @@
  * SIGTERM or SIGINT: nothing new is begun, what is under way is finished and written down, what
  * was not sent is given back; no recipient is left in doubt by it. A second signal ends at once.
  */
+#include <curl/curl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -229,13 +230,15 @@ start(struct program *p)
 	d->redis = rdsloop_new(&d->loop, &p->redis);
 	d->news = &news;
 	d->settler = settler_new(d, &err);
-	d->route = route_new(d);
-	d->claimer = claimer_new(d);
-	d->runs = runs_new(d);
 	if (d->settler == NULL)
 		fatal(EXIT_USAGE, "%s", err.msg);
-	if (d->claims == NULL || d->records == NULL || d->redis == NULL || d->route == NULL ||
-	    d->claimer == NULL || d->runs == NULL)
+	d->route = route_new(d, &err);
+	if (d->route == NULL)
+		fatal(EXIT_USAGE, "%s", err.msg);
+	d->claimer = claimer_new(d);
+	d->runs = runs_new(d);
+	if (d->claims == NULL || d->records == NULL || d->redis == NULL || d->claimer == NULL ||
+	    d->runs == NULL)
 		fatal(EXIT_FAILED, "no memory");
 	runs_start(d->runs);
 	(void)uv_signal_init(&d->loop, &p->term);
@@ -277,8 +280,12 @@ run_program(struct program *p)
 	if (uv_loop_init(&d->loop) != 0)
 		fatal(EXIT_FAILED, "cannot make an event loop");
 	start(p);
-	log_info("dispatching id=%d name=%s relay=%s:%ld", d->owner, p->config.dispatcher_name,
-	    p->config.relay_host, p->config.relay_port);
+	if (strcmp(p->config.dispatcher_transport, "ses") == 0)
+		log_info(
+		    "dispatching id=%d name=%s transport=ses", d->owner, p->config.dispatcher_name);
+	else
+		log_info("dispatching id=%d name=%s relay=%s:%ld", d->owner,
+		    p->config.dispatcher_name, p->config.relay_host, p->config.relay_port);
 	(void)uv_run(&d->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&d->loop);
 	if (!d->fenced)
@@ -332,6 +339,11 @@ main(int argc, char **argv)
 		    "no database is configured; set database.url or KAIRAN_DATABASE_URL");
 	if (!log_open("kairan-dispatcher", p.config.log_level))
 		fatal(EXIT_USAGE, "log.level must be error, warn, info or debug");
+	if (strcmp(p.config.dispatcher_transport, "relay") != 0 &&
+	    strcmp(p.config.dispatcher_transport, "ses") != 0)
+		fatal(EXIT_USAGE, "dispatcher.transport must be relay or ses");
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
+		fatal(EXIT_FAILED, "cannot start libcurl");
 	p.d.config = &p.config;
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	(void)umask(077);
@@ -340,5 +352,6 @@ main(int argc, char **argv)
 	option = run_program(&p);
 	token_keys_release(&p.d.keys);
 	config_release(&p.config);
+	curl_global_cleanup();
 	return option;
 }

@@ -7,6 +7,7 @@
 
 #include "log.h"
 #include "ready.h"
+#include "ses_route.h"
 #include "session.h"
 #include "settle.h"
 
@@ -23,6 +24,7 @@ struct route {
 	struct ready ready;
 	struct session **sessions;
 	size_t session_count;
+	struct ses_route *ses; /* in place of sessions; NULL: the relay */
 	uv_timer_t timer;
 	uint64_t held_until_ms;
 	uint64_t held_since_ms; /* 0: not held */
@@ -44,10 +46,11 @@ static void open_sessions(struct route *r);
 static void set_timer(struct route *r);
 
 struct route *
-route_new(struct dispatcher *d)
+route_new(struct dispatcher *d, struct err *err)
 {
 	struct route *r = calloc(1, sizeof(*r));
 
+	(void)err_set(err, "no memory");
 	if (r == NULL)
 		return NULL;
 	r->d = d;
@@ -59,7 +62,11 @@ route_new(struct dispatcher *d)
 		.ended = ended };
 	r->hold_ms = FIRST_HOLD_MS;
 	r->sessions = calloc((size_t)d->config->relay_connections, sizeof(struct session *));
-	if (r->sessions == NULL) {
+	if (r->sessions != NULL && strcmp(d->config->dispatcher_transport, "ses") == 0)
+		r->ses = ses_route_new(d, &r->host, err);
+	if (r->sessions == NULL ||
+	    (r->ses == NULL && strcmp(d->config->dispatcher_transport, "ses") == 0)) {
+		free(r->sessions);
 		free(r);
 		return NULL;
 	}
@@ -74,6 +81,7 @@ route_free(struct route *r)
 	if (r == NULL)
 		return;
 	ready_release(&r->ready);
+	ses_route_free(r->ses);
 	free(r->sessions);
 	free(r);
 }
@@ -162,6 +170,8 @@ on_timer(uv_timer_t *timer)
 static bool
 has_free_session(const struct route *r)
 {
+	if (r->ses != NULL)
+		return ses_route_is_free(r->ses);
 	for (size_t i = 0; i < r->session_count; i++)
 		if (session_is_free(r->sessions[i]))
 			return true;
@@ -186,7 +196,7 @@ set_timer(struct route *r)
 		wait_ms = (r->ready.heap[0]->due_us - now_us + 999) / 1000;
 	else if (has_free_session(r))
 		wait_ms = 0;
-	else if (r->session_count == 0 && !r->resolving)
+	else if (r->session_count == 0 && !r->resolving && r->ses == NULL)
 		wait_ms = AGAIN_MS;
 	if (wait_ms != UINT64_MAX && !uv_is_closing((uv_handle_t *)&r->timer))
 		(void)uv_timer_start(&r->timer, on_timer, wait_ms, 0);
@@ -204,7 +214,9 @@ route_kick(struct route *r)
 			route_release_run(r, NULL);
 		}
 	}
-	if (r->held_since_ms == 0 && !r->stopping) {
+	if (r->held_since_ms == 0 && !r->stopping && r->ses != NULL) {
+		ses_route_kick(r->ses);
+	} else if (r->held_since_ms == 0 && !r->stopping) {
 		for (size_t i = 0; i < r->session_count; i++)
 			if (session_is_free(r->sessions[i]))
 				session_kick(r->sessions[i]);
@@ -309,17 +321,22 @@ unwell(void *ctx, const struct outcome *why)
 
 	if (now < r->held_until_ms || now < r->open_after_ms)
 		return; /* several were being opened: one failure, told once */
-	log_warn("relay unwell phase=%s text=\"%.*s\" hold_ms=%u", outcome_phase_name(why->phase),
-	    SLICE_ARG(why->text), r->hold_ms);
+	log_warn("%s unwell phase=%s text=\"%.*s\" hold_ms=%u", r->ses != NULL ? "ses" : "relay",
+	    outcome_phase_name(why->phase), SLICE_ARG(why->text), r->hold_ms);
 	if (has_ready_session(r)) {
 		/* it has enough of us, not of our mail */
 		r->open_after_ms = now + r->hold_ms;
 	} else {
 		r->held_since_ms = now > 0 ? now : 1;
 		r->held_until_ms = now + r->hold_ms;
-		(void)snprintf(r->trouble, sizeof(r->trouble), "relay %s:%ld, %s: %.*s",
-		    r->d->config->relay_host, r->d->config->relay_port,
-		    outcome_phase_name(why->phase), SLICE_ARG(why->text));
+		if (r->ses != NULL)
+			(void)snprintf(r->trouble, sizeof(r->trouble), "ses %s, %s: %.*s",
+			    ses_route_name(r->ses), outcome_phase_name(why->phase),
+			    SLICE_ARG(why->text));
+		else
+			(void)snprintf(r->trouble, sizeof(r->trouble), "relay %s:%ld, %s: %.*s",
+			    r->d->config->relay_host, r->d->config->relay_port,
+			    outcome_phase_name(why->phase), SLICE_ARG(why->text));
 		if (r->hold_ms >= RELEASE_AFTER_MS)
 			route_release_run(r, NULL);
 	}
@@ -349,6 +366,8 @@ route_stop(struct route *r)
 {
 	r->stopping = true;
 	route_release_run(r, NULL);
+	if (r->ses != NULL)
+		ses_route_stop(r->ses);
 	for (size_t i = r->session_count; i-- > 0;)
 		session_quit(r->sessions[i]);
 	(void)uv_timer_stop(&r->timer);
@@ -359,5 +378,6 @@ route_stop(struct route *r)
 bool
 route_is_idle(const struct route *r)
 {
-	return r->ready.count == 0 && r->session_count == 0;
+	return r->ready.count == 0 && r->session_count == 0 &&
+	    (r->ses == NULL || ses_route_is_idle(r->ses));
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * route: the SMTP relay. Owns the flights that are ready (a heap by release time) and the
- * sessions; opens as many connections as the due flights need, up to relay.connections, and
- * holds everything back while the relay is unwell.
+ * route: the SMTP relay, or Amazon SES by its API (dispatcher.transport). Owns the flights that
+ * are ready (a heap by release time) and the sessions; opens as many connections as the due
+ * flights need, up to relay.connections, and holds everything back while the other side is unwell.
+ * With SES its requests (ses_route.h) take the place of the sessions.
  */
 #ifndef KAIRAN_ROUTE_H
 #define KAIRAN_ROUTE_H
@@ -10,8 +11,8 @@
 #include "dispatcher.h"
 #include "flight.h"
 
-/* Resolves nothing yet. NULL without memory. */
-struct route *route_new(struct dispatcher *d);
+/* Resolves nothing yet. NULL with err (no memory, no region of SES). */
+struct route *route_new(struct dispatcher *d, struct err *err);
 void route_free(struct route *r);
 
 /* Takes the flight. */

@@ -76,9 +76,6 @@ static bool
 compose(struct session *s, struct flight *f)
 {
 	struct compose_refusal why;
-	struct outcome o = {
-		.kind = OUTCOME_FAILED, .cls = OUTCOME_MESSAGE, .scope = OUTCOME_SCOPE_RECIPIENT
-	};
 
 	f->message = take_text(s);
 	if (f->message == NULL) {
@@ -89,12 +86,7 @@ compose(struct session *s, struct flight *f)
 		return true;
 	keep_text(s, f->message);
 	f->message = NULL;
-	o.reason = why.reason;
-	o.text = why.text;
-	if (why.skip)
-		settle_skip(s->d->settler, f, why.reason, why.text);
-	else
-		settle_outcome(s->d->settler, f, &o);
+	settle_refusal(s->d->settler, f, &why);
 	return false;
 }
 

@@ -435,6 +435,21 @@ settle_skip(struct settler *s, struct flight *f, const char *reason, struct slic
 }
 
 void
+settle_refusal(struct settler *s, struct flight *f, const struct compose_refusal *why)
+{
+	struct outcome o = { .kind = OUTCOME_FAILED,
+		.cls = OUTCOME_MESSAGE,
+		.scope = OUTCOME_SCOPE_RECIPIENT,
+		.reason = why->reason,
+		.text = why->text };
+
+	if (why->skip)
+		settle_skip(s, f, why->reason, why->text);
+	else
+		settle_outcome(s, f, &o);
+}
+
+void
 settle_release_row(struct settler *s, struct live_run *run, int id, int attempt)
 {
 	struct sheet *sheet = sheet_of(s, run, SHEET_RELEASE);

@@ -8,6 +8,7 @@
 #ifndef KAIRAN_SETTLE_H
 #define KAIRAN_SETTLE_H
 
+#include "compose.h"
 #include "dispatcher.h"
 #include "flight.h"
 #include "outcome.h"
@@ -20,6 +21,9 @@ void settler_free(struct settler *s);
 void settle_outcome(struct settler *s, struct flight *f, const struct outcome *o);
 void settle_skip(struct settler *s, struct flight *f, const char *reason, struct slice text);
 void settle_release(struct settler *s, struct flight *f);
+
+/* No message could be composed: skips or fails the recipient. Takes the flight. */
+void settle_refusal(struct settler *s, struct flight *f, const struct compose_refusal *why);
 
 /* A row without a flight. */
 void settle_release_row(struct settler *s, struct live_run *run, int id, int attempt);

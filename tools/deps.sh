@@ -31,7 +31,11 @@ packages_of()
 		packages_of build
 		echo clang libclang-rt-14-dev
 		;;
-	bench | demo)
+	bench)
+		packages_of demo
+		echo nginx-light wrk
+		;;
+	demo)
 		packages_of build
 		packages_of services
 		echo curl openssl python3
@@ -45,7 +49,7 @@ packages_of()
 is_service_package()
 {
 	case $1 in
-	postgresql* | redis* | postfix* | docker.io | containerd | ssl-cert) return 0 ;;
+	postgresql* | redis* | postfix* | nginx* | docker.io | containerd | ssl-cert) return 0 ;;
 	*) return 1 ;;
 	esac
 }

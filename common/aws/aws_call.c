@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* aws_call: see aws_call.h. */
+#include "aws_call.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+void
+aws_reply_init(struct aws_reply *reply)
+{
+	*reply = (struct aws_reply){ .whole = true };
+	buf_init(&reply->body, AWS_REPLY_MAX);
+}
+
+void
+aws_reply_release(struct aws_reply *reply)
+{
+	buf_release(&reply->body);
+}
+
+const char *
+aws_ca_file(const char *ca_file)
+{
+	if (ca_file == NULL || ca_file[0] == '\0')
+		ca_file = getenv("AWS_CA_BUNDLE");
+	return ca_file != NULL && ca_file[0] != '\0' ? ca_file : NULL;
+}
+
+/* ---- signed headers ---- */
+
+static bool
+add_header(struct curl_slist **list, const char *name, struct slice value)
+{
+	struct curl_slist *longer;
+	struct buf line;
+
+	buf_init(&line, AWS_TOKEN_MAX + 1024);
+	buf_append_str(&line, name);
+	buf_append_str(&line, ":");
+	if (value.len > 0)
+		buf_append_char(&line, ' ');
+	buf_append_slice(&line, value);
+	longer = buf_failed(&line) ? NULL : curl_slist_append(*list, buf_str(&line));
+	buf_release(&line);
+	if (longer != NULL)
+		*list = longer;
+	return longer != NULL;
+}
+
+struct curl_slist *
+aws_signed_headers(struct sigv4_signer *signer, const struct aws_endpoint *endpoint,
+    const struct aws_credentials *credentials, const struct aws_request *request, time_t at)
+{
+	struct slice token = slice_str(credentials->session_token);
+	char date[SIGV4_DATE_BYTES], hash[SIGV4_HASH_BYTES];
+	struct sigv4_header headers[4];
+	struct sigv4_request to_sign = { .method = request->method,
+		.path = request->path,
+		.query = request->query,
+		.headers = headers,
+		.body_hash = hash };
+	struct curl_slist *list = NULL;
+	struct buf authorization;
+	bool good;
+
+	sigv4_date(at, date);
+	sigv4_hash(request->body, hash);
+	if (request->content_type != NULL)
+		headers[to_sign.header_count++] =
+		    (struct sigv4_header){ "content-type", slice_str(request->content_type) };
+	headers[to_sign.header_count++] =
+	    (struct sigv4_header){ "host", slice_str(endpoint->host) };
+	headers[to_sign.header_count++] = (struct sigv4_header){ "x-amz-date", slice_str(date) };
+	if (token.len > 0)
+		headers[to_sign.header_count++] =
+		    (struct sigv4_header){ "x-amz-security-token", token };
+	buf_init(&authorization, 1024);
+	good = sigv4_sign(signer, &to_sign, date, &authorization) == 0 &&
+	    (request->content_type == NULL ||
+		add_header(&list, "Content-Type", slice_str(request->content_type))) &&
+	    add_header(&list, "X-Amz-Date", slice_str(date)) &&
+	    (token.len == 0 || add_header(&list, "X-Amz-Security-Token", token)) &&
+	    add_header(&list, "Authorization", buf_slice(&authorization)) &&
+	    add_header(&list, "Expect", slice_make(NULL, 0)) &&
+	    add_header(&list, "Accept", slice_make(NULL, 0));
+	buf_release(&authorization);
+	if (!good) {
+		curl_slist_free_all(list);
+		list = NULL;
+	}
+	return list;
+}
+
+/* ---- the request ---- */
+
+static size_t
+on_body(char *data, size_t size, size_t count, void *context)
+{
+	struct aws_reply *reply = context;
+
+	(void)size;
+	buf_append(&reply->body, data, count);
+	reply->whole = !buf_failed(&reply->body);
+	return reply->whole ? count : 0;
+}
+
+static size_t
+on_header(char *data, size_t size, size_t count, void *context)
+{
+	static const char name[] = "x-amzn-errortype:";
+	struct aws_reply *reply = context;
+	struct slice value;
+
+	(void)size;
+	if (count > sizeof(name) - 1 && strncasecmp(data, name, sizeof(name) - 1) == 0) {
+		value = slice_trim(slice_make(data + sizeof(name) - 1, count - sizeof(name) + 1));
+		(void)snprintf(reply->error_type, sizeof(reply->error_type), "%.*s",
+		    value.len < AWS_ERROR_TYPE_MAX ? (int)value.len : AWS_ERROR_TYPE_MAX,
+		    value.ptr);
+	}
+	return count;
+}
+
+static void
+set_options(CURL *curl, const struct aws_http *http, const char *method, struct slice body,
+    struct aws_reply *reply)
+{
+	const char *ca = aws_ca_file(http->ca_file);
+
+	(void)curl_easy_setopt(curl, CURLOPT_URL, http->url);
+	(void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	(void)curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+	(void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+	if (body.len > 0) {
+		(void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.ptr);
+		(void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+	} else if (strcmp(method, "GET") != 0) {
+		(void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
+	}
+	if (http->headers != NULL)
+		(void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, http->headers);
+	if (ca != NULL)
+		(void)curl_easy_setopt(curl, CURLOPT_CAINFO, ca);
+	if (http->no_proxy)
+		(void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
+	(void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, http->connect_timeout_ms);
+	(void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, http->timeout_ms);
+	(void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	(void)curl_easy_setopt(curl, CURLOPT_USERAGENT, "kairan/" KAIRAN_VERSION);
+	(void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+	(void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, reply);
+	(void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+	(void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, reply);
+}
+
+int
+aws_http(const struct aws_http *http, const char *method, struct slice body,
+    struct aws_reply *reply, struct err *err)
+{
+	CURL *curl = curl_easy_init();
+	CURLcode code = CURLE_OUT_OF_MEMORY;
+	long status = 0;
+
+	if (curl != NULL) {
+		set_options(curl, http, method, body, reply);
+		code = curl_easy_perform(curl);
+		(void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+	}
+	curl_easy_cleanup(curl);
+	reply->status = (int)status;
+	if (code == CURLE_OK || (code == CURLE_WRITE_ERROR && !reply->whole && status != 0))
+		return 0;
+	return err_set(err, "no answer: %s", curl_easy_strerror(code));
+}
+
+int
+aws_call(const struct aws_client *client, const struct aws_request *request,
+    struct aws_reply *reply, struct err *err)
+{
+	struct aws_http http = { .ca_file = client->ca_file,
+		.connect_timeout_ms = client->timeout_s * 1000,
+		.timeout_ms = client->timeout_s * 1000 };
+	struct curl_slist *headers = NULL;
+	struct sigv4_signer signer;
+	struct buf url;
+	int result = -1;
+
+	buf_init(&url, 64 << 10);
+	if (sigv4_init(&signer, client->credentials, client->endpoint->region,
+		client->endpoint->signing_name, err) < 0)
+		return -1;
+	buf_append_str(&url, client->endpoint->origin);
+	buf_append_slice(&url, request->path);
+	if (request->query.len > 0) {
+		buf_append_char(&url, '?');
+		buf_append_slice(&url, request->query);
+	}
+	headers =
+	    aws_signed_headers(&signer, client->endpoint, client->credentials, request, time(NULL));
+	http.url = buf_str(&url);
+	http.headers = headers;
+	if (headers == NULL || buf_failed(&url))
+		(void)err_set(err, "the request is too long or there is no memory");
+	else
+		result = aws_http(&http, request->method, request->body, reply, err);
+	curl_slist_free_all(headers);
+	sigv4_release(&signer);
+	buf_release(&url);
+	return result;
+}

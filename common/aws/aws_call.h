@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * aws_call: one request to a service of Amazon over libcurl, signed, and its answer. Blocks until
+ * the answer or the timeout: for commands, worker threads and start-up, never for an event loop.
+ * No redirects; certificates are verified; an answer is cut at AWS_REPLY_MAX bytes.
+ */
+#ifndef KAIRAN_AWS_CALL_H
+#define KAIRAN_AWS_CALL_H
+
+#include <curl/curl.h>
+
+#include "aws_credentials.h"
+#include "aws_endpoint.h"
+#include "buf.h"
+#include "err.h"
+#include "sigv4.h"
+
+#define AWS_REPLY_MAX ((size_t)1 << 20)
+#define AWS_ERROR_TYPE_MAX 200
+
+struct aws_reply {
+	int status;
+	char error_type[AWS_ERROR_TYPE_MAX + 1]; /* x-amzn-ErrorType, "" when absent */
+	struct buf body;			 /* owned */
+	bool whole;				 /* not cut */
+};
+
+struct aws_request {
+	const char *method;
+	struct slice path, query; /* encoded */
+	const char *content_type; /* NULL: no body */
+	struct slice body;
+};
+
+/* Whom to ask and as whom. */
+struct aws_client {
+	const struct aws_endpoint *endpoint;
+	const struct aws_credentials *credentials;
+	const char *ca_file; /* "": AWS_CA_BUNDLE, else the system's */
+	long timeout_s;
+};
+
+void aws_reply_init(struct aws_reply *reply);
+void aws_reply_release(struct aws_reply *reply);
+
+/* Sends the signed request. 0 with an answer of any status, or -1 with err: no answer. */
+MUST_CHECK int aws_call(const struct aws_client *client, const struct aws_request *request,
+    struct aws_reply *reply, struct err *err);
+
+/* The same without a signature, to any address. headers may be NULL. no_proxy: straight to it,
+ * as agents on the own host are asked. */
+struct aws_http {
+	const char *url, *ca_file;
+	const struct curl_slist *headers;
+	bool no_proxy;
+	long connect_timeout_ms, timeout_ms;
+};
+MUST_CHECK int aws_http(const struct aws_http *http, const char *method, struct slice body,
+    struct aws_reply *reply, struct err *err);
+
+/* What a signed request carries besides curl's own headers, as a list to free with
+ * curl_slist_free_all: Content-Type, X-Amz-Date, X-Amz-Security-Token, Authorization, and
+ * nothing of Expect and Accept. at: the service's clock. NULL without memory. */
+struct curl_slist *aws_signed_headers(struct sigv4_signer *signer,
+    const struct aws_endpoint *endpoint, const struct aws_credentials *credentials,
+    const struct aws_request *request, time_t at);
+
+/* ca_file, else AWS_CA_BUNDLE, else NULL. */
+const char *aws_ca_file(const char *ca_file);
+
+#endif

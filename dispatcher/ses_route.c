@@ -1,0 +1,804 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ses_route: see ses_route.h. One struct call is one request at a time over a kept easy handle;
+ * libcurl keeps the connections.
+ *
+ * The point of no return is the last byte of the body: it is marked when libcurl fetches it,
+ * before it can be written. libcurl repeats a request by itself when a reused connection dies
+ * before the answer; it would have to rewind the body, and past the mark that is refused. What
+ * ends past the mark without a whole answer is in doubt.
+ */
+#include "ses_route.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "aws_call.h"
+#include "aws_chain.h"
+#include "compose.h"
+#include "curlloop.h"
+#include "db.h"
+#include "log.h"
+#include "ses_answer.h"
+#include "ses_request.h"
+#include "settle.h"
+
+#define TICK_MS 1000
+#define ACCOUNT_EVERY_MS 60000 /* GetAccount: other actions than sending are limited to 1/s */
+#define RATE_SHARE 0.9	       /* of MaxSendRate: sustained excess is refused */
+#define BURST_US 50000	       /* unused time that may be caught up with */
+#define SLOWER 0.7	       /* factor of the rate after a refusal for rate */
+#define FASTER 1.02	       /* a second without one */
+#define SLOWEST 0.1
+#define SKEW_MIN_S 60	   /* a signature is not refused for less */
+#define KEEP_BYTES 2000000 /* larger buffers are not kept */
+#define DATE_MAX 64
+
+struct call {
+	struct ses_route *r;
+	CURL *easy;
+	struct curl_slist *headers;
+	struct flight *f; /* NULL: GetAccount */
+	struct buf message, body, answer;
+	size_t given; /* bytes of the body that libcurl has */
+	bool marked;  /* past the point of no return */
+	bool refused; /* the mark was refused: not to be sent now */
+	bool cut;     /* the answer was longer than it may be */
+	char error_type[AWS_ERROR_TYPE_MAX + 1];
+	char date[DATE_MAX];
+	uint64_t started_us;
+	unsigned epoch;
+};
+
+struct ses_route {
+	struct dispatcher *d;
+	const struct session_host *host;
+	struct aws_endpoint endpoint;
+	struct curlloop *curl;
+	char *url, *account_url;
+	struct call *calls;
+	struct call **idle;
+	size_t call_count, idle_count, busy;
+	struct call account_call;
+	bool account_busy, account_known;
+	uint64_t account_ms; /* last asked */
+	bool sending_disabled;
+
+	struct aws_credentials credentials;
+	struct sigv4_signer signer;
+	bool signing; /* there are credentials */
+	bool refused; /* SES does not take them: fetch others */
+	uv_work_t work;
+	struct aws_credentials fetched; /* by the worker thread, read when it is done */
+	struct err fetch_err;
+	const char *fetch_source;
+	int fetch_result;
+	bool fetching;
+	uint64_t fetched_ms;
+
+	int64_t skew_s; /* their clock minus ours */
+	double rate;	/* messages a second, 0: no limit known */
+	double factor;	/* of the rate, 1 when all is well */
+	uint64_t next_us;
+	double latency_s;
+	unsigned epoch; /* counts the times it became unwell */
+	bool probing;	/* one request shows whether it is over */
+	uv_timer_t timer, tick;
+	bool stopping, stopped;
+};
+
+static void on_done(void *ctx, void *priv, CURLcode code);
+static void on_tick(uv_timer_t *timer);
+static void fetch_credentials(struct ses_route *r);
+static void stop_if_idle(struct ses_route *r);
+
+/* ---- calls ---- */
+
+static size_t
+on_read(char *to, size_t size, size_t count, void *context)
+{
+	struct call *call = context;
+	size_t left = call->body.len - call->given;
+	size_t n = left < size * count ? left : size * count;
+
+	if (call->marked)
+		return CURL_READFUNC_ABORT; /* a second time: never */
+	if (n == left) {
+		/* Here the journal marks the point of no return (it comes with the crash-safety
+		 * work). Until then a dispatcher that dies leaves what it had claimed in doubt. */
+		if (!flight_run(call->f)->running || call->r->d->fenced) {
+			call->refused = true;
+			return CURL_READFUNC_ABORT;
+		}
+		call->marked = true;
+	}
+	memcpy(to, call->body.data + call->given, n);
+	call->given += n;
+	return n;
+}
+
+static int
+on_seek(void *context, curl_off_t offset, int origin)
+{
+	struct call *call = context;
+
+	if (call->marked || origin != SEEK_SET || offset != 0)
+		return CURL_SEEKFUNC_FAIL;
+	call->given = 0;
+	return CURL_SEEKFUNC_OK;
+}
+
+static size_t
+on_write(char *data, size_t size, size_t count, void *context)
+{
+	struct call *call = context;
+
+	(void)size;
+	buf_append(&call->answer, data, count);
+	call->cut = buf_failed(&call->answer);
+	return call->cut ? 0 : count;
+}
+
+/* Copies the value of a header line when it is the one named. */
+static void
+note_header(const char *line, size_t n, const char *name, char *dst, size_t room)
+{
+	size_t skip = strlen(name);
+	struct slice value;
+
+	if (n <= skip || strncasecmp(line, name, skip) != 0)
+		return;
+	value = slice_trim(slice_make(line + skip, n - skip));
+	(void)snprintf(dst, room, "%.*s", SLICE_ARG(value));
+}
+
+static size_t
+on_header(char *data, size_t size, size_t count, void *context)
+{
+	struct call *call = context;
+
+	(void)size;
+	note_header(data, count, "x-amzn-errortype:", call->error_type, sizeof(call->error_type));
+	note_header(data, count, "date:", call->date, sizeof(call->date));
+	return count;
+}
+
+static bool
+call_init(struct call *call, struct ses_route *r, bool sends)
+{
+	const struct config *config = r->d->config;
+	const char *ca = aws_ca_file(config->ses_ca_file);
+	CURL *easy = curl_easy_init();
+
+	call->r = r;
+	call->easy = easy;
+	buf_init(&call->message, MESSAGE_BUFFER_MAX);
+	buf_init(&call->body, (size_t)SES_MESSAGE_MAX + 65536);
+	buf_init(&call->answer, SES_ANSWER_MAX);
+	if (easy == NULL)
+		return false;
+	(void)curl_easy_setopt(easy, CURLOPT_URL, sends ? r->url : r->account_url);
+	(void)curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
+	(void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, r->endpoint.is_tls ? "https" : "http");
+	(void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+	(void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_USERAGENT, "kairan/" KAIRAN_VERSION);
+	(void)curl_easy_setopt(
+	    easy, CURLOPT_CONNECTTIMEOUT_MS, config->ses_connect_timeout_s * 1000);
+	(void)curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, config->ses_timeout_s * 1000);
+	(void)curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, config->ses_idle_s);
+	if (ca != NULL)
+		(void)curl_easy_setopt(easy, CURLOPT_CAINFO, ca);
+	(void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_write);
+	(void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+	(void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+	(void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
+	if (!sends)
+		return true;
+	(void)curl_easy_setopt(easy, CURLOPT_POST, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
+	(void)curl_easy_setopt(easy, CURLOPT_READDATA, call);
+	(void)curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+	(void)curl_easy_setopt(easy, CURLOPT_SEEKDATA, call);
+	return true;
+}
+
+static void
+call_release(struct call *call)
+{
+	curl_easy_cleanup(call->easy);
+	curl_slist_free_all(call->headers);
+	buf_release(&call->message);
+	buf_release(&call->body);
+	buf_release(&call->answer);
+}
+
+static void
+trim(struct buf *b)
+{
+	if (b->capacity > KEEP_BYTES) {
+		size_t max = b->max;
+
+		buf_release(b);
+		buf_init(b, max);
+	} else {
+		buf_reset(b);
+	}
+}
+
+static bool
+call_begin(struct call *call, const char *method, const char *path, const char *content_type)
+{
+	struct ses_route *r = call->r;
+	struct aws_request request = { .method = method,
+		.path = slice_str(path),
+		.content_type = content_type,
+		.body = buf_slice(&call->body) };
+
+	curl_slist_free_all(call->headers);
+	call->headers = aws_signed_headers(
+	    &r->signer, &r->endpoint, &r->credentials, &request, (time_t)(time(NULL) + r->skew_s));
+	if (call->headers == NULL)
+		return false;
+	(void)curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
+	if (content_type != NULL)
+		(void)curl_easy_setopt(
+		    call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
+	buf_reset(&call->answer);
+	call->given = 0;
+	call->marked = call->refused = call->cut = false;
+	call->error_type[0] = call->date[0] = '\0';
+	call->started_us = dispatcher_now_us();
+	call->epoch = r->epoch;
+	return curl_multi_add_handle(curlloop_multi(r->curl), call->easy) == CURLM_OK;
+}
+
+/* ---- sending ---- */
+
+/* Composes the message and the request around it. False when the flight was settled instead. */
+static bool
+compose(struct call *call, struct flight *f)
+{
+	struct ses_route *r = call->r;
+	const struct config *config = r->d->config;
+	struct ses_tag tag = { SLICE("kairan"), { NULL, 0 } };
+	struct ses_common common = { .configuration_set = slice_str(config->ses_configuration_set),
+		.identity_arn = slice_str(config->ses_identity_arn),
+		.feedback_address = slice_str(config->ses_feedback_address),
+		.tenant = slice_str(config->ses_tenant),
+		.tags = &tag,
+		.tag_count = 1 };
+	struct compose_refusal why = { 0 };
+
+	f->message = &call->message;
+	buf_reset(&call->message);
+	buf_reset(&call->body);
+	if (compose_flight(&r->d->keys, f, &why)) {
+		tag.value = slice_str(f->token);
+		ses_send_raw(&call->body, &common,
+		    slice_str(db_text(f->batch->rows, f->row, CLAIM_ADDRESS)),
+		    buf_slice(&call->message));
+		f->message = NULL;
+		if (!buf_failed(&call->body))
+			return true;
+		why.reason = "too_large";
+	}
+	f->message = NULL;
+	settle_refusal(r->d->settler, f, &why);
+	return false;
+}
+
+/* epoch: when what says so began; what began before the last trouble says nothing new. */
+static void
+unwell(struct ses_route *r, unsigned epoch, const struct outcome *why)
+{
+	if (epoch != r->epoch)
+		return;
+	r->epoch++;
+	r->probing = true;
+	r->host->unwell(r->host->ctx, why);
+}
+
+static void
+finish_call(struct call *call)
+{
+	struct ses_route *r = call->r;
+
+	call->f = NULL;
+	trim(&call->message);
+	trim(&call->body);
+	r->idle[r->idle_count++] = call;
+	r->busy--;
+}
+
+static void
+start(struct ses_route *r, struct flight *f)
+{
+	struct call *call = r->idle[--r->idle_count];
+
+	r->busy++;
+	call->f = f;
+	if (!compose(call, f)) {
+		finish_call(call);
+	} else if (!call_begin(call, "POST", SES_SEND_PATH, "application/json")) {
+		call->f = NULL;
+		settle_release(r->d->settler, f);
+		finish_call(call);
+	}
+}
+
+/* Little's law: what is under way is rate x latency; half as much again for what varies. */
+static size_t
+most_calls(const struct ses_route *r)
+{
+	double wanted = r->rate * r->factor * r->latency_s * 1.5 + 2;
+
+	if (r->probing)
+		return 1;
+	if (r->rate <= 0 || wanted >= (double)r->call_count)
+		return r->call_count;
+	return (size_t)wanted;
+}
+
+static bool
+can_send(const struct ses_route *r)
+{
+	return r->signing && !r->stopping && r->idle_count > 0 && r->busy < most_calls(r) &&
+	    (r->account_known || r->rate > 0);
+}
+
+bool
+ses_route_is_free(const struct ses_route *r)
+{
+	return can_send(r) && r->next_us <= dispatcher_now_us();
+}
+
+static void
+on_timer(uv_timer_t *timer)
+{
+	ses_route_kick(timer->data);
+}
+
+/* Waits until the pace lets the next one go. */
+static void
+wait_for_pace(struct ses_route *r, uint64_t now_us)
+{
+	if (r->next_us > now_us && !r->stopped)
+		(void)uv_timer_start(&r->timer, on_timer, (r->next_us - now_us + 999) / 1000, 0);
+}
+
+void
+ses_route_kick(struct ses_route *r)
+{
+	while (can_send(r)) {
+		uint64_t now_us = dispatcher_now_us();
+		struct flight *f;
+
+		if (r->next_us > now_us) {
+			wait_for_pace(r, now_us);
+			return;
+		}
+		f = r->host->take(r->host->ctx);
+		if (f == NULL)
+			return;
+		if (r->rate > 0) {
+			uint64_t earliest = now_us > BURST_US ? now_us - BURST_US : 0;
+
+			if (r->next_us < earliest)
+				r->next_us = earliest;
+			r->next_us += (uint64_t)(1e6 / (r->rate * r->factor));
+		}
+		start(r, f);
+	}
+}
+
+/* ---- answers ---- */
+
+/* RFC 9110 5.6.7; keeps the old value when the header says nothing. */
+static int64_t
+their_skew(const struct call *call)
+{
+	time_t at = call->date[0] != '\0' ? curl_getdate(call->date, NULL) : -1;
+
+	return at > 0 ? (int64_t)at - (int64_t)time(NULL) : call->r->skew_s;
+}
+
+/* A refused signature: by their clock next time, or it is not about the clock. */
+static void
+adjust_clock(struct ses_route *r, const struct call *call, const struct outcome *why)
+{
+	int64_t skew = their_skew(call), change = skew - r->skew_s;
+
+	if (change >= SKEW_MIN_S || change <= -SKEW_MIN_S) {
+		log_warn(
+		    "clock of this host differs from the service's by %lld s; signing by theirs",
+		    (long long)skew);
+		r->skew_s = skew;
+		r->epoch++; /* others that are under way have the old time */
+	} else {
+		unwell(r, call->epoch, why);
+	}
+}
+
+/* The route is held as long as the account is refused; each action says how. */
+static void
+react(struct ses_route *r, const struct call *call, const struct ses_answer *a)
+{
+	switch (a->action) {
+	case SES_SLOW:
+		if (call->epoch == r->epoch)
+			r->factor = r->factor * SLOWER > SLOWEST ? r->factor * SLOWER : SLOWEST;
+		unwell(r, call->epoch, &a->outcome);
+		break;
+	case SES_QUOTA:
+		r->account_ms = 0; /* look at the account again */
+		unwell(r, call->epoch, &a->outcome);
+		break;
+	case SES_REFRESH:
+		/* several may be refused for the same credentials; once is enough */
+		if (call->epoch == r->epoch) {
+			r->signing = false;
+			r->refused = true;
+			r->epoch++;
+			fetch_credentials(r);
+		}
+		break;
+	case SES_CLOCK:
+		adjust_clock(r, call, &a->outcome);
+		break;
+	case SES_HOLD:
+		unwell(r, call->epoch, &a->outcome);
+		break;
+	case SES_SETTLE:
+		break;
+	}
+}
+
+static void
+note_latency(struct ses_route *r, const struct call *call)
+{
+	double s = (double)(dispatcher_now_us() - call->started_us) / 1e6;
+
+	r->latency_s = r->latency_s > 0 ? r->latency_s * 0.95 + s * 0.05 : s;
+}
+
+static void
+answered(struct call *call, int status, bool whole)
+{
+	struct ses_route *r = call->r;
+	struct flight *f = call->f;
+	struct ses_answer_input in = { .status = status,
+		.error_type = slice_str(call->error_type),
+		.body = buf_slice(&call->answer),
+		.whole = whole,
+		.body_left = call->marked,
+		.to = slice_str(db_text(f->batch->rows, f->row, CLAIM_ADDRESS)) };
+	struct ses_answer a;
+
+	ses_answer_read(&a, &in);
+	a.outcome.remote = slice_str(r->endpoint.host);
+	note_latency(r, call);
+	if (r->probing && call->epoch == r->epoch &&
+	    (a.outcome.kind == OUTCOME_SENT || a.outcome.kind == OUTCOME_FAILED)) {
+		r->probing = false;
+		r->host->works(r->host->ctx);
+	}
+	if (a.action == SES_SETTLE)
+		settle_outcome(r->d->settler, f, &a.outcome);
+	else
+		r->host->give_back(r->host->ctx, f, &a.outcome);
+	react(r, call, &a); /* last: a hold releases what is ready, this one too */
+}
+
+/* No answer. */
+static void
+failed(struct call *call, CURLcode code)
+{
+	struct ses_route *r = call->r;
+	struct outcome o = { .kind = OUTCOME_RELEASED,
+		.cls = OUTCOME_SOFT,
+		.scope = OUTCOME_SCOPE_ROUTE,
+		.phase = call->given > 0 ? OUTCOME_PHASE_BODY : OUTCOME_PHASE_CONNECT,
+		.reason = "network",
+		.text = slice_str(curl_easy_strerror(code)),
+		.remote = slice_str(r->endpoint.host) };
+
+	if (call->marked) {
+		o.kind = OUTCOME_IN_DOUBT;
+		o.phase = OUTCOME_PHASE_DOT;
+		o.scope = OUTCOME_SCOPE_SESSION;
+		settle_outcome(r->d->settler, call->f, &o);
+		return;
+	}
+	r->host->give_back(r->host->ctx, call->f, &o);
+	if (!call->refused)
+		unwell(r, call->epoch, &o);
+}
+
+static void
+account_answered(struct ses_route *r, CURLcode code, int status)
+{
+	struct call *call = &r->account_call;
+	struct ses_account account;
+	struct err err = { 0 };
+	double rate;
+
+	r->account_busy = false;
+	r->account_known = true; /* sending goes on without, and tells more */
+	if (code != CURLE_OK || status != 200 ||
+	    ses_account_parse(&account, buf_slice(&call->answer), &err) < 0) {
+		if (strstr(call->error_type, "Signature") != NULL ||
+		    strstr(call->error_type, "RequestExpired") != NULL) {
+			int64_t skew = their_skew(call);
+
+			r->account_known = skew == r->skew_s; /* once more, by their clock */
+			if (!r->account_known)
+				r->account_ms = 0;
+			r->skew_s = skew;
+		}
+		log_warn("account not known status=%d type=%.60s error=\"%s\"", status,
+		    call->error_type, code != CURLE_OK ? curl_easy_strerror(code) : err.msg);
+		return;
+	}
+	rate = r->d->config->ses_rate > 0 ? (double)r->d->config->ses_rate
+					  : account.max_rate * RATE_SHARE;
+	if (rate > r->rate * 1.001 || rate < r->rate * 0.999)
+		log_info("account rate=%.2f/s of %.2f/s sent_24h=%.0f quota=%.0f production=%s "
+			 "enforcement=%s",
+		    rate, account.max_rate, account.sent_24h, account.max_24h,
+		    account.production ? "yes" : "no", account.enforcement);
+	r->rate = rate;
+	if (!account.sending && !r->sending_disabled)
+		log_warn("sending is disabled for this account and region at SES");
+	r->sending_disabled = !account.sending;
+}
+
+static void
+on_done(void *ctx, void *priv, CURLcode code)
+{
+	struct ses_route *r = ctx;
+	struct call *call = priv;
+	long status = 0;
+
+	(void)curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (call == &r->account_call) {
+		account_answered(r, code, (int)status);
+	} else {
+		/* a status counts even when the rest was cut, by us or by the connection */
+		if (status >= 200 && !call->refused)
+			answered(call, (int)status, code == CURLE_OK);
+		else
+			failed(call, code);
+		finish_call(call);
+	}
+	if (r->stopping)
+		stop_if_idle(r);
+	else
+		ses_route_kick(r);
+}
+
+static void
+ask_account(struct ses_route *r)
+{
+	r->account_ms = dispatcher_now_ms(r->d);
+	r->account_busy = call_begin(&r->account_call, "GET", SES_ACCOUNT_PATH, NULL);
+}
+
+/* ---- credentials ---- */
+
+static void
+fetch(uv_work_t *work)
+{
+	struct ses_route *r = work->data;
+	struct aws_chain chain = { .region = r->endpoint.region,
+		.ca_file = r->d->config->ses_ca_file,
+		.timeout_s = r->d->config->ses_connect_timeout_s };
+
+	r->fetch_result = aws_chain_fetch(&chain, &r->fetched, &r->fetch_source, &r->fetch_err);
+}
+
+/* Those that SES refused are no others: wait, and try again after the hold. */
+static void
+use_credentials(struct ses_route *r, const struct outcome *why)
+{
+	bool same = strcmp(r->credentials.access_key, r->fetched.access_key) == 0 &&
+	    strcmp(r->credentials.session_token, r->fetched.session_token) == 0;
+	struct outcome refused = *why;
+	struct err err;
+
+	if (r->refused && same) {
+		refused.text = SLICE("SES refuses the credentials, and there are no others");
+		unwell(r, r->epoch, &refused);
+	}
+	r->refused = false;
+	r->credentials = r->fetched;
+	sigv4_release(&r->signer);
+	r->signing = sigv4_init(&r->signer, &r->credentials, r->endpoint.region,
+			 r->endpoint.signing_name, &err) == 0;
+	if (!same)
+		log_info("credentials from=%s temporary=%s", r->fetch_source,
+		    r->credentials.session_token[0] != '\0' ? "yes" : "no");
+}
+
+static void
+on_fetched(uv_work_t *work, int status)
+{
+	struct ses_route *r = work->data;
+	struct outcome why = { .phase = OUTCOME_PHASE_AUTH,
+		.cls = OUTCOME_CONFIG,
+		.scope = OUTCOME_SCOPE_ROUTE,
+		.reason = "auth" };
+
+	r->fetching = false;
+	r->fetched_ms = dispatcher_now_us() / 1000;
+	if (status == 0 && r->fetch_result == 0) {
+		use_credentials(r, &why);
+	} else if (!r->signing && !r->stopping) {
+		why.text = slice_str(r->fetch_err.msg);
+		unwell(r, r->epoch, &why);
+	} else {
+		log_warn("credentials not refreshed error=\"%s\"", r->fetch_err.msg);
+	}
+	aws_credentials_wipe(&r->fetched);
+	if (r->stopping)
+		stop_if_idle(r);
+	else
+		on_tick(&r->tick);
+}
+
+static void
+fetch_credentials(struct ses_route *r)
+{
+	if (r->fetching || r->stopping)
+		return;
+	r->work.data = r;
+	r->fetch_err.msg[0] = '\0';
+	r->fetching = uv_queue_work(&r->d->loop, &r->work, fetch, on_fetched) == 0;
+}
+
+/* Every second: credentials before they end, the account every minute, the pace up again. */
+static void
+on_tick(uv_timer_t *timer)
+{
+	struct ses_route *r = timer->data;
+	uint64_t now = dispatcher_now_ms(r->d), now_ms = dispatcher_now_us() / 1000;
+	int64_t left = r->credentials.expires_s - (int64_t)time(NULL) - r->skew_s;
+	bool ends = r->credentials.expires_s > 0 && left < AWS_REFRESH_BEFORE_S;
+
+	/* tried again each 10 s while the old ones last or none are there */
+	if ((!r->signing || ends) && now_ms - r->fetched_ms >= 10 * TICK_MS)
+		fetch_credentials(r);
+	if (r->signing && !r->account_busy &&
+	    (r->account_ms == 0 || now - r->account_ms >= ACCOUNT_EVERY_MS))
+		ask_account(r);
+	r->factor = r->factor * FASTER < 1 ? r->factor * FASTER : 1;
+	ses_route_kick(r);
+}
+
+/* ---- life ---- */
+
+static char *
+join(const char *origin, const char *path)
+{
+	size_t n = strlen(origin) + strlen(path) + 1;
+	char *url = malloc(n);
+
+	if (url != NULL)
+		(void)snprintf(url, n, "%s%s", origin, path);
+	return url;
+}
+
+static bool
+make_calls(struct ses_route *r)
+{
+	bool good = true;
+
+	r->call_count = (size_t)r->d->config->ses_connections;
+	r->calls = calloc(r->call_count, sizeof(*r->calls));
+	r->idle = calloc(r->call_count, sizeof(struct call *));
+	r->url = join(r->endpoint.origin, SES_SEND_PATH);
+	r->account_url = join(r->endpoint.origin, SES_ACCOUNT_PATH);
+	if (r->calls == NULL || r->idle == NULL || r->url == NULL || r->account_url == NULL)
+		return false;
+	for (size_t i = 0; i < r->call_count && good; i++) {
+		good = call_init(&r->calls[i], r, true);
+		r->idle[r->idle_count++] = &r->calls[i];
+	}
+	return good && call_init(&r->account_call, r, false);
+}
+
+struct ses_route *
+ses_route_new(struct dispatcher *d, const struct session_host *host, struct err *err)
+{
+	struct ses_route *r = calloc(1, sizeof(*r));
+	char region[64];
+
+	if (r == NULL) {
+		(void)err_set(err, "no memory");
+		return NULL;
+	}
+	r->d = d;
+	r->host = host;
+	r->factor = 1;
+	r->rate = (double)d->config->ses_rate;
+	aws_chain_region(d->config->ses_region, region);
+	if (aws_endpoint_make(&r->endpoint, AWS_SESV2, d->config->ses_endpoint, region, err) < 0) {
+		free(r);
+		return NULL;
+	}
+	if (!r->endpoint.is_tls)
+		log_warn(
+		    "endpoint %s is spoken to without TLS: for trials only", r->endpoint.origin);
+	if (!make_calls(r) || (r->curl = curlloop_new(&d->loop, on_done, r)) == NULL) {
+		(void)err_set(err, "no memory");
+		ses_route_free(r);
+		return NULL;
+	}
+	(void)curl_multi_setopt(
+	    curlloop_multi(r->curl), CURLMOPT_MAXCONNECTS, d->config->ses_connections + 1);
+	(void)uv_timer_init(&d->loop, &r->timer);
+	(void)uv_timer_init(&d->loop, &r->tick);
+	r->timer.data = r->tick.data = r;
+	(void)uv_timer_start(&r->tick, on_tick, TICK_MS, TICK_MS);
+	fetch_credentials(r);
+	return r;
+}
+
+void
+ses_route_free(struct ses_route *r)
+{
+	if (r == NULL)
+		return;
+	for (size_t i = 0; i < r->idle_count && r->calls != NULL; i++)
+		call_release(r->idle[i]);
+	if (r->account_call.r != NULL)
+		call_release(&r->account_call);
+	curlloop_free(r->curl);
+	aws_credentials_wipe(&r->credentials);
+	sigv4_release(&r->signer);
+	free(r->calls);
+	free(r->idle);
+	free(r->url);
+	free(r->account_url);
+	free(r);
+}
+
+static void
+stop_if_idle(struct ses_route *r)
+{
+	if (!r->stopping || r->stopped || r->busy > 0 || r->account_busy)
+		return;
+	r->stopped = true;
+	curlloop_stop(r->curl);
+	uv_close((uv_handle_t *)&r->timer, NULL);
+	uv_close((uv_handle_t *)&r->tick, NULL);
+}
+
+void
+ses_route_stop(struct ses_route *r)
+{
+	if (r->stopping)
+		return;
+	r->stopping = true;
+	(void)uv_timer_stop(&r->tick);
+	(void)uv_timer_stop(&r->timer);
+	if (r->account_busy) {
+		(void)curl_multi_remove_handle(curlloop_multi(r->curl), r->account_call.easy);
+		r->account_busy = false;
+	}
+	stop_if_idle(r);
+}
+
+bool
+ses_route_is_idle(const struct ses_route *r)
+{
+	return r->busy == 0;
+}
+
+const char *
+ses_route_name(const struct ses_route *r)
+{
+	return r->endpoint.host;
+}

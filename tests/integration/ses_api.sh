@@ -1,0 +1,267 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Campaigns through the API of a FAKE Amazon SES (tests/support/ses_fake.py) that verifies every
+# signature and says what it took: exactly once, in doubt where nobody can tell, held while the
+# account or the endpoint is unwell; credentials that end, clocks that differ. TAP, run by prove.
+# shellcheck disable=SC2119 # functions of the library take settings
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=tools/tap.sh
+. tools/tap.sh
+# shellcheck source=tests/support/services.sh
+. tests/support/services.sh
+# shellcheck source=tests/support/pipeline.sh
+. tests/support/pipeline.sh
+
+pipeline_start
+SES_PORT=$(services_free_port)
+AGENT_PORT=$(services_free_port)
+"$PYTHON" tests/support/ses_fake.py init "$D/ses" || tap_bail 'no certificate for the fake'
+service_spawn ses "$D/ses.log" "$PYTHON" tests/support/ses_fake.py serve "$D/ses" --log "$TRUTH" \
+	--control "$D/ses.control" "$SES_PORT" "$AGENT_PORT" 2>/dev/null
+SES=$SERVICE_PID
+ses_answers()
+{
+	(exec 3<>"/dev/tcp/127.0.0.1/$SES_PORT") 2>/dev/null
+}
+services_wait 10 ses_answers || { cat "$D/ses.log"; tap_bail 'the fake does not answer'; }
+
+# arguments: lines of the control file; without any, all is normal again
+ses_set()
+{
+	printf '%s\n' "$@" >"$D/ses.new"
+	mv "$D/ses.new" "$D/ses.control"
+	sleep 0.1
+}
+
+unset AWS_PROFILE AWS_SESSION_TOKEN AWS_DEFAULT_REGION
+export HOME=$D AWS_EC2_METADATA_DISABLED=true AWS_REGION=ap-northeast-1 AWS_ENDPOINT_URL_SESV2=https://localhost:$SES_PORT
+export AWS_CA_BUNDLE=$D/ses/ca.pem KAIRAN_DISPATCHER_TRANSPORT=ses KAIRAN_SES_CONFIGURATION_SET=marketing
+export AWS_ENDPOINT_URL_STS=http://127.0.0.1:$AGENT_PORT
+KEYS=(AWS_ACCESS_KEY_ID=AKIDEXAMPLE AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY)
+LADDER=KAIRAN_DISPATCHER_RETRY_LADDER=1s,1s
+producer_start
+
+# ---- a good day -------------------------------------------------------------------------
+
+customers_add 800 large.example
+sql -c "INSERT INTO kairan.customer (email, name) VALUES ('o''neil+tag@large.example', E'Zo\u00eb \"Q\" \\\\')"
+campaign_add good
+RUN=$(run_add good a)
+dispatcher_start one "${KEYS[@]}" "$LADDER"
+tap_ok 'a run of 801 finishes' run_wait "$RUN" finished 40
+tap_is "$(run_states "$RUN")" 'sent 801' 'everybody is sent'
+run_check "$RUN" 'exactly once, and the counts agree'
+tap_is "$(one "count(*) FROM test.truth WHERE envid <> kairan_id OR envid = ''")" 0 'tag and X-Kairan-Id carry the same token'
+tap_is "$(one "string_agg(DISTINCT j ->> 'configuration_set', ' ') FROM test.line")" marketing 'the configuration set is named'
+tap_is "$(one "count(*) FROM kairan.send s JOIN test.line l ON (l.j ->> 'send')::int = s.id
+	WHERE s.run_id = $RUN AND s.remote_id = l.j ->> 'ses_id'")" 801 'the message id of SES is kept'
+tap_is "$(one "count(DISTINCT j ->> 'connection') <= 40 FROM test.line")" t 'connections are used again'
+tap_is "$(one "max(n) > 5 FROM (SELECT count(*) AS n FROM test.line GROUP BY j ->> 'connection') AS t")" t \
+	'for more than one request'
+
+# ---- each to his own --------------------------------------------------------------------
+
+sql -c 'TRUNCATE kairan.customer'
+customers_add 20 large.example
+for kind in reject sandbox bad throttle busy broken kept500 page500 page junk half drop slow trickle; do
+	customers_add 2 odd.example "$kind"
+done
+campaign_add odd
+RUN=$(run_add odd a)
+tap_ok 'a run with every kind of answer finishes' run_wait "$RUN" finished 60
+run_check "$RUN" 'nobody twice, nobody lost'
+states()
+{
+	one "string_agg(kind || ' ' || state || ' ' || n, ', ' ORDER BY kind) FROM (
+		SELECT substring(address FROM '^(?:kept500|page500|[a-z]+)') AS kind, state, count(*) AS n
+		FROM kairan.send WHERE run_id = $1 AND address NOT LIKE 'ok%' GROUP BY 1, 2) AS t"
+}
+tap_is "$(states "$RUN")" 'bad failed 2, broken in_doubt 2, busy sent 2, drop in_doubt 2, half in_doubt 2, junk in_doubt 2, kept500 in_doubt 2, page sent 2, page500 in_doubt 2, reject failed 2, sandbox failed 2, slow sent 2, throttle sent 2, trickle sent 2' \
+	'refusals fail, throttled ones are sent later, what nobody can tell is in doubt'
+tap_is "$(one "string_agg(DISTINCT concat_ws(' ', class, code, reason, reply), '; ') FROM kairan.send
+	WHERE run_id = $RUN AND address LIKE 'reject%'")" 'message 400 content MessageRejected: Invalid content' \
+	'with name and text of the error'
+tap_is "$(one "count(*) FROM kairan.suppression")" 0 'nobody is suppressed for it'
+tap_is "$(grep -c odd.example "$D/dispatcher.log")" 0 'no address is in the log'
+
+# drop: kept ones too
+sql -c "DELETE FROM kairan.customer WHERE email NOT LIKE 'drop%' AND email NOT LIKE 'ok%'"
+ses_set 'drop = kept'
+RUN=$(run_add odd b)
+tap_ok 'a run with lost answers finishes' run_wait "$RUN" finished 30
+tap_is "$(run_states "$RUN")" 'sent 20, in_doubt 2' 'they are in doubt, not sent again'
+run_check "$RUN" 'nobody twice'
+ses_set
+
+# ---- a connection that dies under a request -----------------------------------------------
+
+sql -c 'TRUNCATE kairan.customer'
+customers_add 60 large.example
+ses_set 'die_after = 3'
+RUN=$(run_add good dying)
+tap_ok 'a run over dying connections finishes' run_wait "$RUN" finished 60
+run_check "$RUN" 'libcurl repeats nothing by itself: nobody twice'
+tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'in_doubt'") $(one "count(*) FROM kairan.send
+	WHERE run_id = $RUN AND state NOT IN ('sent', 'in_doubt')")" "$((60 - $(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'sent'"))) 0" \
+	'all others are in doubt'
+tap_ok 'there were such' test "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'in_doubt'")" -gt 0
+ses_set
+
+# ---- the account ------------------------------------------------------------------------
+
+for error in AccountSuspendedException SendingPausedException MailFromDomainNotVerifiedException NotFoundException \
+	AccessDeniedException OptInRequired IncompleteSignature MissingAuthenticationTokenException \
+	LimitExceededException ServiceUnavailable TooManyRequestsException SignatureDoesNotMatch UnrecognizedClientException; do
+	ses_set "error = $error" 'text = not now'
+	RUN=$(run_add good "account-$error")
+	run_wait "$RUN" running 10 || true
+	sleep 1.2
+	held=$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state NOT IN ('queued', 'sending')")
+	ses_set
+	tap_ok "$error holds the route, the run finishes afterwards" run_wait "$RUN" finished 40
+	tap_is "$held $(run_states "$RUN")" '0 sent 60' 'nobody is settled by it, everybody is sent'
+	run_check "$RUN" 'exactly once'
+done
+tap_is "$(grep -c large.example "$D/dispatcher.log")" 0 'no address is in the log'
+tap_ok 'the log says what it is' grep -q 'ses unwell.*AccountSuspendedException: not now' "$D/dispatcher.log"
+
+# a sender that is not verified is everybody's trouble, not the recipient's
+ses_set 'error = MessageRejected' 'text = Email address is not verified. The following identities failed the check in region X: news@example.org'
+RUN=$(run_add good unverified)
+run_wait "$RUN" running 10 || true
+sleep 1
+tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state NOT IN ('queued', 'sending')")" 0 'an unverified sender fails nobody'
+ses_set
+tap_ok 'and is sent with when it is verified' run_wait "$RUN" finished 40
+
+# ---- pace -------------------------------------------------------------------------------
+
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+ses_set 'rate = 50' 'max_rate = 50'
+: >"$D/dispatcher.log"
+dispatcher_start one "${KEYS[@]}" "$LADDER"
+RUN=$(run_add good pace)
+tap_ok 'a run at the rate of the account finishes' run_wait "$RUN" finished 40
+run_check "$RUN" 'exactly once'
+tap_is "$(grep -c 'ses unwell.*TooManyRequests.*sending rate' "$D/dispatcher.log" || true)" 0 'no refusal for rate: it keeps to 90 % of it'
+truth_load
+tap_is "$(one "extract(epoch FROM max(at) - min(at)) > 1.0 FROM test.truth WHERE run = $RUN")" t 'it takes more than a second for 60 at 45 a second'
+ses_set
+
+# ---- the endpoint is away -----------------------------------------------------------------
+
+customers_add 200 away.example
+ses_set 'delay_ms = 20'
+RUN=$(run_add good away)
+before=$(taken)
+taken_wait $((before + 30)) || tap_note 'nothing is sent'
+ses_set 'mode = refuse'
+sleep 4
+tap_ok 'the run waits' test "$(one "state = 'running' FROM kairan.run WHERE id = $RUN")" = t
+tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'sending'")" 0 'claims are given back'
+at=$(taken)
+ses_set
+tap_ok 'and finishes when it is back' run_wait "$RUN" finished 90
+run_check "$RUN" 'nobody twice'
+tap_ok 'in doubt at most what was under way' test "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'in_doubt'")" -le 32
+tap_note "sent before it went away: $((at - before)); $(run_states "$RUN")"
+
+# ---- clocks and credentials ---------------------------------------------------------------
+
+sql -c "DELETE FROM kairan.customer WHERE email LIKE '%away.example'"
+ses_set 'skew_s = -1200'
+RUN=$(run_add good skew)
+tap_ok 'with a clock 20 minutes away the run finishes' run_wait "$RUN" finished 40
+tap_is "$(run_states "$RUN")" 'sent 60' 'everybody is sent'
+run_check "$RUN" 'exactly once'
+ses_set
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+
+export AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:$AGENT_PORT/container AWS_CONTAINER_AUTHORIZATION_TOKEN=agent-secret
+dispatcher_start one "$LADDER"
+RUN=$(run_add good container)
+tap_ok 'credentials of the container agent serve' run_wait "$RUN" finished 40
+ses_set "expired = ASIAEXAMPLE0001"
+RUN=$(run_add good expired)
+tap_ok 'when they expire in the middle, others are fetched' run_wait "$RUN" finished 40
+tap_is "$(run_states "$RUN")" 'sent 60' 'nobody loses a try by it'
+run_check "$RUN" 'exactly once'
+tap_is "$(one "max(tries) FROM kairan.send WHERE run_id = $RUN")" 0 'no step of the ladder was taken'
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+unset AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_CONTAINER_AUTHORIZATION_TOKEN
+ses_set 'life_s = 605'
+AWS_EC2_METADATA_DISABLED='' dispatcher_start one "$LADDER" "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:$AGENT_PORT"
+RUN=$(run_add good instance)
+tap_ok 'credentials of the instance serve' run_wait "$RUN" finished 40
+refreshed()
+{
+	[ "$(grep -c 'credentials from=instance' "$D/dispatcher.log")" -ge 2 ]
+}
+tap_ok 'and are fetched again before they end' services_wait 25 refreshed
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+ses_set
+
+mkdir -p "$D/.aws"
+printf '[default]\nrole_arn = arn:aws:iam::1:role/mail\nsource_profile = base\n' >"$D/.aws/config"
+printf '[base]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n' >"$D/.aws/credentials"
+dispatcher_start one "$LADDER"
+RUN=$(run_add good role)
+tap_ok 'a role assumed from a profile serves' run_wait "$RUN" finished 40
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+rm -r "$D/.aws"
+printf 'eyJ.web+/=.identity\n' >"$D/identity"
+dispatcher_start one "$LADDER" AWS_WEB_IDENTITY_TOKEN_FILE="$D/identity" AWS_ROLE_ARN=arn:aws:iam::1:role/pod
+RUN=$(run_add good identity)
+tap_ok 'a web identity serves' run_wait "$RUN" finished 40
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+
+dispatcher_start one "$LADDER"
+RUN=$(run_add good none)
+run_wait "$RUN" running 10 || true
+sleep 1.5
+tap_ok 'without credentials nothing is sent, and the log says where it looked' \
+	grep -q 'ses unwell.*no credentials of Amazon' "$D/dispatcher.log"
+tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state IN ('sent', 'failed', 'in_doubt')")" 0 'nobody is settled'
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+dispatcher_start one "$LADDER" "${KEYS[@]}" AWS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
+sleep 2
+tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state IN ('sent', 'failed', 'in_doubt')")" 0 \
+	'a certificate of another authority is not spoken to'
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+
+# ---- pause, the end -----------------------------------------------------------------------
+
+dispatcher_start one "$LADDER" "${KEYS[@]}" KAIRAN_SES_CONNECTIONS=4 KAIRAN_SES_TIMEOUT_S=3
+tap_ok 'the waiting run is sent at last' run_wait "$RUN" finished 40
+customers_add 400 pause.example
+ses_set 'delay_ms = 20'
+before=$(taken)
+RUN=$(run_add good pause)
+taken_wait $((before + 50)) || tap_note 'nothing is sent'
+one "kairan.run_move($RUN, '{running}', 'paused')" >"$D/out"
+sleep 1
+at=$(taken)
+sleep 0.7
+tap_is "$(taken)" "$at" 'a second after a pause nothing is sent any more'
+tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'sending'")" 0 'claims were given back'
+one "kairan.run_move($RUN, '{paused}', 'running')" >"$D/out"
+taken_wait $((at + 50)) || tap_note 'nothing is sent'
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state IN ('sending', 'in_doubt')")" 0 'SIGTERM leaves nobody in doubt'
+ses_set
+sql -c "INSERT INTO kairan.customer (email) VALUES ('stall1@pause.example')"
+dispatcher_start one "$LADDER" "${KEYS[@]}" KAIRAN_SES_TIMEOUT_S=3
+tap_ok 'the next one finishes the run' run_wait "$RUN" finished 40
+run_check "$RUN" 'exactly once'
+RUN=$(run_add good stall)
+tap_ok 'a run with an answer that never comes finishes' run_wait "$RUN" finished 40
+tap_is "$(run_states "$RUN")" 'sent 460, in_doubt 1' 'that one is in doubt after ses.timeout_s'
+run_check "$RUN" 'nobody twice'
+
+tap_ok 'the fake verified every signature itself' test -s "$TRUTH"
+programs_stopped 'the programs end well' "$DISPATCHER" "$PRODUCER"
+service_stop "$SES" || true
+tap_is "$(grep -c 'wJalr\|token-of' "$D/dispatcher.log" || true)" 0 'no secret is in the log'
+tap_done

@@ -1,0 +1,551 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""A FAKE Amazon SES API v2, for tests: it sends nothing and talks to nobody. HTTPS with a
+certificate of its own authority; signatures are verified here, independently of the product.
+What it does to a message is told by the recipient's local part, what it does to all by a control
+file; what it took is written to a log, one JSON line a message, before the answer: the ground
+truth of a test.
+
+    ses_fake.py init DIR              makes DIR/ca.pem, DIR/server.pem (for 127.0.0.1, localhost)
+    ses_fake.py serve DIR --log FILE [--control FILE] [--region NAME] PORT AGENT_PORT
+
+AGENT_PORT speaks plain HTTP and hands out credentials: GET /container (as ECS, with Authorization:
+agent-secret), the metadata service (version 2) below /latest, and STS (AssumeRole, signed, and
+AssumeRoleWithWebIdentity). Long-term keys: AKIDEXAMPLE and the secret of Amazon's examples.
+
+Local parts begin with
+    reject   400 MessageRejected                bad      400 BadRequestException
+    sandbox  400 MessageRejected, names the recipient as not verified
+    throttle 429, the first `times` times       busy     503 ServiceUnavailable, the first `times`
+    broken   500 InternalServiceErrorException  kept500  the same, and it is taken
+    page500  500 with a page, not taken         page     400, a page of 5 MB, first `times`
+    junk     200 that is no JSON, taken         half     200 cut in the middle, taken
+    drop     no answer, the connection closes; taken or not as `drop` says
+    stall    no answer at all, taken            slow     an answer after `slow_s`
+    trickle  an answer byte by byte, over `slow_s`
+anything else is taken.
+
+The control file holds `key = value` lines and may be missing:
+    mode      ok (default), refuse (nobody listens), reset (connections end before any request)
+    drop      lost (default) or kept
+    times     2     slow_s 1    delay_ms 0
+    error     NAME or NAME:STATUS: every message is refused with it; text: its message
+    rate      0     messages a second, more are refused with 429; max_rate: what GetAccount says
+    quota     0     messages in all, more are refused with LimitExceededException
+    skew_s    0     its clock before ours; a signature older than 5 minutes is refused
+    expired   word  session tokens that contain it have expired
+    die_after 0     every connection ends, without an answer, at its request number N + 1; lost
+
+A line of the log: at, to, kairan_id, what it says (run, send, attempt; not verified), message_id
+(the header), ses_id, tags, configuration_set, kept, answered, connection.
+"""
+
+import argparse
+import asyncio
+import base64
+import datetime
+import email.parser
+import email.utils
+import hashlib
+import hmac
+import json
+import os
+import re
+import signal
+import ssl
+import struct
+import subprocess
+import sys
+import time
+import urllib.parse
+import uuid
+
+SECRET = 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY'
+DEFAULTS = {'mode': 'ok', 'drop': 'lost', 'times': '2', 'slow_s': '1', 'delay_ms': '0',
+            'error': '', 'text': '', 'rate': '0', 'max_rate': '100000', 'quota': '0',
+            'skew_s': '0', 'expired': '', 'die_after': '0', 'life_s': '3600'}
+STATUS = {'TooManyRequestsException': 429, 'NotFoundException': 404, 'ConflictException': 409,
+          'ConcurrentModificationException': 500, 'InternalServiceErrorException': 500,
+          'InternalFailure': 500, 'ServiceUnavailable': 503, 'AccessDeniedException': 403,
+          'ExpiredTokenException': 403, 'InvalidSignatureException': 403,
+          'SignatureDoesNotMatch': 403, 'UnrecognizedClientException': 403,
+          'InvalidClientTokenId': 403, 'OptInRequired': 403,
+          'MissingAuthenticationTokenException': 403}
+UNVERIFIED = ('Email address is not verified. The following identities failed the check in '
+              'region %s: %s')
+
+
+def run(*command):
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def init(folder):
+    os.makedirs(folder, exist_ok=True)
+    path = lambda name: os.path.join(folder, name)
+    run('openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', path('ca.key'),
+        '-out', path('ca.pem'), '-days', '2', '-subj', '/CN=Fake authority of the tests')
+    run('openssl', 'req', '-newkey', 'rsa:2048', '-nodes', '-keyout', path('server.key'),
+        '-out', path('request.pem'), '-subj', '/CN=fake SES')
+    with open(path('server.cnf'), 'w', encoding='ascii') as f:
+        f.write('subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n')
+    run('openssl', 'x509', '-req', '-in', path('request.pem'), '-CA', path('ca.pem'), '-CAkey',
+        path('ca.key'), '-set_serial', '7', '-days', '2', '-extfile', path('server.cnf'),
+        '-out', path('leaf.pem'))
+    with open(path('server.pem'), 'wb') as out:
+        for name in ('leaf.pem', 'server.key'):
+            with open(path(name), 'rb') as f:
+                out.write(f.read())
+
+
+class Refusal(Exception):
+    def __init__(self, name, text='', status=None):
+        super().__init__(name)
+        self.name, self.text = name, text
+        self.status = status or STATUS.get(name, 400)
+
+
+def secret_of(access_key):
+    """Temporary keys carry what their secret is made of."""
+    if access_key == 'AKIDEXAMPLE':
+        return SECRET
+    if access_key.startswith('ASIA'):
+        return hashlib.sha256(access_key.encode()).hexdigest()
+    return None
+
+
+def token_of(access_key):
+    return 'token-of-%s/+=' % access_key
+
+
+def quote(text):
+    return urllib.parse.quote(text, safe='-_.~')
+
+
+class Request:
+    def __init__(self, method, target, headers, body):
+        self.method, self.headers, self.body = method, headers, body
+        self.path, _, self.query = target.partition('?')
+
+    def header(self, name):
+        return self.headers.get(name, '')
+
+
+def verify(request, service, region, now, expired=''):
+    """AWS Signature Version 4 from its description; raises a Refusal."""
+    m = re.fullmatch(r'AWS4-HMAC-SHA256 Credential=([^/,]+)/(\d{8})/([^/]+)/([^/]+)/aws4_request, '
+                     r'SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})',
+                     request.header('authorization'))
+    if m is None:
+        raise Refusal('MissingAuthenticationTokenException' if not
+                      request.header('authorization') else 'IncompleteSignature')
+    key, day, signed_region, signed_service, names, signature = m.groups()
+    secret = secret_of(key)
+    if secret is None:
+        raise Refusal('UnrecognizedClientException', 'The security token is invalid')
+    if (signed_region, signed_service) != (region, service):
+        raise Refusal('SignatureDoesNotMatch', 'scope %s/%s' % (signed_region, signed_service))
+    token = request.header('x-amz-security-token')
+    names = names.split(';')
+    if key.startswith('ASIA'):
+        if token != token_of(key) or 'x-amz-security-token' not in names:
+            raise Refusal('UnrecognizedClientException', 'The token does not belong to the key')
+        if expired and expired in token:
+            raise Refusal('ExpiredTokenException', 'The security token has expired')
+    if names != sorted(names) or not {'host', 'x-amz-date'} <= set(names):
+        raise Refusal('IncompleteSignature')
+    if request.body and 'content-type' not in names:
+        raise Refusal('IncompleteSignature')
+    stamp = request.header('x-amz-date')
+    try:
+        at = datetime.datetime.strptime(stamp, '%Y%m%dT%H%M%SZ').replace(
+            tzinfo=datetime.timezone.utc).timestamp()
+    except ValueError:
+        raise Refusal('IncompleteSignature') from None
+    if abs(at - now) > 300:
+        raise Refusal('InvalidSignatureException', 'Signature %s: %s' % (
+            'expired' if at < now else 'not yet current', stamp))
+    query = sorted(tuple(quote(urllib.parse.unquote(x)) for x in (p + '=').split('=')[:2])
+                   for p in request.query.split('&') if p)
+    canonical = '\n'.join([
+        request.method, urllib.parse.quote(request.path, safe='/-_.~'),
+        '&'.join('%s=%s' % p for p in query)] +
+        ['%s:%s' % (n, ' '.join(request.header(n).split())) for n in names] +
+        ['', ';'.join(names), hashlib.sha256(request.body).hexdigest()])
+    scope = '%s/%s/%s/aws4_request' % (day, region, service)
+    text = '\n'.join(['AWS4-HMAC-SHA256', stamp, scope,
+                      hashlib.sha256(canonical.encode()).hexdigest()])
+    k = ('AWS4' + secret).encode()
+    for part in (day, region, service, 'aws4_request'):
+        k = hmac.new(k, part.encode(), 'sha256').digest()
+    if not hmac.compare_digest(hmac.new(k, text.encode(), 'sha256').hexdigest(), signature) or \
+            not stamp.startswith(day):
+        raise Refusal('InvalidSignatureException', 'The request signature we calculated does not '
+                      'match the signature you provided.')
+
+
+def decode_token(token):
+    """Run, send id and attempt of a token (common/token.h), or nothing."""
+    try:
+        raw = base64.b32decode(token.upper() + '=' * (-len(token) % 8))
+        row, send, attempt = struct.unpack('>IIH', raw[1:11])
+    except (ValueError, struct.error):
+        return {}
+    return {'run': row, 'send': send, 'attempt': attempt}
+
+
+class Drop(Exception):
+    """The connection ends without an answer."""
+
+
+class Fake:
+    def __init__(self, args):
+        self.args = args
+        self.settings, self.stamp = dict(DEFAULTS), None
+        self.server = None
+        self.writers = set()
+        self.seen, self.taken, self.connections, self.given = {}, 0, 0, 0
+        self.tokens = []  # times at which messages were let through, for the rate
+        self.suppressed = {}
+        self.log = os.open(args.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(os.path.join(args.dir, 'server.pem'))
+
+    def number(self, key):
+        return float(self.settings[key])
+
+    def now(self):
+        return time.time() + self.number('skew_s')
+
+    def read_control(self):
+        try:
+            st = os.stat(self.args.control)
+            stamp = (st.st_mtime_ns, st.st_ino, st.st_size)
+            if stamp == self.stamp:
+                return
+            with open(self.args.control, encoding='utf-8') as f:
+                lines = [line.split('=', 1) for line in f if '=' in line]
+        except (FileNotFoundError, TypeError):
+            stamp, lines = None, []
+        self.stamp = stamp
+        self.settings = dict(DEFAULTS)
+        for key, value in lines:
+            if key.strip() not in DEFAULTS:
+                raise SystemExit('unknown setting %s' % key.strip())
+            self.settings[key.strip()] = value.strip()
+
+    async def follow_control(self):
+        while True:
+            self.read_control()
+            refuse = self.settings['mode'] == 'refuse'
+            if refuse and self.server is not None:
+                self.server.close()
+                self.server = None
+                for writer in list(self.writers):
+                    writer.transport.abort()
+            elif not refuse and self.server is None:
+                self.server = await asyncio.start_server(
+                    self.serve_ses, '127.0.0.1', self.args.port, ssl=self.context,
+                    reuse_address=True, limit=1 << 16)
+            await asyncio.sleep(0.02)
+
+    # ---- HTTP ----
+
+    async def read_request(self, reader):
+        head = await reader.readuntil(b'\r\n\r\n')
+        lines = head.decode('latin-1').split('\r\n')
+        method, target, _ = lines[0].split(' ')
+        headers = {}
+        for line in lines[1:]:
+            if line:
+                name, _, value = line.partition(':')
+                headers[name.lower()] = value.strip()
+        body = await reader.readexactly(int(headers.get('content-length', '0')))
+        return Request(method, target, headers, body)
+
+    def head(self, status, kind, length, name=''):
+        lines = ['HTTP/1.1 %d Fake' % status, 'Content-Type: ' + kind,
+                 'Content-Length: %d' % length, 'x-amzn-RequestId: %s' % uuid.uuid4(),
+                 'Date: ' + email.utils.formatdate(self.now(), usegmt=True)]
+        if name:
+            lines.append('x-amzn-ErrorType: %s:http://internal.amazon.com/coral/' % name)
+        return ('\r\n'.join(lines) + '\r\n\r\n').encode()
+
+    def answer(self, writer, status, value, name=''):
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
+        writer.write(self.head(status, 'application/json', len(body), name) + body)
+
+    async def serve_ses(self, reader, writer):
+        self.connections += 1
+        number, count = self.connections, 0
+        self.writers.add(writer)
+        try:
+            while self.settings['mode'] != 'reset':
+                request = await self.read_request(reader)
+                count += 1
+                die = int(self.number('die_after'))
+                if die > 0 and count > die:
+                    break
+                if self.number('delay_ms') > 0:
+                    await asyncio.sleep(self.number('delay_ms') / 1000)
+                try:
+                    verify(request, 'ses', self.args.region, self.now(),
+                           self.settings['expired'])
+                    await self.dispatch(request, writer, number)
+                except Refusal as refusal:
+                    self.answer(writer, refusal.status, {'message': refusal.text}, refusal.name)
+                await writer.drain()
+        except (Drop, asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+            pass
+        finally:
+            self.writers.discard(writer)
+            writer.transport.abort()
+
+    # ---- the API ----
+
+    async def dispatch(self, request, writer, number):
+        what = (request.method, request.path)
+        if what == ('POST', '/v2/email/outbound-emails'):
+            await self.send_email(request, writer, number)
+        elif what == ('GET', '/v2/email/account'):
+            self.account(writer)
+        elif request.path.startswith('/v2/email/suppression/addresses'):
+            self.suppression(request, writer)
+        else:
+            raise Refusal('NotFoundException', 'no such resource')
+
+    def account(self, writer):
+        self.answer(writer, 200, {
+            'DedicatedIpAutoWarmupEnabled': False, 'EnforcementStatus': 'HEALTHY',
+            'ProductionAccessEnabled': True, 'SendingEnabled': True,
+            'SendQuota': {'Max24HourSend': self.number('quota') or -1.0,
+                          'MaxSendRate': self.number('max_rate'),
+                          'SentLast24Hours': float(self.taken)},
+            'SuppressionAttributes': {'SuppressedReasons': ['BOUNCE', 'COMPLAINT']}})
+
+    def suppression(self, request, writer):
+        base = '/v2/email/suppression/addresses'
+        address = urllib.parse.unquote(request.path[len(base):].lstrip('/'))
+        if request.method == 'PUT':
+            order = json.loads(request.body)
+            self.suppressed[order['EmailAddress'].lower()] = {
+                'EmailAddress': order['EmailAddress'], 'Reason': order['Reason'],
+                'LastUpdateTime': time.time()}
+            self.answer(writer, 200, {})
+        elif request.method == 'GET' and not address:
+            query = dict(urllib.parse.parse_qsl(request.query))
+            rows = sorted(self.suppressed)
+            first, size = int(query.get('NextToken', '0/').split('/')[0]), \
+                int(query.get('PageSize', '100'))
+            page = {'SuppressedDestinationSummaries':
+                    [self.suppressed[r] for r in rows[first:first + size]]}
+            if first + size < len(rows):
+                page['NextToken'] = '%d/+=' % (first + size)
+            self.answer(writer, 200, page)
+        elif address.lower() not in self.suppressed:
+            raise Refusal('NotFoundException', 'not on the list')
+        elif request.method == 'DELETE':
+            del self.suppressed[address.lower()]
+            self.answer(writer, 200, {})
+        else:
+            self.answer(writer, 200, {'SuppressedDestination': self.suppressed[address.lower()]})
+
+    def put_off(self, address):
+        n = self.seen.get(address, 0)
+        if n >= self.number('times'):
+            return False
+        self.seen[address] = n + 1
+        return True
+
+    def limits(self):
+        if self.settings['error']:
+            name, _, status = self.settings['error'].partition(':')
+            raise Refusal(name, self.settings['text'], int(status or 0))
+        if self.number('quota') > 0 and self.taken >= self.number('quota'):
+            raise Refusal('LimitExceededException', 'Daily message quota exceeded.')
+        if self.number('rate') > 0:
+            now = time.monotonic()
+            self.tokens = [t for t in self.tokens if t > now - 1]
+            if len(self.tokens) >= self.number('rate'):
+                raise Refusal('TooManyRequestsException', 'Maximum sending rate exceeded.')
+            self.tokens.append(now)
+
+    def write(self, order, message, to, number, kept, answered):
+        tags = {t['Name']: t['Value'] for t in order.get('EmailTags', [])}
+        if not all(re.fullmatch(r'[A-Za-z0-9_-]{1,256}', x) for x in [*tags, *tags.values()]):
+            raise Refusal('BadRequestException', 'a tag has other characters')
+        ses_id = '0101%012x-%s-000000' % (int(time.time() * 1000), uuid.uuid4())
+        record = {'at': time.time(), 'to': [to], 'from': message.get('From', ''),
+                  'kairan_id': message.get('X-Kairan-Id', ''), 'envid': tags.get('kairan', ''),
+                  'message_id': message.get('Message-ID', ''), 'ses_id': ses_id, 'tags': tags,
+                  'configuration_set': order.get('ConfigurationSetName', ''), 'kept': kept,
+                  'answered': answered, 'connection': number}
+        record.update(decode_token(tags.get('kairan', '')))
+        os.write(self.log, (json.dumps(record, sort_keys=True) + '\n').encode())
+        self.taken += kept
+        return ses_id
+
+    async def send_email(self, request, writer, number):
+        if request.header('content-type') != 'application/json':
+            raise Refusal('BadRequestException', 'not JSON')
+        try:
+            order = json.loads(request.body)
+            to, = order['Destination']['ToAddresses']
+            raw = base64.b64decode(order['Content']['Raw']['Data'], validate=True)
+        except (ValueError, KeyError, TypeError) as why:
+            raise Refusal('BadRequestException', 'not understood: %s' % why) from None
+        if any(len(line) > 998 for line in raw.split(b'\r\n')) or b'\n' in raw.replace(b'\r\n', b''):
+            raise Refusal('BadRequestException', 'lines')
+        message = email.parser.BytesHeaderParser().parsebytes(raw)
+        self.limits()
+        await self.by_local_part(order, message, to, writer, number)
+
+    async def by_local_part(self, order, message, to, writer, number):
+        begins = lambda word: to.startswith(word)
+        take = lambda kept, answered: self.write(order, message, to, number, kept, answered)
+        if begins('reject'):
+            raise Refusal('MessageRejected', 'Invalid content')
+        if begins('sandbox'):
+            raise Refusal('MessageRejected', UNVERIFIED % (self.args.region.upper(), to))
+        if begins('bad'):
+            raise Refusal('BadRequestException', 'Missing required header')
+        if begins('throttle') and self.put_off(to):
+            raise Refusal('TooManyRequestsException', 'Maximum sending rate exceeded.')
+        if begins('busy') and self.put_off(to):
+            raise Refusal('ServiceUnavailable', 'try later')
+        if begins('broken') or begins('kept500'):
+            take(begins('kept500'), False)
+            raise Refusal('InternalServiceErrorException', 'something went wrong')
+        if begins('page500'):
+            take(False, False)
+            page = b'<html><body>Internal error</body></html>'
+            writer.write(self.head(500, 'text/html', len(page)) + page)
+            return
+        if begins('page') and self.put_off(to):
+            page = b'<html>' + b'x' * 5_000_000
+            writer.write(self.head(400, 'text/html', len(page)) + page)
+            await writer.drain()
+            return
+        if begins('drop'):
+            take(self.settings['drop'] == 'kept', False)
+            raise Drop
+        ses_id = take(True, re.match('junk|half|stall', to) is None)
+        if begins('junk'):
+            self.answer(writer, 200, b'<html>ok</html>')
+        elif begins('half'):
+            text = json.dumps({'MessageId': ses_id}).encode()
+            writer.write(self.head(200, 'application/json', len(text)) + text[:-4])
+            await writer.drain()
+            raise Drop
+        elif begins('stall'):
+            await asyncio.sleep(3600)
+        elif begins('trickle'):
+            text = json.dumps({'MessageId': ses_id}).encode()
+            writer.write(self.head(200, 'application/json', len(text)))
+            for i in range(len(text)):
+                writer.write(text[i:i + 1])
+                await writer.drain()
+                await asyncio.sleep(self.number('slow_s') / len(text))
+        else:
+            if begins('slow'):
+                await asyncio.sleep(self.number('slow_s'))
+            self.answer(writer, 200, {'MessageId': ses_id})
+
+    # ---- those who hand out credentials ----
+
+    def keys(self):
+        self.given += 1
+        key = 'ASIAEXAMPLE%04d' % self.given
+        until = datetime.datetime.fromtimestamp(
+            time.time() + self.number('life_s'), datetime.timezone.utc)
+        return {'AccessKeyId': key, 'SecretAccessKey': secret_of(key), 'Token': token_of(key),
+                'Expiration': until.strftime('%Y-%m-%dT%H:%M:%SZ')}
+
+    def agent(self, request):
+        token = 'instance-session'
+        if request.path == '/container':
+            if request.header('authorization') != 'agent-secret':
+                return 401, b'who are you'
+            return 200, json.dumps(self.keys()).encode()
+        if request.path == '/latest/api/token':
+            good = request.method == 'PUT' and \
+                request.header('x-aws-ec2-metadata-token-ttl-seconds') == '21600'
+            return (200, token.encode()) if good else (400, b'')
+        base = '/latest/meta-data/iam/security-credentials/'
+        if request.path.startswith(base):
+            if request.header('x-aws-ec2-metadata-token') != token:
+                return 401, b''
+            if request.path == base:
+                return 200, b'mail-role\n'
+            return 200, json.dumps({'Code': 'Success', 'Type': 'AWS-HMAC', **self.keys()}).encode()
+        return 404, b''
+
+    def sts(self, request):
+        form = dict(urllib.parse.parse_qsl(request.body.decode()))
+        if form.get('Version') != '2011-06-15' or not form.get('RoleArn', '').startswith('arn:aws:'):
+            raise Refusal('ValidationError')
+        if form['Action'] == 'AssumeRole':
+            verify(request, 'sts', self.args.region, self.now())
+        elif form['Action'] != 'AssumeRoleWithWebIdentity' or \
+                form.get('WebIdentityToken') != 'eyJ.web+/=.identity':
+            raise Refusal('InvalidIdentityToken')
+        keys = self.keys()
+        keys['SessionToken'] = keys.pop('Token')
+        inner = ''.join('<%s>%s</%s>' % (k, v, k) for k, v in keys.items())
+        return ('<%sResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><R><Credentials>%s'
+                '</Credentials></R></%sResponse>' % (form['Action'], inner, form['Action'])).encode()
+
+    async def serve_agent(self, reader, writer):
+        try:
+            while True:
+                request = await self.read_request(reader)
+                if request.method == 'POST':
+                    try:
+                        status, body = 200, self.sts(request)
+                    except Refusal as r:
+                        status, body = 403, ('<ErrorResponse><Error><Type>Sender</Type><Code>%s'
+                                             '</Code></Error></ErrorResponse>' % r.name).encode()
+                else:
+                    status, body = self.agent(request)
+                writer.write(self.head(status, 'text/plain', len(body)) + body)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+async def serve(args):
+    fake = Fake(args)
+    await asyncio.start_server(fake.serve_agent, '127.0.0.1', args.agent_port)
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(fake.follow_control())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        pass
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, dest='command')
+    commands.add_parser('init').add_argument('dir')
+    p = commands.add_parser('serve')
+    p.add_argument('dir')
+    p.add_argument('--log', required=True)
+    p.add_argument('--control')
+    p.add_argument('--region', default='ap-northeast-1')
+    p.add_argument('port', type=int)
+    p.add_argument('agent_port', type=int)
+    args = parser.parse_args()
+    if args.command == 'init':
+        init(args.dir)
+    else:
+        asyncio.run(serve(args))
+    sys.exit(0)
+
+
+if __name__ == '__main__':
+    main()
