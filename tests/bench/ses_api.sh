@@ -72,7 +72,7 @@ run_job()
 sql "UPDATE kairan.campaign SET segment = 'c.id = (SELECT min(id) FROM kairan.customer)' WHERE name = 'bench-ses'"
 run_job size "$logged"
 size=$(grep -m 1 -E '^[0-9]{3,}$' "$SERVICES_DIR/size")
-sql "UPDATE kairan.campaign SET segment = '' WHERE name = 'bench-ses'"
+sql "UPDATE kairan.campaign SET segment = 'true' WHERE name = 'bench-ses'"
 cat >"$SERVICES_DIR/post.lua" <<-LUA
 	wrk.method = "POST"
 	wrk.path = "/v2/email/outbound-emails"
@@ -92,8 +92,8 @@ for ((i = 1; i <= pairs; i++)); do
 	ours+=("$(sql "SELECT round(count(*) / extract(epoch FROM max(settled_at) - min(claimed_at)))
 	    FROM kairan.send s JOIN kairan.run r ON r.id = s.run_id WHERE r.run_key = 'pair-$i' AND s.state = 'sent'")")
 done
-left=$(sql "SELECT count(*) FROM kairan.send WHERE state <> 'sent'")
-[ "$left" = 0 ] || services_fail "$left recipients were not sent"
+unsent=$(sql "SELECT count(*) FROM kairan.send WHERE state <> 'sent'")
+[ "$unsent" = 0 ] || services_fail "$unsent recipients were not sent"
 bench_line ses_api "$(median "${ours[@]}")" 'messages/s' \
 	"wrk -t1 -c$connections POSTing $size bytes over TLS to the same nginx" "$(median "${source[@]}")" 0.7 \
 	"\"recipients\":$recipients,\"pairs\":$pairs,\"rss_mb\":$rss,\"cpu_us_per_message\":$((cpu * 1000 / recipients))"

@@ -61,6 +61,14 @@ tap_is "$(one "count(DISTINCT j ->> 'connection') <= 40 FROM test.line")" t 'con
 tap_is "$(one "max(n) > 5 FROM (SELECT count(*) AS n FROM test.line GROUP BY j ->> 'connection') AS t")" t \
 	'for more than one request'
 
+tap_is "$(env "${KEYS[@]}" "$BIN/kairan" ses account --json | "$PYTHON" -c 'import json, sys; j = json.load(sys.stdin)
+print(j["region"], j["max_rate"], j["max_24h"], j["sent_24h"], j["production"], j["enforcement"])')" \
+	'ap-northeast-1 100000.0 -1.0 801.0 True HEALTHY' 'kairan ses account shows the account'
+status=0
+env AWS_ACCESS_KEY_ID=AKIDOTHER AWS_SECRET_ACCESS_KEY=x "$BIN/kairan" ses account 2>"$D/err" || status=$?
+tap_is "$status $(cat "$D/err")" '1 kairan: SES says: UnrecognizedClientException: The security token is invalid' \
+	'and what SES refuses'
+
 # ---- each to his own --------------------------------------------------------------------
 
 sql -c 'TRUNCATE kairan.customer'
