@@ -6,103 +6,117 @@
 #include "campaign_compose.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "addr.h"
+#include "campaign_template.h"
+#include "jsontext.h"
 #include "message.h"
 #include "template.h"
 
 #define SAMPLE_TOKEN "sample"
 #define SAMPLE_ADDRESS "customer@shop.example"
 
-enum { BUILTIN_UNSUBSCRIBE, BUILTIN_CAMPAIGN, BUILTINS };
-
-static const struct slice builtin_names[BUILTINS] = {
-	{ "unsubscribe_url", 15 },
-	{ "campaign", 8 },
-};
-
 struct compose {
 	const struct campaign_source *source;
-	const json_t *recipient; /* NULL: samples */
+	struct slice recipient; /* JSON text; empty: samples */
 	struct arena arena;
-	struct template_value builtins[BUILTINS];
+	struct template_value builtins[MESSAGE_BUILTINS];
 	struct err *err;
 };
 
-/* Text of a JSON value as PostgreSQL's ->> gives it. */
+/* A JSON value as PostgreSQL's #>> gives it, or as #> gives it. */
 static struct template_value
-value_of(struct compose *c, const json_t *value)
+value_of(struct compose *c, struct slice value, bool json)
 {
-	struct template_value v = { .present = true };
-	char number[40];
-	char *dump;
+	struct template_value v = { .text = value };
+	struct slice inside;
+	char *plain;
 
-	switch (json_typeof(value)) {
-	case JSON_NULL:
-		v.present = false;
+	switch (jsontext_kind(value)) {
+	case JSONTEXT_NONE:
+	case JSONTEXT_NULL:
+		return (struct template_value){ 0 };
+	case JSONTEXT_STRING:
+		if (json)
+			break;
+		inside = jsontext_inside(value);
+		plain = arena_alloc(&c->arena, inside.len + 1);
+		if (plain == NULL)
+			return (struct template_value){ 0 };
+		v.text = slice_make(plain, jsontext_decode(inside, plain));
 		break;
-	case JSON_STRING:
-		v.text = slice_make(json_string_value(value), json_string_length(value));
-		break;
-	case JSON_TRUE:
-		v.text = SLICE("true");
-		break;
-	case JSON_FALSE:
-		v.text = SLICE("false");
-		break;
-	case JSON_INTEGER:
-		(void)snprintf(
-		    number, sizeof(number), "%lld", (long long)json_integer_value(value));
-		v.text = arena_copy(&c->arena, slice_str(number));
-		break;
-	case JSON_REAL:
-	case JSON_OBJECT:
-	case JSON_ARRAY:
-		dump = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
-		v.text = arena_copy(&c->arena, slice_str(dump));
-		free(dump);
+	case JSONTEXT_FALSE:
+	case JSONTEXT_TRUE:
+	case JSONTEXT_NUMBER:
+	case JSONTEXT_LIST:
+	case JSONTEXT_OBJECT:
 		break;
 	}
+	v.present = true;
 	return v;
 }
 
-static struct template_value
-value_by_name(struct compose *c, struct slice name)
+/* Along the names between the dots. */
+static struct slice
+member_by_path(struct slice value, struct slice path)
 {
-	const json_t *value;
-	struct slice key = arena_copy(&c->arena, name);
-	char *sample;
+	while (value.len > 0) {
+		const char *dot = memchr(path.ptr, '.', path.len);
+		size_t n = dot != NULL ? (size_t)(dot - path.ptr) : path.len;
 
-	if (key.ptr == NULL)
-		return (struct template_value){ 0 };
-	if (c->recipient == NULL) {
-		sample = arena_alloc(&c->arena, name.len + 3);
-		if (sample == NULL)
-			return (struct template_value){ 0 };
-		(void)snprintf(sample, name.len + 3, "[%s]", key.ptr);
-		return (struct template_value){ slice_str(sample), true };
+		value = jsontext_member(value, slice_make(path.ptr, n));
+		if (dot == NULL)
+			break;
+		path = slice_make(dot + 1, path.len - n - 1);
 	}
-	value = json_object_get(c->recipient, key.ptr);
-	if (value == NULL)
-		value = json_object_get(json_object_get(c->recipient, "attributes"), key.ptr);
-	return value != NULL ? value_of(c, value) : (struct template_value){ 0 };
+	return value;
+}
+
+/* A field shows its own name, a list has one value that does. */
+static struct template_value
+sample_of(struct compose *c, struct slice name, bool json)
+{
+	char *sample = arena_alloc(&c->arena, name.len + 8);
+
+	if (sample == NULL)
+		return (struct template_value){ 0 };
+	(void)snprintf(sample, name.len + 8, json ? "[\"[%.*s]\"]" : "[%.*s]", SLICE_ARG(name));
+	return (struct template_value){ slice_str(sample), true };
+}
+
+/* Where customer_field.h looks: a column, a path into a column, a path into attributes. */
+static struct template_value
+value_by_name(struct compose *c, struct slice name, bool json)
+{
+	struct slice value;
+
+	if (c->recipient.len == 0)
+		return sample_of(c, name, json);
+	value = jsontext_member(c->recipient, name);
+	if (value.len == 0)
+		value = member_by_path(c->recipient, name);
+	if (value.len == 0)
+		value = member_by_path(jsontext_member(c->recipient, SLICE("attributes")), name);
+	return value_of(c, value, json);
 }
 
 static struct template_value *
-values_of(struct compose *c, const struct slice *names, size_t count)
+values_of(struct compose *c, const struct slice *names, const bool *json, size_t count)
 {
 	struct template_value *values = arena_array(&c->arena, count + 1, sizeof(*values));
-	bool blank = strcmp(c->source->file.missing_field, "blank") == 0;
 
-	for (size_t i = 0; values != NULL && i < count; i++) {
-		values[i] = value_by_name(c, names[i]);
-		if (!values[i].present && blank)
-			values[i] = (struct template_value){ SLICE(""), true };
-	}
+	for (size_t i = 0; values != NULL && i < count; i++)
+		values[i] = value_by_name(c, names[i], json[i]);
 	return values;
+}
+
+/* Samples have no values inside a list. */
+static bool
+is_blank_missing(const struct compose *c)
+{
+	return c->recipient.len == 0 || strcmp(c->source->file.missing_field, "blank") == 0;
 }
 
 static int
@@ -118,8 +132,8 @@ fail_render(struct compose *c, enum template_status status, struct slice field)
 		    SLICE_ARG(field), strcmp(policy, "skip") == 0 ? "skipped" : "failed", policy);
 	case TEMPLATE_BAD_DATA:
 		return err_set(c->err,
-		    "the field \"%.*s\" is not fit to be sent (not UTF-8, or control "
-		    "characters)",
+		    "the field \"%.*s\" is not fit to be sent (not UTF-8, a NUL, or no list or "
+		    "object for #each or #with)",
 		    SLICE_ARG(field));
 	case TEMPLATE_TOO_LARGE:
 		return err_set(
@@ -137,13 +151,15 @@ render_part(struct compose *c, struct slice text, enum template_context context,
 	struct template_fields fields;
 	struct template t;
 	struct template_result result = { 0 };
-	struct template_values values = { .builtins = c->builtins, .builtin_count = BUILTINS };
+	struct template_values values = { .builtins = c->builtins,
+		.builtin_count = MESSAGE_BUILTINS,
+		.blank_missing = is_blank_missing(c) };
 
-	if (!template_fields_init(&fields, builtin_names, BUILTINS, &c->arena))
+	if (!template_fields_init(&fields, message_builtins, MESSAGE_BUILTINS, &c->arena))
 		return err_set(c->err, "there is not enough memory");
 	if (template_compile(&t, text, context, &fields, c->err) != 0)
 		return -1;
-	values.fields = values_of(c, fields.names, fields.count);
+	values.fields = values_of(c, fields.names, fields.json, fields.count);
 	values.count = fields.count;
 	if (values.fields == NULL)
 		return err_set(c->err, "there is not enough memory");
@@ -187,9 +203,10 @@ set_unsubscribe(struct compose *c, const struct config *config, struct message_s
 	else if (m->unsubscribe_mailto_domain.len > 0)
 		buf_printf(&link, "mailto:u+%s@%.*s", SAMPLE_TOKEN,
 		    SLICE_ARG(m->unsubscribe_mailto_domain));
-	c->builtins[BUILTIN_UNSUBSCRIBE] =
+	c->builtins[MESSAGE_UNSUBSCRIBE_URL] =
 	    (struct template_value){ arena_copy(&c->arena, buf_slice(&link)), link.len > 0 };
-	c->builtins[BUILTIN_CAMPAIGN] = (struct template_value){ slice_str(s->file.name), true };
+	c->builtins[MESSAGE_SES_UNSUBSCRIBE_URL] = c->builtins[MESSAGE_UNSUBSCRIBE_URL];
+	c->builtins[MESSAGE_CAMPAIGN] = (struct template_value){ slice_str(s->file.name), true };
 	buf_release(&link);
 	return 0;
 }
@@ -207,11 +224,15 @@ marked_subject(struct compose *c, const char *mark)
 	return slice_str(text);
 }
 
+/* A text of the recipient; "" when there is none. */
 static const char *
-recipient_text(const json_t *recipient, const char *name)
+recipient_text(struct compose *c, const char *name)
 {
-	const char *text = json_string_value(json_object_get(recipient, name));
+	struct slice value = jsontext_member(c->recipient, slice_str(name));
+	const char *text = NULL;
 
+	if (jsontext_kind(value) == JSONTEXT_STRING)
+		text = arena_copy(&c->arena, value_of(c, value, false).text).ptr;
 	return text != NULL ? text : "";
 }
 
@@ -250,18 +271,22 @@ render_message(struct compose *c, const struct message_plan *plan, const struct 
 {
 	struct message_result result = { 0 };
 	struct message_recipient r = { .to_addr = slice_make(to->text, to->len),
-		.to_name = slice_str(recipient_text(c->recipient, "name")),
+		.to_name = slice_str(recipient_text(c, "name")),
 		.id_token = SLICE(SAMPLE_TOKEN),
 		.unsubscribe_token = SLICE(SAMPLE_TOKEN),
 		.date = time(NULL),
 		.campaign = slice_str(c->source->file.name) };
 	const struct slice *names = message_fields(plan, &r.value_count);
+	bool *json = arena_array(&c->arena, r.value_count + 1, sizeof(*json));
 	struct slice text = message_text_source(plan);
 	char left[60];
 
 	(void)snprintf(left, sizeof(left), "sample-%lld", (long long)r.date);
 	r.message_id_left = slice_str(left);
-	r.values = values_of(c, names, r.value_count);
+	r.blank_missing = is_blank_missing(c);
+	for (size_t i = 0; json != NULL && i < r.value_count; i++)
+		json[i] = message_field_is_json(plan, i);
+	r.values = json != NULL ? values_of(c, names, json, r.value_count) : NULL;
 	if (r.values == NULL)
 		return err_set(c->err, "there is not enough memory");
 	if (message_render(plan, &r, &mail->eml, &result) != TEMPLATE_OK)
@@ -279,15 +304,17 @@ render_message(struct compose *c, const struct message_plan *plan, const struct 
 }
 
 int
-campaign_compose(struct campaign_mail *mail, const struct campaign_source *source,
-    const struct config *config, const json_t *recipient, const char *to, const char *mark,
+campaign_compose(struct campaign_mail *mail, struct campaign_source *source,
+    const struct config *config, struct slice recipient, const char *to, const char *mark,
     struct err *err)
 {
 	struct compose c = { .source = source, .recipient = recipient, .err = err };
 	const struct campaign_file *f = &source->file;
+	struct campaign_templates templates;
 	struct message_plan *plan = NULL;
 	struct err why = { 0 };
 	struct addr address;
+	char where[300];
 	int result = -1;
 
 	*mail = (struct campaign_mail){ 0 };
@@ -297,7 +324,7 @@ campaign_compose(struct campaign_mail *mail, const struct campaign_source *sourc
 	buf_init(&mail->text, TEMPLATE_OUTPUT_MAX);
 	arena_init(&c.arena, (size_t)256 << 20);
 	if (to == NULL)
-		to = recipient == NULL ? SAMPLE_ADDRESS : recipient_text(recipient, "email");
+		to = recipient.len == 0 ? SAMPLE_ADDRESS : recipient_text(&c, "email");
 	if (addr_parse(&address, slice_str(to), &why) != 0) {
 		(void)err_set(
 		    err, "the recipient has no address to send to (email): %.300s", why.msg);
@@ -305,8 +332,15 @@ campaign_compose(struct campaign_mail *mail, const struct campaign_source *sourc
 	}
 	(void)snprintf(mail->from, sizeof(mail->from), f->from_name[0] != '\0' ? "%s <%s>" : "%s%s",
 	    f->from_name, f->from_address);
-	if (compile_message(&c, config, mark, &plan) != 0)
+	/* for errors with their files */
+	if (campaign_templates(&templates, source, err) != 0)
 		goto out;
+	if (compile_message(&c, config, mark, &plan) != 0) {
+		why = *err;
+		(void)err_set(err, "%.150s%.240s",
+		    campaign_source_at(source, 0, where, sizeof(where)), why.msg);
+		goto out;
+	}
 	if (render_part(&c, marked_subject(&c, mark), TEMPLATE_HEADER, &mail->subject) != 0)
 		goto out;
 	result = render_message(&c, plan, &address, mail);
@@ -322,108 +356,4 @@ campaign_mail_release(struct campaign_mail *mail)
 	buf_release(&mail->subject);
 	buf_release(&mail->html);
 	buf_release(&mail->text);
-}
-
-/* ---------------------------------------------------------------- fields */
-
-/* Line and column (in characters) of the first tag that shows the field; 0 when not found. */
-static void
-find_tag(struct slice text, struct slice name, size_t *line, size_t *column)
-{
-	size_t l = 1, col = 1;
-
-	*line = *column = 0;
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.ptr[i] == '{' && i + 1 < text.len && text.ptr[i + 1] == '{') {
-			size_t k = i + 2;
-
-			while (k < text.len && (text.ptr[k] == '{' || text.ptr[k] == ' '))
-				k++;
-			if (text.len - k > name.len &&
-			    memcmp(text.ptr + k, name.ptr, name.len) == 0 &&
-			    strchr(" }\t", text.ptr[k + name.len]) != NULL) {
-				*line = l;
-				*column = col;
-				return;
-			}
-		}
-		if (text.ptr[i] == '\n') {
-			l++;
-			col = 1;
-		} else if (((unsigned char)text.ptr[i] & 0xc0) != 0x80) {
-			col++;
-		}
-	}
-}
-
-struct uses {
-	struct template_fields names;
-	struct campaign_field *fields; /* TEMPLATE_FIELDS_MAX */
-	bool needs_unsubscribe;
-};
-
-/* A field that stands under a condition may be missing: the condition can be about it. */
-static void
-note_uses(struct uses *u, const struct template *t, struct slice text, const char *part)
-{
-	size_t conditional_until = 0;
-
-	for (size_t i = 0; i < t->count; i++) {
-		const struct template_op *op = &t->ops[i];
-		struct campaign_field *field;
-		bool required;
-
-		if (op->kind == TEMPLATE_OP_TEXT)
-			continue;
-		if (op->kind != TEMPLATE_OP_FIELD && op->target > conditional_until)
-			conditional_until = op->target;
-		if (op->kind == TEMPLATE_OP_SKIP)
-			continue;
-		required =
-		    op->kind == TEMPLATE_OP_FIELD && !op->has_default && i >= conditional_until;
-		if (op->field & TEMPLATE_BUILTIN) {
-			if (required && (op->field & ~TEMPLATE_BUILTIN) == BUILTIN_UNSUBSCRIBE)
-				u->needs_unsubscribe = true;
-			continue;
-		}
-		field = &u->fields[op->field];
-		if (field->part != NULL && (field->required || !required))
-			continue;
-		field->name = u->names.names[op->field];
-		field->required = required;
-		field->part = part;
-		find_tag(text, field->name, &field->line, &field->column);
-	}
-}
-
-int
-campaign_fields(struct campaign_source *source, struct campaign_field **fields, size_t *count,
-    bool *needs_unsubscribe, struct err *err)
-{
-	struct {
-		const char *name;
-		struct slice text;
-		enum template_context context;
-	} parts[] = { { "subject", slice_str(source->file.subject), TEMPLATE_HEADER },
-		{ "html", source->html, TEMPLATE_HTML }, { "text", source->text, TEMPLATE_TEXT } };
-	struct uses u = { 0 };
-
-	u.fields = arena_array(&source->arena, TEMPLATE_FIELDS_MAX, sizeof(*u.fields));
-	if (u.fields == NULL ||
-	    !template_fields_init(&u.names, builtin_names, BUILTINS, &source->arena))
-		return err_set(err, "there is not enough memory");
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-		struct template t;
-		struct err why = { 0 };
-
-		if (parts[i].text.len == 0)
-			continue;
-		if (template_compile(&t, parts[i].text, parts[i].context, &u.names, &why) != 0)
-			return err_set(err, "%s: %.380s", parts[i].name, why.msg);
-		note_uses(&u, &t, parts[i].text, parts[i].name);
-	}
-	*fields = u.fields;
-	*count = u.names.count;
-	*needs_unsubscribe = u.needs_unsubscribe;
-	return 0;
 }

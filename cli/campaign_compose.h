@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * campaign_compose: the mail of a campaign for one recipient, made by the same code that the
- * dispatcher uses, for a person to look at; and what the templates ask of a recipient.
+ * dispatcher uses, for a person to look at.
  */
 #ifndef KAIRAN_CAMPAIGN_COMPOSE_H
 #define KAIRAN_CAMPAIGN_COMPOSE_H
 
-#include <jansson.h>
 #include <stdbool.h>
 
 #include "buf.h"
@@ -25,31 +24,17 @@ struct campaign_mail {
 };
 
 /*
- * recipient: an object with email and the customer's fields, which may also stand in its
- * member "attributes"; NULL: every field shows its own name in brackets. to: an address that
+ * recipient: a JSON text that jsontext_check() took, an object with email and the customer's
+ * fields, which may also stand in its member "attributes"; empty: every field shows its own
+ * name in brackets. to: an address that
  * takes the place of email, or NULL. mark: text put before the subject, or NULL. A field that
  * is not there is an error unless missing_field is blank. 0, or -1 with err. Release either
  * way.
  */
-int campaign_compose(struct campaign_mail *mail, const struct campaign_source *source,
-    const struct config *config, const json_t *recipient, const char *to, const char *mark,
+int campaign_compose(struct campaign_mail *mail, struct campaign_source *source,
+    const struct config *config, struct slice recipient, const char *to, const char *mark,
     struct err *err) MUST_CHECK;
 
 void campaign_mail_release(struct campaign_mail *mail);
-
-/* One field that the templates use. */
-struct campaign_field {
-	struct slice name;
-	bool required;	  /* somewhere without default and outside of conditions on it */
-	const char *part; /* subject, html or text: where it is first (required) */
-	size_t line, column;
-};
-
-/*
- * Compiles the templates and lists their fields (in the arena of source). 0, or -1 with err
- * ("html: line 3, column 14: …"). *needs_unsubscribe: unsubscribe_url is required.
- */
-int campaign_fields(struct campaign_source *source, struct campaign_field **fields, size_t *count,
-    bool *needs_unsubscribe, struct err *err) MUST_CHECK;
 
 #endif

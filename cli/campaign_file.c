@@ -60,6 +60,7 @@ static const struct key keys[] = {
 	{ "campaign", "reply_to", set_reply_to, AT(reply_to), 0, NULL },
 	{ "campaign", "html", set_path, AT(html), AT(html_line), NULL },
 	{ "campaign", "text", set_path, AT(text), AT(text_line), NULL },
+	{ "campaign", "template", set_path, AT(template), AT(template_line), NULL },
 	{ "campaign", "list", set_list, AT(list), 0, NULL },
 	{ "campaign", "segment", set_segment, AT(segment), AT(segment_line), NULL },
 	{ "campaign", "missing_field", set_choice, AT(missing_field), 0, "fail, skip, blank" },
@@ -684,11 +685,15 @@ check_whole(struct campaign_file *f, struct err *err)
 	if (f->stream[0] == '\0')
 		return err_set(
 		    err, "stream is missing in [campaign], for example: stream = marketing");
-	if (f->subject[0] == '\0')
+	if (f->template[0] != '\0' && f->subject[0] + f->html[0] + f->text[0] != 0)
+		return err_set(err,
+		    "subject, html and text come from the template: take them or template out of "
+		    "[campaign]");
+	if (f->subject[0] == '\0' && f->template[0] == '\0')
 		return err_set(err, "subject is missing in [campaign]");
 	if (f->from_address[0] == '\0')
 		return err_set(err, "from is missing in [campaign]");
-	if (f->html[0] == '\0' && f->text[0] == '\0')
+	if (f->html[0] == '\0' && f->text[0] == '\0' && f->template[0] == '\0')
 		return err_set(err, "html or text (or both) is needed in [campaign]");
 	if (f->segment[0] == '\0')
 		return err_set(err,
@@ -712,6 +717,7 @@ set_defaults(struct campaign_file *f)
 		.reply_to = "",
 		.html = "",
 		.text = "",
+		.template = "",
 		.list = "",
 		.segment = "",
 		.missing_field = "fail",

@@ -44,6 +44,7 @@ struct campaign_file {
 	const char *reply_to;
 	const char *html; /* relative paths, see campaign_path_ok() */
 	const char *text;
+	const char *template; /* the same: subject, html and text in one file of Amazon SES */
 	const char *list;
 	const char *segment;
 	const char *missing_field; /* fail, skip, blank */
@@ -59,7 +60,7 @@ struct campaign_file {
 	struct campaign_header headers[CAMPAIGN_HEADERS_MAX];
 	size_t header_count;
 	/* lines for errors that only a database can find; 0 when the key is absent */
-	size_t stream_line, subject_line, html_line, text_line, segment_line,
+	size_t stream_line, subject_line, html_line, text_line, template_line, segment_line,
 	    exclude_campaigns_line, exclude_segments_line, start_line, not_after_line, headers_line;
 };
 

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "buf.h"
+#include "ses_template.h"
 #include "template.h"
 
 #define ARENA_MAX ((size_t)16 << 20)
@@ -133,10 +135,203 @@ read_template(struct campaign_source *s, int folder, const char *path, size_t li
 	return 0;
 }
 
+/* ---------------------------------------------------------------- partials */
+
+/* One part while its partials are gathered. */
+struct gather {
+	struct campaign_source *s;
+	int folder;
+	const char *path; /* of the template */
+	const char *ending;
+	struct campaign_pieces *pieces;
+	struct buf text;
+};
+
+static bool
+partial_name_ok(struct slice name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		if (name.ptr[i] <= ' ' || strchr("\"'{}\\", name.ptr[i]) != NULL)
+			return false;
+	return campaign_path_ok(name);
+}
+
+/* The file's path from the folder of the campaign file: beside the template, with its ending. */
+static char *
+partial_path(struct gather *g, struct slice name)
+{
+	const char *slash = strrchr(g->path, '/');
+	int folder = slash != NULL ? (int)(slash - g->path) + 1 : 0;
+	bool has_ending = memchr(name.ptr, '.', name.len) != NULL;
+	size_t size = (size_t)folder + name.len + strlen(g->ending) + 1;
+	char *path = arena_alloc(&g->s->arena, size);
+
+	if (path != NULL)
+		(void)snprintf(path, size, "%.*s%.*s%s", folder, g->path, SLICE_ARG(name),
+		    has_ending ? "" : g->ending);
+	return path;
+}
+
+/* A path as a person would open it: below the folder of the campaign file. */
+static const char *
+shown_path(struct campaign_source *s, const char *path)
+{
+	const char *slash = strrchr(s->path, '/');
+	int folder = slash != NULL ? (int)(slash - s->path) + 1 : 0;
+	size_t size = (size_t)folder + strlen(path) + 1;
+	char *shown = arena_alloc(&s->arena, size);
+
+	if (shown != NULL)
+		(void)snprintf(shown, size, "%.*s%s", folder, s->path, path);
+	return shown != NULL ? shown : path;
+}
+
+static void
+add_piece(struct gather *g, const char *path, const char *part, struct slice text)
+{
+	g->pieces->piece[g->pieces->count++] = (struct campaign_piece){
+		.path = shown_path(g->s, path), .part = part, .from = g->text.len, .text = text
+	};
+	buf_append_slice(&g->text, text);
+}
+
+/* The file, as {{#*inline "name"}} behind what is there. */
+static int
+add_partial(struct gather *g, struct slice name, size_t at, struct err *err)
+{
+	const struct campaign_piece *last = g->pieces->piece;
+	size_t line, column;
+	struct err why = { 0 };
+	struct slice text = { 0 };
+	const char *path;
+	int fd;
+
+	while (at > 0 && memcmp(g->text.data + at, "{{", 2) != 0)
+		at--; /* from behind the tag to its start */
+	for (size_t i = 0; i < g->pieces->count; i++)
+		if (at >= g->pieces->piece[i].from)
+			last = &g->pieces->piece[i];
+	template_position(last->text, at - last->from, &line, &column);
+	if (!partial_name_ok(name))
+		return err_set(err,
+		    "%.200s%s:%zu:%zu: {{> %.60s}} names no partial and no file beside the "
+		    "template",
+		    last->path, last->part, line, column, arena_copy(&g->s->arena, name).ptr);
+	if (g->pieces->count > TEMPLATE_PARTIALS_MAX)
+		return err_set(
+		    err, "%.300s: more than %d partials", g->path, TEMPLATE_PARTIALS_MAX);
+	path = partial_path(g, name);
+	if (path == NULL)
+		return err_set(err, "there is not enough memory for %.300s", g->path);
+	fd = open_below(g->folder, path);
+	if (fd < 0)
+		return err_set(err,
+		    "%.180s%s:%zu:%zu: {{> %.*s}} is neither defined by {{#*inline}} nor a file: "
+		    "%.100s: %s",
+		    last->path, last->part, line, column, name.len < 60 ? (int)name.len : 60,
+		    name.ptr, path,
+		    errno == ELOOP ? "symbolic links are not followed" : strerror(errno));
+	if (read_regular(fd, TEMPLATE_SOURCE_MAX, path, &g->s->arena, &text, &why) != 0)
+		return err_set(err, "%.200s:%zu:%zu: %.150s", last->path, line, column, why.msg);
+	buf_append_str(&g->text, "{{#*inline \"");
+	buf_append_slice(&g->text, name);
+	buf_append_str(&g->text, "\"}}");
+	add_piece(g, path, "", text);
+	buf_append_str(&g->text, "{{/inline}}");
+	return 0;
+}
+
+/* Puts the files of the part's partials behind it. path: the file it was read from. */
+static int
+gather_partials(struct campaign_source *s, int folder, const char *path, const char *part,
+    const char *ending, struct slice *text, struct campaign_pieces *pieces, struct err *err)
+{
+	struct gather g = {
+		.s = s, .folder = folder, .path = path, .ending = ending, .pieces = pieces
+	};
+	size_t at = 0;
+	struct slice name;
+	int result = 0;
+
+	if (text->len == 0)
+		return 0;
+	pieces->piece = arena_array(&s->arena, TEMPLATE_PARTIALS_MAX + 1, sizeof(*pieces->piece));
+	if (pieces->piece == NULL)
+		return err_set(err, "there is not enough memory for %.300s", path);
+	buf_init(&g.text, ARENA_MAX);
+	add_piece(&g, path, part, *text);
+	while (result == 0 && !buf_failed(&g.text) &&
+	    template_next_partial(buf_slice(&g.text), &at, &name)) {
+		/* the buffer moves while it grows */
+		name = arena_copy(&s->arena, name);
+		result = name.ptr != NULL ? add_partial(&g, name, at, err)
+					  : err_set(err, "there is not enough memory");
+	}
+	if (result == 0 && (buf_failed(&g.text) || g.text.len > TEMPLATE_SOURCE_MAX))
+		result = err_set(err, "%.300s is larger than 1 MB with its partials", path);
+	if (result == 0)
+		*text = arena_copy(&s->arena, buf_slice(&g.text));
+	buf_release(&g.text);
+	return result == 0 && text->ptr == NULL
+	    ? err_set(err, "there is not enough memory for %.300s", path)
+	    : result;
+}
+
+static const char *
+ending_of(const char *path, const char *other)
+{
+	const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+
+	return dot != NULL && (slash == NULL || dot > slash) ? dot : other;
+}
+
+/* html and text from files of their own. */
+static int
+read_parts(struct campaign_source *s, int folder, struct err *err)
+{
+	const struct campaign_file *f = &s->file;
+
+	if (read_template(s, folder, f->html, f->html_line, &s->html, err) != 0 ||
+	    read_template(s, folder, f->text, f->text_line, &s->text, err) != 0 ||
+	    gather_partials(s, folder, f->html, "", ending_of(f->html, ".html"), &s->html,
+		&s->html_pieces, err) != 0)
+		return -1;
+	return gather_partials(
+	    s, folder, f->text, "", ending_of(f->text, ".txt"), &s->text, &s->text_pieces, err);
+}
+
+/* subject, html and text from one file of Amazon SES. */
+static int
+read_ses(struct campaign_source *s, int folder, struct err *err)
+{
+	const char *path = s->file.template;
+	struct ses_template t;
+	struct slice file = { 0 };
+	struct err why = { 0 };
+
+	if (read_template(s, folder, path, s->file.template_line, &file, err) != 0)
+		return -1;
+	if (ses_template_parse(&t, file, &s->arena, &why) != 0) {
+		path = shown_path(s, path);
+		return why.offset > 0
+		    ? err_set(err, "%.200s:%zu: %.170s", path, why.offset, why.msg)
+		    : err_set(err, "%.200s: %.180s", path, why.msg);
+	}
+	s->file.subject = t.subject.ptr;
+	s->html = t.html;
+	s->text = t.text;
+	if (gather_partials(
+		s, folder, path, " (HtmlPart)", ".html", &s->html, &s->html_pieces, err) != 0)
+		return -1;
+	return gather_partials(
+	    s, folder, path, " (TextPart)", ".txt", &s->text, &s->text_pieces, err);
+}
+
 static void
 source_init(struct campaign_source *s)
 {
 	*s = (struct campaign_source){ .unsubscribe_base = "", .return_path_domain = "" };
+	s->file.template = "";
 	arena_init(&s->arena, ARENA_MAX);
 }
 
@@ -161,9 +356,8 @@ campaign_source_read(struct campaign_source *s, const char *path, struct err *er
 	folder = open_folder_of(path);
 	if (folder < 0)
 		return err_set(err, "cannot open the folder of %.300s: %s", path, strerror(errno));
-	result = read_template(s, folder, s->file.html, s->file.html_line, &s->html, err);
-	if (result == 0)
-		result = read_template(s, folder, s->file.text, s->file.text_line, &s->text, err);
+	result =
+	    s->file.template[0] != '\0' ? read_ses(s, folder, err) : read_parts(s, folder, err);
 	(void)close(folder);
 	return result;
 }

@@ -3,6 +3,10 @@
  * campaign_source: a campaign with its texts, read from a campaign file and the template files
  * it names, or from the database. Template files are opened component by component below the
  * folder of the campaign file: no "..", no symbolic link, regular files only, 1 MiB at most.
+ *
+ * {{> name}} in a template takes the file `name` of the template's folder, with the template's
+ * ending when the name has none. Its text is put behind the template as {{#*inline "name"}}, so
+ * what is kept in the database stands for itself.
  */
 #ifndef KAIRAN_CAMPAIGN_SOURCE_H
 #define KAIRAN_CAMPAIGN_SOURCE_H
@@ -15,6 +19,19 @@
 #include "err.h"
 #include "slice.h"
 
+/* What a part was read from. */
+struct campaign_piece {
+	const char *path; /* as a person would open it */
+	const char *part; /* "", or " (HtmlPart)" of a template of Amazon SES */
+	size_t from;	  /* where its text begins in the part */
+	struct slice text;
+};
+
+struct campaign_pieces {
+	struct campaign_piece *piece; /* TEMPLATE_PARTIALS_MAX + 1; in the order of `from` */
+	size_t count;		      /* 0: not from files */
+};
+
 struct campaign_source {
 	struct arena arena; /* owns everything here */
 	struct campaign_file file;
@@ -22,6 +39,8 @@ struct campaign_source {
 	struct slice source; /* the campaign file as it was read */
 	struct slice html;
 	struct slice text;
+	struct campaign_pieces html_pieces;
+	struct campaign_pieces text_pieces;
 	const char *unsubscribe_base; /* of the stream, from the database; else "" */
 	const char *return_path_domain;
 };

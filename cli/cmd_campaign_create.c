@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "campaign_compose.h"
+#include "campaign_template.h"
+#include "customer_field.h"
 
 #define SEGMENT_CHECK_TIMEOUT "10s"
 #define FIELD_CHECK_TIMEOUT "30s"
@@ -74,106 +76,105 @@ check_templates(struct create *c)
 {
 	struct campaign_mail mail;
 	struct err err = { 0 };
-	int result = campaign_compose(&mail, &c->source, &c->cli->config, NULL, NULL, NULL, &err);
+	int result =
+	    campaign_compose(&mail, &c->source, &c->cli->config, SLICE(""), NULL, NULL, &err);
 
 	if (result == 0 && mail.raw_fields > 0)
 		warn(c, "%s: %u field%s in three braces go%s out as HTML, unescaped",
-		    c->source.file.html, mail.raw_fields, mail.raw_fields == 1 ? "" : "s",
+		    c->source.file.html[0] != '\0' ? c->source.file.html : c->source.file.template,
+		    mail.raw_fields, mail.raw_fields == 1 ? "" : "s",
 		    mail.raw_fields == 1 ? "es" : "");
 	campaign_mail_release(&mail);
 	if (result != 0)
-		return cli_fail(c->cli, EXIT_USAGE, "%s: %s", c->source.path, err.msg);
+		return cli_fail(c->cli, EXIT_USAGE, "%s", err.msg);
 	return EXIT_DONE;
 }
 
-/* Where a field stands, as file:line:column. */
-static const char *
-field_at(struct create *c, const struct campaign_field *f, char *dst, size_t size)
+static void
+give_up_check(struct create *c, const char *field)
 {
-	const char *path = strcmp(f->part, "html") == 0 ? c->source.file.html : c->source.file.text;
-	const char *slash = strrchr(c->source.path, '/');
-	int folder = slash != NULL ? (int)(slash - c->source.path) + 1 : 0;
+	warn(c, "looking for the field \"%s\" among the customers took too long; not checked",
+	    field);
+	rollback(c);
+}
 
-	if (strcmp(f->part, "subject") == 0)
-		(void)snprintf(dst, size, "%s:%zu", c->source.path, c->source.file.subject_line);
-	else if (f->line > 0)
-		(void)snprintf(
-		    dst, size, "%.*s%s:%zu:%zu", folder, c->source.path, path, f->line, f->column);
-	else
-		(void)snprintf(dst, size, "%.*s%s", folder, c->source.path, path);
-	return dst;
+/* 1 when a customer has the field, 0 when none has (*any: there are customers), 2 when it took
+ * too long, -1 with db.error. */
+static int
+field_exists(struct create *c, const char *columns, const struct campaign_field *f, bool *any)
+{
+	struct buf sql;
+	PGresult *r = NULL;
+	int has;
+
+	/* one scan over the customers, which ends with the first one that has the field */
+	buf_init(&sql, 64 << 10);
+	buf_append_str(&sql, "SELECT EXISTS (SELECT FROM kairan.customer c WHERE ");
+	customer_field_sql(&sql, columns, "c", f->name, f->json);
+	buf_append_str(&sql, " IS NOT NULL), EXISTS (SELECT FROM kairan.customer)");
+	if (!buf_failed(&sql))
+		r = db_query(&c->db, buf_str(&sql), 0, NULL);
+	buf_release(&sql);
+	if (r == NULL)
+		return strcmp(c->db.sqlstate, "57014") == 0 ? 2 : -1;
+	has = db_text(r, 0, 0)[0] == 't';
+	*any = db_text(r, 0, 1)[0] == 't';
+	PQclear(r);
+	return has;
 }
 
 static int
-check_field(struct create *c, const struct campaign_field *f)
+check_field(struct create *c, const char *columns, const struct campaign_field *f)
 {
-	/* one scan over the customers, which ends with the first one that has the field */
-	static const char sql[] =
-	    "SELECT EXISTS (SELECT FROM kairan.customer c WHERE to_jsonb(c) -> 'attributes' ? $1), "
-	    "EXISTS (SELECT FROM kairan.customer)";
-	static const char sql_plain[] =
-	    "SELECT EXISTS (SELECT FROM kairan.customer c WHERE c.attributes ? $1), "
-	    "EXISTS (SELECT FROM kairan.customer)";
-	static const char sql_column[] =
-	    "SELECT FROM pg_attribute WHERE attrelid = 'kairan.customer'::regclass AND attnum > 0 "
-	    "AND NOT attisdropped AND attname = $1";
-	struct slice copy = arena_copy(&c->source.arena, f->name);
-	const char *params[] = { copy.ptr }, *attributes = "attributes";
+	const char *name = arena_copy(&c->source.arena, f->name).ptr;
 	char where[500];
-	bool has, any, is_column, has_attributes;
-	PGresult *r;
+	bool any = false;
+	int has;
 
-	if ((r = db_query(&c->db, sql_column, 1, params)) == NULL)
-		return cli_db_failed(c->cli, &c->db, "checking the fields of the templates");
-	is_column = PQntuples(r) > 0;
-	PQclear(r);
-	if (is_column)
+	if (!f->used || customer_has_column(columns, f->name))
 		return EXIT_DONE;
-	if ((r = db_query(&c->db, sql_column, 1, &attributes)) == NULL)
-		return cli_db_failed(c->cli, &c->db, "checking the fields of the templates");
-	has_attributes = PQntuples(r) > 0;
-	PQclear(r);
-	r = db_query(&c->db, has_attributes ? sql_plain : sql, 1, params);
-	if (r == NULL && strcmp(c->db.sqlstate, "57014") == 0) {
-		warn(c,
-		    "looking for the field \"%s\" among the customers took too long; not checked",
-		    params[0]);
-		rollback(c);
+	has = field_exists(c, columns, f, &any);
+	if (has == 2) {
+		give_up_check(c, name);
 		if (db_run(&c->db, "BEGIN READ ONLY", 0, NULL) == 0 &&
 		    db_run(&c->db, "SET LOCAL statement_timeout = '" FIELD_CHECK_TIMEOUT "'", 0,
 			NULL) == 0)
 			return EXIT_DONE;
+		has = -1;
 	}
-	if (r == NULL)
+	if (has < 0)
 		return cli_db_failed(c->cli, &c->db, "checking the fields of the templates");
-	has = db_text(r, 0, 0)[0] == 't';
-	any = db_text(r, 0, 1)[0] == 't';
-	PQclear(r);
-	if (has)
+	if (has == 1)
 		return EXIT_DONE;
-	(void)field_at(c, f, where, sizeof(where));
+	(void)campaign_part_at(&c->source, f->part, f->at, where, sizeof(where));
 	if (f->required && any)
 		return cli_fail(c->cli, EXIT_USAGE,
-		    "%s: no customer has a field \"%s\"; correct the name, or write {{default %s "
-		    "\"…\"}}",
-		    where, params[0], params[0]);
-	warn(c, "%s: %s has a field \"%s\"", where,
-	    any ? "no customer" : "there are no customers yet; none", params[0]);
+		    f->json
+			? "%sno customer has a field \"%s\"; correct the name, or say with "
+			  "{{else}} what stands there without it"
+			: "%sno customer has a field \"%s\"; correct the name, or write {{default "
+			  "%s \"…\"}}",
+		    where, name, name);
+	warn(c, "%s%s has a field \"%s\"", where,
+	    any ? "no customer" : "there are no customers yet; none", name);
 	return EXIT_DONE;
 }
 
 static int
 check_fields(struct create *c)
 {
-	struct campaign_field *fields;
+	static const char sql_columns[] =
+	    "SELECT string_agg(attname, E'\\n') FROM pg_attribute "
+	    "WHERE attrelid = 'kairan.customer'::regclass AND attnum > 0 AND NOT attisdropped";
+	struct campaign_templates t;
 	struct err err = { 0 };
-	size_t count;
-	bool needs_unsubscribe;
+	const char *columns;
+	PGresult *r;
 	int code = EXIT_DONE;
 
-	if (campaign_fields(&c->source, &fields, &count, &needs_unsubscribe, &err) != 0)
-		return cli_fail(c->cli, EXIT_USAGE, "%s: %s", c->source.path, err.msg);
-	if (needs_unsubscribe && c->source.unsubscribe_base[0] == '\0' &&
+	if (campaign_templates(&t, &c->source, &err) != 0)
+		return cli_fail(c->cli, EXIT_USAGE, "%s", err.msg);
+	if (t.needs_unsubscribe && c->source.unsubscribe_base[0] == '\0' &&
 	    c->source.return_path_domain[0] == '\0' && c->cli->config.feedback_domain[0] == '\0')
 		return cli_fail(c->cli, EXIT_USAGE,
 		    "%s: the templates use unsubscribe_url, but there is nowhere to unsubscribe: "
@@ -181,10 +182,16 @@ check_fields(struct create *c)
 		    "stream \"%s\" an unsubscribe_base or set feedback.domain in the configuration",
 		    c->source.path, c->source.file.stream);
 	if (db_run(&c->db, "BEGIN READ ONLY", 0, NULL) != 0 ||
-	    db_run(&c->db, "SET LOCAL statement_timeout = '" FIELD_CHECK_TIMEOUT "'", 0, NULL) != 0)
+	    db_run(&c->db, "SET LOCAL statement_timeout = '" FIELD_CHECK_TIMEOUT "'", 0, NULL) !=
+		0 ||
+	    (r = db_query(&c->db, sql_columns, 0, NULL)) == NULL)
 		return cli_db_failed(c->cli, &c->db, "checking the fields of the templates");
-	for (size_t i = 0; i < count && code == EXIT_DONE; i++)
-		code = check_field(c, &fields[i]);
+	columns = arena_str(&c->source.arena, db_text(r, 0, 0));
+	PQclear(r);
+	if (columns == NULL)
+		return cli_fail(c->cli, EXIT_FAILED, "there is not enough memory");
+	for (size_t i = 0; i < t.fields.count && code == EXIT_DONE; i++)
+		code = check_field(c, columns, &t.field[i]);
 	rollback(c);
 	return code;
 }
@@ -552,7 +559,7 @@ print_created(struct create *c, bool is_new, int64_t template_id)
 	cli_put_text(stdout, f->from_name);
 	printf("%s<%s>\n", f->from_name[0] != '\0' ? " " : "", f->from_address);
 	print_line("subject", f->subject);
-	printf("  %-10s%s%s%s\n", "texts", f->html,
+	printf("  %-10s%s%s%s%s\n", "texts", f->template, f->html,
 	    f->html[0] != '\0' && f->text[0] != '\0' ? ", " : "", f->text);
 	print_line("segment", f->segment);
 	if (c->customers >= 0)

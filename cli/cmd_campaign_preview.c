@@ -8,6 +8,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 
 #include "addr.h"
 #include "campaign_compose.h"
+#include "jsontext.h"
 
 #define TEST_TIMEOUT_S 120L
 
@@ -26,7 +28,7 @@ struct look {
 	bool db_open;
 	struct campaign_source source;
 	bool source_open;
-	json_t *recipient; /* owned; NULL: samples */
+	char *recipient; /* JSON, owned; NULL: samples */
 	struct campaign_mail mail;
 	bool mail_open;
 };
@@ -40,7 +42,7 @@ look_release(struct look *l)
 		campaign_source_release(&l->source);
 	if (l->db_open)
 		db_close(&l->db);
-	json_decref(l->recipient);
+	free(l->recipient);
 }
 
 static int
@@ -99,7 +101,7 @@ fetch_customer(struct look *l, const char *id)
 	if (r == NULL)
 		return cli_db_failed(l->cli, &l->db, "reading the customer");
 	if (PQntuples(r) == 1)
-		l->recipient = json_loads(db_text(r, 0, 0), 0, NULL);
+		l->recipient = strdup(db_text(r, 0, 0));
 	PQclear(r);
 	if (l->recipient == NULL)
 		return cli_fail(l->cli, EXIT_USAGE, "there is no customer %s", id);
@@ -111,14 +113,22 @@ static int
 look_recipient(struct look *l, const char *recipient)
 {
 	json_error_t why;
+	json_t *parsed;
 
 	if (recipient == NULL)
 		return EXIT_DONE;
 	if (recipient[0] == '{') {
-		l->recipient = json_loads(recipient, JSON_REJECT_DUPLICATES, &why);
-		if (l->recipient == NULL)
+		/* for its error messages; values are read from the text */
+		parsed = json_loads(recipient, JSON_REJECT_DUPLICATES, &why);
+		if (parsed == NULL)
 			return cli_fail(l->cli, EXIT_USAGE,
 			    "--recipient is no JSON object: %s (column %d)", why.text, why.column);
+		json_decref(parsed);
+		if (!jsontext_check(slice_str(recipient)))
+			return cli_fail(l->cli, EXIT_USAGE,
+			    "--recipient has lists and objects more than %d inside each other",
+			    JSONTEXT_DEPTH_MAX);
+		l->recipient = strdup(recipient);
 		return EXIT_DONE;
 	}
 	if (cli_parse_number(l->cli, "recipient", recipient, 0, INT64_C(999999999999999999)) < 0)
@@ -138,8 +148,8 @@ look_compose(
 	if (code != EXIT_DONE)
 		return code;
 	l->mail_open = true;
-	if (campaign_compose(&l->mail, &l->source, &l->cli->config, l->recipient, to, mark, &err) !=
-	    0)
+	if (campaign_compose(&l->mail, &l->source, &l->cli->config, slice_str(l->recipient), to,
+		mark, &err) != 0)
 		return cli_fail(l->cli, EXIT_FAILED, "%s", err.msg);
 	return EXIT_DONE;
 }

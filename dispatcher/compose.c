@@ -16,8 +16,7 @@ read_values(const struct flight *f, struct template_value *values)
 	int column = CLAIM_FIELDS + run->has_name;
 
 	for (size_t i = 0; i < run->field_count; i++, column++) {
-		values[i].present =
-		    !PQgetisnull(rows, f->row, column) || run->missing_field == RUN_FIELD_BLANK;
+		values[i].present = !PQgetisnull(rows, f->row, column);
 		values[i].text = slice_make(
 		    PQgetvalue(rows, f->row, column), (size_t)PQgetlength(rows, f->row, column));
 	}
@@ -62,6 +61,7 @@ compose_flight(const struct token_keys *keys, struct flight *f, struct compose_r
 	if (run->has_name)
 		to.to_name = slice_str(db_text(rows, f->row, CLAIM_FIELDS));
 	to.value_count = read_values(f, values);
+	to.blank_missing = run->missing_field == RUN_FIELD_BLANK;
 	to.message_id_left = slice_str(message_id);
 	to.id_token = slice_str(f->token);
 	to.unsubscribe_token = slice_str(unsubscribe);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "customer_field.h"
 #include "db.h"
 #include "embed.h"
 #include "log.h"
@@ -89,60 +90,6 @@ domain_of(const char *address)
 	return at != NULL ? at + 1 : address;
 }
 
-/* True when the newline-separated list has the name. */
-static bool
-has_column(const char *columns, struct slice name)
-{
-	while (*columns != '\0') {
-		size_t n = strcspn(columns, "\n");
-
-		if (slice_equal(slice_make(columns, n), name))
-			return true;
-		columns += n + (columns[n] == '\n');
-	}
-	return false;
-}
-
-static void
-append_quoted(struct buf *sql, struct slice name, char quote)
-{
-	buf_append_char(sql, quote);
-	for (size_t i = 0; i < name.len; i++) {
-		if (name.ptr[i] == quote)
-			buf_append_char(sql, quote);
-		buf_append_char(sql, name.ptr[i]);
-	}
-	buf_append_char(sql, quote);
-}
-
-/* A field is a column of the customer relation, else a path into attributes. */
-static void
-append_field(struct buf *sql, const char *columns, struct slice field)
-{
-	if (has_column(columns, field)) {
-		buf_append_str(sql, ", cu.");
-		append_quoted(sql, field, '"');
-		buf_append_str(sql, "::text");
-	} else if (has_column(columns, SLICE("attributes"))) {
-		struct slice part = field;
-
-		buf_append_str(sql, ", cu.attributes #>> ARRAY[");
-		for (;;) {
-			const char *dot = memchr(part.ptr, '.', part.len);
-			size_t n = dot != NULL ? (size_t)(dot - part.ptr) : part.len;
-
-			append_quoted(sql, slice_make(part.ptr, n), '\'');
-			if (dot == NULL)
-				break;
-			buf_append_char(sql, ',');
-			part = slice_make(dot + 1, part.len - n - 1);
-		}
-		buf_append_char(sql, ']');
-	} else {
-		buf_append_str(sql, ", NULL::text");
-	}
-}
-
 /* The claim of this run, with its template's fields in the select list. */
 static int
 build_claim(struct live_run *run, const char *columns, struct err *err)
@@ -155,11 +102,14 @@ build_claim(struct live_run *run, const char *columns, struct err *err)
 
 	buf_init(&sql, SQL_MAX);
 	buf_append(&sql, text, (size_t)(at - text));
-	run->has_name = has_column(columns, SLICE("name"));
+	run->has_name = customer_has_column(columns, SLICE("name"));
 	if (run->has_name)
 		buf_append_str(&sql, ", cu.name::text");
-	for (size_t i = 0; i < run->field_count; i++)
-		append_field(&sql, columns, fields[i]);
+	for (size_t i = 0; i < run->field_count; i++) {
+		buf_append_str(&sql, ", ");
+		customer_field_sql(
+		    &sql, columns, "cu", fields[i], message_field_is_json(run->plan, i));
+	}
 	buf_append_str(&sql, at + sizeof(mark) - 1);
 	(void)snprintf(name, sizeof(name), "claim_%d", run->id);
 	run->claim_name = arena_str(&run->arena, name);

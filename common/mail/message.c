@@ -17,10 +17,8 @@
 #define HOST_MAX 253
 #define BOUNDARY_BYTES 24 /* "=_k", 16 digits and a NUL */
 
-enum { BUILTIN_UNSUBSCRIBE_URL, BUILTIN_CAMPAIGN, BUILTINS };
-
-static const struct slice builtin_names[BUILTINS] = { { "unsubscribe_url", 15 },
-	{ "campaign", 8 } };
+const struct slice message_builtins[MESSAGE_BUILTINS] = { { "unsubscribe_url", 15 },
+	{ "campaign", 8 }, { "amazonSESUnsubscribeUrl", 23 } };
 
 /* --- text from HTML --- */
 
@@ -84,21 +82,13 @@ texter_put(struct texter *x, struct slice s)
 	x->have = 0;
 }
 
-/* Length of the template tag at s ("{{" is there), as template.c reads it; s.len if open. */
+/* Length of the template tag at s ("{{" is there); s.len if open. */
 static size_t
 braces_len(struct slice s)
 {
-	const char *end = "}}", *p;
-	size_t skip = 2;
+	size_t n = template_tag_len(s);
 
-	if (s.len >= 5 && memcmp(s.ptr, "{{!--", 5) == 0) {
-		end = "--}}";
-		skip = 5;
-	} else if (s.len >= 3 && s.ptr[2] == '{') {
-		end = "}}}";
-	}
-	p = memmem(s.ptr + skip, s.len - skip, end, strlen(end));
-	return p != NULL ? (size_t)(p - s.ptr) + strlen(end) : s.len;
+	return n > 0 ? n : s.len;
 }
 
 static bool
@@ -121,7 +111,7 @@ texter_braces(struct texter *x, struct slice s)
 	texter_put(x, slice_make(s.ptr, n));
 	if (inside.len > 0 &&
 	    (inside.ptr[0] == '#' || inside.ptr[0] == '/' ||
-		slice_starts_nocase(inside, SLICE("else}"))))
+		slice_starts_nocase(inside, SLICE("else"))))
 		x->have = have;
 	return n;
 }
@@ -918,7 +908,7 @@ message_compile(const struct message_source *source, struct arena *arena,
 	*plan = NULL;
 	m.plan = arena_alloc(arena, sizeof(*m.plan));
 	if (m.plan == NULL ||
-	    !template_fields_init(&m.plan->fields, builtin_names, BUILTINS, arena))
+	    !template_fields_init(&m.plan->fields, message_builtins, MESSAGE_BUILTINS, arena))
 		return err_set(err, "no memory for the message");
 	m.plan->arena = arena;
 	m.plan->zone_minutes = source->zone_minutes;
@@ -939,12 +929,25 @@ message_fields(const struct message_plan *plan, size_t *count)
 	return plan->fields.names;
 }
 
+bool
+message_field_is_json(const struct message_plan *plan, size_t index)
+{
+	return plan->fields.json[index];
+}
+
+bool
+message_is_unsubscribe(uint32_t field)
+{
+	return field == (TEMPLATE_BUILTIN | MESSAGE_UNSUBSCRIBE_URL) ||
+	    field == (TEMPLATE_BUILTIN | MESSAGE_SES_UNSUBSCRIBE_URL);
+}
+
 static bool
 uses_unsubscribe(const struct template *t)
 {
 	for (size_t i = 0; t != NULL && i < t->count; i++)
-		if (t->ops[i].kind == TEMPLATE_OP_FIELD &&
-		    t->ops[i].field == (TEMPLATE_BUILTIN | BUILTIN_UNSUBSCRIBE_URL))
+		if (t->ops[i].kind == TEMPLATE_OP_FIELD && t->ops[i].ref.scope == 0 &&
+		    message_is_unsubscribe(t->ops[i].ref.field))
 			return true;
 	return false;
 }
@@ -1066,7 +1069,7 @@ struct render {
 	struct buf *out;
 	struct message_result *result;
 	struct template_values values;
-	struct template_value builtins[BUILTINS];
+	struct template_value builtins[MESSAGE_BUILTINS];
 	char url[MESSAGE_URL_MAX + 1 + MESSAGE_TOKEN_MAX + HOST_MAX + 16];
 };
 
@@ -1124,10 +1127,12 @@ set_values(struct render *r)
 		add_bytes(&p, SLICE("@"));
 		add_bytes(&p, r->plan->mailto_domain);
 	}
-	r->builtins[BUILTIN_UNSUBSCRIBE_URL] =
+	r->builtins[MESSAGE_UNSUBSCRIBE_URL] =
 	    (struct template_value){ slice_make(r->url, (size_t)(p - r->url)), p > r->url };
-	r->builtins[BUILTIN_CAMPAIGN] = (struct template_value){ c->campaign, true };
-	r->values = (struct template_values){ c->values, c->value_count, r->builtins, BUILTINS };
+	r->builtins[MESSAGE_SES_UNSUBSCRIBE_URL] = r->builtins[MESSAGE_UNSUBSCRIBE_URL];
+	r->builtins[MESSAGE_CAMPAIGN] = (struct template_value){ c->campaign, true };
+	r->values = (struct template_values){ c->values, c->value_count, r->builtins,
+		MESSAGE_BUILTINS, c->blank_missing };
 	if (!template_values_check(&r->plan->fields, &r->values, &inner))
 		return refuse(r, inner.status, inner.field);
 	return TEMPLATE_OK;

@@ -13,8 +13,9 @@
  * With html and text: multipart/alternative, text first. With html alone the text part is made
  * from it. With text alone: text/plain.
  *
- * Templates may use two names besides the customer's fields: unsubscribe_url (the link, or a
- * mailto: when there is only that; not present when there is neither) and campaign.
+ * Templates may use these names besides the customer's fields: unsubscribe_url (the link, or a
+ * mailto: when there is only that; not present when there is neither), campaign, and
+ * amazonSESUnsubscribeUrl, which is unsubscribe_url as templates of Amazon SES call it.
  */
 #ifndef KAIRAN_MESSAGE_H
 #define KAIRAN_MESSAGE_H
@@ -36,6 +37,14 @@
 /* The ceiling for an output buffer that takes every message: two parts of
  * TEMPLATE_OUTPUT_MAX, encoded, and room to encode in. */
 #define MESSAGE_BUFFER_MAX ((size_t)64 << 20)
+
+/* The names that the program fills, by index. */
+enum { MESSAGE_UNSUBSCRIBE_URL, MESSAGE_CAMPAIGN, MESSAGE_SES_UNSUBSCRIBE_URL, MESSAGE_BUILTINS };
+
+extern const struct slice message_builtins[MESSAGE_BUILTINS];
+
+/* Is the field of a template_ref one of the two that are the link to unsubscribe? */
+bool message_is_unsubscribe(uint32_t field);
 
 struct message_header {
 	struct slice name;
@@ -68,6 +77,7 @@ struct message_recipient {
 	struct slice to_name;		     /* may be empty */
 	const struct template_value *values; /* by message_fields index */
 	size_t value_count;
+	bool blank_missing;		/* a missing field shows nothing instead of failing */
 	struct slice message_id_left;	/* tokens: letters, digits, ".", "_", "-", "+", "=" */
 	struct slice id_token;		/* X-Kairan-Id */
 	struct slice unsubscribe_token; /* may be empty when nothing to unsubscribe is set */
@@ -96,6 +106,9 @@ int message_compile(const struct message_source *source, struct arena *arena,
 /* The customer fields that the templates use, in index order; unsubscribe_url and campaign
  * are not among them. Borrowed from the plan. */
 const struct slice *message_fields(const struct message_plan *plan, size_t *count);
+
+/* True when the value of this field is to be given as JSON text, as a list or object is read. */
+bool message_field_is_json(const struct message_plan *plan, size_t index);
 
 /* Does the html (text) the recipient sees use unsubscribe_url? False too when there is no
  * such part. A text part made from html counts. */

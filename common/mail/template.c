@@ -1,54 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * template: see template.h. Three parts: the HTML scan (where does a field stand?), the
- * compiler (one pass, a stack of open blocks), the runner. Only the compiler takes memory.
+ * template: see template.h. The compiler: one pass with a stack of open blocks. A partial is
+ * compiled anew at each place of use, as the escapes depend on the place; so is the body of an
+ * #each when its end leaves the HTML in a stricter place than its start (a second turn begins
+ * where the first one ended). Both count against TEMPLATE_TAGS_MAX.
  *
- * At the end of a block the two branches must leave the HTML in the same place; then the
- * stricter of both is what the scan goes on with.
+ * At the end of a block the branches must leave the HTML in the same place; then the stricter
+ * of both is what goes on.
  */
 #include "template.h"
 
 #include <assert.h>
+#include <string.h>
 
+#include "html_scan.h"
 #include "mime.h"
 
-/* --- HTML scan --- */
-
-enum place {
-	PLACE_TEXT,
-	PLACE_TAG_OPEN, /* behind "<" */
-	PLACE_TAG_NAME,
-	PLACE_TAG, /* inside a tag, between attributes */
-	PLACE_ATTR_NAME,
-	PLACE_ATTR_AFTER,  /* blanks behind a name: "=" may come */
-	PLACE_ATTR_EQUALS, /* behind "=" */
-	PLACE_QUOTED,
-	PLACE_UNQUOTED,
-	PLACE_MARKUP, /* <!doctype>, <!--[if mso]>: up to ">" */
-	PLACE_COMMENT
-};
-
-enum attr_kind { ATTR_PLAIN, ATTR_LINK, ATTR_STYLE, ATTR_CODE };
-
-#define SCAN_NAME_MAX 16
-
-struct scan {
-	enum place place;
-	enum attr_kind attr;
-	char quote;
-	bool closing;	   /* in </tag> */
-	bool scheme_open;  /* a link value that may still be given a scheme */
-	bool scheme_field; /* and holds a field already */
-	bool in_script;
-	bool in_style;
-	uint8_t unsure;	   /* in PLACE_TAG: 2 an attribute name may go on, 1 its "=" may come */
-	bool name_unknown; /* the attribute's name depends on a condition */
-	uint8_t dashes;	   /* in a comment */
-	uint8_t tag_len;
-	uint8_t name_len;
-	char tag[SCAN_NAME_MAX];
-	char name[SCAN_NAME_MAX]; /* attribute name, then start of a link value; lower case */
-};
+#define ROUNDS_MAX 4 /* of an #each until its places are settled */
+#define PATH_MAX_PARTS 64
 
 static bool
 is_blank(char c)
@@ -57,451 +26,270 @@ is_blank(char c)
 }
 
 static bool
-is_letter(char c)
+starts(struct slice s, struct slice prefix)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+	return s.len >= prefix.len && memcmp(s.ptr, prefix.ptr, prefix.len) == 0;
 }
 
-static char
-lower(char c)
+static struct slice
+behind(struct slice s, size_t n)
 {
-	return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+	return slice_make(s.ptr + n, s.len - n);
 }
 
-/* Names longer than the room can not be equal to any that matters; the length still grows. */
-static void
-name_add(char *name, uint8_t *len, char c)
+/* --- tags --- */
+
+struct tag {
+	size_t from, to;	     /* with its braces */
+	size_t inner_from, inner_to; /* what stands in them, without "~" */
+	bool raw;		     /* three braces */
+	bool comment;
+	bool trim_left, trim_right; /* "~" */
+};
+
+/* The end of the inside of a plain tag, or NULL. The text of a default may hold braces. */
+static const char *
+plain_tag_end(const char *p, const char *end)
 {
-	if (*len < SCAN_NAME_MAX)
-		name[*len] = lower(c);
-	if (*len < UINT8_MAX)
-		(*len)++;
+	const char *word = p;
+	char quote = '\0';
+	bool quoted;
+
+	while (word < end && is_blank(*word))
+		word++;
+	quoted = end - word > 7 && memcmp(word, "default", 7) == 0 && is_blank(word[7]);
+	for (; p + 1 < end; p++) {
+		if (quote != '\0' && *p == '\\')
+			p++;
+		else if (quote != '\0')
+			quote = *p == quote ? '\0' : quote;
+		else if (quoted && (*p == '"' || *p == '\''))
+			quote = *p;
+		else if (p[0] == '}' && p[1] == '}')
+			return p;
+	}
+	return NULL;
 }
 
+/* The end of the inside: where `close` begins, or "~" and then close. */
+static const char *
+closed_by(const char *p, const char *end, const char *close)
+{
+	return p < end ? memmem(p, (size_t)(end - p), close, strlen(close)) : NULL;
+}
+
+/* Reads the tag at `from` ("{{" is there); false when it is not closed. */
 static bool
-name_is(const char *name, uint8_t len, const char *word)
+read_tag(struct slice source, size_t from, struct tag *tag)
 {
-	return len <= SCAN_NAME_MAX && strlen(word) == len && memcmp(name, word, len) == 0;
+	const char *s = source.ptr, *end = s + source.len, *p = s + from + 2, *q = NULL;
+	size_t close = 2;
+
+	*tag = (struct tag){ .from = from };
+	if (p < end && *p == '~') {
+		tag->trim_left = true;
+		p++;
+	}
+	if (p < end && *p == '{') {
+		tag->raw = true;
+		p++;
+		q = closed_by(p, end, "}}}");
+		close = 3;
+		if (q == NULL && (q = closed_by(p, end, "}~}}")) != NULL) {
+			tag->trim_right = true;
+			close = 4;
+		}
+	} else if (end - p >= 3 && memcmp(p, "!--", 3) == 0) {
+		const char *other = closed_by(p + 3, end, "--~}}");
+
+		tag->comment = true;
+		q = closed_by(p + 3, end, "--}}");
+		close = 4;
+		if (other != NULL && (q == NULL || other < q)) {
+			q = other;
+			close = 5;
+			tag->trim_right = true;
+		}
+	} else {
+		tag->comment = p < end && *p == '!';
+		q = tag->comment ? closed_by(p, end, "}}") : plain_tag_end(p, end);
+	}
+	if (q == NULL)
+		return false;
+	tag->to = (size_t)(q - s) + close;
+	tag->inner_from = (size_t)(p - s);
+	if (close == 2 && q > p && q[-1] == '~') {
+		tag->trim_right = true;
+		q--;
+	}
+	tag->inner_to = (size_t)(q - s);
+	return true;
 }
 
-static bool
-name_in(const char *name, uint8_t len, const char *const *words)
+/* The place of the next "{{" before end, or end. */
+static size_t
+next_braces(struct slice source, size_t at, size_t end)
 {
-	for (; *words != NULL; words++)
-		if (name_is(name, len, *words))
+	const char *p = at < end ? memmem(source.ptr + at, end - at, "{{", 2) : NULL;
+
+	return p != NULL ? (size_t)(p - source.ptr) : end;
+}
+
+static struct slice
+tag_body(struct slice source, const struct tag *tag)
+{
+	return slice_trim(
+	    slice_make(source.ptr + tag->inner_from, tag->inner_to - tag->inner_from));
+}
+
+size_t
+template_tag_len(struct slice s)
+{
+	struct tag tag;
+
+	return read_tag(s, 0, &tag) ? tag.to : 0;
+}
+
+/* The word at the start of s; *rest is what follows, trimmed. */
+static struct slice
+first_word(struct slice s, struct slice *rest)
+{
+	size_t n = 0;
+
+	while (n < s.len && !is_blank(s.ptr[n]))
+		n++;
+	*rest = slice_trim(behind(s, n));
+	return slice_make(s.ptr, n);
+}
+
+/* {{#*inline "name"}} or {{#* inline "name"}}: true, and the name without quotes; empty when
+ * there is none. */
+static bool
+is_inline(struct slice body, struct slice *name)
+{
+	struct slice rest, word;
+
+	if (!starts(body, SLICE("#*")))
+		return false;
+	word = first_word(slice_trim(behind(body, 2)), &rest);
+	*name = slice_make(NULL, 0);
+	if (slice_equal(word, SLICE("inline")) && rest.len > 2 &&
+	    (rest.ptr[0] == '"' || rest.ptr[0] == '\'') && rest.ptr[rest.len - 1] == rest.ptr[0])
+		*name = slice_make(rest.ptr + 1, rest.len - 2);
+	return true;
+}
+
+/* {{> name}} or {{> "name"}} */
+static bool
+is_partial(struct slice body, struct slice *name)
+{
+	struct slice s;
+
+	if (body.len == 0 || body.ptr[0] != '>')
+		return false;
+	s = slice_trim(behind(body, 1));
+	if (s.len > 2 && (s.ptr[0] == '"' || s.ptr[0] == '\'') && s.ptr[s.len - 1] == s.ptr[0])
+		s = slice_make(s.ptr + 1, s.len - 2);
+	*name = s;
+	return true;
+}
+
+/* True when an {{#*inline}} of the source has this name. */
+static bool
+defines(struct slice source, struct slice name)
+{
+	struct tag tag;
+	struct slice found;
+
+	for (size_t at = next_braces(source, 0, source.len); at < source.len;
+	     at = next_braces(source, tag.to, source.len)) {
+		if (!read_tag(source, at, &tag))
+			return false;
+		if (!tag.raw && !tag.comment && is_inline(tag_body(source, &tag), &found) &&
+		    slice_equal(found, name))
 			return true;
+	}
 	return false;
 }
 
-static enum attr_kind
-attr_kind(const struct scan *s)
+bool
+template_next_partial(struct slice source, size_t *at, struct slice *name)
 {
-	static const char *const links[] = { "href", "src", "action", "formaction", "background",
-		"cite", "poster", "longdesc", "data", "xlink:href", "lowsrc", "dynsrc", "srcset",
-		"ping", "manifest", "codebase", "usemap", "classid", "profile", "icon", NULL };
+	struct tag tag;
 
-	if (s->name_unknown)
-		return ATTR_CODE;
-	if (name_in(s->name, s->name_len, links))
-		return ATTR_LINK;
-	if (name_is(s->name, s->name_len, "style"))
-		return ATTR_STYLE;
-	if (name_is(s->name, s->name_len, "srcdoc") ||
-	    (s->name_len > 2 && s->name[0] == 'o' && s->name[1] == 'n'))
-		return ATTR_CODE;
-	return ATTR_PLAIN;
-}
-
-static void
-scan_start_value(struct scan *s, char quote)
-{
-	s->attr = attr_kind(s);
-	s->quote = quote;
-	s->place = quote != '\0' ? PLACE_QUOTED : PLACE_UNQUOTED;
-	s->scheme_open = s->attr == ATTR_LINK;
-	s->scheme_field = false;
-	s->name_len = 0;
-}
-
-static void
-scan_end_tag(struct scan *s)
-{
-	s->place = PLACE_TEXT;
-	s->in_script = !s->closing && name_is(s->tag, s->tag_len, "script");
-	s->in_style = !s->closing && name_is(s->tag, s->tag_len, "style");
-}
-
-/* One byte of an attribute value. false: a field before it would choose the scheme. */
-static bool
-scan_value(struct scan *s, char c)
-{
-	static const char *const code[] = { "javascript", "vbscript", "data", NULL };
-
-	if (!s->scheme_open || (unsigned char)c <= ' ')
-		return true;
-	if (c == '/' || c == '?' || c == '#') {
-		s->scheme_open = false;
-	} else if (c == ':') {
-		if (s->scheme_field)
+	for (size_t i = next_braces(source, *at, source.len); i < source.len;
+	     i = next_braces(source, tag.to, source.len)) {
+		if (!read_tag(source, i, &tag))
 			return false;
-		s->scheme_open = false;
-		if (name_in(s->name, s->name_len, code))
-			s->attr = ATTR_CODE;
-	} else {
-		name_add(s->name, &s->name_len, c);
+		*at = tag.to;
+		if (!tag.raw && !tag.comment && is_partial(tag_body(source, &tag), name) &&
+		    !defines(source, *name))
+			return true;
 	}
-	return true;
-}
-
-static void
-scan_text(struct scan *s, char c)
-{
-	if (c == '<')
-		s->place = PLACE_TAG_OPEN;
-}
-
-static void
-scan_tag_open(struct scan *s, char c)
-{
-	bool raw = s->in_script || s->in_style;
-
-	if (c == '/' && !s->closing) {
-		s->closing = true;
-		return;
-	}
-	if (is_letter(c) && (!raw || s->closing)) {
-		s->place = PLACE_TAG_NAME;
-		s->tag_len = 0;
-		name_add(s->tag, &s->tag_len, c);
-	} else if (c == '!' && !raw && !s->closing) {
-		s->place = PLACE_MARKUP;
-		s->name_len = 0;
-		s->dashes = 0;
-	} else if (c == '?' && !raw && !s->closing) {
-		s->place = PLACE_MARKUP;
-		s->name_len = 1;
-		s->dashes = 0;
-	} else {
-		s->closing = false;
-		s->place = c == '<' ? PLACE_TAG_OPEN : PLACE_TEXT;
-	}
-}
-
-/* Inside script and style only their own end tag counts. */
-static bool
-is_stray_end(const struct scan *s)
-{
-	return (s->in_script && !name_is(s->tag, s->tag_len, "script")) ||
-	    (s->in_style && !name_is(s->tag, s->tag_len, "style"));
-}
-
-static void
-scan_tag(struct scan *s, char c)
-{
-	if (c == '>') {
-		scan_end_tag(s);
-	} else if (is_blank(c) || c == '/') {
-		s->place = PLACE_TAG;
-		s->unsure = s->unsure > 0 ? 1 : 0;
-		return;
-	} else if (c == '=' && s->unsure > 0) {
-		s->place = PLACE_ATTR_EQUALS;
-		s->name_unknown = true;
-	} else {
-		s->place = PLACE_ATTR_NAME;
-		s->name_unknown = s->unsure == 2;
-		s->name_len = 0;
-		name_add(s->name, &s->name_len, c);
-	}
-	s->unsure = 0;
-}
-
-static void
-scan_tag_name(struct scan *s, char c)
-{
-	if (c != '>' && c != '/' && !is_blank(c)) {
-		name_add(s->tag, &s->tag_len, c);
-	} else if (is_stray_end(s)) {
-		s->place = PLACE_TEXT;
-		s->closing = false;
-	} else {
-		scan_tag(s, c);
-	}
-}
-
-static void
-scan_attr_name(struct scan *s, char c)
-{
-	if (c == '=')
-		s->place = PLACE_ATTR_EQUALS;
-	else if (c == '>')
-		scan_end_tag(s);
-	else if (c == '/')
-		s->place = PLACE_TAG;
-	else if (is_blank(c))
-		s->place = PLACE_ATTR_AFTER;
-	else
-		name_add(s->name, &s->name_len, c);
-}
-
-/* <!-- starts a comment unless it is <!--[if ...]>, which some clients read as HTML. */
-static void
-scan_markup(struct scan *s, char c)
-{
-	if (s->name_len == s->dashes && s->dashes < 2 && c == '-') {
-		s->dashes++;
-		s->name_len++;
-		return;
-	}
-	if (s->dashes == 2 && s->name_len == 2 && c != '[') {
-		/* <!--> is a whole comment */
-		s->place = c == '>' ? PLACE_TEXT : PLACE_COMMENT;
-		s->dashes = c == '-' ? 2 : 0;
-		return;
-	}
-	s->name_len = 3;
-	if (c == '>')
-		s->place = PLACE_TEXT;
-}
-
-static void
-scan_comment(struct scan *s, char c)
-{
-	if (c == '-')
-		s->dashes = s->dashes < 2 ? (uint8_t)(s->dashes + 1) : 2;
-	else if (c == '>' && s->dashes == 2)
-		s->place = PLACE_TEXT;
-	else
-		s->dashes = 0;
-}
-
-static bool
-scan_byte(struct scan *s, char c)
-{
-	switch (s->place) {
-	case PLACE_TEXT:
-		s->closing = false;
-		scan_text(s, c);
-		break;
-	case PLACE_TAG_OPEN:
-		scan_tag_open(s, c);
-		break;
-	case PLACE_TAG_NAME:
-		scan_tag_name(s, c);
-		break;
-	case PLACE_TAG:
-		scan_tag(s, c);
-		break;
-	case PLACE_ATTR_NAME:
-		scan_attr_name(s, c);
-		break;
-	case PLACE_ATTR_AFTER:
-		if (c == '=')
-			s->place = PLACE_ATTR_EQUALS;
-		else if (!is_blank(c))
-			scan_tag(s, c);
-		break;
-	case PLACE_ATTR_EQUALS:
-		if (c == '"' || c == '\'') {
-			scan_start_value(s, c);
-		} else if (c == '>') {
-			scan_end_tag(s);
-		} else if (!is_blank(c)) {
-			scan_start_value(s, '\0');
-			return scan_value(s, c);
-		}
-		break;
-	case PLACE_QUOTED:
-		if (c != s->quote)
-			return scan_value(s, c);
-		s->place = PLACE_TAG;
-		break;
-	case PLACE_UNQUOTED:
-		if (c == '>')
-			scan_end_tag(s);
-		else if (is_blank(c))
-			s->place = PLACE_TAG;
-		else
-			return scan_value(s, c);
-		break;
-	case PLACE_MARKUP:
-		scan_markup(s, c);
-		break;
-	case PLACE_COMMENT:
-		scan_comment(s, c);
-		break;
-	}
-	return true;
-}
-
-/* Length of text up to a byte that gives a field's link a scheme; text.len when there is none. */
-static size_t
-scan_literal(struct scan *s, struct slice text)
-{
-	size_t i = 0;
-	const char *lt;
-
-	while (i < text.len) {
-		if (s->place == PLACE_TEXT) {
-			s->closing = false;
-			lt = memchr(text.ptr + i, '<', text.len - i);
-			if (lt == NULL)
-				return text.len;
-			i = (size_t)(lt - text.ptr);
-		}
-		if (!scan_byte(s, text.ptr[i]))
-			return i;
-		i++;
-	}
-	return i;
-}
-
-/* The escape for a field at this place; a complaint, or NULL. */
-static const char *
-scan_field(struct scan *s, enum template_escape *escape)
-{
-	*escape = TEMPLATE_ENTITIES;
-	switch (s->place) {
-	case PLACE_TEXT:
-		if (s->in_script)
-			return "no field is safe inside <script>";
-		if (s->in_style)
-			*escape = TEMPLATE_STYLE;
-		return NULL;
-	case PLACE_COMMENT:
-		s->dashes = 0;
-		return NULL;
-	case PLACE_QUOTED:
-		if (s->attr == ATTR_CODE)
-			return "no field is safe inside code (an on... attribute, srcdoc, "
-			       "javascript:)";
-		if (s->attr == ATTR_STYLE)
-			*escape = TEMPLATE_STYLE;
-		if (s->attr == ATTR_LINK && s->scheme_open) {
-			*escape = TEMPLATE_LINK;
-			s->scheme_field = true;
-		}
-		return NULL;
-	case PLACE_ATTR_EQUALS:
-	case PLACE_UNQUOTED:
-		return "put the attribute value in quotes";
-	case PLACE_TAG_OPEN:
-	case PLACE_TAG_NAME:
-	case PLACE_TAG:
-	case PLACE_ATTR_NAME:
-	case PLACE_ATTR_AFTER:
-	case PLACE_MARKUP:
-		break;
-	}
-	return "a field can not stand inside a tag, outside of an attribute value";
-}
-
-static bool
-in_tag(const struct scan *s)
-{
-	return s->place == PLACE_TAG || s->place == PLACE_TAG_NAME || s->place == PLACE_ATTR_NAME ||
-	    s->place == PLACE_ATTR_AFTER;
-}
-
-static bool
-same_name(const char *a, uint8_t a_len, const char *b, uint8_t b_len)
-{
-	return a_len == b_len && memcmp(a, b, a_len < SCAN_NAME_MAX ? a_len : SCAN_NAME_MAX) == 0;
-}
-
-static bool
-join_in_tag(struct scan *s, const struct scan *other)
-{
-	bool same = s->place == other->place &&
-	    same_name(s->name, s->name_len, other->name, other->name_len);
-
-	if (!same_name(s->tag, s->tag_len, other->tag, other->tag_len) ||
-	    s->closing != other->closing)
-		return false;
-	if (same || (s->place == PLACE_TAG && other->place == PLACE_TAG)) {
-		s->unsure = s->unsure > other->unsure ? s->unsure : other->unsure;
-		s->name_unknown |= other->name_unknown;
-		return true;
-	}
-	s->place = PLACE_TAG;
-	s->unsure = 2;
-	return true;
-}
-
-static bool
-join_in_value(struct scan *s, const struct scan *other)
-{
-	if (s->quote != other->quote)
-		return false;
-	if (s->attr != other->attr) {
-		if (s->attr != ATTR_CODE && other->attr != ATTR_CODE)
-			return false;
-		s->attr = ATTR_CODE;
-	}
-	/* text may or may not have come before: what follows must not end a scheme */
-	if (s->scheme_open != other->scheme_open ||
-	    (s->scheme_open && !same_name(s->name, s->name_len, other->name, other->name_len)))
-		s->scheme_field = true;
-	s->scheme_open |= other->scheme_open;
-	s->scheme_field |= other->scheme_field;
-	return true;
-}
-
-/* Joins the end of another branch into s; false when they are at different places. */
-static bool
-scan_join(struct scan *s, const struct scan *other)
-{
-	if (s->in_script != other->in_script || s->in_style != other->in_style)
-		return false;
-	if (in_tag(s) && in_tag(other))
-		return join_in_tag(s, other);
-	if (s->place != other->place)
-		return false;
-	switch (s->place) {
-	case PLACE_QUOTED:
-	case PLACE_UNQUOTED:
-		return join_in_value(s, other);
-	case PLACE_ATTR_EQUALS:
-		return same_name(s->name, s->name_len, other->name, other->name_len) &&
-		    s->name_unknown == other->name_unknown;
-	case PLACE_MARKUP:
-	case PLACE_COMMENT:
-		return s->dashes == other->dashes && s->name_len == other->name_len;
-	case PLACE_TAG_OPEN:
-		return s->closing == other->closing;
-	case PLACE_TEXT:
-	case PLACE_TAG_NAME:
-	case PLACE_TAG:
-	case PLACE_ATTR_NAME:
-	case PLACE_ATTR_AFTER:
-		break;
-	}
-	return true;
+	*at = source.len;
+	return false;
 }
 
 /* --- compiler --- */
 
+enum block_kind { BLOCK_IF, BLOCK_UNLESS, BLOCK_EACH, BLOCK_WITH, BLOCK_KINDS };
+
+static const struct {
+	struct slice open, word; /* #if, if */
+	enum template_op_kind op;
+} block_kinds[BLOCK_KINDS] = {
+	{ { "#if", 3 }, { "if", 2 }, TEMPLATE_OP_SKIP_UNLESS },
+	{ { "#unless", 7 }, { "unless", 6 }, TEMPLATE_OP_SKIP_IF },
+	{ { "#each", 5 }, { "each", 4 }, TEMPLATE_OP_EACH },
+	{ { "#with", 5 }, { "with", 4 }, TEMPLATE_OP_WITH },
+};
+
 struct block {
+	enum block_kind kind;
 	size_t at; /* offset of the opening tag */
 	struct slice name;
-	bool unless;
+	bool chained; /* by {{else if}}: ends with the block around it */
 	bool has_else;
-	uint32_t skip;	    /* op that jumps over the first branch */
-	uint32_t skip_else; /* op that jumps over the second */
-	struct scan before; /* scan at the opening tag */
-	struct scan first;  /* at the end of the first branch */
+	uint32_t skip;		 /* op that jumps over the first branch */
+	uint32_t skip_else;	 /* op that jumps over the second */
+	struct html_scan before; /* scan at the opening tag */
+	struct html_scan first;	 /* at the end of the first branch */
+	/* #each: to compile its body once more */
+	size_t body_at;
+	size_t body_op, text_bytes;
+	unsigned raw_count, rounds;
+};
+
+struct partial {
+	struct slice name;
+	size_t at;	 /* of the opening tag */
+	size_t from, to; /* what it holds */
+	size_t end;	 /* behind its /inline */
+	bool open;	 /* being compiled */
 };
 
 struct compiler {
 	struct slice source;
 	struct template *t;
 	struct template_op *ops;
+	size_t room; /* in ops */
+	size_t tags; /* compiled so far */
 	struct template_fields *fields;
 	struct err *err;
-	struct scan scan;
+	struct html_scan scan;
+	size_t at;	  /* what is read next */
+	size_t end;	  /* of the source, or of the partial */
 	size_t text_from; /* start of the pending literal */
 	size_t depth;
+	size_t floor; /* blocks that were open before the partial */
 	struct block blocks[TEMPLATE_NESTING_MAX];
+	size_t scopes;
+	struct {
+		struct slice name; /* as it is told */
+		bool each;
+	} scope[TEMPLATE_SCOPES_MAX + 1];
+	size_t partial_count, partial_depth;
+	struct partial partials[TEMPLATE_PARTIALS_MAX];
 };
 
 bool
@@ -512,8 +300,9 @@ template_fields_init(struct template_fields *fields, const struct slice *builtin
 	*fields = (struct template_fields){ .builtins = builtins,
 		.builtin_count = builtin_count,
 		.arena = arena,
-		.names = arena_array(arena, TEMPLATE_FIELDS_MAX, sizeof(struct slice)) };
-	return fields->names != NULL;
+		.names = arena_array(arena, TEMPLATE_FIELDS_MAX, sizeof(struct slice)),
+		.json = arena_array(arena, TEMPLATE_FIELDS_MAX, sizeof(bool)) };
+	return fields->names != NULL && fields->json != NULL;
 }
 
 int64_t
@@ -528,21 +317,28 @@ template_field_index(const struct template_fields *fields, struct slice name)
 	return -1;
 }
 
+void
+template_position(struct slice source, size_t offset, size_t *line, size_t *column)
+{
+	*line = *column = 1;
+	for (size_t i = 0; i < offset && i < source.len; i++) {
+		if (source.ptr[i] == '\n') {
+			(*line)++;
+			*column = 1;
+		} else if (((unsigned char)source.ptr[i] & 0xc0) != 0x80) {
+			(*column)++;
+		}
+	}
+}
+
 /* "line L, column C: " what, and the offending text in quotes, shortened. */
 static int
 fail_at(struct compiler *c, size_t at, const char *what, struct slice text)
 {
-	size_t line = 1, column = 1, shown = 0;
+	size_t line, column, shown = 0;
 	char copy[64];
 
-	for (size_t i = 0; i < at; i++) {
-		if (c->source.ptr[i] == '\n') {
-			line++;
-			column = 1;
-		} else if (((unsigned char)c->source.ptr[i] & 0xc0) != 0x80) {
-			column++;
-		}
-	}
+	template_position(c->source, at, &line, &column);
 	while (shown < text.len && shown + 4 < sizeof(copy)) {
 		size_t n = mime_utf8_char(text.ptr + shown, text.len - shown);
 
@@ -558,33 +354,74 @@ fail_at(struct compiler *c, size_t at, const char *what, struct slice text)
 	    shown < text.len ? "..." : "");
 }
 
+static int
+no_memory(struct compiler *c)
+{
+	return err_set(c->err, "there is not enough memory for the template");
+}
+
 static struct slice
 span(const struct compiler *c, size_t from, size_t to)
 {
 	return slice_make(c->source.ptr + from, to - from);
 }
 
-/* What to quote for an error inside a link value: some bytes before and the byte at fault. */
-static int
-fail_scheme(struct compiler *c, size_t at)
+/* At most n bytes from `at`, for an error. */
+static struct slice
+excerpt(const struct compiler *c, size_t at, size_t n)
 {
-	return fail_at(c, at, "a field must not choose the scheme of a link",
-	    span(c, at, at + 12 < c->source.len ? at + 12 : c->source.len));
+	return span(c, at, c->source.len - at < n ? c->source.len : at + n);
+}
+
+static size_t
+offset_of(const struct compiler *c, struct slice s)
+{
+	return (size_t)(s.ptr - c->source.ptr);
+}
+
+/* Room for one more op; NULL without memory. */
+static struct template_op *
+add_op(struct compiler *c, enum template_op_kind kind, size_t at)
+{
+	struct template_op *op;
+
+	if (c->t->count == c->room) {
+		size_t room = c->room * 2 + 16;
+		struct template_op *more = arena_array(c->fields->arena, room, sizeof(*more));
+
+		if (more == NULL) {
+			(void)no_memory(c);
+			return NULL;
+		}
+		if (c->t->count > 0)
+			memcpy(more, c->ops, c->t->count * sizeof(*more));
+		c->ops = more;
+		c->room = room;
+		c->t->ops = more;
+	}
+	op = &c->ops[c->t->count++];
+	*op = (struct template_op){ .kind = kind, .at = (uint32_t)at };
+	return op;
 }
 
 /* Literal text up to `to`; in a header its control characters become spaces here. */
 static int
 add_text(struct compiler *c, size_t to)
 {
-	struct slice text = span(c, c->text_from, to), copy;
-	size_t good;
+	struct slice text = span(c, c->text_from, to > c->text_from ? to : c->text_from), copy;
+	struct template_op *op;
+	size_t good, bad;
 
 	if (text.len == 0)
 		return 0;
 	if (c->t->context == TEMPLATE_HTML) {
-		good = scan_literal(&c->scan, text);
+		good = html_scan_text(&c->scan, text);
+		bad = c->text_from + good;
 		if (good < text.len)
-			return fail_scheme(c, c->text_from + good);
+			return fail_at(c, bad,
+			    "a field must not choose the scheme of a link: write https:// before "
+			    "it, or put the whole link into the field",
+			    excerpt(c, bad, 12));
 	}
 	if (c->t->context == TEMPLATE_HEADER) {
 		struct buf b;
@@ -598,108 +435,256 @@ add_text(struct compiler *c, size_t to)
 		copy = arena_copy(c->fields->arena, text);
 	}
 	if (copy.ptr == NULL)
-		return err_set(c->err, "no memory for the template");
-	c->ops[c->t->count++] = (struct template_op){ .kind = TEMPLATE_OP_TEXT, .text = copy };
+		return no_memory(c);
+	op = add_op(c, TEMPLATE_OP_TEXT, c->text_from);
+	if (op == NULL)
+		return -1;
+	op->text = copy;
 	c->t->text_bytes += copy.len;
+	if (c->t->text_bytes > TEMPLATE_SOURCE_MAX * 2)
+		return err_set(c->err, "the template is larger than 2 MB with its partials");
 	return 0;
 }
+
+/* --- names --- */
 
 static bool
 is_name_char(char ch)
 {
-	return is_letter(ch) || (ch >= '0' && ch <= '9') || ch == '_' || ch == '-' || ch == '.' ||
-	    (unsigned char)ch >= 0x80;
+	return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
+	    ch == '_' || ch == '-' || ch == '.' || (unsigned char)ch >= 0x80;
 }
 
-/* Finds or adds a field. at: where it is named. */
 static int
-find_field(struct compiler *c, struct slice name, size_t at, uint32_t *index)
+check_name(struct compiler *c, struct slice name, size_t at)
 {
-	struct template_fields *f = c->fields;
-	struct slice copy;
-	int64_t found;
-
 	if (name.len == 0)
-		return fail_at(c, at, "a field name is missing",
-		    span(c, at, at + 10 < c->source.len ? at + 10 : c->source.len));
+		return fail_at(c, at, "a field name is missing", excerpt(c, at, 10));
 	for (size_t i = 0; i < name.len; i++)
 		if (!is_name_char(name.ptr[i]))
-			return fail_at(c, at, "not a field name", name);
+			return fail_at(c, at,
+			    "not a field name (letters, digits, _ - and . make one; the only "
+			    "helper is default)",
+			    name);
 	if (name.len > TEMPLATE_NAME_MAX)
-		return fail_at(c, at, "the field name is too long", name);
-	found = template_field_index(f, name);
+		return fail_at(c, at, "the field name is longer than 128 bytes", name);
+	return 0;
+}
+
+/* Finds or adds a field of the customer. */
+static int
+find_field(struct compiler *c, struct slice name, size_t at, struct template_ref *ref)
+{
+	struct template_fields *f = c->fields;
+	int64_t found = template_field_index(f, name);
+	struct slice copy;
+
 	if (found < 0) {
 		if (f->count == TEMPLATE_FIELDS_MAX)
 			return fail_at(c, at, "more than 1000 different fields", name);
 		copy = arena_copy(f->arena, name);
 		if (copy.ptr == NULL)
-			return err_set(c->err, "no memory for the template");
+			return no_memory(c);
 		f->names[f->count] = copy;
+		f->json[f->count] = false;
 		found = (int64_t)f->count++;
 	}
-	*index = (uint32_t)found;
-	if ((*index & TEMPLATE_BUILTIN) != 0)
-		f->builtins_used |= UINT64_C(1) << (*index & ~TEMPLATE_BUILTIN);
+	ref->field = (uint32_t)found;
+	if ((ref->field & TEMPLATE_BUILTIN) != 0) {
+		f->builtins_used |= UINT64_C(1) << (ref->field & ~TEMPLATE_BUILTIN);
+		ref->name = f->builtins[ref->field & ~TEMPLATE_BUILTIN];
+	} else {
+		ref->name = f->names[ref->field];
+	}
 	return 0;
 }
+
+/* "items[].price": the scope's name, and the path in it. */
+static int
+tell_name(struct compiler *c, struct template_ref *ref, struct slice path)
+{
+	struct slice base = c->scope[ref->scope].name;
+	char *p = arena_alloc(c->fields->arena, base.len + path.len + 2);
+	size_t n = base.len;
+
+	if (p == NULL)
+		return no_memory(c);
+	memcpy(p, base.ptr, base.len);
+	if (path.len > 0) {
+		p[n++] = '.';
+		memcpy(p + n, path.ptr, path.len);
+	}
+	ref->name = slice_make(p, n + path.len);
+	return 0;
+}
+
+static int
+split_path(struct compiler *c, struct slice path, size_t at, struct template_ref *ref)
+{
+	struct slice copy = arena_copy(c->fields->arena, path), *parts;
+	size_t n = 1;
+
+	for (size_t i = 0; i < path.len; i++)
+		n += path.ptr[i] == '.';
+	if (n > PATH_MAX_PARTS)
+		return fail_at(c, at, "too many dots in the field name", path);
+	parts = arena_array(c->fields->arena, n, sizeof(*parts));
+	if (copy.ptr == NULL || parts == NULL)
+		return no_memory(c);
+	ref->path = parts;
+	while (ref->path_len < n) {
+		const char *dot = memchr(copy.ptr, '.', copy.len);
+		size_t len = dot != NULL ? (size_t)(dot - copy.ptr) : copy.len;
+
+		if (len == 0)
+			return fail_at(
+			    c, at, "two dots, or one at the end of the field name", path);
+		parts[ref->path_len++] = slice_make(copy.ptr, len);
+		copy = behind(copy, len + (dot != NULL));
+	}
+	return 0;
+}
+
+/* @index and its like; the scope is that of the innermost #each. */
+static int
+find_item(struct compiler *c, struct slice name, size_t at, struct template_ref *ref)
+{
+	static const struct {
+		struct slice name;
+		enum template_item item;
+	} items[] = { { { "index", 5 }, TEMPLATE_INDEX }, { { "key", 3 }, TEMPLATE_KEY },
+		{ { "first", 5 }, TEMPLATE_FIRST }, { { "last", 4 }, TEMPLATE_LAST } };
+	struct slice word = behind(name, 1);
+
+	while (starts(word, SLICE("../")) && ref->scope > 0) {
+		ref->scope--;
+		word = behind(word, 3);
+	}
+	while (ref->scope > 0 && !c->scope[ref->scope].each)
+		ref->scope--;
+	for (size_t i = 0; i < sizeof(items) / sizeof(items[0]); i++) {
+		if (!slice_equal(word, items[i].name))
+			continue;
+		if (ref->scope == 0)
+			return fail_at(c, at, "this stands only inside #each", name);
+		ref->item = items[i].item;
+		return tell_name(c, ref, name);
+	}
+	return fail_at(
+	    c, at, "unknown; there are @index, @key, @first, @last and @root.name", name);
+}
+
+/* What a name in a tag means here. */
+static int
+find_ref(struct compiler *c, struct slice name, size_t at, struct template_ref *ref)
+{
+	struct slice path = name;
+	bool here = false;
+
+	*ref = (struct template_ref){ .scope = (uint8_t)c->scopes };
+	if (starts(path, SLICE("@root."))) {
+		ref->scope = 0;
+		path = behind(path, 6);
+	} else if (starts(path, SLICE("@"))) {
+		return find_item(c, name, at, ref);
+	}
+	for (; starts(path, SLICE("../")); path = behind(path, 3)) {
+		if (ref->scope == 0)
+			return fail_at(
+			    c, at, "../ leads out of every #each and #with: take it away", name);
+		ref->scope--;
+	}
+	if (slice_equal(path, SLICE("this")) || slice_equal(path, SLICE(".")) ||
+	    slice_equal(path, SLICE(".."))) {
+		if (path.len == 2 && path.ptr[0] == '.' && ref->scope > 0)
+			ref->scope--;
+		path = slice_make(NULL, 0);
+		here = true;
+	} else if (starts(path, SLICE("this.")) || starts(path, SLICE("this/"))) {
+		path = behind(path, 5);
+		here = true;
+	} else if (starts(path, SLICE("./"))) {
+		path = behind(path, 2);
+		here = true;
+	}
+	if (path.len == 0 && here && ref->scope == 0)
+		return fail_at(c, at, "this stands only inside #each or #with: name a field", name);
+	if ((path.len > 0 || !here) && check_name(c, path, at) != 0)
+		return -1;
+	if (ref->scope == 0)
+		return find_field(c, path, at, ref);
+	/* what the program fills has its name everywhere */
+	for (size_t i = 0; !here && i < c->fields->builtin_count; i++)
+		if (slice_equal(c->fields->builtins[i], path)) {
+			ref->scope = 0;
+			return find_field(c, path, at, ref);
+		}
+	if (path.len > 0 && split_path(c, path, at, ref) != 0)
+		return -1;
+	return tell_name(c, ref, path);
+}
+
+/* --- fields --- */
 
 static int
 add_field(struct compiler *c, struct slice name, size_t at, bool raw, const struct slice *fallback)
 {
-	struct template_op op = { .kind = TEMPLATE_OP_FIELD, .escape = TEMPLATE_RAW };
-	struct scan before = c->scan;
-	const char *complaint;
+	enum template_escape escape = raw ? TEMPLATE_RAW : TEMPLATE_PLAIN;
+	struct template_ref ref;
+	struct template_op *op;
+	const char *complaint = NULL;
 
-	if (find_field(c, name, at, &op.field) != 0)
+	if (find_ref(c, name, at, &ref) != 0)
 		return -1;
-	if (c->t->context == TEMPLATE_HEADER) {
-		op.escape = TEMPLATE_LINE;
-	} else if (c->t->context == TEMPLATE_HTML) {
-		complaint = scan_field(&c->scan, &op.escape);
-		if (raw) {
-			op.escape = TEMPLATE_RAW;
-			before.scheme_field = c->scan.scheme_field;
-			c->scan = before;
-		} else if (complaint != NULL) {
-			return fail_at(c, at, complaint, name);
-		}
-	}
+	if (c->t->context == TEMPLATE_HEADER)
+		escape = TEMPLATE_LINE;
+	else if (c->t->context == TEMPLATE_HTML)
+		complaint = html_scan_field(&c->scan, raw, &escape);
+	if (complaint != NULL)
+		return fail_at(c, at, complaint, name);
 	if (raw)
 		c->t->raw_count++;
-	if (fallback != NULL) {
-		op.has_default = true;
-		op.text = *fallback;
-	}
-	c->ops[c->t->count++] = op;
+	op = add_op(c, TEMPLATE_OP_FIELD, at);
+	if (op == NULL)
+		return -1;
+	op->escape = escape;
+	op->ref = ref;
+	op->has_default = fallback != NULL;
+	if (fallback != NULL)
+		op->text = *fallback;
 	return 0;
 }
 
-/* {{default name "text"}}: from..to is what stands behind the word. */
+/* {{default name "text"}}: rest is what stands behind the word. */
 static int
-add_default(struct compiler *c, size_t from, size_t to)
+add_default(struct compiler *c, struct slice rest)
 {
-	struct slice rest = slice_trim(span(c, from, to)), name = rest, text, fallback;
-	size_t at = (size_t)(rest.ptr - c->source.ptr), n = 0;
+	struct slice name = rest, text, fallback;
+	size_t at = offset_of(c, rest), n = 0;
 	char *p, quote;
 
 	while (n < rest.len && !is_blank(rest.ptr[n]) && rest.ptr[n] != '"' && rest.ptr[n] != '\'')
 		n++;
 	name.len = n;
-	text = slice_trim(slice_make(rest.ptr + n, rest.len - n));
+	text = slice_trim(behind(rest, n));
 	quote = text.len > 0 ? text.ptr[0] : '\0';
 	if (text.len < 2 || (quote != '"' && quote != '\'') || text.ptr[text.len - 1] != quote)
-		return fail_at(c, at, "default needs a field and a text in quotes", rest);
+		return fail_at(c, at,
+		    "default needs a field and a text in quotes: default name \"text\"", rest);
 	text = slice_make(text.ptr + 1, text.len - 2);
 	p = arena_alloc(c->fields->arena, text.len + 1);
 	if (p == NULL)
-		return err_set(c->err, "no memory for the template");
+		return no_memory(c);
 	n = 0;
 	for (size_t i = 0; i < text.len; i++) {
 		if (text.ptr[i] == '\\' && i + 1 < text.len &&
 		    (text.ptr[i + 1] == '\\' || text.ptr[i + 1] == '"' || text.ptr[i + 1] == '\''))
 			i++;
 		else if (text.ptr[i] == quote)
-			return fail_at(c, at, "text behind the default's closing quote", rest);
+			return fail_at(c, at,
+			    "text behind the default's closing quote: write \\ before a quote "
+			    "inside",
+			    rest);
 		if (c->t->context == TEMPLATE_HEADER &&
 		    mime_control_at(text.ptr + i, text.len - i) > 0)
 			return fail_at(
@@ -708,230 +693,440 @@ add_default(struct compiler *c, size_t from, size_t to)
 	}
 	fallback = slice_make(p, n);
 	if (fallback.len > TEMPLATE_VALUE_MAX)
-		return fail_at(c, at, "the default text is too long", rest);
+		return fail_at(c, at, "the default text is longer than 64 kB", rest);
 	return add_field(c, name, at, false, &fallback);
 }
 
+/* --- blocks --- */
+
 static int
-open_block(struct compiler *c, size_t tag, struct slice name, size_t at, bool unless)
+open_scope(struct compiler *c, size_t at, const struct template_ref *ref, bool each)
 {
+	size_t n = ref->name.len;
+	char *name;
+
+	if (c->scopes == TEMPLATE_SCOPES_MAX)
+		return fail_at(c, at, "more than 8 #each and #with inside each other", ref->name);
+	if (ref->item != TEMPLATE_VALUE ||
+	    (ref->scope == 0 && (ref->field & TEMPLATE_BUILTIN) != 0))
+		return fail_at(c, at, "this is never a list or an object", ref->name);
+	if (ref->scope == 0)
+		c->fields->json[ref->field] = true;
+	name = arena_alloc(c->fields->arena, n + 3);
+	if (name == NULL)
+		return no_memory(c);
+	memcpy(name, ref->name.ptr, n);
+	if (each)
+		memcpy(name + n, "[]", 2);
+	c->scopes++;
+	c->scope[c->scopes].name = slice_make(name, n + (each ? 2 : 0));
+	c->scope[c->scopes].each = each;
+	return 0;
+}
+
+static int
+open_block(struct compiler *c, size_t tag, struct slice name, enum block_kind kind, bool chained)
+{
+	bool scoped = kind == BLOCK_EACH || kind == BLOCK_WITH;
+	size_t at = name.len > 0 ? offset_of(c, name) : tag + 2;
+	struct template_ref ref;
+	struct template_op *op;
 	struct block *b;
 
 	if (c->depth == TEMPLATE_NESTING_MAX)
 		return fail_at(c, tag, "more than 32 blocks inside each other", name);
-	b = &c->blocks[c->depth++];
-	*b = (struct block){ .at = tag,
-		.name = name,
-		.unless = unless,
-		.skip = (uint32_t)c->t->count,
-		.before = c->scan };
-	c->ops[c->t->count] =
-	    (struct template_op){ .kind = unless ? TEMPLATE_OP_SKIP_IF : TEMPLATE_OP_SKIP_UNLESS };
-	if (find_field(c, name, at, &c->ops[c->t->count].field) != 0)
+	if (find_ref(c, name, at, &ref) != 0 || (op = add_op(c, block_kinds[kind].op, at)) == NULL)
 		return -1;
-	c->t->count++;
+	op->ref = ref;
+	b = &c->blocks[c->depth++];
+	*b = (struct block){ .kind = kind,
+		.at = tag,
+		.name = name,
+		.chained = chained,
+		.skip = (uint32_t)c->t->count - 1,
+		.before = c->scan,
+		.body_at = c->at,
+		.body_op = c->t->count,
+		.text_bytes = c->t->text_bytes,
+		.raw_count = c->t->raw_count };
+	if (!scoped)
+		return 0;
+	op->frame = (uint8_t)(c->scopes + 1);
+	return open_scope(c, at, &ref, kind == BLOCK_EACH);
+}
+
+static int
+fail_branches(struct compiler *c, const struct block *b)
+{
+	return fail_at(c, b->at,
+	    "the branches of this block end at different places of the HTML: close every tag, "
+	    "quote and comment in the branch that opens it",
+	    b->name);
+}
+
+/* The end of the first branch: 0, 1 when the body is to be compiled again, -1. */
+static int
+end_body(struct compiler *c, struct block *b)
+{
+	struct html_scan joined = c->scan;
+	struct template_op *op;
+
+	if (b->kind == BLOCK_IF || b->kind == BLOCK_UNLESS)
+		return 0;
+	if (b->kind == BLOCK_EACH && c->t->context == TEMPLATE_HTML) {
+		if (!html_scan_join(&joined, &b->before))
+			return fail_branches(c, b);
+		if (!html_scan_same(&joined, &b->before)) {
+			if (++b->rounds == ROUNDS_MAX)
+				return fail_branches(c, b);
+			c->scan = b->before = joined;
+			c->at = c->text_from = b->body_at;
+			c->t->count = b->body_op;
+			c->t->text_bytes = b->text_bytes;
+			c->t->raw_count = b->raw_count;
+			return 1;
+		}
+	}
+	if (b->kind == BLOCK_EACH) {
+		op = add_op(c, TEMPLATE_OP_NEXT, b->at);
+		if (op == NULL)
+			return -1;
+		op->frame = (uint8_t)c->scopes;
+		op->target = (uint32_t)b->body_op;
+	}
+	c->scopes--;
 	return 0;
 }
 
 static int
 add_else(struct compiler *c, size_t tag, struct slice text)
 {
-	struct block *b = c->depth > 0 ? &c->blocks[c->depth - 1] : NULL;
+	struct block *b = c->depth > c->floor ? &c->blocks[c->depth - 1] : NULL;
+	int again;
 
 	if (b == NULL)
-		return fail_at(c, tag, "else without #if", text);
+		return fail_at(c, tag, "else without #if: open a block before it", text);
 	if (b->has_else)
-		return fail_at(c, tag, "a second else in the same block", text);
+		return fail_at(c, tag, "a second else in the same block: take one away", text);
+	again = end_body(c, b);
+	if (again != 0)
+		return again;
 	b->has_else = true;
 	b->skip_else = (uint32_t)c->t->count;
-	c->ops[c->t->count++] = (struct template_op){ .kind = TEMPLATE_OP_SKIP };
+	if (add_op(c, TEMPLATE_OP_SKIP, tag) == NULL)
+		return -1;
 	c->ops[b->skip].target = (uint32_t)c->t->count;
+	c->ops[b->skip].has_default = true;
 	b->first = c->scan;
 	c->scan = b->before;
 	return 0;
 }
 
+/* {{else if name}} */
 static int
-close_block(struct compiler *c, size_t tag, struct slice text, bool unless)
+add_else_block(struct compiler *c, size_t tag, struct slice body, struct slice rest)
 {
-	struct block *b = c->depth > 0 ? &c->blocks[c->depth - 1] : NULL;
+	struct slice name, word = first_word(rest, &name);
+	int result;
 
-	if (b == NULL)
-		return fail_at(c, tag, "nothing is open here", text);
-	if (b->unless != unless)
-		return fail_at(
-		    c, tag, b->unless ? "/unless is expected here" : "/if is expected here", text);
+	for (size_t i = 0; i < BLOCK_KINDS; i++) {
+		if (!slice_equal(word, block_kinds[i].word))
+			continue;
+		result = add_else(c, tag, body);
+		if (result != 0)
+			return result;
+		return open_block(c, tag, name, (enum block_kind)i, true);
+	}
+	return fail_at(c, tag, "else stands alone or before if, unless, each, with", body);
+}
+
+/* The word that ends the block, chained ones included. */
+static enum block_kind
+closing_kind(const struct compiler *c)
+{
+	size_t i = c->depth - 1;
+
+	while (i > 0 && c->blocks[i].chained)
+		i--;
+	return c->blocks[i].kind;
+}
+
+static int
+close_one(struct compiler *c, struct block *b)
+{
+	int again;
+
+	if (!b->has_else && (again = end_body(c, b)) != 0)
+		return again;
 	c->ops[b->has_else ? b->skip_else : b->skip].target = (uint32_t)c->t->count;
 	if (c->t->context == TEMPLATE_HTML &&
-	    !scan_join(&c->scan, b->has_else ? &b->first : &b->before))
-		return fail_at(c, b->at,
-		    "the branches of this block end at different places of the HTML (a tag, quote "
-		    "or "
-		    "comment is left open in one)",
-		    b->name);
+	    !html_scan_join(&c->scan, b->has_else ? &b->first : &b->before))
+		return fail_branches(c, b);
 	c->depth--;
 	return 0;
 }
 
-/* True when the tag at [from, to) is alone on its line; widens it to the line. */
-static bool
-take_line(const struct compiler *c, size_t *from, size_t *to)
+static int
+close_block(struct compiler *c, size_t tag, struct slice body, enum block_kind kind)
 {
-	const char *s = c->source.ptr;
+	char what[64];
+	bool chained;
+	int result;
+
+	if (c->depth <= c->floor)
+		return fail_at(
+		    c, tag, "nothing is open here: take it away or open the block", body);
+	if (closing_kind(c) != kind) {
+		(void)snprintf(what, sizeof(what), "/%s is expected here",
+		    block_kinds[closing_kind(c)].word.ptr);
+		return fail_at(c, tag, what, body);
+	}
+	do {
+		chained = c->blocks[c->depth - 1].chained;
+		result = close_one(c, &c->blocks[c->depth - 1]);
+	} while (result == 0 && chained);
+	return result;
+}
+
+/* --- partials --- */
+
+/* True when the tag is alone on its line; widens it to the line. */
+static bool
+take_line(struct slice source, size_t low, size_t high, size_t *from, size_t *to)
+{
+	const char *s = source.ptr;
 	size_t a = *from, b = *to;
 
-	while (a > c->text_from && (s[a - 1] == ' ' || s[a - 1] == '\t'))
+	while (a > low && (s[a - 1] == ' ' || s[a - 1] == '\t'))
 		a--;
 	if (a > 0 && s[a - 1] != '\n')
 		return false;
-	while (b < c->source.len && (s[b] == ' ' || s[b] == '\t'))
+	while (b < high && (s[b] == ' ' || s[b] == '\t'))
 		b++;
-	if (b < c->source.len && s[b] == '\r' && b + 1 < c->source.len && s[b + 1] == '\n')
+	if (b < high && s[b] == '\r' && b + 1 < high && s[b + 1] == '\n')
 		b++;
-	if (b < c->source.len && s[b] != '\n')
+	if (b < high && s[b] != '\n')
 		return false;
 	*from = a;
-	*to = b < c->source.len ? b + 1 : b;
+	*to = b < high ? b + 1 : b;
 	return true;
 }
 
-/* The offset of the closing braces for the tag at `tag`, or 0. Sets the number of braces. */
-static size_t
-tag_end(const struct compiler *c, size_t tag, size_t *braces)
+/* What the tag takes with it: its line, or the blanks that "~" stands for. */
+static void
+widen(const struct compiler *c, const struct tag *tag, bool line, size_t *from, size_t *to)
 {
-	const char *s = c->source.ptr + tag, *end = c->source.ptr + c->source.len, *p;
-	struct slice body = slice_make(s + 2, (size_t)(end - s) - 2);
-	char quote = '\0';
+	*from = tag->from;
+	*to = tag->to;
+	if (line && c->t->context != TEMPLATE_HEADER)
+		(void)take_line(c->source, c->text_from, c->end, from, to);
+	while (tag->trim_left && *from > c->text_from && is_blank(c->source.ptr[*from - 1]))
+		(*from)--;
+	while (tag->trim_right && *to < c->end && is_blank(c->source.ptr[*to]))
+		(*to)++;
+}
 
-	*braces = 2;
-	if (body.len >= 3 && memcmp(body.ptr, "!--", 3) == 0) {
-		p = memmem(body.ptr + 3, body.len - 3, "--}}", 4);
-		return p != NULL ? (size_t)(p - c->source.ptr) + 2 : 0;
-	}
-	if (body.len > 0 && body.ptr[0] == '{') {
-		*braces = 3;
-		p = memmem(body.ptr, body.len, "}}}", 3);
-		return p != NULL ? (size_t)(p - c->source.ptr) : 0;
-	}
-	while (body.len > 0 && is_blank(body.ptr[0]))
-		body = slice_make(body.ptr + 1, body.len - 1);
-	if (!(body.len > 7 && memcmp(body.ptr, "default", 7) == 0 && is_blank(body.ptr[7]))) {
-		p = memmem(body.ptr, body.len, "}}", 2);
-		return p != NULL ? (size_t)(p - c->source.ptr) : 0;
-	}
-	for (p = body.ptr; p + 1 < end; p++) {
-		if (quote != '\0' && *p == '\\')
-			p++;
-		else if (quote != '\0')
-			quote = *p == quote ? '\0' : quote;
-		else if (*p == '"' || *p == '\'')
-			quote = *p;
-		else if (p[0] == '}' && p[1] == '}')
-			return (size_t)(p - c->source.ptr);
-	}
+static struct partial *
+find_partial(struct compiler *c, struct slice name)
+{
+	for (size_t i = 0; i < c->partial_count; i++)
+		if (slice_equal(c->partials[i].name, name))
+			return &c->partials[i];
+	return NULL;
+}
+
+static int
+start_partial(struct compiler *c, const struct tag *tag, struct slice name, struct partial **p)
+{
+	size_t from;
+
+	if (name.len == 0)
+		return fail_at(
+		    c, tag->from, "write {{#*inline \"name\"}}", span(c, tag->from, tag->to));
+	if (find_partial(c, name) != NULL)
+		return fail_at(c, tag->from, "a second partial of this name: rename one", name);
+	if (c->partial_count == TEMPLATE_PARTIALS_MAX)
+		return fail_at(c, tag->from, "more than 100 partials", name);
+	*p = &c->partials[c->partial_count++];
+	**p = (struct partial){ .name = name, .at = tag->from };
+	c->text_from = 0;
+	widen(c, tag, true, &from, &(*p)->from);
 	return 0;
 }
 
-/* The word at the start of s; *rest is what follows, trimmed. */
-static struct slice
-first_word(struct slice s, struct slice *rest)
+/* Finds every {{#*inline}} beforehand, so that they may stand in any order. */
+static int
+find_partials(struct compiler *c)
 {
-	size_t n = 0;
+	struct partial *open = NULL;
+	struct tag tag;
+	struct slice name;
 
-	while (n < s.len && !is_blank(s.ptr[n]))
-		n++;
-	*rest = slice_trim(slice_make(s.ptr + n, s.len - n));
-	return slice_make(s.ptr, n);
+	for (size_t at = next_braces(c->source, 0, c->end); at < c->end;
+	     at = next_braces(c->source, tag.to, c->end)) {
+		struct slice body;
+
+		if (!read_tag(c->source, at, &tag))
+			break; /* told by the pass that compiles */
+		body = tag_body(c->source, &tag);
+		if (tag.raw || tag.comment)
+			continue;
+		if (is_inline(body, &name)) {
+			if (open != NULL)
+				return fail_at(
+				    c, at, "a partial inside a partial: move it out", body);
+			if (start_partial(c, &tag, name, &open) != 0)
+				return -1;
+		} else if (slice_equal(body, SLICE("/inline"))) {
+			if (open == NULL)
+				return fail_at(c, at, "nothing is open here: take it away", body);
+			c->text_from = open->from;
+			widen(c, &tag, true, &open->to, &open->end);
+			open = NULL;
+		}
+	}
+	if (open != NULL)
+		return fail_at(
+		    c, open->at, "#*inline is not closed: write {{/inline}}", open->name);
+	c->text_from = 0;
+	return 0;
 }
 
-/* One tag whose inside is [from, to). */
-static int
-compile_tag(struct compiler *c, size_t tag, size_t from, size_t to)
-{
-	struct slice body = slice_trim(span(c, from, to)), word, rest;
-	size_t at = (size_t)(body.ptr - c->source.ptr);
+static int compile_range(struct compiler *c);
 
+/* {{> name}}: what it holds, compiled for this place. */
+static int
+add_partial(struct compiler *c, size_t tag, struct slice name)
+{
+	size_t at = c->at, end = c->end, text_from = c->text_from, floor = c->floor;
+	struct partial *p = find_partial(c, name);
+	int result;
+
+	if (p == NULL)
+		return fail_at(c, tag,
+		    "there is no such partial: define it with {{#*inline}} or put its file beside "
+		    "the template (only a name stands here)",
+		    name);
+	if (p->open)
+		return fail_at(c, tag, "this partial holds itself", name);
+	if (c->partial_depth == TEMPLATE_PARTIAL_DEPTH_MAX)
+		return fail_at(c, tag, "more than 16 partials inside each other", name);
+	c->partial_depth++;
+	p->open = true;
+	c->floor = c->depth;
+	c->at = c->text_from = p->from;
+	c->end = p->to;
+	result = compile_range(c);
+	c->at = at;
+	c->end = end;
+	c->text_from = text_from;
+	c->floor = floor;
+	p->open = false;
+	c->partial_depth--;
+	return result;
+}
+
+/* Over an {{#*inline}} where it stands. */
+static void
+pass_partial(struct compiler *c, size_t tag)
+{
+	for (size_t i = 0; i < c->partial_count; i++)
+		if (c->partials[i].at == tag)
+			c->at = c->text_from = c->partials[i].end;
+}
+
+/* --- the pass --- */
+
+/* One tag that is no comment. Negative: an error. */
+static int
+compile_tag(struct compiler *c, const struct tag *tag)
+{
+	struct slice body = tag_body(c->source, tag), word, rest, name;
+	size_t at = offset_of(c, body);
+
+	if (tag->raw)
+		return add_field(c, body, at, true, NULL);
 	word = first_word(body, &rest);
-	if (slice_equal(word, SLICE("else")) && rest.len == 0)
-		return add_else(c, tag, body);
+	if ((slice_equal(word, SLICE("else")) || slice_equal(word, SLICE("^"))) && rest.len == 0)
+		return add_else(c, tag->from, body);
+	if (slice_equal(word, SLICE("else")))
+		return add_else_block(c, tag->from, body, rest);
 	if (slice_equal(word, SLICE("default")) && rest.len > 0)
-		return add_default(c, at + 7, to);
-	if (slice_equal(word, SLICE("#if")) || slice_equal(word, SLICE("#unless")))
-		return open_block(c, tag, rest,
-		    rest.len > 0 ? (size_t)(rest.ptr - c->source.ptr) : at, word.len > 3);
-	if (slice_equal(body, SLICE("/if")) || slice_equal(body, SLICE("/unless")))
-		return close_block(c, tag, body, body.len > 3);
-	if (body.len > 0 && strchr("#/&>^=", body.ptr[0]) != NULL)
-		return fail_at(c, at, "unknown tag", body);
+		return add_default(c, rest);
+	for (size_t i = 0; i < BLOCK_KINDS; i++) {
+		if (slice_equal(word, block_kinds[i].open))
+			return open_block(c, tag->from, rest, (enum block_kind)i, false);
+		if (body.len > 0 && body.ptr[0] == '/' &&
+		    slice_equal(slice_trim(behind(body, 1)), block_kinds[i].word))
+			return close_block(c, tag->from, body, (enum block_kind)i);
+	}
+	if (is_inline(body, &name)) {
+		pass_partial(c, tag->from);
+		return 0;
+	}
+	if (is_partial(body, &name))
+		return add_partial(c, tag->from, name);
+	if (body.len > 0 && body.ptr[0] == '&') {
+		name = slice_trim(behind(body, 1));
+		return add_field(c, name, at, true, NULL);
+	}
+	if (body.len > 0 && strchr("#/^=", body.ptr[0]) != NULL)
+		return fail_at(c, at,
+		    "unknown tag; there are #if, #unless, #each, #with, #*inline, else and the "
+		    "same with / at the end",
+		    body);
 	return add_field(c, body, at, false, NULL);
 }
 
 static bool
-is_line_tag(struct slice body)
+is_line_tag(const struct tag *tag, struct slice body)
 {
-	return body.len > 0 &&
-	    (body.ptr[0] == '#' || body.ptr[0] == '/' || body.ptr[0] == '!' ||
-		slice_equal(body, SLICE("else")));
+	return tag->comment ||
+	    (!tag->raw && body.len > 0 &&
+		(strchr("#/^>", body.ptr[0]) != NULL || slice_equal(body, SLICE("else")) ||
+		    starts(body, SLICE("else "))));
 }
 
+/* From c->at to c->end; every block that is opened in it is closed in it. */
 static int
-compile_all(struct compiler *c)
+compile_range(struct compiler *c)
 {
-	struct slice s = c->source;
-	size_t at = 0, braces;
+	const size_t end = c->end;
+	struct tag tag;
+	size_t from, to;
 
-	while (at < s.len) {
-		const char *p = memmem(s.ptr + at, s.len - at, "{{", 2);
-		size_t tag, end, from, to;
-		struct slice body;
+	for (;;) {
+		size_t at = next_braces(c->source, c->at, end);
 
-		if (p == NULL)
+		if (at == end)
 			break;
-		tag = (size_t)(p - s.ptr);
-		end = tag_end(c, tag, &braces);
-		if (end == 0)
-			return fail_at(c, tag, "the tag is not closed",
-			    span(c, tag, tag + 20 < s.len ? tag + 20 : s.len));
-		from = tag;
-		to = end + braces;
-		body = slice_trim(span(c, tag + braces, end));
-		if (braces == 2 && is_line_tag(body) && c->t->context != TEMPLATE_HEADER)
-			(void)take_line(c, &from, &to);
+		if (!read_tag(c->source, at, &tag) || tag.to > end)
+			return fail_at(c, at, "the tag is not closed: write }} (or }}}) behind it",
+			    excerpt(c, at, 20));
+		if (++c->tags > TEMPLATE_TAGS_MAX)
+			return err_set(c->err,
+			    "the template has more than %d tags, those of its partials counted "
+			    "where they are used",
+			    TEMPLATE_TAGS_MAX);
+		widen(c, &tag, is_line_tag(&tag, tag_body(c->source, &tag)), &from, &to);
 		if (add_text(c, from) != 0)
 			return -1;
-		c->text_from = to;
-		at = to;
-		if (braces == 3) {
-			if (add_field(c, body, (size_t)(body.ptr - s.ptr), true, NULL) != 0)
-				return -1;
-		} else if (body.len == 0 || body.ptr[0] != '!') {
-			if (compile_tag(c, tag, tag + 2, end) != 0)
-				return -1;
-		}
+		c->at = c->text_from = to;
+		if (!tag.comment && compile_tag(c, &tag) < 0)
+			return -1;
 	}
-	if (add_text(c, s.len) != 0)
+	if (add_text(c, end) != 0)
 		return -1;
-	if (c->depth > 0)
-		return fail_at(c, c->blocks[c->depth - 1].at,
-		    c->blocks[c->depth - 1].unless ? "#unless is not closed" : "#if is not closed",
-		    c->blocks[c->depth - 1].name);
-	return 0;
-}
+	if (c->depth > c->floor) {
+		struct block *b = &c->blocks[c->depth - 1];
+		char what[80];
 
-static size_t
-count_tags(struct slice s)
-{
-	size_t n = 0;
-
-	while (s.len > 0) {
-		const char *p = memmem(s.ptr, s.len, "{{", 2);
-
-		if (p == NULL)
-			break;
-		n++;
-		s = slice_make(p + 2, s.len - (size_t)(p + 2 - s.ptr));
+		(void)snprintf(what, sizeof(what), "%s is not closed: write {{/%s}}",
+		    b->chained ? "else" : block_kinds[b->kind].open.ptr,
+		    block_kinds[closing_kind(c)].word.ptr);
+		return fail_at(c, b->at, what, b->name);
 	}
-	return n;
+	return 0;
 }
 
 /* First byte that is not valid UTF-8 or is NUL; s.len when all is well. */
@@ -949,26 +1144,21 @@ int
 template_compile(struct template *t, struct slice source, enum template_context context,
     struct template_fields *fields, struct err *err)
 {
-	struct compiler c = { .source = source, .t = t, .fields = fields, .err = err };
-	size_t tags, bad;
+	struct compiler c = {
+		.source = source, .end = source.len, .t = t, .fields = fields, .err = err
+	};
 
 	*t = (struct template){ .context = context, .fields = fields };
 	if (source.len == 0)
 		return 0;
 	if (source.len > TEMPLATE_SOURCE_MAX)
 		return err_set(err, "the template is larger than 1 MB");
-	if (!mime_utf8_ok(source)) {
-		bad = first_bad_byte(source);
-		return fail_at(&c, bad, "not valid UTF-8, or a NUL", slice_make(NULL, 0));
-	}
-	tags = count_tags(source);
-	if (tags > TEMPLATE_TAGS_MAX)
-		return err_set(err, "the template has more than %d tags", TEMPLATE_TAGS_MAX);
-	c.ops = arena_array(fields->arena, tags * 2 + 1, sizeof(*c.ops));
-	if (c.ops == NULL)
-		return err_set(err, "no memory for the template");
-	t->ops = c.ops;
-	return compile_all(&c);
+	if (!mime_utf8_ok(source))
+		return fail_at(&c, first_bad_byte(source),
+		    "not valid UTF-8, or a NUL: save the file as UTF-8", slice_make(NULL, 0));
+	if (find_partials(&c) != 0)
+		return -1;
+	return compile_range(&c);
 }
 
 bool
@@ -978,274 +1168,4 @@ template_is_static(const struct template *t)
 		if (t->ops[i].kind != TEMPLATE_OP_TEXT)
 			return false;
 	return true;
-}
-
-/* --- runner --- */
-
-static const struct template_value no_value;
-
-static const struct template_value *
-value_of(const struct template_values *v, uint32_t field)
-{
-	size_t i = field & ~TEMPLATE_BUILTIN;
-
-	if ((field & TEMPLATE_BUILTIN) != 0)
-		return i < v->builtin_count ? &v->builtins[i] : &no_value;
-	return i < v->count ? &v->fields[i] : &no_value;
-}
-
-static struct slice
-name_of(const struct template_fields *f, uint32_t field)
-{
-	if ((field & TEMPLATE_BUILTIN) != 0)
-		return f->builtins[field & ~TEMPLATE_BUILTIN];
-	return f->names[field];
-}
-
-static bool
-is_true(const struct template_value *v)
-{
-	return v->present && v->text.len > 0 && !slice_equal(v->text, SLICE("false")) &&
-	    !slice_equal(v->text, SLICE("0"));
-}
-
-static enum template_status
-fail(struct template_result *result, enum template_status status, struct slice field)
-{
-	result->status = status;
-	result->field = field;
-	return status;
-}
-
-static enum template_status
-check_value(const struct template_value *v)
-{
-	if (!v->present)
-		return TEMPLATE_OK;
-	if (v->text.len > TEMPLATE_VALUE_MAX)
-		return TEMPLATE_TOO_LARGE;
-	return mime_utf8_ok(v->text) ? TEMPLATE_OK : TEMPLATE_BAD_DATA;
-}
-
-bool
-template_values_check(const struct template_fields *fields, const struct template_values *values,
-    struct template_result *result)
-{
-	enum template_status status;
-
-	for (size_t i = 0; i < values->count && i < fields->count; i++) {
-		status = check_value(&values->fields[i]);
-		if (status != TEMPLATE_OK)
-			return fail(result, status, fields->names[i]) == TEMPLATE_OK;
-	}
-	for (size_t i = 0; i < values->builtin_count && i < fields->builtin_count; i++) {
-		status = check_value(&values->builtins[i]);
-		if (status != TEMPLATE_OK)
-			return fail(result, status, fields->builtins[i]) == TEMPLATE_OK;
-	}
-	return true;
-}
-
-static void
-put_entities(struct template_sink *sink, struct slice s)
-{
-	size_t start = 0;
-
-	for (size_t i = 0; i < s.len; i++) {
-		struct slice entity;
-
-		switch (s.ptr[i]) {
-		case '&':
-			entity = SLICE("&amp;");
-			break;
-		case '<':
-			entity = SLICE("&lt;");
-			break;
-		case '>':
-			entity = SLICE("&gt;");
-			break;
-		case '"':
-			entity = SLICE("&quot;");
-			break;
-		case '\'':
-			entity = SLICE("&#39;");
-			break;
-		default:
-			continue;
-		}
-		if (i > start)
-			sink->put_value(sink, slice_make(s.ptr + start, i - start));
-		sink->put_value(sink, entity);
-		start = i + 1;
-	}
-	if (s.len > start)
-		sink->put_value(sink, slice_make(s.ptr + start, s.len - start));
-}
-
-/* Reads the scheme as a browser does: blanks and controls inside it are passed over. */
-static bool
-link_ok(struct slice s)
-{
-	static const char *const good[] = { "http", "https", "mailto", "tel", NULL };
-	char name[SCAN_NAME_MAX];
-	uint8_t len = 0;
-
-	for (size_t i = 0; i < s.len; i++) {
-		char c = s.ptr[i];
-
-		if (c == '/' || c == '?' || c == '#' || c == '\\')
-			return true;
-		if (c == ':')
-			return name_in(name, len, good);
-		if ((unsigned char)c > ' ')
-			name_add(name, &len, c);
-	}
-	return true;
-}
-
-static void
-put_style(struct template_sink *sink, struct slice s)
-{
-	size_t start = 0;
-
-	for (size_t i = 0; i < s.len; i++) {
-		char c = s.ptr[i];
-
-		if (is_letter(c) || (c >= '0' && c <= '9') ||
-		    (c != '\0' && strchr(" #%.,_-", c) != NULL))
-			continue;
-		if (i > start)
-			sink->put_value(sink, slice_make(s.ptr + start, i - start));
-		sink->put_value(sink, SLICE("_"));
-		start = i + 1;
-	}
-	if (s.len > start)
-		sink->put_value(sink, slice_make(s.ptr + start, s.len - start));
-}
-
-/* Control characters to spaces; returns the number of runs. */
-static unsigned
-put_line(struct template_sink *sink, struct slice s)
-{
-	size_t start = 0, i = 0, n;
-	unsigned runs = 0;
-
-	while (i < s.len) {
-		if (mime_control_at(s.ptr + i, s.len - i) == 0) {
-			i++;
-			continue;
-		}
-		if (i > start)
-			sink->put_value(sink, slice_make(s.ptr + start, i - start));
-		sink->put_value(sink, SLICE(" "));
-		runs++;
-		while (i < s.len && (n = mime_control_at(s.ptr + i, s.len - i)) > 0)
-			i += n;
-		start = i;
-	}
-	if (s.len > start)
-		sink->put_value(sink, slice_make(s.ptr + start, s.len - start));
-	return runs;
-}
-
-static void
-put_field(struct template_sink *sink, const struct template_op *op, struct slice text,
-    struct template_result *result)
-{
-	if (text.len == 0)
-		return;
-	switch (op->escape) {
-	case TEMPLATE_RAW:
-		sink->put_value(sink, text);
-		break;
-	case TEMPLATE_ENTITIES:
-		put_entities(sink, text);
-		break;
-	case TEMPLATE_LINK:
-		put_entities(sink, link_ok(text) ? text : SLICE("#"));
-		break;
-	case TEMPLATE_STYLE:
-		put_style(sink, text);
-		break;
-	case TEMPLATE_LINE:
-		result->cleaned += put_line(sink, text);
-		break;
-	}
-}
-
-enum template_status
-template_run(const struct template *t, const struct template_values *values,
-    struct template_sink *sink, struct template_result *result)
-{
-	size_t start = sink->out->len;
-
-	for (size_t i = 0; i < t->count;) {
-		const struct template_op *op = &t->ops[i];
-		const struct template_value *v;
-
-		switch (op->kind) {
-		case TEMPLATE_OP_TEXT:
-			sink->put_text(sink, i, op->text);
-			break;
-		case TEMPLATE_OP_FIELD:
-			v = value_of(values, op->field);
-			if (op->has_default && (!v->present || v->text.len == 0))
-				put_field(sink, op, op->text, result);
-			else if (v->present)
-				put_field(sink, op, v->text, result);
-			else
-				return fail(
-				    result, TEMPLATE_MISSING_FIELD, name_of(t->fields, op->field));
-			break;
-		case TEMPLATE_OP_SKIP_UNLESS:
-		case TEMPLATE_OP_SKIP_IF:
-			if (is_true(value_of(values, op->field)) ==
-			    (op->kind == TEMPLATE_OP_SKIP_IF)) {
-				i = op->target;
-				continue;
-			}
-			break;
-		case TEMPLATE_OP_SKIP:
-			i = op->target;
-			continue;
-		}
-		i++;
-		if (buf_failed(sink->out) || sink->out->len - start > TEMPLATE_OUTPUT_MAX)
-			return fail(result, TEMPLATE_TOO_LARGE, slice_make(NULL, 0));
-	}
-	return TEMPLATE_OK;
-}
-
-static void
-plain_text(struct template_sink *sink, size_t op, struct slice text)
-{
-	(void)op;
-	buf_append_slice(sink->out, text);
-}
-
-static void
-plain_value(struct template_sink *sink, struct slice piece)
-{
-	buf_append_slice(sink->out, piece);
-}
-
-enum template_status
-template_render(const struct template *t, const struct template_values *values, struct buf *out,
-    struct template_result *result)
-{
-	struct template_sink sink = {
-		.out = out, .put_text = plain_text, .put_value = plain_value
-	};
-	size_t start = out->len;
-
-	*result = (struct template_result){ .status = TEMPLATE_OK };
-	if (buf_failed(out))
-		return fail(result, TEMPLATE_TOO_LARGE, slice_make(NULL, 0));
-	if (!template_values_check(t->fields, values, result))
-		return result->status;
-	if (template_run(t, values, &sink, result) != TEMPLATE_OK && out->data != NULL) {
-		out->len = start;
-		out->data[start] = '\0';
-	}
-	return result->status;
 }

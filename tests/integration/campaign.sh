@@ -95,7 +95,7 @@ refused 's/^segment =.*/segment = EXISTS (SELECT FROM kairan.suppression)/' 2 'p
 refused 's/^segment =.*/segment = 1 \/ (c.id - 5) > 0/' 2 'division by zero' 'segment that fails on a row'
 refused 's/^segment =.*/segment = staff/;/^  AND/d' 2 'no segment "staff"; there are: everyone' 'unknown segment'
 refused 's/^# \[exclude/[exclude/;s/^# campaigns/campaigns/' 2 'no campaign "october-news"' 'unknown campaign to leave out'
-refused 's/^text =.*/text = nobody.txt/' 2 'nobody.txt:2:4: no customer has a field "nobody"' 'unknown field'
+refused 's/^text =.*/text = nobody.txt/' 2 'nobody.txt:2:7: no customer has a field "nobody"' 'unknown field'
 refused 's/^text =.*/text = link.txt/' 2 'symbolic' 'symbolic link as template'
 refused 's/^text =.*/text = etc\/passwd/' 2 'symbolic' 'symbolic link on the way'
 refused 's/^text =.*/text = fifo.txt/' 2 'not a regular file' 'pipe as template'

@@ -22,7 +22,7 @@ The control file holds `key = value` lines, is looked at every 20 ms and may be 
     delay_ms  0        the same for everyone
     most      0        421 to more connections than that; 0: no limit
 
-A line of the log: at (seconds), from, to, envid, message_id, kairan_id, and what the latter says
+A line of the log: at (seconds), from, to, envid, message_id, subject, kairan_id, and what the latter says
 (run, send, attempt; not verified), kept, answered.
 """
 
@@ -289,6 +289,7 @@ class Connection(asyncio.Protocol):
             "to": self.recipients,
             "envid": self.envid,
             "message_id": fields.get("message-id", ""),
+            "subject": fields.get("subject", ""),
             "kairan_id": token,
             "kept": True,
             "answered": True,

@@ -123,6 +123,7 @@ test_required(void **state)
 	    "segment = everyone");
 	refused("[campaign]\nname=a\nstream=b\nsubject=c\nfrom=a@b.example\nsegment=d\n", 0,
 	    "html or text");
+	refused(BASE "template = t.json\n", 0, "come from the template");
 	refused(BASE "[schedule]\nrepeat = daily\n", 0, "needs a start");
 }
 

@@ -375,9 +375,9 @@ test_compile_errors(void **state)
 
 	(void)state;
 	s.html = SLICE("<p>\n{{#if a}}");
-	refused(&s, "html: line 2, column 1: #if is not closed: \"a\"");
+	refused(&s, "html: line 2, column 1: #if is not closed: write {{/if}}: \"a\"");
 	s.text = SLICE("");
-	refused(&s, "html: line 2, column 1: #if is not closed: \"a\"");
+	refused(&s, "html: line 2, column 1: #if is not closed: write {{/if}}: \"a\"");
 	s = base_source();
 	s.subject = SLICE("{{a b}}");
 	refused(&s, "subject: line 1, column 3: ");

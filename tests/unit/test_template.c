@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* template: the language, the escapes by place, the limits, and where errors are reported. */
+/* template: the language, the escapes by place, the limits, bad input by its names, and where
+ * errors are reported. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -256,23 +258,69 @@ test_error_positions(void **state)
 		const char *source, *msg;
 		size_t offset;
 	} cases[] = {
-		{ "{{a b}}", "line 1, column 3: not a field name: \"a b\"", 2 },
-		{ "x\ny\n  {{ a$ }}", "line 3, column 6: not a field name: \"a$\"", 9 },
+		{ "{{a b}}",
+		    "line 1, column 3: not a field name (letters, digits, _ - and . make one; the "
+		    "only helper is default): \"a b\"",
+		    2 },
+		{ "x\ny\n  {{ a$ }}",
+		    "line 3, column 6: not a field name (letters, digits, _ - and . make one; the "
+		    "only helper is default): \"a$\"",
+		    9 },
 		{ "日本{{}}", "line 1, column 5: a field name is missing: \"}}\"", 8 },
-		{ "a\n{{name", "line 2, column 1: the tag is not closed: \"{{name\"", 2 },
-		{ "{{{a}}", "line 1, column 1: the tag is not closed: \"{{{a}}\"", 0 },
-		{ "{{!-- a }}", "line 1, column 1: the tag is not closed: \"{{!-- a }}\"", 0 },
-		{ "\n\n{{#if a}}\n", "line 3, column 1: #if is not closed: \"a\"", 2 },
-		{ "{{else}}", "line 1, column 1: else without #if: \"else\"", 0 },
-		{ "{{/if}}", "line 1, column 1: nothing is open here: \"/if\"", 0 },
+		{ "a\n{{name",
+		    "line 2, column 1: the tag is not closed: write }} (or }}}) behind it: "
+		    "\"{{name\"",
+		    2 },
+		{ "{{{a}}",
+		    "line 1, column 1: the tag is not closed: write }} (or }}}) behind it: "
+		    "\"{{{a}}\"",
+		    0 },
+		{ "{{!-- a }}",
+		    "line 1, column 1: the tag is not closed: write }} (or }}}) behind it: "
+		    "\"{{!-- a }}\"",
+		    0 },
+		{ "\n\n{{#if a}}\n", "line 3, column 1: #if is not closed: write {{/if}}: \"a\"",
+		    2 },
+		{ "{{#each a}}{{#if b}}{{/if}}",
+		    "line 1, column 1: #each is not closed: write {{/each}}: \"a\"", 0 },
+		{ "{{else}}",
+		    "line 1, column 1: else without #if: open a block before it: \"else\"", 0 },
+		{ "{{/if}}",
+		    "line 1, column 1: nothing is open here: take it away or open the block: "
+		    "\"/if\"",
+		    0 },
 		{ "{{#if a}}{{/unless}}", "line 1, column 10: /if is expected here: \"/unless\"",
 		    9 },
 		{ "{{#if a}}{{else}}{{else}}{{/if}}",
-		    "line 1, column 18: a second else in the same block: \"else\"", 17 },
-		{ "{{#each a}}", "line 1, column 3: unknown tag: \"#each a\"", 2 },
-		{ "{{> part}}", "line 1, column 3: unknown tag: \"> part\"", 2 },
+		    "line 1, column 18: a second else in the same block: take one away: \"else\"",
+		    17 },
+		{ "{{#eq a}}",
+		    "line 1, column 3: unknown tag; there are #if, #unless, #each, #with, "
+		    "#*inline, else and the same with / at the end: \"#eq a\"",
+		    2 },
+		{ "x {{> part}}",
+		    "line 1, column 3: there is no such partial: define it with {{#*inline}} or "
+		    "put its file beside the template (only a name stands here): \"part\"",
+		    2 },
+		{ "{{#*inline \"a\"}}{{> a}}{{/inline}}\n{{> a}}",
+		    "line 1, column 17: this partial holds itself: \"a\"", 16 },
+		{ "{{#*inline \"a\"}}{{$}}{{/inline}}\n{{> a}}",
+		    "line 1, column 19: not a field name (letters, digits, _ - and . make one; "
+		    "the only helper is default): \"$\"",
+		    18 },
+		{ "{{this}}",
+		    "line 1, column 3: this stands only inside #each or #with: name a field: "
+		    "\"this\"",
+		    2 },
+		{ "{{#each a}}{{../../b}}{{/each}}",
+		    "line 1, column 14: ../ leads out of every #each and #with: take it away: "
+		    "\"../../b\"",
+		    13 },
+		{ "{{@index}}", "line 1, column 3: this stands only inside #each: \"@index\"", 2 },
 		{ "{{#if}}", "line 1, column 3: a field name is missing: \"#if}}\"", 2 },
-		{ "ok \xff", "line 1, column 4: not valid UTF-8, or a NUL: \"\"", 3 },
+		{ "ok \xff",
+		    "line 1, column 4: not valid UTF-8, or a NUL: save the file as UTF-8: \"\"",
+		    3 },
 	};
 
 	(void)state;
@@ -311,7 +359,7 @@ test_html_text(void **state)
 	assert_string_equal(html("<p title='{{a}}'>", P({ "a", "'" })), "<p title='&#39;'>");
 	assert_string_equal(
 	    html("<title>{{a}}</title>", P({ "a", "</title>" })), "<title>&lt;/title&gt;</title>");
-	assert_string_equal(html("<!-- {{a}} -->", P({ "a", "-->" })), "<!-- --&gt; -->");
+	assert_string_equal(html("<!-- {{a}} -->", P({ "a", "-->" })), "<!-- &#45;&#45;&gt; -->");
 	assert_string_equal(html("1 < 2 {{a}}", P({ "a", "x" })), "1 < 2 x");
 }
 
@@ -373,7 +421,8 @@ test_html_link_parts(void **state)
 	    "<a href=\"#\">");
 	assert_refused(html("<a href=\"{{a}}://e.jp/\">", NULL));
 	assert_string_equal(last_err.msg,
-	    "line 1, column 15: a field must not choose the scheme of a link: \"://e.jp/\">\"");
+	    "line 1, column 15: a field must not choose the scheme of a link: write https:// "
+	    "before it, or put the whole link into the field: \"://e.jp/\">\"");
 	assert_refused(html("<a href=\"{{#if a}}java{{/if}}{{b}}:x\">", NULL));
 	assert_refused(html("<a href=\"javascript:f('{{a}}')\">", NULL));
 	assert_refused(html("<a {{#if x}}hr{{/if}}ef=\"{{a}}\">", NULL));
@@ -390,12 +439,18 @@ test_html_places(void **state)
 		"<p a=x{{a}}>", "<iframe srcdoc=\"{{a}}\">", "<!doctype {{a}}>", "</{{a}}>",
 		"<script>'</style>'{{a}}</script>", "{{#if b}}<a{{/if}} x>",
 		"{{#if b}}<!--{{/if}} {{a}}", "<p title=\"{{#if b}}\"{{/if}}\">",
-		"{{#if b}}<script>{{/if}}" };
+		"{{#if b}}<script>{{/if}}", "<script>{{{a}}}</script>", "<p onclick=\"{{{a}}}\">",
+		"<style>{{{a}}}</style>", "<p style=\"{{{a}}}\">", "<!-- {{{a}}} -->",
+		"<!-- -{{a}} -->", "<!--{{a}}-->", "<meta content=\"{{a}}\">",
+		"<img srcset=\"{{a}} 2x\">", "<animate to=\"{{a}}\">", "<a href=\"&#106;{{a}}\">",
+		"<a href=\"{{a}}&#58;x\">", "<a href=\"&#106;avascript:{{a}}\">",
+		"<a href=\"data:text/html,{{a}}\">", "{{#each l}}<a{{/each}} x>",
+		"{{#each l}}<script>{{/each}}" };
 	static const char *const taken[] = { "<td{{#if b}} class=\"x\"{{/if}}>{{a}}",
 		"<td {{#if b}}nowrap{{/if}}>{{a}}", "<td {{#if b}}nowrap{{/if}} title=\"{{a}}\">",
-		"{{#if b}}<a href=\"x\">{{/if}}{{a}}{{#if b}}</a>{{/if}}",
-		"<script>{{{a}}}</script>", "<p title=\"{{#if b}}x{{else}}{{a}}{{/if}}\">",
-		"<script>x</script>{{a}}", "<!doctype html>{{a}}", "<p a=b>{{a}}", "<br/>{{a}}",
+		"{{#if b}}<a href=\"x\">{{/if}}{{a}}{{#if b}}</a>{{/if}}", "<p title=\"{{{a}}}\">",
+		"<p title=\"{{#if b}}x{{else}}{{a}}{{/if}}\">", "<script>x</script>{{a}}",
+		"<!doctype html>{{a}}", "<p a=b>{{a}}", "<br/>{{a}}",
 		"{{#if b}}<p>{{else}}<div><table>{{/if}}{{a}}" };
 
 	(void)state;
@@ -431,7 +486,7 @@ test_shared_fields(void **state)
 	struct template a, b;
 	struct template_value values[] = { { SLICE("1"), true }, { SLICE("2"), true } },
 			      link = { SLICE("L"), true };
-	struct template_values v = { values, 2, &link, 1 };
+	struct template_values v = { values, 2, &link, 1, false };
 	struct template_result result;
 	struct buf out;
 	struct err err;
@@ -460,6 +515,375 @@ test_shared_fields(void **state)
 	arena_release(&arena);
 }
 
+static void
+test_lists(void **state)
+{
+	static const struct pair items[] = { { "items",
+						 "[{\"name\":\"Tea\",\"price\":\"3.50\"},"
+						 " {\"name\":\"Cup\",\"price\":12,\"n\":null}]" },
+		{ "name", "Aki" }, { "none", "[ ]" }, { "null", "null" }, { NULL, NULL } };
+
+	(void)state;
+	assert_string_equal(
+	    text("{{#each items}}{{name}} {{this.price}};{{/each}}", items), "Tea 3.50;Cup 12;");
+	assert_string_equal(text("{{#each items}}{{@index}}{{@first}}{{@last}} {{/each}}", items),
+	    "0truefalse 1falsetrue ");
+	assert_string_equal(
+	    text("{{#each items}}{{this.name}}{{#unless @last}}, {{/unless}}{{/each}}", items),
+	    "Tea, Cup");
+	assert_string_equal(
+	    text("{{#each items}}{{../name}}{{@root.name}} {{/each}}", items), "AkiAki AkiAki ");
+	assert_string_equal(
+	    text("{{#each items}}{{default n \"-\"}}{{#if n}}x{{else}}y{{/if}}{{/each}}", items),
+	    "-y-y");
+	assert_string_equal(text("{{#each none}}x{{else}}nothing{{/each}}", items), "nothing");
+	assert_string_equal(text("{{#each none}}x{{/each}}.", items), ".");
+	assert_string_equal(text("{{#each absent}}x{{else}}nothing{{/each}}", items), "nothing");
+	assert_string_equal(text("{{#each null}}x{{else}}nothing{{/each}}", items), "nothing");
+	assert_string_equal(
+	    text("{{#if none}}x{{else}}y{{/if}}{{#each none}}{{/each}}", items), "y");
+	assert_string_equal(
+	    text("{{#if items}}{{#each items}}{{name}}{{/each}}{{/if}}", items), "TeaCup");
+	assert_string_equal(
+	    text("<ul>\n{{#each items}}\n  <li>{{name}}</li>\n{{/each}}\n</ul>", items),
+	    "<ul>\n  <li>Tea</li>\n  <li>Cup</li>\n</ul>");
+	/* a missing field of a value is told by its whole name */
+	assert_null(text("{{#each items}}{{colour}}{{/each}}", items));
+	assert_int_equal(last_status, TEMPLATE_MISSING_FIELD);
+	assert_string_equal(last_field, "items[].colour");
+	assert_null(text("{{#each items}}{{n}}{{/each}}", items));
+	assert_string_equal(last_field, "items[].n");
+	/* so is a missing list, but not a condition on it */
+	assert_null(text("{{#each absent}}x{{/each}}", items));
+	assert_int_equal(last_status, TEMPLATE_MISSING_FIELD);
+	assert_string_equal(last_field, "absent");
+	assert_string_equal(text("{{#if absent}}{{#each absent}}x{{/each}}{{/if}}.", items), ".");
+}
+
+static void
+test_lists_in_lists(void **state)
+{
+	static const struct pair orders[] = { { "orders",
+						  "[{\"id\":1,\"lines\":[\"a\",\"b\"]},"
+						  "{\"id\":2,\"lines\":[]},{\"id\":3,"
+						  "\"lines\":[\"\\u3042\\ud83d\\ude00\\\"\"]}]" },
+		{ NULL, NULL } };
+
+	(void)state;
+	assert_string_equal(
+	    text("{{#each orders}}{{id}}:{{#each lines}}{{this}}{{../id}}{{@../index}}"
+		 " {{else}}none {{/each}}{{/each}}",
+		orders),
+	    "1:a10 b10 2:none 3:あ😀\"32 ");
+	assert_string_equal(text("{{#each orders}}{{lines.0}}|{{else}}{{/each}}",
+				P({ "orders", "[{\"lines\":[7,8]}]" })),
+	    "7|");
+	assert_string_equal(text("{{#each o}}{{@key}}={{this}};{{/each}}",
+				P({ "o", "{\"a\\\"b\":1,\"c\":[2,3],\"d\":{\"e\":true}}" })),
+	    "a\"b=1;c=[2,3];d={\"e\":true};");
+	assert_string_equal(text("{{#with o}}{{x.y}}{{#with x}}{{y}}{{../z}}{{/with}}{{/with}}",
+				P({ "o", "{\"x\":{\"y\":1},\"z\":\"Z\"}" })),
+	    "11Z");
+	assert_string_equal(text("{{#with o}}x{{else}}no{{/with}}", NULL), "no");
+	assert_null(text("{{#with o}}x{{/with}}", NULL));
+	assert_int_equal(last_status, TEMPLATE_MISSING_FIELD);
+}
+
+static void
+test_lists_of_bad_data(void **state)
+{
+	static const char *const bad[] = { "[", "[1,]", "{\"a\":}", "[1] 2", "{a:1}", "\"\\ud800\"",
+		"[\"\\u0000\"]", "[\"\x01\"]", "tru", "01", "5", "\"text\"",
+		"[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_null(text("{{#each a}}x{{/each}}", P({ "a", bad[i] })));
+		assert_int_equal(last_status, TEMPLATE_BAD_DATA);
+		assert_string_equal(last_field, "a");
+	}
+	assert_non_null(
+	    text("{{#each a}}x{{/each}}", P({ "a", "[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]" })));
+}
+
+/* Nested walks over a long list end by the work they make, whatever they print. */
+static void
+test_lists_have_a_limit_of_work(void **state)
+{
+	struct buf list;
+
+	(void)state;
+	buf_init(&list, TEMPLATE_VALUE_MAX + 10);
+	buf_append_str(&list, "[0");
+	while (list.len < TEMPLATE_VALUE_MAX - 10)
+		buf_append_str(&list, ",0");
+	buf_append_str(&list, "]");
+	assert_non_null(text("{{#each a}}{{this}}{{/each}}", P({ "a", buf_str(&list) })));
+	assert_null(text("{{#each a}}{{#each @root.a}}{{#each @root.a}}{{/each}}{{/each}}{{/each}}",
+	    P({ "a", buf_str(&list) })));
+	assert_int_equal(last_status, TEMPLATE_TOO_LARGE);
+	buf_release(&list);
+}
+
+static void
+test_else_if(void **state)
+{
+	static const char source[] =
+	    "{{#if a}}A{{else if b}}B{{else unless c}}notC{{else}}C{{/if}}.";
+
+	(void)state;
+	assert_string_equal(text(source, P({ "a", "1" })), "A.");
+	assert_string_equal(text(source, P({ "b", "1" })), "B.");
+	assert_string_equal(text(source, NULL), "notC.");
+	assert_string_equal(text(source, P({ "c", "1" })), "C.");
+	assert_string_equal(
+	    text("{{#each a}}{{this}}{{else if b}}B{{/each}}", P({ "b", "1" })), "B");
+	assert_string_equal(text("{{#if a}}A{{^}}no{{/if}}", NULL), "no");
+	assert_string_equal(text("{{#if n}}A{{/if}}", P({ "n", "0.00" })), "");
+	assert_refused(text("{{#if a}}{{else when b}}{{/if}}", NULL));
+	assert_refused(text("{{#if a}}{{else if b}}{{/unless}}", NULL));
+}
+
+static void
+test_partials(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	assert_string_equal(text("{{#* inline \"full\"}}{{first}}{{#if last}} {{last}}{{/if}}"
+				 "{{/inline~}}\nHello {{> full}}!",
+				P({ "first", "Anaya" }, { "last", "Iyengar" })),
+	    "Hello Anaya Iyengar!");
+	/* in any order, and in each other */
+	assert_string_equal(
+	    text("{{> a}}{{#*inline 'a'}}<{{> b}}>{{/inline}}{{#*inline \"b\"}}{{x}}"
+		 "{{/inline}}",
+		P({ "x", "1" })),
+	    "<1>");
+	assert_string_equal(
+	    text("a\n  {{> p}}\nb\n{{#*inline \"p\"}}\nline\n{{/inline}}\n", NULL), "a\nline\nb\n");
+	/* read in the scope of the place of use */
+	assert_string_equal(
+	    text("{{#each l}}{{> p}}{{/each}}{{#*inline \"p\"}}[{{this}}]{{/inline}}",
+		P({ "l", "[1,2]" })),
+	    "[1][2]");
+	/* escaped by the place of use */
+	assert_string_equal(
+	    html("<a href=\"{{> p}}\">{{> p}}</a>{{#*inline \"p\"}}{{x}}{{/inline}}",
+		P({ "x", "javascript:<" })),
+	    "<a href=\"#\">javascript:&lt;</a>");
+	assert_refused(html("<script>{{> p}}</script>{{#*inline \"p\"}}{{x}}{{/inline}}", NULL));
+	assert_refused(text("{{#*inline \"p\"}}{{#if a}}{{/inline}}{{> p}}{{/if}}", NULL));
+	assert_refused(text("{{#if a}}{{> p}}{{/if}}{{#*inline \"p\"}}{{/if}}{{/inline}}", NULL));
+	assert_refused(text("{{#*inline \"p\"}}x", NULL));
+	assert_refused(text("{{#*inline p}}x{{/inline}}", NULL));
+	assert_refused(text("{{#*inline \"p\"}}x{{/inline}}{{#*inline \"p\"}}x{{/inline}}", NULL));
+	/* twice the one before, 2^15 times the first: ended by the count of tags */
+	buf_init(&b, 1 << 20);
+	buf_append_str(&b, "{{> p15}}{{#*inline \"p0\"}}{{x}}{{/inline}}");
+	for (int i = 1; i <= 15; i++)
+		buf_printf(
+		    &b, "{{#*inline \"p%d\"}}{{> p%d}}{{> p%d}}{{/inline}}", i, i - 1, i - 1);
+	assert_refused(text(buf_str(&b), P({ "x", "" })));
+	assert_non_null(strstr(last_err.msg, "more than 20000 tags"));
+	buf_reset(&b);
+	buf_append_str(&b, "{{> p17}}{{#*inline \"p0\"}}x{{/inline}}");
+	for (int i = 1; i <= 17; i++)
+		buf_printf(&b, "{{#*inline \"p%d\"}}{{> p%d}}{{/inline}}", i, i - 1);
+	assert_refused(text(buf_str(&b), NULL));
+	assert_non_null(strstr(last_err.msg, "more than 16 partials inside each other"));
+	buf_release(&b);
+}
+
+static void
+test_blanks_taken_away(void **state)
+{
+	(void)state;
+	assert_string_equal(text("a \n {{~x~}} \n b", P({ "x", "1" })), "a1b");
+	assert_string_equal(text("a {{~#if x~}} b {{~/if~}} c", P({ "x", "1" })), "abc");
+	assert_string_equal(text("a {{~! b ~}} c {{~!-- d --~}} e", NULL), "ace");
+	assert_string_equal(text("a {{~{x}~}} b", P({ "x", "<" })), "a<b");
+	assert_string_equal(html("{{&x}}", P({ "x", "<" })), "<");
+}
+
+/* A second turn of a loop begins where the first one ended. */
+static void
+test_html_loops(void **state)
+{
+	static const struct pair bad[] = { { "l", "[\"javascript:x\",\"javascript:y\"]" },
+		{ NULL, NULL } };
+
+	(void)state;
+	assert_string_equal(
+	    html("<a href=\"/{{#each l}}{{this}}\"></a><a href=\"{{/each}}\">", bad),
+	    "<a href=\"/#\"></a><a href=\"#\"></a><a href=\"\">");
+	assert_string_equal(html("<a href=\"{{#each l}}{{this}}{{/each}}\">",
+				P({ "l", "[\"java\",\"script:x\"]" })),
+	    "<a href=\"java#\">");
+	assert_string_equal(html("{{#each l}}<p title=\"{{this}}\">{{this}}</p>{{/each}}",
+				P({ "l", "[\"<\",\"\\\"\"]" })),
+	    "<p title=\"&lt;\">&lt;</p><p title=\"&quot;\">&quot;</p>");
+	assert_refused(html("<a href=\"{{#each l}}{{this}}:{{/each}}\">", bad));
+	assert_refused(html("<p title=\"{{#each l}}{{this}}\" onclick=\"{{/each}}\">", bad));
+}
+
+static void
+test_raw_in_attributes(void **state)
+{
+	(void)state;
+	assert_string_equal(html("<a href=\"{{{a}}}\">", P({ "a", "https://e.jp/?a=1&amp;b=\"" })),
+	    "<a href=\"https://e.jp/?a=1&amp;b=&quot;\">");
+	assert_string_equal(
+	    html("<a href=\"{{{a}}}\">", P({ "a", "javascript:x" })), "<a href=\"#\">");
+	assert_string_equal(
+	    html("<a href=\"{{{a}}}\">", P({ "a", "&#106;avascript:x" })), "<a href=\"#\">");
+	assert_string_equal(
+	    html("<a href=\"{{{a}}}\">", P({ "a", "javascript&colon;x" })), "<a href=\"#\">");
+	assert_string_equal(html("<p title='{{{a}}}'>", P({ "a", "'><b>&amp;" })),
+	    "<p title='&#39;&gt;&lt;b&gt;&amp;'>");
+}
+
+/* --- bad input, by name --- */
+
+static void
+test_bad_input_crlf(void **state)
+{
+	(void)state;
+	assert_string_equal(header("{{a}}", P({ "a", "x\r\nBcc: y" })), "x Bcc: y");
+	assert_string_equal(
+	    header("{{#each l}}{{this}}{{/each}}", P({ "l", "[\"a\\r\\nBcc: b\"]" })), "a Bcc: b");
+	assert_int_equal(last_cleaned, 1);
+	assert_string_equal(text("{{a}}", P({ "a", "x\r\ny" })), "x\r\ny");
+}
+
+static void
+test_bad_input_nul(void **state)
+{
+	(void)state; /* a NUL byte in a value: test_bad_data */
+	assert_null(text("{{#each l}}{{this}}{{/each}}", P({ "l", "[\"a\\u0000b\"]" })));
+	assert_int_equal(last_status, TEMPLATE_BAD_DATA);
+}
+
+static void
+test_bad_input_invalid_utf8(void **state)
+{
+	(void)state;
+	assert_null(text("{{#each l}}{{this}}{{/each}}", P({ "l", "[\"\xff\"]" })));
+	assert_int_equal(last_status, TEMPLATE_BAD_DATA);
+	assert_null(text("{{#each l}}{{this}}{{/each}}", P({ "l", "[\"\\udc00\\ud800\"]" })));
+	assert_int_equal(last_status, TEMPLATE_BAD_DATA);
+}
+
+static void
+test_bad_input_1_mb_of_text(void **state)
+{
+	size_t n = (size_t)1 << 20;
+	char *big = malloc(n + 1);
+
+	(void)state;
+	memset(big, 'x', n);
+	big[n] = '\0';
+	assert_null(text("{{a}}", P({ "a", big })));
+	assert_int_equal(last_status, TEMPLATE_TOO_LARGE);
+	assert_string_equal(last_field, "a");
+	big[0] = big[n - 1] = '"';
+	assert_null(text("{{#each a}}{{/each}}", P({ "a", big })));
+	assert_int_equal(last_status, TEMPLATE_TOO_LARGE);
+	free(big);
+}
+
+static void
+test_bad_input_right_to_left_overrides(void **state)
+{
+	static const struct pair a[] = { { "a", "x\u202egnp.exe\u202c\u2066y\u2069\u200f\u2026" },
+		{ NULL, NULL } };
+
+	(void)state;
+	assert_string_equal(text("{{a}}", a), "xgnp.exey\u200f\u2026");
+	assert_string_equal(html("<p>{{a}}</p>", a), "<p>xgnp.exey\u200f\u2026</p>");
+	assert_string_equal(header("{{a}}", a), "xgnp.exey\u200f\u2026");
+	assert_true(last_cleaned > 0);
+	assert_string_equal(html("{{{a}}}", a), a[0].value);
+	assert_string_equal(
+	    html("<a href=\"{{a}}\">", P({ "a", "java\u202escript:x" })), "<a href=\"#\">");
+	assert_string_equal(text("{{a}}", P({ "a", "\u202e" })), "");
+	assert_string_equal(text("{{a}}",
+				P({ "a",
+				    "\xe2\x81\xa6"
+				    "\xe2\x81\xa5" })),
+	    "\xe2\x81\xa5");
+}
+
+static void
+test_bad_input_emoji_of_each_length(void **state)
+{
+	char value[4 * 80 + 1] = "", list[4 * 80 + 5];
+
+	(void)state;
+	for (size_t n = 1; n <= 80; n++) {
+		memcpy(value + 4 * (n - 1), "\xf0\x9f\x8d\xb5", 5);
+		assert_string_equal(header("{{a}}", P({ "a", value })), value);
+		(void)snprintf(list, sizeof(list), "[\"%s\"]", value);
+		assert_string_equal(html("{{#each a}}{{this}}{{/each}}", P({ "a", list })), value);
+	}
+}
+
+static void
+test_bad_input_braces(void **state)
+{
+	(void)state;
+	assert_string_equal(text("{{#each l}}{{this}}{{/each}}{{a}}",
+				P({ "l", "[\"{{a}}\",\"{{/each}}\"]" }, { "a", "}}" })),
+	    "{{a}}{{/each}}}}");
+}
+
+static void
+test_blank_missing(void **state)
+{
+	struct arena arena;
+	struct template_fields fields;
+	struct template t;
+	struct template_values v = { .blank_missing = true };
+	struct template_result result;
+	struct buf out;
+	struct err err;
+
+	(void)state;
+	arena_init(&arena, 1 << 20);
+	buf_init(&out, 1000);
+	assert_true(template_fields_init(&fields, NULL, 0, &arena));
+	assert_int_equal(template_compile(&t,
+			     SLICE("a{{x}}b{{default y \"d\"}}{{#if x}}1{{else}}0{{/if}}"
+				   "{{#each l}}{{this}}{{/each}}{{#with w}}{{z}}{{/with}}"),
+			     TEMPLATE_TEXT, &fields, &err),
+	    0);
+	assert_int_equal(template_render(&t, &v, &out, &result), TEMPLATE_OK);
+	assert_string_equal(buf_str(&out), "abd0");
+	buf_release(&out);
+	arena_release(&arena);
+}
+
+static void
+test_next_partial(void **state)
+{
+	static const char source[] =
+	    "{{> a}}{{!-- {{> no}} --}}{{{x}}}{{#*inline \"b\"}}{{> c/d.html}}"
+	    "{{/inline}}{{> b}}{{> 'e'}}";
+	struct slice name;
+	size_t at = 0;
+
+	(void)state;
+	assert_true(template_next_partial(slice_str(source), &at, &name));
+	assert_true(slice_equal(name, SLICE("a")));
+	assert_true(template_next_partial(slice_str(source), &at, &name));
+	assert_true(slice_equal(name, SLICE("c/d.html")));
+	assert_true(template_next_partial(slice_str(source), &at, &name));
+	assert_true(slice_equal(name, SLICE("e")));
+	assert_false(template_next_partial(slice_str(source), &at, &name));
+	assert_int_equal(template_tag_len(SLICE("{{default a \"}}\"}} x")), 18);
+	assert_int_equal(template_tag_len(SLICE("{{a")), 0);
+}
+
 int
 main(void)
 {
@@ -481,6 +905,24 @@ main(void)
 		cmocka_unit_test(test_html_places),
 		cmocka_unit_test(test_html_style),
 		cmocka_unit_test(test_shared_fields),
+		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_lists_in_lists),
+		cmocka_unit_test(test_lists_of_bad_data),
+		cmocka_unit_test(test_lists_have_a_limit_of_work),
+		cmocka_unit_test(test_else_if),
+		cmocka_unit_test(test_partials),
+		cmocka_unit_test(test_blanks_taken_away),
+		cmocka_unit_test(test_html_loops),
+		cmocka_unit_test(test_raw_in_attributes),
+		cmocka_unit_test(test_bad_input_crlf),
+		cmocka_unit_test(test_bad_input_nul),
+		cmocka_unit_test(test_bad_input_invalid_utf8),
+		cmocka_unit_test(test_bad_input_1_mb_of_text),
+		cmocka_unit_test(test_bad_input_right_to_left_overrides),
+		cmocka_unit_test(test_bad_input_emoji_of_each_length),
+		cmocka_unit_test(test_bad_input_braces),
+		cmocka_unit_test(test_blank_missing),
+		cmocka_unit_test(test_next_partial),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
