@@ -58,6 +58,43 @@ expect 1 'a recipient without an address' "$K" campaign preview "$EXAMPLES/newsl
 	--recipient '{}'
 expect 2 'broken JSON' "$K" campaign preview "$EXAMPLES/newsletter.campaign" --recipient '{x'
 
+# ---- partials from files; errors name the file they are in
+mkdir -p "$D/p/parts"
+cat >"$D/p/p.campaign" <<'CAMPAIGN'
+[campaign]
+name = parts
+stream = marketing
+subject = {{#each items}}{{this.name}} {{/each}}
+from = news@shop.example
+html = parts/body.html
+segment = everyone
+CAMPAIGN
+echo '<p>{{> head}}{{#each items}}{{../name}}:{{name}} {{/each}}</p>' >"$D/p/parts/body.html"
+echo '<b>{{> deep.inc}}</b>' >"$D/p/parts/head.html"
+printf 'Hi\n {{name}}' >"$D/p/parts/deep.inc"
+GOOD='{"email":"a@shop.example","name":"<A>","attributes":{"items":[{"name":"Tea"},{"name":"Cup"}]}}'
+expect 0 'lists and partials without a database' env KAIRAN_DATABASE_URL= "$K" campaign preview "$D/p/p.campaign" \
+	--html --recipient "$GOOD"
+tap_is "$(tr -d '\n' <<<"$OUT")" '<p><b>Hi &lt;A&gt;</b>&lt;A&gt;:Tea &lt;A&gt;:Cup </p>' 'are shown'
+expect 1 'a list that is missing' "$K" campaign preview "$D/p/p.campaign" --recipient '{"email":"a@shop.example"}'
+tap_like "$OUT" 'no field "items"' 'stops the recipient by name'
+printf 'Hi\n {{na me}}' >"$D/p/parts/deep.inc"
+expect 1 'an error in a partial of a partial' "$K" campaign preview "$D/p/p.campaign" --recipient "$GOOD"
+tap_like "$OUT" 'parts/deep.inc:2:4: not a field name.*"na me"' 'names its file, line, column and text'
+echo 'x{{> ../../p/parts/head}}' >"$D/p/parts/deep.inc"
+expect 2 'a partial outside of the folder' "$K" campaign preview "$D/p/p.campaign" --recipient "$GOOD"
+tap_like "$OUT" 'parts/deep.inc:1:2: ' 'is refused where it is named'
+echo '{{> head}}' >"$D/p/parts/deep.inc"
+expect 1 'a partial that holds itself' "$K" campaign preview "$D/p/p.campaign" --recipient "$GOOD"
+tap_like "$OUT" 'parts/deep.inc:1:1: this partial holds itself: "head"' 'is named'
+echo 'x{{> none}}' >"$D/p/parts/deep.inc"
+expect 2 'a partial that is no file' "$K" campaign preview "$D/p/p.campaign" --recipient "$GOOD"
+tap_like "$OUT" 'parts/deep.inc:1:2: .*parts/none.html: No such file' 'says what was looked for'
+echo 'x' >"$D/p/parts/deep.inc"
+sed -i 's/{{this.name}}/{{this..name}}/' "$D/p/p.campaign"
+expect 1 'an error in a subject' "$K" campaign preview "$D/p/p.campaign" --recipient "$GOOD"
+tap_like "$OUT" 'p.campaign:4: subject, column 18: .*"\.name"' 'names the line of the campaign file'
+
 # ---- create
 expect 0 'create without customers' "$K" campaign create "$EXAMPLES/newsletter.campaign"
 tap_like "$OUT" 'warning: .*japanese' 'a field nobody has is a warning under a condition'
