@@ -10,7 +10,8 @@
 #include "classify.h"
 
 #include <stdbool.h>
-#include <string.h>
+
+#include "words.h"
 
 #define TEXT_MAX 2048
 #define ANY (-1)
@@ -29,7 +30,7 @@ struct rule {
 	int subject;   /* second number of the enhanced code, ANY = even without one */
 	int detail[2]; /* third number, from and to; ANY = every one */
 	unsigned phases;
-	const char *words; /* alternatives between '|', lower case; NULL = any text */
+	const char *words; /* phrases of words.h; NULL = any text */
 	enum outcome_class cls;
 	enum outcome_scope scope;
 	const char *reason;
@@ -311,63 +312,6 @@ phase_bit(enum outcome_phase phase)
 }
 
 static bool
-ends_token(char c)
-{
-	return c == ' ' || c == '<' || c == '>' || c == '(' || c == ')' || c == '"' || c == ',' ||
-	    c == ';' || c == '\'';
-}
-
-/*
- * Lower case, blanks and control bytes as single spaces, and mail addresses taken out: a local
- * part such as "spam" or "no-such-user" is not the server's opinion.
- */
-static size_t
-words_of(struct slice text, char dst[TEXT_MAX])
-{
-	size_t n = text.len < TEXT_MAX ? text.len : TEXT_MAX, len = 0, token = 0;
-	bool address = false;
-
-	for (size_t i = 0; i < n; i++) {
-		char c = text.ptr[i];
-
-		if (c >= 'A' && c <= 'Z')
-			c = (char)(c + 32);
-		if ((unsigned char)c <= ' ' || c == 0x7f)
-			c = ' ';
-		if (ends_token(c)) {
-			if (address)
-				len = token;
-			address = false;
-			if (c == ' ' && len > 0 && dst[len - 1] == ' ')
-				continue;
-			dst[len++] = c;
-			token = len;
-			continue;
-		}
-		address = address || c == '@';
-		dst[len++] = c;
-	}
-	return address ? token : len;
-}
-
-/* One of the alternatives stands in the words. */
-static bool
-words_match(const char *words, size_t len, const char *alternatives)
-{
-	const char *from = alternatives;
-
-	for (;;) {
-		size_t n = strcspn(from, "|");
-
-		if (memmem(words, len, from, n) != NULL)
-			return true;
-		if (from[n] == '\0')
-			return false;
-		from += n + 1;
-	}
-}
-
-static bool
 enhanced_match(const struct rule *rule, const uint16_t enhanced[3])
 {
 	if (rule->subject == ANY)
@@ -389,8 +333,10 @@ classify(const struct classify_input *in)
 {
 	unsigned phase = phase_bit(in->phase);
 	int digit = in->code != 0 ? in->code / 100 : in->enhanced[0];
-	char words[TEXT_MAX];
-	size_t len = words_of(in->text, words);
+	char bytes[TEXT_MAX];
+	struct slice words = words_normalise(
+	    slice_make(in->text.ptr, in->text.len < TEXT_MAX ? in->text.len : TEXT_MAX), bytes,
+	    true);
 	const struct rule *rule = rules;
 	struct classify_verdict v;
 
@@ -405,7 +351,7 @@ classify(const struct classify_input *in)
 			continue;
 		if (!enhanced_match(rule, in->enhanced))
 			continue;
-		if (rule->words == NULL || words_match(words, len, rule->words))
+		if (rule->words == NULL || words_match(words, rule->words))
 			break;
 	}
 	v = (struct classify_verdict){ rule->cls, rule->scope, rule->reason, rule->source };

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "classify_command.h"
 #include "config.h"
 #include "daemon.h"
 #include "err.h"
@@ -30,6 +31,7 @@ static const char help[] =
     "Usage: kairan-feedback [--config FILE]\n"
     "       kairan-feedback [--config FILE] --stdin [--recipient ADDRESS]... < MAIL\n"
     "       kairan-feedback [--config FILE] --stdin --sns < DOCUMENT\n"
+    "       kairan-feedback classify FILE...\n"
     "\n"
     "Takes bounces, complaints, deliveries and unsubscribes, and commits them before it\n"
     "acknowledges them.\n"
@@ -39,6 +41,7 @@ static const char help[] =
     "  --sns                it is a signed document of Amazon SNS\n"
     "  --recipient ADDRESS  envelope recipient of the mail; may be repeated\n"
     "  --help, --version\n"
+    "  classify FILE...     says what files are, one JSON line each; see classify --help\n"
     "\n"
     "Example, a service for SNS and for the local MTA:\n"
     "  KAIRAN_FEEDBACK_HTTP_LISTEN=127.0.0.1:8080 \\\n"
@@ -125,6 +128,11 @@ main(int argc, char **argv)
 	int status, wrong;
 
 	(void)log_open("kairan-feedback", "info");
+	if (argc > 1 && strcmp(argv[1], "classify") == 0) {
+		limit_process();
+		json_object_seed(0);
+		return classify_command(argc - 1, argv + 1);
+	}
 	parse_options(argc, argv, &o);
 	limit_process();
 	/* a mail must not bounce because of our own set-up */

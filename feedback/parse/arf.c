@@ -30,8 +30,9 @@ arf_type_name(enum arf_type type)
 	return "other";
 }
 
-static enum arf_type
-read_type(struct slice value)
+/* The word before parameters and comments. */
+static struct slice
+read_word(struct slice value)
 {
 	size_t n = 0;
 
@@ -39,6 +40,12 @@ read_type(struct slice value)
 	    value.ptr[n] != ';' && value.ptr[n] != '(')
 		n++;
 	value.len = n;
+	return value;
+}
+
+static enum arf_type
+read_type(struct slice value)
+{
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		if (slice_equal_nocase(value, slice_str(types[i].name)))
 			return types[i].type;
@@ -98,7 +105,8 @@ set_field(struct arf *arf, struct slice name, struct slice value)
 			*texts[i].where = value;
 	if (slice_equal_nocase(name, SLICE("Feedback-Type")) && !arf->has_type) {
 		arf->has_type = true;
-		arf->type = read_type(value);
+		arf->type_name = read_word(value);
+		arf->type = read_type(arf->type_name);
 	} else if (slice_equal_nocase(name, SLICE("Original-Mail-From")) &&
 	    arf->mail_from.len == 0) {
 		arf->mail_from = read_path(value);

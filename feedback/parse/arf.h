@@ -24,6 +24,7 @@ enum arf_type {
 struct arf {
 	bool has_type; /* Feedback-Type was there; without it the report is not acted on */
 	enum arf_type type;
+	struct slice type_name; /* as reported */
 	struct slice user_agent;
 	struct slice mail_from;	  /* Original-Mail-From without angle brackets */
 	struct slice rcpt_to;	  /* the first Original-Rcpt-To */

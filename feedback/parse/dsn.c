@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "codes.h"
+
 static bool
 is_blank_char(char c)
 {
@@ -271,99 +273,6 @@ dsn_action_name(enum dsn_action action)
 	return (unsigned)action < sizeof(names) / sizeof(names[0]) ? names[action] : "none";
 }
 
-/* Reads up to three digits; the count of them, 0 when there is none or more than three. */
-static size_t
-read_number(struct slice s, uint16_t *value)
-{
-	size_t n = 0;
-	unsigned v = 0;
-
-	while (n < s.len && s.ptr[n] >= '0' && s.ptr[n] <= '9') {
-		if (n == 3)
-			return 0;
-		v = v * 10 + (unsigned)(s.ptr[n++] - '0');
-	}
-	*value = (uint16_t)v;
-	return n;
-}
-
-/* "5.1.1" at the start of s, not followed by a further ".1" or a letter; its length or 0. */
-static size_t
-read_status(struct slice s, uint16_t status[3])
-{
-	size_t at = 0;
-	uint16_t v[3];
-
-	if (s.len == 0)
-		return 0;
-	for (int i = 0; i < 3; i++) {
-		size_t n = read_number(slice_make(s.ptr + at, s.len - at), &v[i]);
-		if (n == 0 || (i == 0 && n != 1))
-			return 0;
-		at += n;
-		if (i < 2) {
-			if (at >= s.len || s.ptr[at] != '.')
-				return 0;
-			at++;
-		}
-	}
-	if (v[0] != 2 && v[0] != 4 && v[0] != 5)
-		return 0;
-	if (at + 1 < s.len && s.ptr[at] == '.' && s.ptr[at + 1] >= '0' && s.ptr[at + 1] <= '9')
-		return 0;
-	memcpy(status, v, sizeof(v));
-	return at;
-}
-
-/* "NNN", "NNN-", "NNN " or "NNN#" with an enhanced code of the same class behind, if any. */
-static bool
-read_reply(struct slice s, int *code, uint16_t enhanced[3])
-{
-	uint16_t number, status[3] = { 0, 0, 0 };
-	size_t at = read_number(s, &number);
-
-	if (at != 3 || number < 200 || number > 599)
-		return false;
-	if (at < s.len && s.ptr[at] != ' ' && s.ptr[at] != '-' && s.ptr[at] != '#' &&
-	    s.ptr[at] != '\t')
-		return false;
-	while (at < s.len &&
-	    (s.ptr[at] == ' ' || s.ptr[at] == '-' || s.ptr[at] == '#' || s.ptr[at] == '\t'))
-		at++;
-	*code = number;
-	if (read_status(slice_make(s.ptr + at, s.len - at), status) == 0 ||
-	    status[0] != number / 100)
-		memset(status, 0, sizeof(status));
-	memcpy(enhanced, status, sizeof(status));
-	return true;
-}
-
-/* The last reply quoted in a diagnostic: at its start, behind "said: ", or a code with a
- * fitting enhanced code. Numbers alone inside the text do not count. */
-static bool
-last_reply(struct slice s, int *code, uint16_t enhanced[3])
-{
-	bool found = read_reply(s, code, enhanced);
-
-	for (size_t i = 1; i + 3 <= s.len; i++) {
-		struct slice here = slice_make(s.ptr + i, s.len - i);
-		uint16_t status[3];
-		int number;
-		bool said =
-		    i >= 6 && slice_equal_nocase(slice_make(s.ptr + i - 6, 6), SLICE("said: "));
-		char before = s.ptr[i - 1];
-
-		if (before != ' ' && before != '(' && before != ':' && before != '\t')
-			continue;
-		if (!read_reply(here, &number, status) || (status[0] == 0 && !said))
-			continue;
-		*code = number;
-		memcpy(enhanced, status, sizeof(status));
-		found = true;
-	}
-	return found;
-}
-
 static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
 static bool
@@ -510,7 +419,7 @@ set_recipient_field(
 		r->action = read_action(value);
 		break;
 	case FIELD_STATUS:
-		(void)read_status(skip_comments(value), r->status);
+		(void)codes_read_status(skip_comments(value), r->status);
 		break;
 	case FIELD_REMOTE_MTA:
 		r->remote_mta = split_type(value, &type);
@@ -612,23 +521,18 @@ dsn_parse(struct dsn *dsn, struct slice body, struct arena *arena)
 }
 
 /* Code and enhanced code: those of the diagnostic win over the status field, which is often
- * generic or invented. A specific status is kept beside a bare reply code of its class. */
+ * generic or invented; the field serves when the diagnostic has none. */
 static void
 choose_codes(const struct dsn_recipient *r, struct feedback_event *event)
 {
-	uint16_t enhanced[3] = { 0, 0, 0 };
-	int code = 0;
+	struct codes found = codes_find(r->diagnostic);
 
-	memcpy(event->enhanced, r->status, sizeof(event->enhanced));
-	if (!last_reply(r->diagnostic, &code, enhanced)) {
-		if (read_status(r->diagnostic, enhanced) > 0)
-			memcpy(event->enhanced, enhanced, sizeof(enhanced));
-		return;
-	}
-	event->code = code;
-	if (enhanced[0] != 0)
-		memcpy(event->enhanced, enhanced, sizeof(enhanced));
-	else if (event->enhanced[0] != code / 100)
+	event->code = found.code;
+	memcpy(event->enhanced, found.enhanced[0] != 0 ? found.enhanced : r->status,
+	    sizeof(event->enhanced));
+	/* "5.0.0" beside a reply 452 says nothing; "4.4.7" beside a reply 550 does */
+	if (found.code != 0 && event->enhanced[0] != found.code / 100 && event->enhanced[1] == 0 &&
+	    event->enhanced[2] == 0)
 		memset(event->enhanced, 0, sizeof(event->enhanced));
 }
 

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* words: see words.h. Owns nothing. */
+#include "words.h"
+
+#include <string.h>
+
+static bool
+ends_token(char c)
+{
+	return c == ' ' || c == '<' || c == '>' || c == '(' || c == ')' || c == '"' || c == ',' ||
+	    c == ';' || c == '\'';
+}
+
+/* The next byte in its normal form, and how many bytes it took. */
+static char
+take_byte(struct slice text, size_t at, size_t *used)
+{
+	char c = text.ptr[at];
+
+	*used = 1;
+	if (c >= 'A' && c <= 'Z')
+		return (char)(c + 32);
+	if ((unsigned char)c <= ' ' || c == 0x7f)
+		return ' ';
+	/* U+2018, U+2019, U+00B4 and U+00A0 */
+	if (c == '\xE2' && text.len - at >= 3 && text.ptr[at + 1] == '\x80' &&
+	    (text.ptr[at + 2] == '\x98' || text.ptr[at + 2] == '\x99')) {
+		*used = 3;
+		return '\'';
+	}
+	if (c == '\xC2' && text.len - at >= 2 &&
+	    (text.ptr[at + 1] == '\xB4' || text.ptr[at + 1] == '\xA0')) {
+		*used = 2;
+		return text.ptr[at + 1] == '\xB4' ? '\'' : ' ';
+	}
+	return c;
+}
+
+struct slice
+words_normalise(struct slice text, char *dst, bool drop_addresses)
+{
+	size_t len = 0, token = 0, used;
+	bool address = false;
+
+	for (size_t i = 0; i < text.len; i += used) {
+		char c = take_byte(text, i, &used);
+
+		if (drop_addresses && ends_token(c)) {
+			if (address)
+				len = token;
+			address = false;
+		}
+		if (c == ' ' && (len == 0 || dst[len - 1] == ' '))
+			continue;
+		dst[len++] = c;
+		if (ends_token(c))
+			token = len;
+		address = address || c == '@';
+	}
+	if (drop_addresses && address)
+		len = token;
+	while (len > 0 && dst[len - 1] == ' ')
+		len--;
+	return slice_make(dst, len);
+}
+
+/* The parts of one phrase in order, with short gaps between them. */
+static bool
+match_rest(struct slice text, const char *phrase, size_t n)
+{
+	while (n > 0) {
+		const char *star = memchr(phrase, '*', n);
+		size_t len = star != NULL ? (size_t)(star - phrase) : n;
+		size_t window = len + WORDS_GAP_MAX;
+		const char *hit =
+		    memmem(text.ptr, text.len < window ? text.len : window, phrase, len);
+
+		if (hit == NULL)
+			return false;
+		text = slice_make(hit + len, (size_t)(text.ptr + text.len - hit) - len);
+		phrase += star != NULL ? len + 1 : len;
+		n -= star != NULL ? len + 1 : len;
+	}
+	return true;
+}
+
+static bool
+match_phrase(struct slice text, const char *phrase, size_t n)
+{
+	const char *star;
+	size_t first;
+	bool at_front = n > 0 && phrase[0] == '^';
+
+	phrase += at_front;
+	n -= at_front;
+	star = memchr(phrase, '*', n);
+	first = star != NULL ? (size_t)(star - phrase) : n;
+	if (n == 0 || first == 0)
+		return false;
+	while (text.len >= first) {
+		const char *hit = at_front
+		    ? (memcmp(text.ptr, phrase, first) == 0 ? text.ptr : NULL)
+		    : memmem(text.ptr, text.len, phrase, first);
+
+		if (hit == NULL)
+			return false;
+		text = slice_make(hit + first, (size_t)(text.ptr + text.len - hit) - first);
+		if (star == NULL || match_rest(text, star + 1, n - first - 1))
+			return true;
+		if (at_front)
+			return false;
+	}
+	return false;
+}
+
+bool
+words_match(struct slice text, const char *phrases)
+{
+	for (;;) {
+		size_t n = strcspn(phrases, "|");
+
+		if (text.len > 0 && match_phrase(text, phrases, n))
+			return true;
+		if (phrases[n] == '\0')
+			return false;
+		phrases += n + 1;
+	}
+}

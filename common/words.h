@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * words: finds phrases in text that a stranger wrote. Pure, linear: no backtracking.
+ *
+ * A list of phrases is one string: "user unknown|no such user|mailbox * is full". Phrases are in
+ * lower case, with single blanks; '*' stands for up to WORDS_GAP_MAX bytes of anything, '^' at
+ * the front of a phrase for the beginning of the text. Text must be normalised first.
+ */
+#ifndef KAIRAN_WORDS_H
+#define KAIRAN_WORDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "slice.h"
+
+#define WORDS_GAP_MAX 80
+
+/* ASCII in lower case, blanks and control bytes as single spaces, none at the ends; typographic
+ * apostrophes as "'". dst holds text.len bytes. With drop_addresses mail addresses are taken out:
+ * a local part such as "spam" or "no-such-user" is nobody's opinion. */
+struct slice words_normalise(struct slice text, char *dst, bool drop_addresses);
+
+/* One of the phrases stands in the normalised text. */
+bool words_match(struct slice text, const char *phrases);
+
+#endif

@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bounce_text: see bounce_text.h. Owns nothing. The phrases are in marks.c. */
+#include "bounce_text.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "marks.h"
+#include "words.h"
+
+#define LINES_MAX 1200
+#define LINE_MAX 500   /* bytes of a line that are looked at */
+#define BLOCK_LINES 14 /* of what is said about one recipient */
+
+static struct slice
+take_line(struct slice *rest)
+{
+	const char *end = memchr(rest->ptr, '\n', rest->len);
+	size_t len = end != NULL ? (size_t)(end - rest->ptr) : rest->len;
+	struct slice line = slice_make(rest->ptr, len);
+
+	len += end != NULL;
+	rest->ptr += len;
+	rest->len -= len;
+	return line;
+}
+
+static struct slice
+cut(struct slice s, size_t max)
+{
+	return slice_make(s.ptr, s.len < max ? s.len : max);
+}
+
+/* Blanks, dashes, stars and the like off both ends. */
+static struct slice
+undecorate(struct slice s)
+{
+	static const char marks[] = " \t\r-=*_#~+.:";
+
+	while (s.len > 0 && memchr(marks, s.ptr[0], sizeof(marks) - 1) != NULL) {
+		s.ptr++;
+		s.len--;
+	}
+	while (s.len > 0 && memchr(marks, s.ptr[s.len - 1], sizeof(marks) - 1) != NULL)
+		s.len--;
+	return s;
+}
+
+/* ---------------------------------------------------------------- the returned original */
+
+static bool
+is_original_mark(struct slice line)
+{
+	char bytes[LINE_MAX];
+	struct slice words;
+	struct slice plain = undecorate(line);
+
+	if (plain.len == 0 || plain.len > 120)
+		return false;
+	words = words_normalise(plain, bytes, false);
+	/* decorated on both sides, it may say less */
+	if (plain.ptr >= line.ptr + 3 && line.ptr[0] == '-' && words_match(words, marks_original_framed))
+		return true;
+	return words_match(words, marks_original);
+}
+
+/* Fields of a returned header that stands without announcement. */
+static bool
+is_header_start(struct slice line, struct slice rest)
+{
+	struct slice next = rest.len > 0 ? take_line(&rest) : rest;
+
+	if (slice_starts_nocase(line, SLICE("Received: from ")) ||
+	    slice_starts_nocase(line, SLICE("Received: by ")) ||
+	    slice_starts_nocase(line, SLICE("Received: (")) ||
+	    slice_starts_nocase(line, SLICE("Return-Path: <")))
+		return true;
+	return slice_starts_nocase(line, SLICE("DKIM-Signature: v=")) ||
+	    (slice_starts_nocase(line, SLICE("Message-ID: <")) &&
+		(slice_starts_nocase(next, SLICE("Date: ")) ||
+		    slice_starts_nocase(next, SLICE("From: "))));
+}
+
+void
+bounce_text_split(struct slice text, struct slice *notice, struct slice *original)
+{
+	struct slice rest = cut(text, BOUNCE_TEXT_MAX);
+	bool has_words = false;
+
+	*notice = rest;
+	*original = slice_make(NULL, 0);
+	while (rest.len > 0) {
+		const char *at = rest.ptr;
+		struct slice line = take_line(&rest);
+
+		if (has_words && is_original_mark(line)) {
+			*notice = slice_make(text.ptr, (size_t)(at - text.ptr));
+			*original =
+			    slice_make(rest.ptr, (size_t)(text.ptr + text.len - rest.ptr));
+			return;
+		}
+		if (has_words && is_header_start(line, rest)) {
+			*notice = slice_make(text.ptr, (size_t)(at - text.ptr));
+			*original = slice_make(at, (size_t)(text.ptr + text.len - at));
+			return;
+		}
+		has_words = has_words || slice_trim(line).len > 0;
+	}
+}
+
+/* ---------------------------------------------------------------- addresses */
+
+static bool
+is_local_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	    (c != '\0' && strchr("!#$%&'*+/=?^_`{|}~.-", c) != NULL);
+}
+
+static bool
+is_domain_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	    c == '.' || c == '-' || c == '_';
+}
+
+/* Where the local part that ends before `at` begins; `floor` is as far as it may reach. */
+static size_t
+local_start(struct slice s, size_t floor, size_t at)
+{
+	size_t from = at;
+
+	if (at > floor + 1 && s.ptr[at - 1] == '"') {
+		from = at - 1;
+		while (from > floor && s.ptr[from - 1] != '"' && s.ptr[from - 1] != '\n')
+			from--;
+		return from > floor && s.ptr[from - 1] == '"' ? from - 1 : at;
+	}
+	while (from > floor && (is_local_char(s.ptr[from - 1]) || (s.ptr[from - 1] & 0x80)))
+		from--;
+	/* other letters than ASCII belong to it only inside brackets (RFC 6531) */
+	if (from == 0 || s.ptr[from - 1] != '<') {
+		size_t ascii = at;
+		while (ascii > from && is_local_char(s.ptr[ascii - 1]))
+			ascii--;
+		from = ascii;
+	}
+	while (from < at && strchr("'`*|=/", s.ptr[from]) != NULL)
+		from++;
+	return from;
+}
+
+bool
+bounce_text_address(struct slice s, size_t *at, struct slice *address)
+{
+	size_t floor = *at;
+
+	while (*at < s.len) {
+		const char *sign = memchr(s.ptr + *at, '@', s.len - *at);
+		size_t mid, from, end;
+		bool in_brackets;
+
+		if (sign == NULL)
+			break;
+		mid = (size_t)(sign - s.ptr);
+		*at = mid + 1;
+		from = local_start(s, floor, mid);
+		in_brackets = from > 0 && s.ptr[from - 1] == '<';
+		end = mid + 1;
+		if (end < s.len && s.ptr[end] == '[') {
+			while (end < s.len && s.ptr[end] != ']' && s.ptr[end] != ' ')
+				end++;
+			end += end < s.len && s.ptr[end] == ']';
+		} else {
+			while (end < s.len &&
+			    (is_domain_char(s.ptr[end]) || (in_brackets && (s.ptr[end] & 0x80))))
+				end++;
+		}
+		while (end > mid + 1 && strchr(".-_", s.ptr[end - 1]) != NULL)
+			end--;
+		*at = end;
+		floor = end;
+		if (from == mid || end == mid + 1 || end - from > 320)
+			continue;
+		if (!in_brackets && memchr(s.ptr + mid, '.', end - mid) == NULL)
+			continue;
+		*address = slice_make(s.ptr + from, end - from);
+		return true;
+	}
+	*at = s.len;
+	return false;
+}
+
+/* ---------------------------------------------------------------- lines */
+
+struct candidate {
+	struct slice address;
+	size_t line;
+	const char *behind; /* the rest of its line begins here */
+	enum bounce_text_rank rank;
+};
+
+struct reader {
+	struct arena *arena;
+	struct slice own;
+	struct slice *lines;
+	size_t line_count;
+	struct candidate *candidates;
+	size_t count;
+};
+
+/* An address that cannot be the failed one. */
+static bool
+is_foreign(const struct reader *r, struct slice address, struct slice before)
+{
+	const char *sign = memchr(address.ptr, '@', address.len);
+	struct slice local = slice_make(address.ptr, (size_t)(sign - address.ptr));
+	char bytes[LINE_MAX];
+
+	if (r->own.len > 0 && slice_equal_nocase(address, r->own))
+		return true;
+	if (slice_equal_nocase(local, SLICE("mailer-daemon")) ||
+	    slice_equal_nocase(local, SLICE("mailer_daemon")))
+		return true;
+	return words_match(words_normalise(cut(before, LINE_MAX), bytes, false), marks_not_failed);
+}
+
+/* "(expanded from <x>)", "<mailto:x>", " on Thu, 29 Apr", "(generated from x)": nothing that
+ * speaks against an address alone in its line. */
+static bool
+is_remark(struct slice behind)
+{
+	char bytes[LINE_MAX];
+	struct slice words = words_normalise(cut(behind, LINE_MAX), bytes, false);
+
+	return words_match(words, marks_remark);
+}
+
+static bool
+is_only(struct slice s, const char *any)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.ptr[i] == '\0' || strchr(any, s.ptr[i]) == NULL)
+			return false;
+	return true;
+}
+
+/* Only a reply code, an enhanced code and punctuation. */
+static bool
+is_reply_front(struct slice before)
+{
+	bool has_digit = false;
+
+	for (size_t i = 0; i < before.len; i++)
+		has_digit = has_digit || (before.ptr[i] >= '0' && before.ptr[i] <= '9');
+	return has_digit && before.len < 30 && is_only(before, " \t0123456789.-#<(:[");
+}
+
+static enum bounce_text_rank
+rank_of(struct slice before, struct slice behind, bool in_brackets)
+{
+	char bytes[LINE_MAX], more[LINE_MAX];
+	struct slice words;
+	struct slice tail = slice_trim(behind);
+
+	while (tail.len > 0 && strchr(">\"')]", tail.ptr[0]) != NULL)
+		tail = slice_make(tail.ptr + 1, tail.len - 1);
+	if (is_only(before, " \t<\"'*-([>\xE2\x80\xA2\xC2\xB7+.")) {
+		struct slice said = slice_trim(tail);
+
+		if (is_only(said, " \t:;,.)]>|") || is_remark(said))
+			return BOUNCE_TEXT_LINE;
+		if (in_brackets && strchr(":(.;,", said.ptr[0]) != NULL)
+			return BOUNCE_TEXT_LINE;
+		if (strchr(":;.(,-", said.ptr[0]) != NULL)
+			return BOUNCE_TEXT_LABEL;
+		words = words_normalise(cut(said, LINE_MAX), bytes, false);
+		if (words_match(words, marks_failure))
+			return BOUNCE_TEXT_LABEL;
+		return in_brackets ? BOUNCE_TEXT_SENTENCE : BOUNCE_TEXT_NONE;
+	}
+	if (is_reply_front(before))
+		return BOUNCE_TEXT_REPLY;
+	words = words_normalise(cut(before, LINE_MAX), bytes, false);
+	while (words.len > 0 && strchr("<\"'([", words.ptr[words.len - 1]) != NULL)
+		words.len--;
+	words = slice_trim(words);
+	if (words_match(words, marks_label))
+		return BOUNCE_TEXT_LABEL;
+	if (words_match(words, "rcpt to:|rcpt to :"))
+		return BOUNCE_TEXT_COMMAND;
+	if (words_match(words, marks_sentence))
+		return BOUNCE_TEXT_SENTENCE;
+	/* "Name <a@b>", "Name (a@b)" alone in its line, as GroupWise and Notes write */
+	if (words_match(words, "^to:|^to :|^an:|^cc:"))
+		return BOUNCE_TEXT_MENTIONED;
+	if (words_match(words_normalise(cut(tail, LINE_MAX), more, false), marks_failure) ||
+	    words_match(words, marks_failure))
+		return BOUNCE_TEXT_MENTIONED;
+	return BOUNCE_TEXT_NONE;
+}
+
+static bool
+is_known(const struct reader *r, size_t from, struct slice address)
+{
+	for (size_t i = from; i < r->count; i++)
+		if (slice_equal_nocase(r->candidates[i].address, address))
+			return true;
+	return false;
+}
+
+/* All addresses of one line; a list "a@b, c@d" has the rank of its first. */
+static void
+read_line(struct reader *r, size_t number)
+{
+	struct slice line = cut(r->lines[number], LINE_MAX), address;
+	size_t at = 0, first = r->count, start = 0;
+
+	/* quoted text, but not ">>> RCPT TO" */
+	if (line.len > 1 && line.ptr[0] == '>' && line.ptr[1] != '>')
+		return;
+	while (r->count < BOUNCE_TEXT_RECIPIENTS_MAX * 2 &&
+	    bounce_text_address(line, &at, &address)) {
+		size_t from = (size_t)(address.ptr - line.ptr);
+		struct slice before = slice_make(line.ptr + start, from - start);
+		struct slice behind = slice_make(line.ptr + at, line.len - at);
+		bool in_brackets = from > 0 && line.ptr[from - 1] == '<';
+		enum bounce_text_rank rank;
+
+		if (is_known(r, first, address) ||
+		    is_foreign(r, address, slice_make(line.ptr, from)))
+			continue;
+		if (r->count > first && is_only(before, " \t,;<>\"'") && start > 0)
+			rank = r->candidates[r->count - 1].rank;
+		else if (r->count > first)
+			continue;
+		else
+			rank = rank_of(slice_make(line.ptr, from), behind, in_brackets);
+		/* the first of a list looks as if text followed */
+		if (rank == BOUNCE_TEXT_NONE)
+			continue;
+		r->candidates[r->count++] =
+		    (struct candidate){ address, number, line.ptr + at, rank };
+		start = at;
+	}
+}
+
+/* ---------------------------------------------------------------- blocks */
+
+static bool
+is_candidate_line(const struct reader *r, size_t line, enum bounce_text_rank rank)
+{
+	for (size_t i = 0; i < r->count; i++)
+		if (r->candidates[i].line == line && r->candidates[i].rank == rank)
+			return true;
+	return false;
+}
+
+/* What is said about a candidate: the rest of its line and the lines below, up to a blank line
+ * behind some words, or to the next candidate. */
+static struct slice
+block_of(const struct reader *r, const struct candidate *c)
+{
+	struct slice line = r->lines[c->line];
+	const char *start = c->behind, *end = line.ptr + line.len;
+	size_t words = 0;
+
+	while (start < end && strchr(" \t>:;\"')]*", *start) != NULL)
+		start++;
+	words = (size_t)(end - start);
+	if (is_remark(slice_make(start, words)))
+		words = 0;
+	for (size_t i = c->line + 1; i < r->line_count && i < c->line + BLOCK_LINES; i++) {
+		size_t len = slice_trim(r->lines[i]).len;
+
+		if (is_candidate_line(r, i, c->rank))
+			break;
+		if (len == 0 && words > 0)
+			break;
+		if (words == 0 && len > 0)
+			start = r->lines[i].ptr;
+		words += len;
+		end = r->lines[i].ptr + r->lines[i].len;
+	}
+	return words > 0 ? slice_trim(slice_make(start, (size_t)(end - start)))
+			 : slice_make(NULL, 0);
+}
+
+/* The candidates of the best rank, each once. */
+static int
+choose(struct reader *r, struct bounce_text *out)
+{
+	for (size_t i = 0; i < r->count; i++)
+		if (r->candidates[i].rank > out->rank)
+			out->rank = r->candidates[i].rank;
+	out->recipients =
+	    arena_array(r->arena, BOUNCE_TEXT_RECIPIENTS_MAX, sizeof(*out->recipients));
+	if (out->recipients == NULL)
+		return -1;
+	for (size_t i = 0; i < r->count && out->count < BOUNCE_TEXT_RECIPIENTS_MAX; i++) {
+		const struct candidate *c = &r->candidates[i];
+		struct bounce_text_recipient *same = NULL;
+
+		if (c->rank != out->rank)
+			continue;
+		for (size_t k = 0; k < out->count && same == NULL; k++)
+			if (slice_equal_nocase(out->recipients[k].address, c->address))
+				same = &out->recipients[k];
+		if (same != NULL && same->text.len > 0)
+			continue;
+		if (same == NULL) {
+			same = &out->recipients[out->count++];
+			same->address = c->address;
+		}
+		same->text = block_of(r, c);
+	}
+	/* a list of addresses with one reason below it */
+	for (size_t i = out->count; i-- > 1;)
+		if (out->recipients[i - 1].text.len == 0)
+			out->recipients[i - 1].text = out->recipients[i].text;
+	return 0;
+}
+
+int
+bounce_text_read(
+    struct bounce_text *out, struct slice text, struct slice own, struct arena *arena)
+{
+	struct reader r = { .arena = arena, .own = own };
+	struct slice rest;
+
+	memset(out, 0, sizeof(*out));
+	bounce_text_split(text, &out->notice, &out->original);
+	r.lines = arena_array(arena, LINES_MAX, sizeof(*r.lines));
+	r.candidates =
+	    arena_array(arena, BOUNCE_TEXT_RECIPIENTS_MAX * 2, sizeof(*r.candidates));
+	if (r.lines == NULL || r.candidates == NULL)
+		return -1;
+	rest = out->notice;
+	while (rest.len > 0 && r.line_count < LINES_MAX)
+		r.lines[r.line_count++] = take_line(&rest);
+	for (size_t i = 0; i < r.line_count; i++)
+		if (memchr(r.lines[i].ptr, '@', r.lines[i].len) != NULL)
+			read_line(&r, i);
+	return choose(&r, out);
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* marks: see marks.h. Wording as the programs named send it, in their own languages. */
+#include "marks.h"
+
+const char marks_frame[] =
+    /* Postfix, and its older wording */
+    "this is the mail system at host|this is the postfix program|this is the * mail system|"
+    /* qmail (QSBMF) and those that keep its manner */
+    "this is the qmail-send program|this is the deliver program|qmail-send program|"
+    "wasn't able to deliver your message|was not able to deliver your message|"
+    /* Exim, GMX, 1&1, mail.ru, MXLogic */
+    "created automatically by mail delivery software|"
+    "contained one or more recipient addresses that were incorrectly constructed|"
+    "could not be delivered to one or more|could not be delivered to all|"
+    "the following address(es) failed|following addresses failed|following address failed|"
+    "не может быть доставлено|не удалось доставить|ваше сообщение не было доставлено|"
+    /* Sendmail, version 5 too */
+    "had permanent fatal errors|had delivery errors|transcript of session follows|"
+    "had transient non-fatal errors|had delivery problems|had permanent delivery errors|"
+    /* Courier, OpenSMTPD, dma, MMDF, smail */
+    "running the courier mail server|undeliverable mail|this is the mailer-daemon|"
+    "an error has occurred while attempting to deliver|this is the dragonfly mail agent|"
+    "there was an error delivering your mail|your message cannot be delivered to|"
+    "attempt to deliver your message|your mail cannot be delivered|"
+    /* Gmail, Google Groups */
+    "delivery to the following recipient|technical details of permanent failure|"
+    "technical details of temporary failure|** address not found **|"
+    "** message not delivered **|** message blocked **|** delivery incomplete **|"
+    "** message too large **|** recipient inbox full **|"
+    "wasn't delivered to * because|there was a problem delivering your message|"
+    "there was a temporary problem delivering|the group you tried to contact|"
+    /* Exchange, Outlook.com, Office 365, Domino, Notes, GroupWise */
+    "did not reach the following recipient|did not reach some or all of the intended|"
+    "delivery has failed to these recipients|delivery to the following recipients failed|"
+    "delivery of the following message|your message * couldn't be delivered|"
+    "your message wasn't delivered|was not delivered to:|was not delivered because|"
+    "konnte nicht zugestellt werden|konnte nicht übermittelt werden|nicht zugestellt|"
+    "n'a pas pu être remis|n'a pas été remis|échec de la remise|"
+    "no se pudo entregar|no se ha podido entregar|error de entrega|"
+    "impossibile recapitare|non è stato possibile recapitare|non è stato recapitato|"
+    "não pôde ser entregue|não foi possível entregar|falha na entrega|"
+    "kon niet worden bezorgd|kunde inte levereras|nie można dostarczyć|"
+    "配信できませんでした|配信不能|送信できませんでした|送信に失敗しました|届きませんでした|"
+    "お届けできません|配送できません|お送りできません|宛先不明|"
+    "无法投递|未能送达|退信|無法傳送|無法投遞|"
+    /* Yahoo, AOL, Lotus, Sun, PMDF, gateways and appliances */
+    "unable to deliver your message|unable to deliver message|unable to deliver mail|"
+    "unable to deliver the message|unable to deliver a message|unable to deliver this|"
+    "unable to deliver to|could not deliver your|could not deliver the|couldn't deliver|"
+    "the following recipient(s) could not be reached|following recipients could not be|"
+    "following recipients did not receive|following recipient(s) did not receive|"
+    "message was undeliverable|message is undeliverable|message was not delivered|"
+    "message was not accepted|message has not been delivered|message could not be delivered|"
+    "mail could not be delivered|could not be delivered to:|could not be delivered|"
+    "was undeliverable|is undeliverable|undeliverable to|cannot be delivered|"
+    "has been returned because|mail has been returned|returned to sender|"
+    "delivery failed for|delivery failure|delivery failed|failed delivery|"
+    "delivery status notification|undelivered mail|the following destination|"
+    "failed recipients|failed addresses|intended recipient:|invalid final delivery userid|"
+    "was rejected by a remote mail server|rejected by the recipient|"
+    "rcpt to:<|technical report:|failure reasons|mail delivery error|"
+    "permanent error|permanent failure|user's mailbox is full|user mailbox exceeds|"
+    "unknown user:|user unknown:|your message was rejected|your message has been rejected|"
+    "your email was rejected|your mail was rejected|your e-mail could not|your email could not|"
+    "as their mailbox is full|message delivery failed|delivery error|error type: smtp|"
+    "postponed due to|has been delayed|has not yet been delivered|still undelivered|"
+    "not been delivered to * recipients after|could not send message for";
+
+const char marks_delay[] =
+    /* Sendmail, Exim, Postfix, Gmail, Courier, Messaging Server, IIS, OpenSMTPD */
+    "warning message only|this is a warning|no action is required on your part|"
+    "will be retried|gmail will retry|will retry|delivery incomplete|"
+    "has been delayed|is delayed|delivery delayed|delivery delay|"
+    "has not yet been delivered|not yet been delivered|not been delivered yet|"
+    "attempts to deliver the message will continue|we will keep trying|will keep trying|"
+    "will continue to try|will continue trying|will try again|still trying|"
+    "still being attempted|still undelivered|do not need to resend|don't need to resend|"
+    "has been postponed|will be attempted|there was a temporary problem delivering|"
+    "transient non-fatal errors|delay reason|delivery will continue|continue to be retried|"
+    "enqueued and undeliverable for|technical details of temporary failure|"
+    "you will be notified if delivery proves impossible|"
+    "wird weiterhin versucht|noch nicht zugestellt|verzögert|"
+    "réessayer|retardée|se reintentará|se ha retrasado|"
+    "再送を試み|再送信|遅延|配送が遅れ|будут продолжены|задерживается";
+
+const char marks_final[] =
+    "given up|giving up|gave up|failed permanently|permanent error|permanent failure|"
+    "permanent fatal errors|not going to try again|no further delivery attempts|"
+    "no longer trying|will not be retried|has been returned|returned to sender|"
+    "delivery has failed|message expired|could not be delivered within|"
+    "this is a permanent|undeliverable mail|did not reach|"
+    "was not delivered|couldn't be delivered|delivery failed|returned below";
+
+const char marks_failure[] =
+    "unknown|not found|no such|not exist|n't exist|rejected|refused|failed|failure|"
+    "undeliverable|not deliver|n't be delivered|not be delivered|unable to deliver|invalid|"
+    "full|quota|disabled|blocked|denied|bounced|not recognized|permanent|error|unavailable|"
+    "expired|timed out|delayed|unreachable|no mailbox|not listed|no account|malformed|inactive|"
+    "suspended|too large|deferred|not valid|does not|doesn't|cannot|could not|not accept|"
+    "存在し|不明|拒否|見つかりません|できません|не найден|не существует|unbekannt|"
+    "inconnu|desconocid|sconosciut|onbekend|nicht zugestellt|n'a pas pu|no se pudo|não pôde";
+
+const char marks_success[] =
+    "successfully delivered|was successfully|has been successfully|successful mail delivery|"
+    "delivered to the following recipient|has been delivered to|was delivered to|"
+    "successfully relayed|were relayed|delivery to these recipients * is complete";
+
+const char marks_daemon[] =
+    "mailer-daemon|mailer_daemon|mailerdaemon|mail-daemon|maildaemon|mdaemon|mailerd@|"
+    "postmaster|post_master|mail delivery|mail.delivery|mail-delivery|maildelivery|"
+    "delivery subsystem|delivery system|delivery service|mail system|mail-system|"
+    "system administrator|mail administrator|mail administration|"
+    "microsoft exchange|bounce-handler|bounces@|smtp_mail_service|courier|"
+    "delivery-agent|delivery agent|jetmail|internet mail delivery|mail router|"
+    "^<>|non-delivery|nondelivery|mmdf|mailsweeper|mail server";
+
+const char marks_bounce_subject[] =
+    "undeliver|undelivered|delivery status notification|delivery notification|failure notice|"
+    "returned mail|returned message|delivery failure|delivery failed|delivery has failed|"
+    "mail delivery|delivery problem|delivery error|delivery report|delivery status|"
+    "mail system error|mail error|mail failure|message failure|nondeliver|non-deliver|"
+    "could not be delivered|couldn't be delivered|not be delivered|message not delivered|"
+    "not delivered|mail status report|failed mail|failed delivery|unable to deliver|"
+    "failure delivery|rejected mail|message rejected|bounce|processing error|"
+    "mail returned|returned to sender|error sending|error during delivery|"
+    "unzustellbar|nicht zustellbar|nicht zugestellt|fehlgeschlagen|non remis|"
+    "non distribu|échec|no se pudo entregar|no entregado|devuelto|mancato recapito|"
+    "impossibile recapitare|non recapitabile|não entregue|devolvida|falha|onbestelbaar|"
+    "kunde inte|недоставлен|не доставлен|не удалось доставить|"
+    "配信不能|配送不能|送信できません|配信できません|メールを送信|メッセージを送信|"
+    "メールセキュリティを|宛先不明|配信失敗|配送失敗|退信|无法投递|系统退信|傳送失敗";
+
+const char marks_delay_subject[] =
+    "delayed|delay)|delay:|^delay|delivery delay|warning: message|warning: could not send|"
+    "delivery warning|still being retried|temporarily|verzögert|retard|遅延|"
+    "message delivery has been delayed|delivery incomplete";
+
+const char marks_reply_subject[] = "^re:|^re :|^re[|^aw:|^sv:|^antw:|^rif:|^res:|^fwd:|^fw:|^wg:|"
+				   "^tr:|^返信:|^回复:|^回覆:|^答复:|^ответ:";
+
+const char marks_auto_subject[] =
+    /* RFC 3834 section 3.1.5, then what Exchange, Gmail and people write */
+    "^auto:|^autoreply|^auto reply|^auto-reply|^auto response|^auto-response|^autoresponse|"
+    "^automatic reply|^automated reply|^automatic response|^automated response|"
+    "^auto respond|^re: auto|out of office|out of the office|out-of-office|^ooo|"
+    "away from my mail|away from the office|away from office|on vacation|vacation reply|"
+    "vacation:|i am away|i'm away|on holiday|annual leave|on leave|"
+    "abwesenheit|abwesend|automatische antwort|nicht im büro|ausser haus|außer haus|"
+    "réponse automatique|absence|absent|en congé|respuesta automática|fuera de la oficina|"
+    "ausente|risposta automatica|fuori sede|fuori ufficio|resposta automática|"
+    "automatisch antwoord|afwezig|autosvar|automaattinen vastaus|automatisk svar|"
+    "automatyczna odpowiedź|automatická odpověď|автоответ|автоматический ответ|"
+    "自動返信|自動応答|自動回答|不在|自动回复|自動回覆|자동 회신|부재중";
+
+const char marks_complaint_subject[] =
+    "complaint about message from|email feedback report|abuse report for|spam report for|"
+    "feedback loop report|feedback report for ip";
+
+const char marks_challenge[] =
+    "boxbe|bluebottle|spamarrest|challenge-response|challenge/response|"
+    "confirm that you are a|confirm you are a human|verify that you are a human|"
+    "to confirm that your message|sender verification|verify your email address * deliver|"
+    "approved senders|guest list|waiting list|whitelist|white list|"
+    "click * to have your message delivered|request for permission|"
+    "add yourself to my|complete the form * deliver|your message is being held";
+
+const char marks_original[] =
+    "^this is a copy of|^below this line is a copy|^below is a copy|^enclosed is a copy|"
+    "^attachment is a copy|^a copy of * message|^copy of * message|^included is a copy|"
+    "^here is a copy|^the following is a copy|^original message|^original mail|"
+    "^your original message|^the original message follows|^your message follows|"
+    "^unsent message|^returned message|^returned mail|^message headers|^message header|"
+    "^message text follows|^message follows|^the message follows|^message contents|"
+    "^header of|^headers of|^the header of|^the headers of|^the first * lines of|"
+    "^the first * bytes of|^undelivered message follows|^undeliverable message follows|"
+    "^undeliverable message|^rejected message|^bounced message|^body of|^begin forwarded|"
+    "^forwarded message|^start of returned|^text of|^the text of|^contents of|"
+    "^hier ist eine kopie|^ursprüngliche nachricht|^copie du message|^message d'origine|"
+    "^mensaje original|^mensagem original|^messaggio originale|^oorspronkelijk|"
+    "^это копия|^копия|^原始邮件|^原始信件|^元のメッセージ|^元のメール|^送信されたメール|"
+    "^以下は元の|^返送メール";
+
+const char marks_original_framed[] =
+    "original|copy of|returned|unsent|header|message text|message follows|body of|"
+    "forwarded|attached|message below|end of message";
+
+const char marks_label[] =
+    "recipient address:|original address:|intended recipient:|recipient:|recipients:|"
+    "recipient(s):|recipient name:|addressee:|failed recipient|failed address|bad address|"
+    "address:|addresses:|delivered to:|message to:|mail to:|be delivered to|"
+    "undeliverable to|undeliverable for|userid:|user id:|"
+    "mailbox is full:|mailbox full:|allowed size:|unknown user:|user unknown:|no such user:|"
+    "invalid user:|final-recipient|original-recipient|unknown address|not be sent to:|"
+    "not delivered to:|failed to:|failure to:|deliver to:|delivering to:|for recipient|"
+    "unknown recipient:|mailbox:|account:|did not reach the following recipient|"
+    "the following address|email address|e-mail address|failed for|bounced address|"
+    "宛先|受信者|あて先|送信先|メールアドレス|"
+    "получател|destinatario:|destinataire:|empfänger:|收件人";
+
+const char marks_sentence[] =
+    "deliver your message to|delivering your mail to|delivering your message to|"
+    "your message to|your mail to|your email to|your e-mail to|message to|mail to|email to|"
+    "e-mail to|delivery to|delivered to|deliver to|sent to|send to|addressed to|"
+    "problem delivering|the recipient|recipient |the address|this address|following address|"
+    "mailbox for|the mailbox|mailbox of|for user|the user|user |the account|account |"
+    "message for|mail for|email bounced|nachricht an|message à|mensaje a|messaggio a|"
+    "mensagem para|to:";
+
+const char marks_not_failed[] =
+    "mail from|from:|from <|^from | from |envelope|contact|please|assistance|reply|"
+    "return-path|sender|originat|for help|message-id|message id|references|in-reply|visit|"
+    "http|helo|ehlo|reporting|administrator|questions|support|list-|subject|write to|"
+    "help desk|helpdesk|generated by|queue id|received:|report this|on behalf|signed by|"
+    "postmaster of|abuse|reach us|question|auth=|id=|user=";
+
+const char marks_remark[] =
+    "^(expanded from|^(generated from|^(ultimately generated|^<mailto:|^[mailto:|^(mailto:|"
+    "^on mon|^on tue|^on wed|^on thu|^on fri|^on sat|^on sun|^on 1|^on 2|^on 3|^on 0|^<br|"
+    "^(unrecoverable error|^(original|^at 1|^at 2|^(alias";

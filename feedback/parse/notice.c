@@ -1,0 +1,840 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * notice: see notice.h. Owns nothing. A delivery report gives the recipients and their codes,
+ * the prose beside it only what the report leaves out.
+ */
+#include "notice.h"
+
+#include <string.h>
+
+#include "bounce_text.h"
+#include "classify.h"
+#include "codes.h"
+#include "mail_text.h"
+#include "marks.h"
+#include "words.h"
+
+#define FRONT_MAX 3000	/* bytes of a notice in which its marks stand */
+#define SUBJECT_MAX 500 /* bytes of a field that are compared */
+#define TEXTS_MAX 4	/* text parts that are read */
+
+static const struct slice nothing = { NULL, 0 };
+
+struct reader {
+	struct notice *notice;
+	const struct mail *mail;
+	struct arena *arena;
+	struct slice subject, from; /* normalised */
+	struct slice text;	    /* the prose */
+	struct slice front;	    /* its beginning, normalised, without quoted lines */
+	struct bounce_text prose;
+	bool has_prose;	   /* prose was read */
+	bool is_daemon;	   /* from a mail system: null return path or its name */
+	bool is_null_path; /* Return-Path: <> */
+};
+
+const char *
+notice_kind_name(enum notice_kind kind)
+{
+	static const char *const names[] = { "other", "bounce", "delayed", "delivered",
+		"complaint", "auto_reply" };
+
+	return (unsigned)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "other";
+}
+
+static struct slice
+cut(struct slice s, size_t max)
+{
+	return slice_make(s.ptr, s.len < max ? s.len : max);
+}
+
+/* ---------------------------------------------------------------- views of the mail */
+
+static struct slice
+normalise(struct reader *r, struct slice text)
+{
+	char *bytes = arena_alloc(r->arena, text.len + 1);
+
+	return bytes != NULL ? words_normalise(text, bytes, false) : nothing;
+}
+
+/* The prose: text parts before the returned mail, else HTML. */
+static struct slice
+collect_text(struct reader *r)
+{
+	struct slice pieces[TEXTS_MAX], out;
+	enum mail_part_kind kinds[] = { MAIL_TEXT, MAIL_HTML };
+	size_t count = 0, total = 0, n = 0;
+	char *bytes;
+
+	for (size_t k = 0; k < 2 && total == 0; k++) {
+		count = 0;
+		for (size_t i = 0; i < r->mail->part_count && count < TEXTS_MAX; i++) {
+			const struct mail_part *part = &r->mail->parts[i];
+
+			if (part->kind == MAIL_EMBEDDED || part->kind == MAIL_HEADERS)
+				break;
+			if (part->kind != kinds[k])
+				continue;
+			pieces[count] = cut(mail_part_text(part, r->arena), BOUNCE_TEXT_MAX);
+			total += slice_trim(pieces[count]).len > 0 ? pieces[count].len + 2 : 0;
+			count++;
+		}
+	}
+	if (total == 0)
+		return nothing;
+	if (count == 1)
+		return pieces[0];
+	bytes = arena_alloc(r->arena, total + 1 + 2 * TEXTS_MAX);
+	if (bytes == NULL)
+		return nothing;
+	for (size_t i = 0; i < count; i++) {
+		if (slice_trim(pieces[i]).len == 0)
+			continue;
+		memcpy(bytes + n, pieces[i].ptr, pieces[i].len);
+		n += pieces[i].len;
+		memcpy(bytes + n, "\n\n", 2);
+		n += 2;
+	}
+	out = slice_make(bytes, n);
+	return cut(out, BOUNCE_TEXT_MAX);
+}
+
+/* The beginning of the prose without what somebody quotes with '>'. */
+static struct slice
+front_of(struct reader *r, struct slice notice)
+{
+	struct slice rest = cut(notice, FRONT_MAX);
+	char *bytes = arena_alloc(r->arena, rest.len + 1);
+	size_t n = 0;
+
+	if (bytes == NULL)
+		return nothing;
+	while (rest.len > 0) {
+		const char *end = memchr(rest.ptr, '\n', rest.len);
+		size_t len = end != NULL ? (size_t)(end - rest.ptr) + 1 : rest.len;
+
+		if (rest.ptr[0] != '>' || (len > 2 && rest.ptr[1] == '>')) {
+			memcpy(bytes + n, rest.ptr, len);
+			n += len;
+		}
+		rest = slice_make(rest.ptr + len, rest.len - len);
+	}
+	return normalise(r, slice_make(bytes, n));
+}
+
+/* The address of the mail's own recipient: to whom the notice was sent. */
+static struct slice
+own_address(const struct mail *mail)
+{
+	static const char *const names[] = { "Delivered-To", "X-Original-To", "To" };
+	struct slice address = nothing;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		size_t at = 0;
+		if (bounce_text_address(mail_field(mail, names[i]), &at, &address))
+			return address;
+	}
+	return nothing;
+}
+
+static int
+read_prose(struct reader *r)
+{
+	if (r->has_prose)
+		return 0;
+	r->has_prose = true;
+	r->text = collect_text(r);
+	if (bounce_text_read(&r->prose, r->text, own_address(r->mail), r->arena) < 0)
+		return -1;
+	r->front = front_of(r, r->prose.notice);
+	return 0;
+}
+
+/* The header of the mail that came back, from its part or from the prose. */
+static struct slice
+find_original(struct reader *r)
+{
+	struct slice text = nothing;
+	const char *end;
+
+	for (size_t i = 0; i < r->mail->part_count && text.len == 0; i++) {
+		const struct mail_part *part = &r->mail->parts[i];
+		if (part->kind == MAIL_EMBEDDED || part->kind == MAIL_HEADERS)
+			text = mail_text_decode(r->arena, part->body, part->encoding);
+	}
+	if (text.len == 0 && r->has_prose)
+		text = r->prose.original;
+	while (text.len > 0 && (text.ptr[0] == '\n' || text.ptr[0] == ' ' || text.ptr[0] == '-'))
+		text = slice_make(text.ptr + 1, text.len - 1);
+	end = text.len > 0 ? memmem(text.ptr, text.len, "\n\n", 2) : NULL;
+	if (end != NULL)
+		text.len = (size_t)(end + 1 - text.ptr);
+	return cut(text, MAIL_HEADER_MAX);
+}
+
+/* The first field of this name in the header of the original. */
+static struct slice
+original_field(struct reader *r, struct slice want)
+{
+	struct dsn_fields fields = { r->notice->original };
+	struct slice name, value;
+	enum dsn_field_result result;
+
+	while ((result = dsn_fields_next(&fields, r->arena, &name, &value)) == DSN_FIELD ||
+	    result == DSN_FIELD_BLANK)
+		if (result == DSN_FIELD && slice_equal_nocase(name, want))
+			return value;
+	return nothing;
+}
+
+static void
+look_at_header(struct reader *r)
+{
+	const struct mail *mail = r->mail;
+	struct slice subject = cut(mail_field(mail, "Subject"), SUBJECT_MAX);
+	struct slice from = cut(mail_field(mail, "From"), SUBJECT_MAX);
+	struct slice path = slice_trim(mail_field(mail, "Return-Path"));
+
+	r->subject = normalise(r, mail_text_words(r->arena, subject));
+	r->from = normalise(r, mail_text_words(r->arena, from));
+	r->is_null_path = slice_equal(path, SLICE("<>"));
+	r->is_daemon = r->is_null_path || words_match(r->from, marks_daemon) ||
+	    mail_field(mail, "X-Failed-Recipients").len > 0;
+}
+
+/* ---------------------------------------------------------------- one recipient */
+
+struct notice_recipient *
+notice_add(struct notice *notice, struct arena *arena)
+{
+	if (notice->recipients == NULL)
+		notice->recipients =
+		    arena_array(arena, NOTICE_RECIPIENTS_MAX, sizeof(*notice->recipients));
+	if (notice->recipients == NULL || notice->count == NOTICE_RECIPIENTS_MAX)
+		return NULL;
+	notice->recipients[notice->count].reason = "undefined";
+	return &notice->recipients[notice->count++];
+}
+
+static struct classify_verdict
+classify_text(const struct notice_recipient *r, struct slice text)
+{
+	struct classify_input in = { OUTCOME_PHASE_NONE, r->code, { 0, 0, 0 }, text };
+
+	memcpy(in.enhanced, r->enhanced, sizeof(in.enhanced));
+	return classify(&in);
+}
+
+/* A rule that saw more than a bare code. */
+static bool
+says_much(const struct classify_verdict *v)
+{
+	return strcmp(v->reason, "undefined") != 0 && strcmp(v->reason, "policy") != 0 &&
+	    strcmp(v->reason, "system") != 0;
+}
+
+/*
+ * Class and reason from code, status and text; more is the prose around it, asked when they say
+ * little. Never hard: a delay, a 4xx, an address that the notice does not call failed.
+ */
+static void
+judge(struct notice_recipient *r, struct slice text, struct slice more)
+{
+	struct classify_verdict verdict = classify_text(r, text), other;
+
+	if (r->action == DSN_DELIVERED || r->action == DSN_RELAYED || r->action == DSN_EXPANDED) {
+		r->reason = dsn_action_name(r->action);
+		r->cls = OUTCOME_CLASS_NONE;
+		return;
+	}
+	if (!says_much(&verdict) && more.len > 0) {
+		other = classify_text(r, more);
+		if (says_much(&other))
+			verdict = other;
+	}
+	r->reason = verdict.reason;
+	r->cls = verdict.cls == OUTCOME_CLASS_NONE ? OUTCOME_SOFT : verdict.cls;
+	if (r->action == DSN_DELAYED)
+		r->cls = OUTCOME_SOFT;
+	if (r->cls == OUTCOME_HARD && (r->code / 100 == 4 || r->enhanced[0] == 4))
+		r->cls = OUTCOME_SOFT;
+}
+
+/* ---------------------------------------------------------------- delivery reports */
+
+/* "@relay:a@b" -> "a@b" (RFC 5321 appendix C). */
+static struct slice
+without_route(struct slice address)
+{
+	const char *colon;
+
+	if (address.len == 0 || address.ptr[0] != '@')
+		return address;
+	colon = memrchr(address.ptr, ':', address.len);
+	return colon != NULL
+	    ? slice_make(colon + 1, (size_t)(address.ptr + address.len - colon) - 1)
+	    : address;
+}
+
+static bool
+is_address(struct slice s)
+{
+	return s.len > 2 && memchr(s.ptr, '@', s.len) != NULL && s.ptr[0] != '@';
+}
+
+/* The addresses that the outer header or the prose names, for a report that names none. */
+static struct slice
+fallback_address(struct reader *r, size_t number)
+{
+	struct slice failed = mail_field(r->mail, "X-Failed-Recipients"), address;
+	struct slice to = original_field(r, SLICE("To")), second;
+	size_t at = 0;
+
+	for (size_t i = 0; bounce_text_address(failed, &at, &address); i++)
+		if (i == number)
+			return address;
+	if (read_prose(r) == 0 && number < r->prose.count)
+		return r->prose.recipients[number].address;
+	at = 0;
+	if (number == 0 && bounce_text_address(to, &at, &address) &&
+	    !bounce_text_address(to, &at, &second))
+		return address;
+	return nothing;
+}
+
+static enum dsn_action
+action_of(struct reader *r, const struct dsn_recipient *in)
+{
+	if (in->action != DSN_ACTION_NONE)
+		return in->action;
+	if (words_match(r->subject, marks_delay_subject))
+		return DSN_DELAYED;
+	return in->status[0] == 2 ? DSN_DELIVERED : DSN_FAILED;
+}
+
+/* What the prose says about an address; else all of it when there is one recipient. */
+static struct slice
+prose_about(struct reader *r, struct slice address, bool is_only)
+{
+	if (read_prose(r) < 0)
+		return nothing;
+	for (size_t i = 0; i < r->prose.count; i++)
+		if (slice_equal_nocase(r->prose.recipients[i].address, address) &&
+		    r->prose.recipients[i].text.len > 0)
+			return r->prose.recipients[i].text;
+	return is_only ? cut(r->prose.notice, FRONT_MAX) : nothing;
+}
+
+static void
+take_codes(struct notice_recipient *out, struct codes found)
+{
+	if (out->code == 0)
+		out->code = found.code;
+	if (found.enhanced[0] != 0 && (out->enhanced[0] == 0 ||
+	    (out->enhanced[1] == 0 && out->enhanced[2] == 0)))
+		memcpy(out->enhanced, found.enhanced, sizeof(out->enhanced));
+}
+
+static int
+read_dsn_recipient(struct reader *r, const struct dsn_recipient *in, bool is_only)
+{
+	struct notice_recipient *out = notice_add(r->notice, r->arena);
+	struct feedback_event said = { .reason = "none" };
+	struct slice original = without_route(in->original), final = without_route(in->final);
+	struct slice more = nothing;
+	struct dsn_recipient copy = *in;
+
+	if (out == NULL)
+		return r->notice->count == NOTICE_RECIPIENTS_MAX ? 0 : -1;
+	out->action = copy.action = action_of(r, in);
+	dsn_judge(&r->notice->dsn, &copy, r->arena, &said);
+	memcpy(out->reported, in->status, sizeof(out->reported));
+	memcpy(out->enhanced, said.enhanced, sizeof(out->enhanced));
+	out->code = said.code;
+	out->text = said.text;
+	out->remote = said.remote;
+	out->last_attempt_us = in->last_attempt_us;
+	if (is_address(original))
+		out->address = original;
+	else if (is_address(final))
+		out->address = final;
+	else
+		out->address = fallback_address(r, r->notice->count - 1);
+	if (out->address.len == 0)
+		out->address = original.len > 0 ? original : final;
+	out->address = feedback_text(r->arena, out->address, FEEDBACK_ADDRESS_MAX);
+	if (!slice_equal_nocase(final, out->address))
+		out->final = feedback_text(r->arena, final, FEEDBACK_ADDRESS_MAX);
+	judge(out, in->diagnostic, nothing);
+	if (out->cls == OUTCOME_CLASS_NONE || (in->diagnostic.len > 0 && out->code != 0 &&
+						  strcmp(out->reason, "undefined") != 0 &&
+						  strcmp(out->reason, "policy") != 0))
+		return 0;
+	more = prose_about(r, out->address, is_only);
+	if (more.len == 0)
+		return 0;
+	if (out->action != DSN_DELAYED || out->code == 0)
+		take_codes(out, codes_find(more));
+	if (out->text.len == 0)
+		out->text = feedback_text(r->arena, more, OUTCOME_TEXT_MAX);
+	judge(out, in->diagnostic, more);
+	return 0;
+}
+
+/* The fields of a report as plain text: "Final-Recipient:" at the start of a line. */
+static struct slice
+report_in_text(struct slice text)
+{
+	static const char *const starts[] = { "\nReporting-MTA:", "\nFinal-Recipient:",
+		"\nOriginal-Recipient:" };
+	const char *first = NULL;
+
+	if (text.len == 0 || (memmem(text.ptr, text.len, "Final-Recipient:", 16) == NULL &&
+				 memmem(text.ptr, text.len, "Final-recipient:", 16) == NULL))
+		return nothing;
+	if (memmem(text.ptr, text.len, "\nAction:", 8) == NULL &&
+	    memmem(text.ptr, text.len, "\nStatus:", 8) == NULL)
+		return nothing;
+	for (size_t i = 0; i < sizeof(starts) / sizeof(*starts); i++) {
+		const char *at = memmem(text.ptr, text.len, starts[i], strlen(starts[i]));
+		if (at != NULL && (first == NULL || at < first))
+			first = at;
+	}
+	if (first == NULL)
+		return slice_starts_nocase(text, SLICE("Final-Recipient:")) ||
+			slice_starts_nocase(text, SLICE("Reporting-MTA:"))
+		    ? text
+		    : nothing;
+	return slice_make(first + 1, (size_t)(text.ptr + text.len - first) - 1);
+}
+
+void
+notice_settle(struct notice *notice)
+{
+	bool has_failed = false, has_delayed = false;
+
+	for (size_t i = 0; i < notice->count; i++) {
+		has_failed = has_failed || notice->recipients[i].action == DSN_FAILED;
+		has_delayed = has_delayed || notice->recipients[i].action == DSN_DELAYED;
+	}
+	notice->kind = has_failed ? NOTICE_BOUNCE
+	    : has_delayed	  ? NOTICE_DELAYED
+				  : NOTICE_DELIVERED;
+}
+
+/* 1 when the body is a report that says something, 0 when not, -1 without memory. */
+static int
+read_report(struct reader *r, struct slice body)
+{
+	struct notice *notice = r->notice;
+
+	if (dsn_parse(&notice->dsn, body, r->arena) < 0)
+		return -1;
+	for (size_t i = 0; i < notice->dsn.count; i++)
+		if (read_dsn_recipient(r, &notice->dsn.recipients[i], notice->dsn.count == 1) < 0)
+			return -1;
+	notice->source = "dsn";
+	if (notice->count == 0)
+		return 0;
+	notice_settle(notice);
+	notice->reason = notice_kind_name(notice->kind);
+	return 1;
+}
+
+/* ---------------------------------------------------------------- complaints */
+
+static struct slice
+lower(struct arena *arena, struct slice s)
+{
+	char *out = arena_alloc(arena, s.len + 1);
+
+	if (out == NULL)
+		return nothing;
+	for (size_t i = 0; i < s.len; i++)
+		out[i] = s.ptr[i] >= 'A' && s.ptr[i] <= 'Z' ? (char)(s.ptr[i] + 32) : s.ptr[i];
+	return slice_make(out, s.len);
+}
+
+static int
+add_complainer(struct reader *r, struct slice address)
+{
+	struct notice_recipient *out;
+
+	for (size_t i = 0; i < r->notice->count; i++)
+		if (slice_equal_nocase(r->notice->recipients[i].address, address))
+			return 0;
+	out = notice_add(r->notice, r->arena);
+	if (out == NULL)
+		return r->notice->count == NOTICE_RECIPIENTS_MAX ? 0 : -1;
+	out->address = feedback_text(r->arena, address, FEEDBACK_ADDRESS_MAX);
+	out->reason = arf_type_name(r->notice->arf.type);
+	return 0;
+}
+
+/* Every Original-Rcpt-To; else the To of the reported mail. */
+static int
+add_complainers(struct reader *r, struct slice report)
+{
+	struct dsn_fields fields = { report };
+	struct slice name, value, address;
+	enum dsn_field_result result;
+	size_t at;
+
+	while ((result = dsn_fields_next(&fields, r->arena, &name, &value)) != DSN_FIELD_END) {
+		if (result == DSN_FIELD_NO_MEMORY)
+			return -1;
+		if (result != DSN_FIELD || (!slice_equal_nocase(name, SLICE("Original-Rcpt-To")) &&
+					       !slice_equal_nocase(name, SLICE("Removal-Recipient"))))
+			continue;
+		at = 0;
+		while (bounce_text_address(value, &at, &address))
+			if (add_complainer(r, address) < 0)
+				return -1;
+	}
+	value = original_field(r, SLICE("X-HmXmrOriginalRecipient"));
+	if (r->notice->count == 0 && value.len == 0)
+		value = original_field(r, SLICE("To"));
+	at = 0;
+	while (bounce_text_address(value, &at, &address))
+		if (add_complainer(r, address) < 0)
+			return -1;
+	return 0;
+}
+
+static int
+read_complaint(struct reader *r, struct slice report, const char *source)
+{
+	struct notice *notice = r->notice;
+
+	if (arf_parse(&notice->arf, report, r->arena) < 0)
+		return -1;
+	notice->kind = NOTICE_COMPLAINT;
+	notice->source = source;
+	notice->feedback_type = lower(r->arena, notice->arf.type_name);
+	if (!notice->arf.has_type && report.len == 0) {
+		notice->arf.has_type = true; /* a loop without report: it complains of abuse */
+		notice->arf.type = ARF_ABUSE;
+		notice->feedback_type = SLICE("abuse");
+	}
+	notice->reason = notice->arf.has_type ? arf_type_name(notice->arf.type) : "no_type";
+	return add_complainers(r, report);
+}
+
+/* A feedback loop that sends the mail itself instead of a report. */
+static bool
+is_bare_complaint(struct reader *r)
+{
+	if (original_field(r, SLICE("X-HmXmrOriginalRecipient")).len > 0)
+		return true;
+	return words_match(r->subject, marks_complaint_subject) && r->notice->original.len > 0;
+}
+
+/* "Feedback-Type:" and "User-Agent:" as plain text. */
+static struct slice
+complaint_in_text(struct slice text)
+{
+	const char *at;
+
+	if (text.len == 0 || memmem(text.ptr, text.len, "User-Agent:", 11) == NULL)
+		return nothing;
+	if (slice_starts_nocase(text, SLICE("Feedback-Type:")))
+		return text;
+	at = memmem(text.ptr, text.len, "\nFeedback-Type:", 15);
+	return at != NULL ? slice_make(at + 1, (size_t)(text.ptr + text.len - at) - 1) : nothing;
+}
+
+/* ---------------------------------------------------------------- prose */
+
+/* A person's answer or forward, not the mail of a system. */
+static bool
+is_reply(const struct reader *r)
+{
+	if (r->is_daemon)
+		return false;
+	return words_match(r->subject, marks_reply_subject) ||
+	    mail_field(r->mail, "List-Id").len > 0 ||
+	    (mail_field(r->mail, "In-Reply-To").len > 0 &&
+		!words_match(r->subject, marks_bounce_subject));
+}
+
+/* Is it the failure notice of a mail system? */
+static bool
+is_bounce_prose(const struct reader *r)
+{
+	bool has_frame = words_match(r->front, marks_frame);
+	bool has_subject = words_match(r->subject, marks_bounce_subject) ||
+	    words_match(r->subject, marks_delay_subject);
+	bool has_failed = mail_field(r->mail, "X-Failed-Recipients").len > 0;
+	bool is_sure = r->prose.rank >= BOUNCE_TEXT_SENTENCE;
+
+	if (!r->mail->has_header)
+		return has_frame && is_sure;
+	if (is_reply(r))
+		return false;
+	if (has_failed || (r->is_daemon && has_subject && (has_frame || r->prose.count > 0)))
+		return true;
+	if (has_frame && (r->is_daemon || has_subject))
+		return true;
+	/* the outer header was replaced on the way */
+	return has_frame && r->prose.rank >= BOUNCE_TEXT_LABEL &&
+	    codes_find(r->prose.recipients[0].text).code != 0;
+}
+
+static bool
+is_delay_prose(const struct reader *r)
+{
+	if (words_match(r->front, marks_delay) && !words_match(r->front, marks_final))
+		return true;
+	return words_match(r->subject, marks_delay_subject) &&
+	    !words_match(r->front, "given up|giving up|failed permanently|permanent");
+}
+
+static bool
+has_codes(struct codes c)
+{
+	return c.code != 0 || c.enhanced[0] != 0;
+}
+
+/* Lines elsewhere in the notice that name the address and hold a code; the last one. */
+static struct slice
+line_about(struct slice notice, struct slice address)
+{
+	struct slice found = nothing;
+
+	while (notice.len > 0) {
+		const char *end = memchr(notice.ptr, '\n', notice.len);
+		size_t len = end != NULL ? (size_t)(end - notice.ptr) : notice.len;
+		struct slice line = slice_make(notice.ptr, len);
+
+		if (len >= address.len && len < 1000 &&
+		    memmem(line.ptr, len, address.ptr, address.len) != NULL &&
+		    has_codes(codes_find(line)))
+			found = line;
+		len += end != NULL;
+		notice = slice_make(notice.ptr + len, notice.len - len);
+	}
+	return found;
+}
+
+static int
+read_prose_recipient(struct reader *r, struct slice address, struct slice text, bool is_only,
+    enum dsn_action action)
+{
+	struct notice_recipient *out = notice_add(r->notice, r->arena);
+	struct slice notice = cut(r->prose.notice, FRONT_MAX * 2);
+	struct codes codes = codes_find(text);
+
+	if (out == NULL)
+		return r->notice->count == NOTICE_RECIPIENTS_MAX ? 0 : -1;
+	if (!has_codes(codes) && r->notice->count <= 20) {
+		struct slice line = line_about(notice, address);
+		if (line.len > 0) {
+			codes = codes_find(line);
+			text = text.len == 0 ? line : text;
+		} else if (is_only) {
+			codes = codes_find(notice);
+		}
+	}
+	if (text.len == 0)
+		text = notice;
+	out->action = action;
+	out->address = feedback_text(r->arena, address, FEEDBACK_ADDRESS_MAX);
+	out->text = feedback_text(r->arena, text, OUTCOME_TEXT_MAX);
+	take_codes(out, codes);
+	judge(out, text, notice);
+	return 0;
+}
+
+/* The addresses of X-Failed-Recipients with what the prose says about them. */
+static int
+read_failed_field(struct reader *r, struct slice field, enum dsn_action action)
+{
+	struct slice address, second;
+	size_t at = 0, ahead = 0;
+	bool is_only = bounce_text_address(field, &ahead, &address) &&
+	    !bounce_text_address(field, &ahead, &second);
+
+	while (bounce_text_address(field, &at, &address)) {
+		struct slice text = nothing;
+
+		for (size_t i = 0; i < r->prose.count; i++)
+			if (slice_equal_nocase(r->prose.recipients[i].address, address))
+				text = r->prose.recipients[i].text;
+		if (read_prose_recipient(r, address, text, is_only, action) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+read_bounce_prose(struct reader *r)
+{
+	enum dsn_action action = is_delay_prose(r) ? DSN_DELAYED : DSN_FAILED;
+	struct notice *notice = r->notice;
+	const struct bounce_text *prose = &r->prose;
+	bool is_sure = prose->rank >= BOUNCE_TEXT_COMMAND;
+	struct slice address;
+
+	if (action == DSN_FAILED && words_match(r->front, marks_success) &&
+	    !words_match(r->front, marks_failure))
+		action = DSN_DELIVERED;
+	notice->source = "text";
+	if (read_failed_field(r, mail_field(r->mail, "X-Failed-Recipients"), action) < 0)
+		return -1;
+	for (size_t i = 0; notice->count < prose->count && is_sure && i < prose->count; i++) {
+		const struct bounce_text_recipient *p = &prose->recipients[i];
+		bool is_known = mail_field(r->mail, "X-Failed-Recipients").len > 0;
+
+		if (!is_known &&
+		    read_prose_recipient(r, p->address, p->text, prose->count == 1, action) < 0)
+			return -1;
+	}
+	address = notice->count == 0 ? fallback_address(r, 0) : nothing;
+	if (address.len > 0 && read_prose_recipient(r, address, nothing, true, action) < 0)
+		return -1;
+	notice_settle(notice);
+	if (notice->count == 0)
+		notice->kind = action == DSN_DELAYED ? NOTICE_DELAYED : NOTICE_BOUNCE;
+	notice->reason = notice_kind_name(notice->kind);
+	return 0;
+}
+
+/* ---------------------------------------------------------------- auto-replies */
+
+static struct slice
+first_word(struct slice value)
+{
+	size_t n = 0;
+
+	while (n < value.len && value.ptr[n] != ';' && value.ptr[n] != '(' &&
+	    value.ptr[n] != ' ' && value.ptr[n] != '\t')
+		n++;
+	return slice_make(value.ptr, n);
+}
+
+/* Opening brackets stand before the words in Japanese subjects. */
+static struct slice
+without_brackets(struct slice s)
+{
+	for (;;) {
+		if (slice_starts_nocase(s, SLICE("【")) || slice_starts_nocase(s, SLICE("（")))
+			s = slice_make(s.ptr + 3, s.len - 3);
+		else if (slice_starts_nocase(s, SLICE("[")) || slice_starts_nocase(s, SLICE("(")) ||
+		    slice_starts_nocase(s, SLICE(" ")))
+			s = slice_make(s.ptr + 1, s.len - 1);
+		else
+			return s;
+	}
+}
+
+/* RFC 3834 section 5, and what is used in its place. auto-generated alone is a notification. */
+static bool
+is_auto_reply(const struct reader *r)
+{
+	static const char *const present[] = { "X-Autoreply", "X-Autorespond",
+		"X-Auto-Reply-From", "X-Mail-Autoreply", "X-Autoresponder", "X-Vacation" };
+	struct slice submitted = first_word(mail_field(r->mail, "Auto-Submitted"));
+	struct slice precedence = first_word(mail_field(r->mail, "Precedence"));
+	bool has_subject = words_match(without_brackets(r->subject), marks_auto_subject);
+	bool is_list = mail_field(r->mail, "List-Id").len > 0 ||
+	    mail_field(r->mail, "List-Unsubscribe").len > 0;
+
+	if (slice_starts_nocase(submitted, SLICE("auto-replied")) ||
+	    slice_starts_nocase(precedence, SLICE("auto_reply")) ||
+	    slice_starts_nocase(precedence, SLICE("auto-reply")) ||
+	    slice_starts_nocase(mail_field(r->mail, "X-Autogenerated"), SLICE("Reply")))
+		return true;
+	for (size_t i = 0; i < sizeof(present) / sizeof(*present); i++)
+		if (mail_field(r->mail, present[i]).len > 0)
+			return true;
+	if (submitted.len > 0 && !slice_equal_nocase(submitted, SLICE("no")) &&
+	    (r->is_null_path || has_subject))
+		return true;
+	return has_subject && !is_list;
+}
+
+static bool
+is_challenge(struct reader *r)
+{
+	return words_match(r->front, marks_challenge) || words_match(r->from, marks_challenge);
+}
+
+/* ---------------------------------------------------------------- the whole */
+
+static int
+settle(struct reader *r, enum notice_kind kind, const char *reason)
+{
+	r->notice->kind = kind;
+	r->notice->reason = reason;
+	return 0;
+}
+
+/* What is neither report nor receipt. */
+static int
+read_unmarked(struct reader *r)
+{
+	struct notice *notice = r->notice;
+	struct slice report;
+	bool has_subject;
+
+	if (read_prose(r) < 0)
+		return -1;
+	if (notice->original.len == 0)
+		notice->original = find_original(r);
+	report = complaint_in_text(r->text);
+	if (report.len > 0 && !is_reply(r))
+		return read_complaint(r, report, "arf");
+	if (is_bare_complaint(r))
+		return read_complaint(r, nothing, "arf");
+	report = report_in_text(r->text);
+	has_subject = words_match(r->subject, marks_bounce_subject);
+	if (report.len > 0 && (r->is_daemon || has_subject || !r->mail->has_header)) {
+		int result = read_report(r, report);
+		if (result != 0)
+			return result < 0 ? -1 : 0;
+	}
+	if (is_bounce_prose(r) && !(is_auto_reply(r) && r->prose.count == 0))
+		return read_bounce_prose(r);
+	if (is_auto_reply(r))
+		return settle(r, NOTICE_AUTO_REPLY, is_challenge(r) ? "challenge" : "auto_reply");
+	if (r->is_daemon && is_challenge(r))
+		return settle(r, NOTICE_AUTO_REPLY, "challenge");
+	return settle(r, NOTICE_OTHER, "unrecognised");
+}
+
+int
+notice_read(struct notice *notice, const struct mail *mail, struct arena *arena)
+{
+	struct reader r = { .notice = notice, .mail = mail, .arena = arena };
+	const struct mail_part *status = mail_part(mail, MAIL_STATUS);
+	const struct mail_part *feedback = mail_part(mail, MAIL_FEEDBACK);
+	int result;
+
+	memset(notice, 0, sizeof(*notice));
+	notice->source = "mail";
+	look_at_header(&r);
+	notice->original = find_original(&r);
+	if (status != NULL) {
+		result = read_report(&r, mail_part_text(status, arena));
+		if (result < 0)
+			return -1;
+		if (result == 0) {
+			if (read_prose(&r) < 0)
+				return -1;
+			if (is_bounce_prose(&r))
+				return read_bounce_prose(&r);
+			return settle(&r, NOTICE_OTHER, "report_unreadable");
+		}
+		if (notice->kind == NOTICE_BOUNCE && words_match(r.from, "boxbe|bluebottle"))
+			return settle(&r, NOTICE_AUTO_REPLY, "challenge");
+		return 0;
+	}
+	if (feedback != NULL)
+		return read_complaint(&r, mail_part_text(feedback, arena), "arf");
+	if (mail_part(mail, MAIL_RECEIPT) != NULL)
+		return settle(&r, NOTICE_OTHER, "read_receipt");
+	if (mail_part(mail, MAIL_TLS) != NULL)
+		return settle(&r, NOTICE_OTHER, "tls_report");
+	return read_unmarked(&r);
+}

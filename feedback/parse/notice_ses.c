@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* notice_ses: see notice_ses.h. Owns nothing. */
+#include "notice_ses.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "ses.h"
+#include "sns.h"
+
+static enum dsn_action
+action_of_event(const struct feedback_event *e)
+{
+	switch (e->kind) {
+	case OUTCOME_BOUNCED:
+		return DSN_FAILED;
+	case OUTCOME_DELAYED:
+		return DSN_DELAYED;
+	case OUTCOME_DELIVERED:
+		return DSN_DELIVERED;
+	case OUTCOME_SENT:
+	case OUTCOME_DEFERRED:
+	case OUTCOME_FAILED:
+	case OUTCOME_IN_DOUBT:
+	case OUTCOME_RELEASED:
+	case OUTCOME_COMPLAINED:
+	case OUTCOME_UNSUBSCRIBED:
+	case OUTCOME_OPENED:
+	case OUTCOME_CLICKED:
+	case OUTCOME_REJECTED:
+	case OUTCOME_ACCEPTED:
+	case OUTCOME_OTHER:
+		break;
+	}
+	return DSN_ACTION_NONE;
+}
+
+static int
+from_events(
+    struct notice *notice, const struct feedback_events *events, struct arena *arena)
+{
+	bool is_complaint = false;
+
+	memset(notice, 0, sizeof(*notice));
+	notice->source = "sns";
+	notice->reason = "unrecognised";
+	for (size_t i = 0; i < events->count; i++) {
+		const struct feedback_event *e = &events->items[i];
+		enum dsn_action action = action_of_event(e);
+		struct notice_recipient *out;
+
+		is_complaint = is_complaint || e->kind == OUTCOME_COMPLAINED ||
+		    strcmp(e->reason, "not-spam") == 0 || strcmp(e->reason, "auth-failure") == 0;
+		notice->reason = e->reason;
+		if (action == DSN_ACTION_NONE && !is_complaint)
+			continue;
+		out = notice_add(notice, arena);
+		if (out == NULL)
+			return notice->count == NOTICE_RECIPIENTS_MAX ? 0 : -1;
+		out->action = action;
+		out->address = e->address;
+		memcpy(out->enhanced, e->enhanced, sizeof(out->enhanced));
+		out->code = e->code;
+		out->cls = e->cls;
+		out->reason = e->reason;
+		out->text = e->text;
+		out->remote = e->remote;
+	}
+	if (is_complaint) {
+		notice->kind = NOTICE_COMPLAINT;
+		if (strcmp(notice->reason, "complaint") != 0)
+			notice->feedback_type = slice_str(notice->reason);
+	} else if (notice->count > 0) {
+		notice_settle(notice);
+	}
+	return 0;
+}
+
+/* Message of an SNS document, or the whole when it is none. */
+static int
+unwrap(struct slice text, struct arena *arena, struct slice *json, struct err *err)
+{
+	json_t *root = feedback_json_load(text, SNS_BODY_MAX, SNS_JSON_DEPTH_MAX, err);
+	const json_t *message = json_object_get(root, "Message");
+	int result = 0;
+
+	if (root == NULL)
+		return -1;
+	*json = text;
+	if (json_is_string(message)) {
+		*json = arena_copy(arena,
+		    slice_make(json_string_value(message), json_string_length(message)));
+		result = json->ptr != NULL ? 0 : err_set(err, "no memory");
+	}
+	json_decref(root);
+	return result;
+}
+
+bool
+notice_ses_is_json(struct slice text)
+{
+	text = slice_trim(text);
+	if (text.len >= 3 && memcmp(text.ptr, "\xEF\xBB\xBF", 3) == 0)
+		text = slice_trim(slice_make(text.ptr + 3, text.len - 3));
+	return text.len > 1 && text.ptr[0] == '{';
+}
+
+int
+notice_ses_read(struct notice *notice, struct slice text, struct arena *arena, struct err *err)
+{
+	static const struct token_keys no_keys;
+	struct feedback_events events = { NULL, 0, 0 };
+	struct ses_input in = { .keys = &no_keys };
+	const char *brace = text.len > 0 ? memchr(text.ptr, '{', text.len) : NULL;
+
+	memset(notice, 0, sizeof(*notice));
+	notice->source = "sns";
+	notice->reason = "unrecognised";
+	if (brace == NULL)
+		return err_set(err, "not JSON");
+	text = slice_make(brace, (size_t)(text.ptr + text.len - brace));
+	if (unwrap(text, arena, &in.json, err) < 0 || ses_parse(&in, arena, &events, err) < 0)
+		return -1;
+	return from_events(notice, &events, arena) < 0 ? err_set(err, "no memory") : 0;
+}
+
+int
+notice_classify(struct notice *notice, struct slice raw, struct arena *arena)
+{
+	struct mail mail;
+	struct err err;
+
+	if (notice_ses_is_json(raw)) {
+		if (notice_ses_read(notice, raw, arena, &err) == 0)
+			return 0;
+		memset(notice, 0, sizeof(*notice));
+		notice->source = "sns";
+		notice->reason = "unrecognised";
+		return 0;
+	}
+	if (mail_read(&mail, raw, arena) < 0 || notice_read(notice, &mail, arena) < 0)
+		return -1;
+	if (notice->kind == NOTICE_OTHER && mail.part_count > 0) {
+		struct slice text = mail_part_text(&mail.parts[0], arena);
+		struct notice inner;
+
+		if (notice_ses_is_json(text) &&
+		    notice_ses_read(&inner, text, arena, &err) == 0)
+			*notice = inner;
+	}
+	return 0;
+}
