@@ -62,23 +62,60 @@ struct rule {
 #define SESSION OUTCOME_SCOPE_SESSION
 #define ROUTE OUTCOME_SCOPE_ROUTE
 
-#define USER_UNKNOWN                                                                               \
-	"user unknown|unknown user|no such user|nosuchuser|user not found|user not exist|"         \
-	"user does not exist|user doesn't exist|user is unknown|unknown recipient|"                \
-	"recipient unknown|recipient not found|recipnotfound|recipientnotfound|"                   \
-	"recipient does not exist|no such recipient|invalid recipient|invalid mailbox|"            \
-	"mailbox not found|mailbox does not exist|mailbox doesn't exist|mailbox unknown|"          \
-	"unknown mailbox|no such mailbox|no mailbox here|no mailbox found|"                        \
-	"account that you tried to reach does not exist|this user doesn't have a|"                 \
-	"doesn't have an account|no such account|account does not exist|account not found|"        \
-	"unknown local part|unknown local-part|unrouteable address|unknown address|"               \
-	"address unknown|address does not exist|address not found|no such address|"                \
-	"is not a known user|not a valid user|not a valid mailbox|invalid user|"                   \
-	"unknown or illegal alias|unknown alias|no such person|not listed in domino|"              \
-	"mailbox unavailable|recipient no longer on server|bad destination mailbox|"               \
-	"> does not exist|is not an active address|no user by that name|"                          \
-	"undeliverable address|destinataire invalide|bad_recipient|"                               \
-	"recipient address rejected: access denied"
+/* The mailbox does not exist: English, then other languages as bounces have them. Addresses are
+ * taken out of the text before, so "<a@b> not found" is "<> not found". */
+#define USER_UNKNOWN                                                                                                                    \
+	"user unknown|unknown user|user is unknown|no such user|nosuchuser|"                                                            \
+	"user not found|user not exist|user * does not exist|user * doesn't exist|"                                                     \
+	"user * not known|user does not exist|is not a known user|not a valid user|"                                                    \
+	"invalid user|user invalid|no user by that name|no local user|"                                                                 \
+	"user * not listed|user name * not found|user <> unknown|user () unknown|"                                                      \
+	"user '' unknown|user account not found|unknown recipient|recipient unknown|"                                                   \
+	"recipient not found|recipnotfound|recipientnotfound|"                                                                          \
+	"recipient * does not exist|recipient * doesn't exist|no such recipient|"                                                       \
+	"invalid recipient|recipient is invalid|not a valid recipient|"                                                                 \
+	"recipient name is not recognized|bad recipient|bad_recipient|"                                                                 \
+	"recipient no longer on server|recipient invalid|no valid recipient|"                                                           \
+	"recipient's email address * n't found|rcpt * dosn't exist|"                                                                    \
+	"rcpt * doesn't exist|rcpt * does not exist|invalid mailbox|mailbox invalid|"                                                   \
+	"mailbox not found|mailbox * does not exist|mailbox * doesn't exist|"                                                           \
+	"mailbox unknown|unknown mailbox|no such mailbox|no mailbox|"                                                                   \
+	"not a valid mailbox|mailbox unavailable|mailbox is unavailable|"                                                               \
+	"mailbox not available|bad destination mailbox|mailbox isn't available|"                                                        \
+	"mailbox not exist|account that you tried to reach does not exist|"                                                             \
+	"this user doesn't have a|doesn't have an account|no such account|"                                                             \
+	"account * does not exist|account not found|no account|unknown account|"                                                        \
+	"account * doesn't exist|account unavailable|unknown local part|"                                                               \
+	"unknown local-part|local part * unknown|unrouteable address|"                                                                  \
+	"unroutable address|unknown address|address unknown|address * does not exist|"                                                  \
+	"address * doesn't exist|address not found|no such address|"                                                                    \
+	"address * couldn't be found|address * could not be found|"                                                                     \
+	"address * cannot be found|address * wasn't found|address * was not found|"                                                     \
+	"address * not found|address invalid|invalid address|address is invalid|"                                                       \
+	"address * is not valid|address error|is not an active address|"                                                                \
+	"undeliverable address|wrong email address|invalid final delivery userid|"                                                      \
+	"invalid userid|unknown or illegal alias|unknown alias|alias * unknown|"                                                        \
+	"no such person|not our customer|not listed in|not found in * directory|"                                                       \
+	"not in * directory|no match in * directory|not in our database|no match for|"                                                  \
+	"is not recognized|not recognised|> does not exist|> doesn't exist|<>: no such|"                                                \
+	"<>: unknown|<> unknown|<> not found|<>: not found|<> is not known|"                                                            \
+	"<> is invalid|does not exist here|recipient address rejected: access denied|"                                                  \
+	"recipient * not exist|email * does not exist|destinataire invalide|"                                                           \
+	"destinataire inconnu|utilisateur inconnu|adresse inconnue|introuvable|"                                                        \
+	"n'existe pas|boîte inexistante|compte inexistant|unbekannter empfänger|"                                                     \
+	"empfänger unbekannt|benutzer unbekannt|existiert nicht|unbekannte adresse|"                                                   \
+	"empfängeradresse wurde nicht gefunden|nicht gefunden|usuario desconocido|"                                                    \
+	"destinatario desconocido|no existe|usuario inexistente|usuario no encontrado|"                                                 \
+	"dirección no encontrada|no se encontró la dirección|utente sconosciuto|"                                                    \
+	"destinatario sconosciuto|non esiste|indirizzo inesistente|inesistente|"                                                        \
+	"usuário desconhecido|destinatário desconhecido|não existe|"                                                                 \
+	"endereço não encontrado|onbekende gebruiker|bestaat niet|okänd användare|"                                                 \
+	"nieznany użytkownik|nie istnieje|пользователь не найден|не существует|"                       \
+	"нет такого пользователя|пользователя нет|неизвестный пользователь|" \
+	"адрес не "                                                                                                              \
+	"найден|存在しません|存在しない|存在致しません|宛先不明|宛先が見つかりません|"            \
+	"見つかりませんでした|アドレスが間違って|"                                                                   \
+	"アドレスに誤り|該当するユーザ|用户不存在|不存在|查无此人|查無此人"
 
 static const struct rule rules[] = {
 	/* what providers mean by their own codes */
@@ -109,74 +146,156 @@ static const struct rule rules[] = {
 	    "SES 554" },
 
 	/* words that leave no doubt */
-	{ 0, NO_ENHANCED, P_ALL, "malformed or unexpected name server reply", OUTCOME_SOFT,
-	    RECIPIENT, "network", "words: the name server's fault, whatever the code" },
-	{ 0, NO_ENHANCED, P_ALL, "greylist|graylist|grey-list|gray-list|grey listed", OUTCOME_SOFT,
-	    RECIPIENT, "greylisted", "RFC 6647" },
 	{ 0, NO_ENHANCED, P_ALL,
-	    "spamhaus|spamcop|barracudacentral|blocked using|blacklist|blocklist|block list|"
-	    "black list|listed at|dnsbl| rbl |rbl.|banned sending ip|poor reputation|"
-	    "bad reputation|low reputation|reputation of|ip reputation|domain reputation",
+	    "malformed or unexpected name server reply|host not found, try again|"
+	    "name service error * try again|temporary failure in name|temporary dns|"
+	    "dns timeout|servfail|temporarily unable to resolve|temporary lookup failure|"
+	    "dns * temporar|dns server failure",
+	    OUTCOME_SOFT, RECIPIENT, "network",
+	    "words: the name server's fault, whatever the code" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "greylist|graylist|grey-list|gray-list|grey listed|gray listed|greet-pause",
+	    OUTCOME_SOFT, RECIPIENT, "greylisted", "RFC 6647" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "spamhaus|spamcop|barracudacentral|sorbs|uceprotect|mailspike|blocked using|"
+	    "blacklist|blocklist|block list|black list|listed at|listed in dns|dnsbl|"
+	    " rbl |rbl.|banned sending ip|poor reputation|bad reputation|low reputation|"
+	    "reputation of|ip reputation|domain reputation|sender reputation|"
+	    "reputation score|sender score|senderscore|open relay|"
+	    "no access from mail server|client host * blocked|client * blocked|"
+	    "host * blocked|ip * blocked|your ip|ip address * rejected|"
+	    "ip address * refused|server * blocked|is blocked by|blocked by our|"
+	    "dynamic ip|dynamic address|dialup|dial-up|dynamic pool|residential ip|"
+	    "server access * forbidden|temporarily deferred due to unexpected|"
+	    "deferred due to user complaints|connection refused by|bad sender ip|"
+	    "suspicious ip|not allowed to send mail from|banned for|on our block|"
+	    "policy reasons * ip",
 	    OUTCOME_BLOCK, ROUTE, "reputation", "words" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "rdns|reverse dns|ptr record|no ptr|missing ptr|does not have a reverse|"
+	    "no reverse|reverse hostname|reverse lookup|cannot find your hostname|"
+	    "cannot find your reverse|can't resolve your|cannot resolve your|"
+	    "could not resolve your|hostname does not resolve|fix reverse|ptr lookup",
+	    OUTCOME_CONFIG, ROUTE, "auth", "words: our reverse DNS" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
-	    "mailbox full|mailbox is full|mailbox quota|quota exceeded|over quota|overquota|"
-	    "exceeded storage|exceeds allocated storage|out of storage|is over the quota|"
+	    "mailbox full|mailbox is full|mailbox * full|full mailbox|mailbox quota|"
+	    "quota exceeded|quota has been exceeded|quota full|quota * exceeded|"
+	    "exceeded * quota|exceeds * quota|exceed * quota|over quota|overquota|"
+	    "over * quota|out of quota|quota violation|diskquota|disk quota|"
+	    "quotaexceeded|exceeded storage|exceeds allocated storage|out of storage|"
+	    "storage * exceeded|storage limit|storage allocation|is over the quota|"
 	    "has exceeded its disk|exceeded its disk|not enough disk|not enough storage|"
-	    "insufficient disk|does not have enough|mailbox size limit|mailfolder is full|"
-	    "too much mail data|inbox is full|user is over|account is full|zuviele mails",
+	    "insufficient disk|insufficient storage|does not have enough|"
+	    "mailbox size limit|mailbox exceeds|mailbox * exceeded|mailbox * limit|"
+	    "mail box space|space not enough|not enough space|no space left on mailbox|"
+	    "mailfolder is full|folder is full|too much mail data|inbox is full|"
+	    "inbox * full|user is over|account is full|account is over|"
+	    "mailbox is too large|too many messages in * mailbox|maildir over|"
+	    "user has too many messages|zuviele mails|postfach * voll|postfach ist voll|"
+	    "überfüllt|boîte * pleine|boite * pleine|dépassé * quota|buzón * lleno|"
+	    "buzon * lleno|cuota|casella piena|casella * piena|caixa * cheia|"
+	    "caixa postal "
+	    "cheia|переполнен|превышен|空き容量|容量オーバー|容量制限|容量を超|いっぱいです|"
+	    "一杯です|満杯|"
+	    "邮箱已满|空间不足|信箱已滿",
 	    OUTCOME_SOFT, RECIPIENT, "mailbox_full", "words; 552 in RFC 5321 4.2.3" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
-	    "deactivated mailbox|account is disabled|account disabled|account has been "
-	    "disabled|mailbox disabled|"
-	    "mailbox is disabled|user disabled|is disabled|account is inactive|account inactive|"
-	    "mailbox is inactive|inactive account|inactive user|account has been suspended|"
-	    "account suspended|account is suspended|mailbox is frozen|account closed|"
-	    "account has been closed|no longer active|user inactive|temporarily disabled",
+	    "deactivated mailbox|account is disabled|account disabled|"
+	    "account has been disabled|account * disabled|mailbox * disabled|"
+	    "mailbox disabled|disabled or discontinued|user disabled|is disabled|"
+	    "been disabled|account is inactive|account inactive|account * inactive|"
+	    "mailbox is inactive|mailbox inactive|mailbox * inactive|inactive account|"
+	    "inactive user|inactive mailbox|account has been suspended|"
+	    "account * suspended|account suspended|user * suspended|mailbox * suspended|"
+	    "been suspended|is suspended|account * locked|mailbox * locked|"
+	    "mailbox is frozen|account * frozen|account closed|account * closed|"
+	    "account * terminated|been deactivated|is deactivated|account expired|"
+	    "account has expired|mailbox expired|no longer active|no longer in use|"
+	    "no longer in service|no longer available|no longer valid|no longer exists|"
+	    "user inactive|temporarily disabled|not active|usage restricted|本サービスは停止|"
+	    "利用停止|利用できません|解約|休止",
 	    OUTCOME_HARD, RECIPIENT, "mailbox_disabled", "words" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
-	    "has moved|no longer at this address|address has changed|no longer works here|"
-	    "has left the company|please update your address book",
+	    "has moved|user moved|mailbox moved|moved to another|"
+	    "no longer at this address|address has changed|no longer works here|"
+	    "has left the company|please update your address book|new address is|"
+	    "has changed * address|no longer employed",
 	    OUTCOME_HARD, RECIPIENT, "moved", "words; 551 in RFC 5321 3.4" },
 	{ 0, NO_ENHANCED, P_MAIL | P_RCPT | P_LATE,
-	    "sender address rejected|sender domain|domain of sender|sender rejected|mail from "
-	    "domain|"
-	    "verify sender|sender verify",
+	    "sender address rejected|sender domain|domain of sender|sender rejected|"
+	    "sender denied|sender refused|mail from domain|verify sender|sender verify|"
+	    "sender * not verified|invalid sender|bad sender|sender address * invalid|"
+	    "sender is not|sender * not allowed|sender unknown|unknown sender|"
+	    "unresolvable * from domain|from domain|return path|envelope sender|"
+	    "sender's address|sender address",
 	    OUTCOME_CONFIG, ROUTE, "config", "words: our sender address" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
-	    "relay access denied|relaying denied|relay not permitted|unable to relay|"
-	    "not permitted to relay|we do not relay|relaying not allowed|rcpthosts",
+	    "relay access denied|relaying denied|relay denied|relay not permitted|"
+	    "unable to relay|not permitted to relay|we do not relay|relaying not allowed|"
+	    "relay not allowed|rcpthosts|no relaying|relaying prohibited|not a relay|"
+	    "relaying mail|relay * not allowed|relay operation rejected|"
+	    "not an open relay|isn't allowed to be relayed|cannot relay|relay access",
 	    OUTCOME_CONFIG, RECIPIENT, "config", "words: the host does not serve this domain" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
-	    "no such domain|domain not found|host not found|host unknown|nxdomain|unknown domain|"
-	    "domain does not exist|bad destination host|invalid domain|does not accept mail|"
-	    "domain is not reachable|unrouteable mail domain|all relevant mx records point",
+	    "no such domain|domain not found|domain name not found|host not found|"
+	    "host unknown|unknown host|nxdomain|unknown domain|domain unknown|"
+	    "domain does not exist|domain * does not exist|domain * doesn't exist|"
+	    "domain * couldn't be found|domain * could not be found|domain * not found|"
+	    "bad destination host|bad destination system|invalid domain|"
+	    "does not accept mail|doesn't accept mail|does not accept email|"
+	    "do not accept mail|nullmx|null mx|domain is not reachable|"
+	    "unrouteable mail domain|unroutable mail domain|"
+	    "all relevant mx records point|no mx * for|no mx or|couldn't find any host|"
+	    "couldn't find a mail exchanger|no mail exchanger|no dns information|"
+	    "recipient domain * exist|no host * found|cannot find a host|"
+	    "domain is inactive|host or domain name not found|unable to find host|"
+	    "ドメイン * 見つかりません|ドメインが存在|domaine inconnu|dominio "
+	    "inexistente|域名不存在",
 	    OUTCOME_HARD, RECIPIENT, "domain_unknown", "words; RFC 7505" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE, USER_UNKNOWN, OUTCOME_HARD, RECIPIENT, "user_unknown",
 	    "words" },
 	{ 0, NO_ENHANCED, P_ALL,
-	    "message too large|message too big|message size exceeds|maximum message size|"
-	    "max message size|exceeds size limit|exceeds maximum|size limit|exceeds fixed limit|"
-	    "message file too big|message length exceeds",
+	    "message too large|message too big|message * too large|message * too big|"
+	    "message size exceeds|message size|maximum message size|max message size|"
+	    "exceeds size limit|exceeds maximum|exceeds the maximum|size limit|"
+	    "exceeds fixed limit|message file too big|message length exceeds|"
+	    "larger than the|too large for|size exceeded|exceeds * "
+	    "size|サイズ制限|サイズが大きすぎ",
 	    OUTCOME_MESSAGE, MESSAGE, "too_large", "words; RFC 1870 6.1" },
 	{ 0, NO_ENHANCED, P_ALL,
-	    "too many connections|too many messages|sent to too many|too many concurrent|rate "
-	    "limit|rate-limit|"
-	    "ratelimit|unusual rate|unusual traffic|connection rate|sending too|sent too many|"
-	    "exceeded the maximum number|max messages|too fast|number of messages",
+	    "too many connections|too many messages|too many recipients|sent to too many|"
+	    "too many concurrent|rate limit|rate-limit|ratelimit|rate * limited|"
+	    "unusual rate|unusual traffic|connection rate|sending too|sent too many|"
+	    "exceeded the maximum number|max messages|too fast|too quickly|"
+	    "number of messages|too many sessions|too many errors|too many emails|"
+	    "too many mails|sending limit|sending rate|limit * exceeded|message limit|"
+	    "hourly limit|daily limit",
 	    OUTCOME_BLOCK, ROUTE, "rate", "words" },
 	{ 0, NO_ENHANCED, P_ALL,
-	    "spf check|spf fail|spf validation|dkim|dmarc|reverse dns|ptr record|no ptr|"
-	    "does not have a reverse|unauthenticated email",
+	    "spf check|spf fail|spf validation|spf record|spf:|(spf)|does not designate|"
+	    "not pass spf|dkim|dmarc|unauthenticated email|authentication checks|"
+	    "not authenticated|sender id|forged|spoof",
 	    OUTCOME_CONFIG, ROUTE, "auth", "words" },
 	{ 0, NO_ENHANCED, P_ALL,
-	    "message expired|delivery time expired|retry timeout exceeded|retry time not reached|"
-	    "message was too old|been in the queue too long|gave up|could not be delivered for",
+	    "message expired|delivery time expired|envelope expired|"
+	    "retry timeout exceeded|retry time not reached|message was too old|too old|"
+	    "been in the queue too long|in queue too long|queue too long|gave up|"
+	    "could not be delivered for|multiple retries|message timed out|"
+	    "delivery timed out|maximum time|not be delivered within|"
+	    "unable to deliver this message after|delivery expired|queue period|lifetime|"
+	    "all attempts|giving up|for too long",
 	    OUTCOME_SOFT, RECIPIENT, "expired", "words" },
 	{ 0, NO_ENHANCED, P_ALL,
-	    "looks like spam|classified as spam|spam detected|detected as spam|spam message|"
-	    "considered spam|spam content|spam pattern|spam filter|spam points|anti-spam|antispam|"
-	    "is spam|as spam|spam score|spam-id|unsolicited|virus|malware|content rejected|"
-	    "message content|spam not accepted|(spam)|- spam|content denied|junk mail|phishing",
+	    "looks like spam|classified as spam|spam detected|detected as spam|"
+	    "spam message|considered spam|spam content|spam pattern|spam filter|"
+	    "spam points|anti-spam|antispam|is spam|as spam|spam score|spam-id|"
+	    "spamassassin|spam * rejected|rejected * spam|spam engine|unsolicited|virus|"
+	    "malware|trojan|infected|content rejected|message content|spam not accepted|"
+	    "(spam)|- spam|content denied|junk mail|phishing|likely suspicious|"
+	    "suspicious content|banned content|prohibited attachment|"
+	    "attachment * not allowed|blocked attachment|banned file|content policy|"
+	    "contained * banned|header * invalid|malformed message|not rfc|rfc 5322|"
+	    "rfc5322|message rejected as|objectionable|ウイルス|ウィルス|迷惑メール|垃圾",
 	    OUTCOME_MESSAGE, MESSAGE, "content", "words" },
 
 	/* reply codes of one meaning */
@@ -244,15 +363,35 @@ static const struct rule rules[] = {
 	{ 0, SUBJECT(7), P_ALL, NULL, OUTCOME_BLOCK, RECIPIENT, "policy", "RFC 3463 X.7.x" },
 
 	/* weaker words */
-	{ 0, NO_ENHANCED, P_ALL, "policy|not allowed|denied|prohibited|security|blocked|refused by",
+	{ 0, NO_ENHANCED, P_ALL,
+	    "policy|not allowed|denied|prohibited|security|blocked|refused by|restricted|"
+	    "not authorized|not permitted|no permission|forbidden|not welcome|"
+	    "administratively|not accepting mail from|rejected your message|拒否",
 	    OUTCOME_BLOCK, RECIPIENT, "policy", "words" },
 	{ 0, NO_ENHANCED, P_ALL, "authentication required|must authenticate|starttls",
 	    OUTCOME_CONFIG, ROUTE, "auth", "words" },
 	{ 0, NO_ENHANCED, P_ALL,
-	    "connection timed out|connection refused|no route|name service error|"
-	    "network is unreachable|could not connect|did not accept our requests|lost connection|"
-	    "dns error|dns query failed",
+	    "timed out|connection refused|no route|name service error|"
+	    "network is unreachable|unreachable|not reachable|could not connect|"
+	    "couldn't connect|unable to connect|failed connect|"
+	    "did not accept our requests|lost connection|connection reset|"
+	    "connection dropped|connection closed|connection * failed|smtp connection|"
+	    "not responding|no response|no answer|dns error|dns query failed|dns lookup|"
+	    "dns failure|socket error|too many hops|hop count|mail loop|loops back|"
+	    "routing loop|looping|delivery loop|forwarding loop|tls handshake|"
+	    "tls is required|tls not available|certificate|conversation with|"
+	    "could not initiate|サーバーに接続できません",
 	    OUTCOME_SOFT, RECIPIENT, "network", "words" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "out of memory|local error|internal error|internal server error|system error|"
+	    "system config|configuration error|disk full|no space left|i/o error|"
+	    "read-only|can't create|cannot create|cannot open|can't open|cannot write|"
+	    "unable to lock|lock failed|mailer error|command died|exit status|exitcode|"
+	    "local delivery failed|error opening|error writing|temporary problem|"
+	    "temporary failure|temporarily unavailable|try again later|try later|"
+	    "system not accepting|insufficient system|remote protocol error|"
+	    "unexpected exception|processing error",
+	    OUTCOME_SOFT, RECIPIENT, "system", "words" },
 	{ 0, NO_ENHANCED, P_ALL, "spam", OUTCOME_MESSAGE, MESSAGE, "content", "words" },
 
 	/* bare reply codes: RFC 5321 4.2, by phase */

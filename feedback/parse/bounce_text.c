@@ -10,6 +10,7 @@
 
 #define LINES_MAX 1200
 #define LINE_MAX 500   /* bytes of a line that are looked at */
+#define BEFORE_MAX 40  /* bytes before an address that tell whose it is */
 #define BLOCK_LINES 14 /* of what is said about one recipient */
 
 static struct slice
@@ -59,7 +60,8 @@ is_original_mark(struct slice line)
 		return false;
 	words = words_normalise(plain, bytes, false);
 	/* decorated on both sides, it may say less */
-	if (plain.ptr >= line.ptr + 3 && line.ptr[0] == '-' && words_match(words, marks_original_framed))
+	if (plain.ptr >= line.ptr + 3 && line.ptr[0] == '-' &&
+	    words_match(words, marks_original_framed))
 		return true;
 	return words_match(words, marks_original);
 }
@@ -95,8 +97,7 @@ bounce_text_split(struct slice text, struct slice *notice, struct slice *origina
 
 		if (has_words && is_original_mark(line)) {
 			*notice = slice_make(text.ptr, (size_t)(at - text.ptr));
-			*original =
-			    slice_make(rest.ptr, (size_t)(text.ptr + text.len - rest.ptr));
+			*original = slice_make(rest.ptr, (size_t)(text.ptr + text.len - rest.ptr));
 			return;
 		}
 		if (has_words && is_header_start(line, rest)) {
@@ -211,18 +212,18 @@ struct reader {
 
 /* An address that cannot be the failed one. */
 static bool
-is_foreign(const struct reader *r, struct slice address, struct slice before)
+is_foreign(struct slice address, struct slice before)
 {
 	const char *sign = memchr(address.ptr, '@', address.len);
 	struct slice local = slice_make(address.ptr, (size_t)(sign - address.ptr));
-	char bytes[LINE_MAX];
+	char bytes[BEFORE_MAX];
 
-	if (r->own.len > 0 && slice_equal_nocase(address, r->own))
-		return true;
 	if (slice_equal_nocase(local, SLICE("mailer-daemon")) ||
 	    slice_equal_nocase(local, SLICE("mailer_daemon")))
 		return true;
-	return words_match(words_normalise(cut(before, LINE_MAX), bytes, false), marks_not_failed);
+	if (before.len > BEFORE_MAX)
+		before = slice_make(before.ptr + before.len - BEFORE_MAX, BEFORE_MAX);
+	return words_match(words_normalise(before, bytes, false), marks_not_failed);
 }
 
 /* "(expanded from <x>)", "<mailto:x>", " on Thu, 29 Apr", "(generated from x)": nothing that
@@ -319,16 +320,15 @@ read_line(struct reader *r, size_t number)
 	/* quoted text, but not ">>> RCPT TO" */
 	if (line.len > 1 && line.ptr[0] == '>' && line.ptr[1] != '>')
 		return;
-	while (r->count < BOUNCE_TEXT_RECIPIENTS_MAX * 2 &&
-	    bounce_text_address(line, &at, &address)) {
+	while (
+	    r->count < BOUNCE_TEXT_RECIPIENTS_MAX * 2 && bounce_text_address(line, &at, &address)) {
 		size_t from = (size_t)(address.ptr - line.ptr);
 		struct slice before = slice_make(line.ptr + start, from - start);
 		struct slice behind = slice_make(line.ptr + at, line.len - at);
 		bool in_brackets = from > 0 && line.ptr[from - 1] == '<';
 		enum bounce_text_rank rank;
 
-		if (is_known(r, first, address) ||
-		    is_foreign(r, address, slice_make(line.ptr, from)))
+		if (is_known(r, first, address) || is_foreign(address, slice_make(line.ptr, from)))
 			continue;
 		if (r->count > first && is_only(before, " \t,;<>\"'") && start > 0)
 			rank = r->candidates[r->count - 1].rank;
@@ -354,6 +354,23 @@ is_candidate_line(const struct reader *r, size_t line, enum bounce_text_rank ran
 		if (r->candidates[i].line == line && r->candidates[i].rank == rank)
 			return true;
 	return false;
+}
+
+/* A reply in a transcript with the remote's lines ("<<<") right above it. */
+static struct slice
+transcript_of(const struct reader *r, const struct candidate *c)
+{
+	struct slice line = r->lines[c->line];
+	const char *start = line.ptr;
+
+	for (size_t i = c->line; i-- > 0 && c->line - i < BLOCK_LINES;) {
+		struct slice above = slice_trim(r->lines[i]);
+
+		if (!slice_starts_nocase(above, SLICE("<<<")))
+			break;
+		start = above.ptr;
+	}
+	return slice_trim(slice_make(start, (size_t)(line.ptr + line.len - start)));
 }
 
 /* What is said about a candidate: the rest of its line and the lines below, up to a blank line
@@ -386,10 +403,26 @@ block_of(const struct reader *r, const struct candidate *c)
 			 : slice_make(NULL, 0);
 }
 
+/* Our own address counts only when there is no other. */
+static void
+drop_own(struct reader *r)
+{
+	size_t n = 0, others = 0;
+
+	for (size_t i = 0; i < r->count; i++)
+		others += r->candidates[i].rank >= BOUNCE_TEXT_COMMAND &&
+		    !slice_equal_nocase(r->candidates[i].address, r->own);
+	for (size_t i = 0; i < r->count && others > 0; i++)
+		if (!slice_equal_nocase(r->candidates[i].address, r->own))
+			r->candidates[n++] = r->candidates[i];
+	r->count = others > 0 ? n : r->count;
+}
+
 /* The candidates of the best rank, each once. */
 static int
 choose(struct reader *r, struct bounce_text *out)
 {
+	drop_own(r);
 	for (size_t i = 0; i < r->count; i++)
 		if (r->candidates[i].rank > out->rank)
 			out->rank = r->candidates[i].rank;
@@ -412,7 +445,7 @@ choose(struct reader *r, struct bounce_text *out)
 			same = &out->recipients[out->count++];
 			same->address = c->address;
 		}
-		same->text = block_of(r, c);
+		same->text = c->rank == BOUNCE_TEXT_REPLY ? transcript_of(r, c) : block_of(r, c);
 	}
 	/* a list of addresses with one reason below it */
 	for (size_t i = out->count; i-- > 1;)
@@ -422,8 +455,7 @@ choose(struct reader *r, struct bounce_text *out)
 }
 
 int
-bounce_text_read(
-    struct bounce_text *out, struct slice text, struct slice own, struct arena *arena)
+bounce_text_read(struct bounce_text *out, struct slice text, struct slice own, struct arena *arena)
 {
 	struct reader r = { .arena = arena, .own = own };
 	struct slice rest;
@@ -431,8 +463,7 @@ bounce_text_read(
 	memset(out, 0, sizeof(*out));
 	bounce_text_split(text, &out->notice, &out->original);
 	r.lines = arena_array(arena, LINES_MAX, sizeof(*r.lines));
-	r.candidates =
-	    arena_array(arena, BOUNCE_TEXT_RECIPIENTS_MAX * 2, sizeof(*r.candidates));
+	r.candidates = arena_array(arena, BOUNCE_TEXT_RECIPIENTS_MAX * 2, sizeof(*r.candidates));
 	if (r.lines == NULL || r.candidates == NULL)
 		return -1;
 	rest = out->notice;

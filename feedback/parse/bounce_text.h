@@ -52,8 +52,8 @@ void bounce_text_split(struct slice text, struct slice *notice, struct slice *or
 
 /* Reads a text (UTF-8, LF). own: an address that cannot have failed (to whom the notice was
  * sent), or empty. 0, or -1 without memory. */
-int bounce_text_read(struct bounce_text *out, struct slice text, struct slice own,
-    struct arena *arena) MUST_CHECK;
+int bounce_text_read(
+    struct bounce_text *out, struct slice text, struct slice own, struct arena *arena) MUST_CHECK;
 
 /* The next mail address in s, from *at on; *at moves behind it. False at the end. */
 bool bounce_text_address(struct slice s, size_t *at, struct slice *address);

@@ -72,8 +72,9 @@ read_reply(struct slice s, struct codes *reply)
 
 	if (at != 3 || number < 200 || number > 599 || number / 100 == 3 || number % 100 > 79)
 		return false;
-	if (at < s.len && (is_digit(s.ptr[at]) || is_letter(s.ptr[at]) || s.ptr[at] == '_' ||
-			      s.ptr[at] == '/' || s.ptr[at] == '@' || s.ptr[at] == '%'))
+	if (at < s.len &&
+	    (is_digit(s.ptr[at]) || is_letter(s.ptr[at]) || s.ptr[at] == '_' || s.ptr[at] == '/' ||
+		s.ptr[at] == '@' || s.ptr[at] == '%'))
 		return false;
 	if (at + 1 < s.len && s.ptr[at] == '.' && is_digit(s.ptr[at + 1]))
 		return false;
@@ -94,8 +95,7 @@ ends_with(struct slice s, const char *word)
 {
 	struct slice w = slice_str(word);
 
-	return s.len >= w.len &&
-	    slice_equal_nocase(slice_make(s.ptr + s.len - w.len, w.len), w) &&
+	return s.len >= w.len && slice_equal_nocase(slice_make(s.ptr + s.len - w.len, w.len), w) &&
 	    (s.len == w.len || !is_letter(s.ptr[s.len - w.len - 1]));
 }
 
@@ -107,8 +107,8 @@ rank_place(struct slice before)
 		"received >>>" };
 	static const char *const leading[] = { "error", "code", "reply", "response", "responded",
 		"reason", "returned", "with", "status", "was", "smtp", "diagnostic", "server",
-		"text", "failed", "rejected", "result", "message", "erreur", "antwort",
-		"respuesta", "fehler", "because", "output", "errors" };
+		"text", "failed", "rejected", "result", "message", "erreur", "antwort", "respuesta",
+		"fehler", "because", "output", "errors" };
 	bool has_colon = false;
 
 	for (; before.len > 0; before.len--) {
@@ -142,8 +142,8 @@ rank_place(struct slice before)
 static bool
 may_precede(char c)
 {
-	return c == ' ' || c == '\t' || c == '\n' || c == '(' || c == '[' || c == ':' ||
-	    c == ';' || c == '#' || c == '\'' || c == '"' || c == '<' || c == '>' || c == '=';
+	return c == ' ' || c == '\t' || c == '\n' || c == '(' || c == '[' || c == ':' || c == ';' ||
+	    c == '#' || c == '\'' || c == '"' || c == '<' || c == '>' || c == '=';
 }
 
 /* An enhanced code by itself: behind '#', in brackets, or as a word. Of the class wanted, or 4

@@ -247,22 +247,21 @@ guess_boundary(struct slice body)
 	return nothing;
 }
 
-static int split_entity(
-    struct mail *mail, const struct content *content, struct slice body, unsigned depth,
-    struct arena *arena);
+static int split_entity(struct mail *mail, const struct content *content, struct slice body,
+    unsigned depth, struct arena *arena);
 
 /* One piece between two boundary lines: its own header, if it has one, and its body. */
 static int
-split_piece(struct mail *mail, struct slice piece, bool is_digest, unsigned depth,
-    struct arena *arena)
+split_piece(
+    struct mail *mail, struct slice piece, bool is_digest, unsigned depth, struct arena *arena)
 {
 	struct content content = { is_digest ? SLICE("message/rfc822") : nothing, nothing };
 	struct dsn_fields fields = { piece };
 	struct slice name, value, body = piece;
 	enum dsn_field_result result;
 
-	if (piece.len > 0 && (slice_trim(peek_line(piece)).len == 0 ||
-				 is_field_line(peek_line(piece)))) {
+	if (piece.len > 0 &&
+	    (slice_trim(peek_line(piece)).len == 0 || is_field_line(peek_line(piece)))) {
 		while ((result = dsn_fields_next(&fields, arena, &name, &value)) == DSN_FIELD) {
 			if (slice_equal_nocase(name, SLICE("Content-Type")))
 				content.type = value;

@@ -353,8 +353,8 @@ take_word(struct arena *arena, struct slice s, struct slice *text)
 		return 0;
 	charset = slice_make(s.ptr + 2, (size_t)(marks[0] - s.ptr) - 2);
 	if (charset.len > 0 && memchr(charset.ptr, '*', charset.len) != NULL) /* RFC 2231 5 */
-		charset.len = (size_t)((const char *)memchr(charset.ptr, '*', charset.len) -
-		    charset.ptr);
+		charset.len =
+		    (size_t)((const char *)memchr(charset.ptr, '*', charset.len) - charset.ptr);
 	how = (char)(marks[0][1] | 0x20);
 	body = slice_make(marks[1] + 1, (size_t)(marks[2] - marks[1]) - 1);
 	if (how == 'b')
@@ -383,8 +383,8 @@ mail_text_words(struct arena *arena, struct slice value)
 		return value;
 	for (size_t i = 0; i < value.len;) {
 		struct slice text = nothing;
-		size_t used =
-		    take_word(arena, slice_make(value.ptr + i, value.len - i), &text), next = i;
+		size_t used = take_word(arena, slice_make(value.ptr + i, value.len - i), &text),
+		       next = i;
 
 		if (used > 0 && text.len <= room - n) {
 			if (text.len > 0)
@@ -487,8 +487,9 @@ mail_text_html(struct arena *arena, struct slice html)
 			if (!is_hidden)
 				out[n++] = c;
 			i++;
-		} else if (c == '<' && rest.len > 0 && (rest.ptr[0] == '/' || rest.ptr[0] == '!' ||
-			       ((rest.ptr[0] | 0x20) >= 'a' && (rest.ptr[0] | 0x20) <= 'z'))) {
+		} else if (c == '<' && rest.len > 0 &&
+		    (rest.ptr[0] == '/' || rest.ptr[0] == '!' ||
+			((rest.ptr[0] | 0x20) >= 'a' && (rest.ptr[0] | 0x20) <= 'z'))) {
 			end = memchr(rest.ptr, '>', rest.len);
 			if (end != NULL)
 				rest.len = (size_t)(end - rest.ptr);

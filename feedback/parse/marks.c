@@ -63,6 +63,7 @@ const char marks_frame[] =
     "unknown user:|user unknown:|your message was rejected|your message has been rejected|"
     "your email was rejected|your mail was rejected|your e-mail could not|your email could not|"
     "as their mailbox is full|message delivery failed|delivery error|error type: smtp|"
+    "error message below:|invalid user address|"
     "postponed due to|has been delayed|has not yet been delivered|still undelivered|"
     "not been delivered to * recipients after|could not send message for";
 
@@ -104,6 +105,23 @@ const char marks_success[] =
     "successfully delivered|was successfully|has been successfully|successful mail delivery|"
     "delivered to the following recipient|has been delivered to|was delivered to|"
     "successfully relayed|were relayed|delivery to these recipients * is complete";
+
+/* Postfix, Exim, qmail with patches, Yahoo, dma, Messaging Server */
+const char marks_at_session[] =
+    "in reply to helo|in reply to ehlo|after helo|after ehlo|initial connection|"
+    "after initial|in reply to initial|[connect]|[helo]|did not like our helo|"
+    "did not like our ehlo|refused to talk to me|while performing the helo";
+
+const char marks_at_mail[] =
+    "in reply to mail from|after mail from|after pipelined mail from|[mail_from]|"
+    "sender was rejected|response to mail from|did not like our mail from|"
+    "in reply to pipelined mail|for mail command";
+
+const char marks_at_data[] =
+    "in reply to end of data|in reply to data|after end of data|after data|"
+    "after pipelined data|after pipelined end|[body]|[data]|after i sent the message|"
+    "did not like our final data|did not like our data|response to end of data|"
+    "for text command|after sending data|in reply to end";
 
 const char marks_daemon[] =
     "mailer-daemon|mailer_daemon|mailerdaemon|mail-daemon|maildaemon|mdaemon|mailerd@|"

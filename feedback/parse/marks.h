@@ -14,6 +14,11 @@ extern const char marks_final[];   /* nobody tries any more */
 extern const char marks_failure[]; /* words of failure anywhere in a line */
 extern const char marks_success[]; /* a confirmation of delivery */
 
+/* Where in the SMTP session a refusal came: it tells who is meant. */
+extern const char marks_at_session[];
+extern const char marks_at_mail[];
+extern const char marks_at_data[];
+
 /* The outer header. */
 extern const char marks_daemon[];	  /* From of mail systems */
 extern const char marks_bounce_subject[]; /* Subject of bounces */

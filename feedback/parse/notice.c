@@ -14,7 +14,8 @@
 #include "marks.h"
 #include "words.h"
 
-#define FRONT_MAX 3000	/* bytes of a notice in which its marks stand */
+#define FRONT_MAX 3000 /* bytes of a notice in which its marks stand */
+#define PHASE_TEXT_MAX 1024
 #define SUBJECT_MAX 500 /* bytes of a field that are compared */
 #define TEXTS_MAX 4	/* text parts that are read */
 
@@ -36,8 +37,8 @@ struct reader {
 const char *
 notice_kind_name(enum notice_kind kind)
 {
-	static const char *const names[] = { "other", "bounce", "delayed", "delivered",
-		"complaint", "auto_reply" };
+	static const char *const names[] = { "other", "bounce", "delayed", "delivered", "complaint",
+		"auto_reply" };
 
 	return (unsigned)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "other";
 }
@@ -217,10 +218,26 @@ notice_add(struct notice *notice, struct arena *arena)
 	return &notice->recipients[notice->count++];
 }
 
+/* The command that was refused, where the text says so. */
+static enum outcome_phase
+phase_of(struct slice text)
+{
+	char bytes[PHASE_TEXT_MAX];
+	struct slice words = words_normalise(cut(text, sizeof(bytes)), bytes, false);
+
+	if (words_match(words, marks_at_mail))
+		return OUTCOME_PHASE_MAIL;
+	if (words_match(words, marks_at_data))
+		return OUTCOME_PHASE_DOT;
+	if (words_match(words, marks_at_session))
+		return OUTCOME_PHASE_GREETING;
+	return OUTCOME_PHASE_NONE;
+}
+
 static struct classify_verdict
 classify_text(const struct notice_recipient *r, struct slice text)
 {
-	struct classify_input in = { OUTCOME_PHASE_NONE, r->code, { 0, 0, 0 }, text };
+	struct classify_input in = { phase_of(text), r->code, { 0, 0, 0 }, text };
 
 	memcpy(in.enhanced, r->enhanced, sizeof(in.enhanced));
 	return classify(&in);
@@ -303,6 +320,29 @@ fallback_address(struct reader *r, size_t number)
 	return nothing;
 }
 
+/* Was the mail that came back sent to `final` and not to `original`? Some systems mix them up. */
+static bool
+is_sent_to(struct reader *r, struct slice final, struct slice original)
+{
+	struct slice to, address;
+	bool found = false;
+	size_t at = 0;
+
+	if (slice_equal_nocase(final, original))
+		return false;
+	to = original_field(r, SLICE("To"));
+	if (to.len == 0 && read_prose(r) == 0) {
+		r->notice->original = r->prose.original;
+		to = original_field(r, SLICE("To"));
+	}
+	while (bounce_text_address(to, &at, &address)) {
+		if (slice_equal_nocase(address, original))
+			return false;
+		found = found || slice_equal_nocase(address, final);
+	}
+	return found;
+}
+
 static enum dsn_action
 action_of(struct reader *r, const struct dsn_recipient *in)
 {
@@ -331,8 +371,8 @@ take_codes(struct notice_recipient *out, struct codes found)
 {
 	if (out->code == 0)
 		out->code = found.code;
-	if (found.enhanced[0] != 0 && (out->enhanced[0] == 0 ||
-	    (out->enhanced[1] == 0 && out->enhanced[2] == 0)))
+	if (found.enhanced[0] != 0 &&
+	    (out->enhanced[0] == 0 || (out->enhanced[1] == 0 && out->enhanced[2] == 0)))
 		memcpy(out->enhanced, found.enhanced, sizeof(out->enhanced));
 }
 
@@ -355,7 +395,7 @@ read_dsn_recipient(struct reader *r, const struct dsn_recipient *in, bool is_onl
 	out->text = said.text;
 	out->remote = said.remote;
 	out->last_attempt_us = in->last_attempt_us;
-	if (is_address(original))
+	if (is_address(original) && !(is_address(final) && is_sent_to(r, final, original)))
 		out->address = original;
 	else if (is_address(final))
 		out->address = final;
@@ -367,9 +407,9 @@ read_dsn_recipient(struct reader *r, const struct dsn_recipient *in, bool is_onl
 	if (!slice_equal_nocase(final, out->address))
 		out->final = feedback_text(r->arena, final, FEEDBACK_ADDRESS_MAX);
 	judge(out, in->diagnostic, nothing);
-	if (out->cls == OUTCOME_CLASS_NONE || (in->diagnostic.len > 0 && out->code != 0 &&
-						  strcmp(out->reason, "undefined") != 0 &&
-						  strcmp(out->reason, "policy") != 0))
+	if (out->cls == OUTCOME_CLASS_NONE ||
+	    (in->diagnostic.len > 0 && out->code != 0 && strcmp(out->reason, "undefined") != 0 &&
+		strcmp(out->reason, "policy") != 0))
 		return 0;
 	more = prose_about(r, out->address, is_only);
 	if (more.len == 0)
@@ -386,12 +426,14 @@ read_dsn_recipient(struct reader *r, const struct dsn_recipient *in, bool is_onl
 static struct slice
 report_in_text(struct slice text)
 {
-	static const char *const starts[] = { "\nReporting-MTA:", "\nFinal-Recipient:",
-		"\nOriginal-Recipient:" };
+	static const char *const starts[] = {
+		"\nReporting-MTA:", "\nFinal-Recipient:", "\nOriginal-Recipient:"
+	};
 	const char *first = NULL;
 
-	if (text.len == 0 || (memmem(text.ptr, text.len, "Final-Recipient:", 16) == NULL &&
-				 memmem(text.ptr, text.len, "Final-recipient:", 16) == NULL))
+	if (text.len == 0 ||
+	    (memmem(text.ptr, text.len, "Final-Recipient:", 16) == NULL &&
+		memmem(text.ptr, text.len, "Final-recipient:", 16) == NULL))
 		return nothing;
 	if (memmem(text.ptr, text.len, "\nAction:", 8) == NULL &&
 	    memmem(text.ptr, text.len, "\nStatus:", 8) == NULL)
@@ -418,9 +460,7 @@ notice_settle(struct notice *notice)
 		has_failed = has_failed || notice->recipients[i].action == DSN_FAILED;
 		has_delayed = has_delayed || notice->recipients[i].action == DSN_DELAYED;
 	}
-	notice->kind = has_failed ? NOTICE_BOUNCE
-	    : has_delayed	  ? NOTICE_DELAYED
-				  : NOTICE_DELIVERED;
+	notice->kind = has_failed ? NOTICE_BOUNCE : has_delayed ? NOTICE_DELAYED : NOTICE_DELIVERED;
 }
 
 /* 1 when the body is a report that says something, 0 when not, -1 without memory. */
@@ -484,8 +524,9 @@ add_complainers(struct reader *r, struct slice report)
 	while ((result = dsn_fields_next(&fields, r->arena, &name, &value)) != DSN_FIELD_END) {
 		if (result == DSN_FIELD_NO_MEMORY)
 			return -1;
-		if (result != DSN_FIELD || (!slice_equal_nocase(name, SLICE("Original-Rcpt-To")) &&
-					       !slice_equal_nocase(name, SLICE("Removal-Recipient"))))
+		if (result != DSN_FIELD ||
+		    (!slice_equal_nocase(name, SLICE("Original-Rcpt-To")) &&
+			!slice_equal_nocase(name, SLICE("Removal-Recipient"))))
 			continue;
 		at = 0;
 		while (bounce_text_address(value, &at, &address))
@@ -558,6 +599,14 @@ is_reply(const struct reader *r)
 		!words_match(r->subject, marks_bounce_subject));
 }
 
+/* A mail system by its own name, not only by a null return path, which auto-replies have too. */
+static bool
+is_system(const struct reader *r)
+{
+	return words_match(r->from, marks_daemon) ||
+	    mail_field(r->mail, "X-Failed-Recipients").len > 0;
+}
+
 /* Is it the failure notice of a mail system? */
 static bool
 is_bounce_prose(const struct reader *r)
@@ -618,8 +667,8 @@ line_about(struct slice notice, struct slice address)
 }
 
 static int
-read_prose_recipient(struct reader *r, struct slice address, struct slice text, bool is_only,
-    enum dsn_action action)
+read_prose_recipient(
+    struct reader *r, struct slice address, struct slice text, bool is_only, enum dsn_action action)
 {
 	struct notice_recipient *out = notice_add(r->notice, r->arena);
 	struct slice notice = cut(r->prose.notice, FRONT_MAX * 2);
@@ -707,8 +756,8 @@ first_word(struct slice value)
 {
 	size_t n = 0;
 
-	while (n < value.len && value.ptr[n] != ';' && value.ptr[n] != '(' &&
-	    value.ptr[n] != ' ' && value.ptr[n] != '\t')
+	while (n < value.len && value.ptr[n] != ';' && value.ptr[n] != '(' && value.ptr[n] != ' ' &&
+	    value.ptr[n] != '\t')
 		n++;
 	return slice_make(value.ptr, n);
 }
@@ -732,8 +781,8 @@ without_brackets(struct slice s)
 static bool
 is_auto_reply(const struct reader *r)
 {
-	static const char *const present[] = { "X-Autoreply", "X-Autorespond",
-		"X-Auto-Reply-From", "X-Mail-Autoreply", "X-Autoresponder", "X-Vacation" };
+	static const char *const present[] = { "X-Autoreply", "X-Autorespond", "X-Auto-Reply-From",
+		"X-Mail-Autoreply", "X-Autoresponder", "X-Vacation" };
 	struct slice submitted = first_word(mail_field(r->mail, "Auto-Submitted"));
 	struct slice precedence = first_word(mail_field(r->mail, "Precedence"));
 	bool has_subject = words_match(without_brackets(r->subject), marks_auto_subject);
@@ -794,7 +843,7 @@ read_unmarked(struct reader *r)
 		if (result != 0)
 			return result < 0 ? -1 : 0;
 	}
-	if (is_bounce_prose(r) && !(is_auto_reply(r) && r->prose.count == 0))
+	if (is_bounce_prose(r) && !(is_auto_reply(r) && r->prose.count == 0 && !is_system(r)))
 		return read_bounce_prose(r);
 	if (is_auto_reply(r))
 		return settle(r, NOTICE_AUTO_REPLY, is_challenge(r) ? "challenge" : "auto_reply");

@@ -36,8 +36,7 @@ action_of_event(const struct feedback_event *e)
 }
 
 static int
-from_events(
-    struct notice *notice, const struct feedback_events *events, struct arena *arena)
+from_events(struct notice *notice, const struct feedback_events *events, struct arena *arena)
 {
 	bool is_complaint = false;
 
@@ -88,8 +87,8 @@ unwrap(struct slice text, struct arena *arena, struct slice *json, struct err *e
 		return -1;
 	*json = text;
 	if (json_is_string(message)) {
-		*json = arena_copy(arena,
-		    slice_make(json_string_value(message), json_string_length(message)));
+		*json = arena_copy(
+		    arena, slice_make(json_string_value(message), json_string_length(message)));
 		result = json->ptr != NULL ? 0 : err_set(err, "no memory");
 	}
 	json_decref(root);
@@ -124,6 +123,26 @@ notice_ses_read(struct notice *notice, struct slice text, struct arena *arena, s
 	return from_events(notice, &events, arena) < 0 ? err_set(err, "no memory") : 0;
 }
 
+/* JSON as the body of a mail: ends before the signature, and long lines were folded. */
+static struct slice
+unfold_json(struct slice text, struct arena *arena)
+{
+	const char *end = memmem(text.ptr, text.len, "\n\n--", 4);
+	char *out;
+	size_t n = 0;
+
+	if (end != NULL)
+		text.len = (size_t)(end - text.ptr);
+	out = arena_alloc(arena, text.len + 1);
+	for (size_t i = 0; out != NULL && i < text.len; i++) {
+		if (text.ptr[i] != '\n')
+			out[n++] = text.ptr[i];
+		else if (i + 1 < text.len && text.ptr[i + 1] == ' ')
+			i++;
+	}
+	return slice_make(out, n);
+}
+
 int
 notice_classify(struct notice *notice, struct slice raw, struct arena *arena)
 {
@@ -145,7 +164,7 @@ notice_classify(struct notice *notice, struct slice raw, struct arena *arena)
 		struct notice inner;
 
 		if (notice_ses_is_json(text) &&
-		    notice_ses_read(&inner, text, arena, &err) == 0)
+		    notice_ses_read(&inner, unfold_json(text, arena), arena, &err) == 0)
 			*notice = inner;
 	}
 	return 0;

@@ -17,8 +17,8 @@
 bool notice_ses_is_json(struct slice text);
 
 /* 0, or -1 with err: no JSON, no notice of SES, no memory; then the notice is OTHER. */
-int notice_ses_read(struct notice *notice, struct slice text, struct arena *arena,
-    struct err *err) MUST_CHECK;
+int notice_ses_read(
+    struct notice *notice, struct slice text, struct arena *arena, struct err *err) MUST_CHECK;
 
 /* Bytes of any kind: JSON of SES, a mail, or the body of one; JSON as the body of a mail too
  * (SNS by e-mail). 0, or -1 without memory; what cannot be read is OTHER. */
