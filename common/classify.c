@@ -237,7 +237,7 @@ static const struct rule rules[] = {
 	    "not an open relay|isn't allowed to be relayed|cannot relay|relay access",
 	    OUTCOME_CONFIG, RECIPIENT, "config", "words: the host does not serve this domain" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
-	    "no such domain|domain not found|domain name not found|host not found|"
+	    "no such domain|host * not found|domain not found|domain name not found|host not found|"
 	    "host unknown|unknown host|nxdomain|unknown domain|domain unknown|"
 	    "domain does not exist|domain * does not exist|domain * doesn't exist|"
 	    "domain * couldn't be found|domain * could not be found|domain * not found|"

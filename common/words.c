@@ -64,6 +64,15 @@ words_normalise(struct slice text, char *dst, bool drop_addresses)
 	return slice_make(dst, len);
 }
 
+/* The text behind a hit of len bytes. A blank that ends it may begin the next part as well:
+ * "mailbox * full" finds "mailbox full". */
+static struct slice
+behind(struct slice text, const char *hit, size_t len)
+{
+	len -= len > 1 && hit[len - 1] == ' ';
+	return slice_make(hit + len, (size_t)(text.ptr + text.len - hit) - len);
+}
+
 /* The parts of one phrase in order, with short gaps between them. */
 static bool
 match_rest(struct slice text, const char *phrase, size_t n)
@@ -77,7 +86,7 @@ match_rest(struct slice text, const char *phrase, size_t n)
 
 		if (hit == NULL)
 			return false;
-		text = slice_make(hit + len, (size_t)(text.ptr + text.len - hit) - len);
+		text = behind(text, hit, len);
 		phrase += star != NULL ? len + 1 : len;
 		n -= star != NULL ? len + 1 : len;
 	}
@@ -104,7 +113,7 @@ match_phrase(struct slice text, const char *phrase, size_t n)
 
 		if (hit == NULL)
 			return false;
-		text = slice_make(hit + first, (size_t)(text.ptr + text.len - hit) - first);
+		text = behind(text, hit, first);
 		if (star == NULL || match_rest(text, star + 1, n - first - 1))
 			return true;
 		if (at_front)

@@ -288,7 +288,7 @@ rank_of(struct slice before, struct slice behind, bool in_brackets)
 	words = slice_trim(words);
 	if (words_match(words, marks_label))
 		return BOUNCE_TEXT_LABEL;
-	if (words_match(words, "rcpt to:|rcpt to :"))
+	if (words_match(words, marks_command))
 		return BOUNCE_TEXT_COMMAND;
 	if (words_match(words, marks_sentence))
 		return BOUNCE_TEXT_SENTENCE;
@@ -299,6 +299,18 @@ rank_of(struct slice before, struct slice behind, bool in_brackets)
 	    words_match(words, marks_failure))
 		return BOUNCE_TEXT_MENTIONED;
 	return BOUNCE_TEXT_NONE;
+}
+
+/* "a@b <c@d>": a name that looks like an address. */
+static bool
+is_display_name(struct slice behind)
+{
+	while (behind.len > 0 && (behind.ptr[0] == ' ' || behind.ptr[0] == '"'))
+		behind = slice_make(behind.ptr + 1, behind.len - 1);
+	return behind.len > 3 && behind.ptr[0] == '<' &&
+	    memchr(behind.ptr, '@', behind.len) != NULL &&
+	    !slice_starts_nocase(behind, SLICE("<mailto:")) &&
+	    memchr(behind.ptr, '>', behind.len) != NULL;
 }
 
 static bool
@@ -328,6 +340,10 @@ read_line(struct reader *r, size_t number)
 		bool in_brackets = from > 0 && line.ptr[from - 1] == '<';
 		enum bounce_text_rank rank;
 
+		if (r->count == first && is_display_name(behind)) {
+			start = at;
+			continue;
+		}
 		if (is_known(r, first, address) || is_foreign(address, slice_make(line.ptr, from)))
 			continue;
 		if (r->count > first && is_only(before, " \t,;<>\"'") && start > 0)
@@ -335,7 +351,7 @@ read_line(struct reader *r, size_t number)
 		else if (r->count > first)
 			continue;
 		else
-			rank = rank_of(slice_make(line.ptr, from), behind, in_brackets);
+			rank = rank_of(before, behind, in_brackets);
 		/* the first of a list looks as if text followed */
 		if (rank == BOUNCE_TEXT_NONE)
 			continue;

@@ -527,7 +527,8 @@ choose_codes(const struct dsn_recipient *r, struct feedback_event *event)
 {
 	struct codes found = codes_find(r->diagnostic);
 
-	event->code = found.code;
+	/* the exit status of a local program is no reply: "x-unix; 255" */
+	event->code = r->diagnostic_is_smtp || found.code >= 400 ? found.code : 0;
 	memcpy(event->enhanced, found.enhanced[0] != 0 ? found.enhanced : r->status,
 	    sizeof(event->enhanced));
 	/* "5.0.0" beside a reply 452 says nothing; "4.4.7" beside a reply 550 does */

@@ -39,7 +39,14 @@ const char marks_frame[] =
     "no se pudo entregar|no se ha podido entregar|error de entrega|"
     "impossibile recapitare|non è stato possibile recapitare|non è stato recapitato|"
     "não pôde ser entregue|não foi possível entregar|falha na entrega|"
-    "kon niet worden bezorgd|kunde inte levereras|nie można dostarczyć|"
+    "niet worden bezorgd|bezorging is mislukt|niet bezorgd|kunde inte levereras|"
+    "leveransen misslyckades|har inte levererats|kunne ikke leveres|blev ikke leveret|"
+    "ble ikke levert|ei voitu toimittaa|toimitus epäonnistui|nie można dostarczyć|"
+    "nie została dostarczona|nelze doručit|nepodařilo doručit|nem sikerült kézbesíteni|"
+    "teslim edilemedi|iletilemedi|nu a putut fi livrat|fehler bei der zustellung|"
+    "impossible de remettre|error al entregar|recapito non riuscito|não foi entregue|"
+    "배달되지|배달할 수 없|전송되지 않|전달되지|无法送达|未送达|传递失败|"
+    "remote server returned '|resolver.adr|generating server:|"
     "配信できませんでした|配信不能|送信できませんでした|送信に失敗しました|届きませんでした|"
     "お届けできません|配送できません|お送りできません|宛先不明|"
     "无法投递|未能送达|退信|無法傳送|無法投遞|"
@@ -62,7 +69,8 @@ const char marks_frame[] =
     "permanent error|permanent failure|user's mailbox is full|user mailbox exceeds|"
     "unknown user:|user unknown:|your message was rejected|your message has been rejected|"
     "your email was rejected|your mail was rejected|your e-mail could not|your email could not|"
-    "as their mailbox is full|message delivery failed|delivery error|error type: smtp|"
+    "no such user here|there is no user by that name|as their mailbox is full|message delivery "
+    "failed|delivery error|error type: smtp|"
     "error message below:|invalid user address|"
     "postponed due to|has been delayed|has not yet been delivered|still undelivered|"
     "not been delivered to * recipients after|could not send message for";
@@ -82,7 +90,7 @@ const char marks_delay[] =
     "you will be notified if delivery proves impossible|"
     "wird weiterhin versucht|noch nicht zugestellt|verzögert|"
     "réessayer|retardée|se reintentará|se ha retrasado|"
-    "再送を試み|再送信|遅延|配送が遅れ|будут продолжены|задерживается";
+    "再送を試み|再送を続け|遅延|配送が遅れ|будут продолжены|задерживается";
 
 const char marks_final[] =
     "given up|giving up|gave up|failed permanently|permanent error|permanent failure|"
@@ -132,6 +140,8 @@ const char marks_daemon[] =
     "delivery-agent|delivery agent|jetmail|internet mail delivery|mail router|"
     "^<>|non-delivery|nondelivery|mmdf|mailsweeper|mail server";
 
+const char marks_daemon_path[] = "mailer-daemon@|postmaster@|mdaemon@|mailer_daemon@";
+
 const char marks_bounce_subject[] =
     "undeliver|undelivered|delivery status notification|delivery notification|failure notice|"
     "returned mail|returned message|delivery failure|delivery failed|delivery has failed|"
@@ -140,7 +150,10 @@ const char marks_bounce_subject[] =
     "could not be delivered|couldn't be delivered|not be delivered|message not delivered|"
     "not delivered|mail status report|failed mail|failed delivery|unable to deliver|"
     "failure delivery|rejected mail|message rejected|bounce|processing error|"
+    "user unknown|no such user|unknown user|utilisateur non|non-delivery|"
     "mail returned|returned to sender|error sending|error during delivery|"
+    "niet bezorg|kunne ikke|ikke leveret|ikke levert|epäonnistui|nedoručiteln|niedostarcz|"
+    "kézbesíthetetlen|teslim edileme|배달되지|전달되지|未送达|"
     "unzustellbar|nicht zustellbar|nicht zugestellt|fehlgeschlagen|non remis|"
     "non distribu|échec|no se pudo entregar|no entregado|devuelto|mancato recapito|"
     "impossibile recapitare|non recapitabile|não entregue|devolvida|falha|onbestelbaar|"
@@ -191,7 +204,8 @@ const char marks_original[] =
     "^message text follows|^message follows|^the message follows|^message contents|"
     "^header of|^headers of|^the header of|^the headers of|^the first * lines of|"
     "^the first * bytes of|^undelivered message follows|^undeliverable message follows|"
-    "^undeliverable message|^rejected message|^bounced message|^body of|^begin forwarded|"
+    "^undeliverable message|^rejected message|^bounced message|^body of original|^body of "
+    "your|^begin forwarded|"
     "^forwarded message|^start of returned|^text of|^the text of|^contents of|"
     "^hier ist eine kopie|^ursprüngliche nachricht|^copie du message|^message d'origine|"
     "^mensaje original|^mensagem original|^messaggio originale|^oorspronkelijk|"
@@ -199,7 +213,7 @@ const char marks_original[] =
     "^以下は元の|^返送メール";
 
 const char marks_original_framed[] =
-    "original|copy of|returned|unsent|header|message text|message follows|body of|"
+    "original|copy of|returned|unsent|header|message text|message follows|"
     "forwarded|attached|message below|end of message";
 
 const char marks_label[] =
@@ -211,9 +225,11 @@ const char marks_label[] =
     "invalid user:|final-recipient|original-recipient|unknown address|not be sent to:|"
     "not delivered to:|failed to:|failure to:|deliver to:|delivering to:|for recipient|"
     "unknown recipient:|mailbox:|account:|did not reach the following recipient|"
-    "the following address|email address|e-mail address|failed for|bounced address|"
+    "the following address|email address:|e-mail address:|failed for|bounced address|"
     "宛先|受信者|あて先|送信先|メールアドレス|"
     "получател|destinatario:|destinataire:|empfänger:|收件人";
+
+const char marks_command[] = "rcpt to:|rcpt to :|rcpt to=|rcpt:";
 
 const char marks_sentence[] =
     "deliver your message to|delivering your mail to|delivering your message to|"
@@ -221,7 +237,8 @@ const char marks_sentence[] =
     "e-mail to|delivery to|delivered to|deliver to|sent to|send to|addressed to|"
     "problem delivering|the recipient|recipient |the address|this address|following address|"
     "mailbox for|the mailbox|mailbox of|for user|the user|user |the account|account |"
-    "message for|mail for|email bounced|nachricht an|message à|mensaje a|messaggio a|"
+    "generated from|message for|mail for|email bounced|nachricht an|message à|mensaje a|messaggio "
+    "a|"
     "mensagem para|to:";
 
 const char marks_not_failed[] =

@@ -21,6 +21,7 @@ extern const char marks_at_data[];
 
 /* The outer header. */
 extern const char marks_daemon[];	  /* From of mail systems */
+extern const char marks_daemon_path[];	  /* Return-Path of mail systems */
 extern const char marks_bounce_subject[]; /* Subject of bounces */
 extern const char marks_delay_subject[];
 extern const char marks_reply_subject[];     /* Re:, Fwd: and their sisters */
@@ -34,6 +35,7 @@ extern const char marks_original_framed[]; /* between dashes */
 
 /* What stands before or behind an address. */
 extern const char marks_label[];
+extern const char marks_command[];
 extern const char marks_sentence[];
 extern const char marks_not_failed[];
 extern const char marks_remark[];

@@ -21,6 +21,9 @@
 
 static const struct slice nothing = { NULL, 0 };
 
+static int read_notice(
+    struct notice *notice, const struct mail *mail, bool is_inner, struct arena *arena);
+
 struct reader {
 	struct notice *notice;
 	const struct mail *mail;
@@ -31,7 +34,9 @@ struct reader {
 	struct bounce_text prose;
 	bool has_prose;	   /* prose was read */
 	bool is_daemon;	   /* from a mail system: null return path or its name */
-	bool is_null_path; /* Return-Path: <> */
+	bool is_null_path; /* Return-Path: <>, which auto-replies have, too */
+	bool is_system;	   /* named like a mail system */
+	bool is_inner;	   /* the mail stood inside another */
 };
 
 const char *
@@ -200,8 +205,10 @@ look_at_header(struct reader *r)
 	r->subject = normalise(r, mail_text_words(r->arena, subject));
 	r->from = normalise(r, mail_text_words(r->arena, from));
 	r->is_null_path = slice_equal(path, SLICE("<>"));
-	r->is_daemon = r->is_null_path || words_match(r->from, marks_daemon) ||
+	r->is_system = words_match(r->from, marks_daemon) ||
+	    words_match(normalise(r, cut(path, SUBJECT_MAX)), marks_daemon_path) ||
 	    mail_field(mail, "X-Failed-Recipients").len > 0;
+	r->is_daemon = r->is_null_path || r->is_system;
 }
 
 /* ---------------------------------------------------------------- one recipient */
@@ -259,13 +266,15 @@ static void
 judge(struct notice_recipient *r, struct slice text, struct slice more)
 {
 	struct classify_verdict verdict = classify_text(r, text), other;
+	/* a status field alone is often generic or invented: the prose may know better */
+	bool is_bare = text.len == 0 && r->enhanced[2] == 0;
 
 	if (r->action == DSN_DELIVERED || r->action == DSN_RELAYED || r->action == DSN_EXPANDED) {
 		r->reason = dsn_action_name(r->action);
 		r->cls = OUTCOME_CLASS_NONE;
 		return;
 	}
-	if (!says_much(&verdict) && more.len > 0) {
+	if ((is_bare || !says_much(&verdict)) && more.len > 0) {
 		other = classify_text(r, more);
 		if (says_much(&other))
 			verdict = other;
@@ -593,18 +602,10 @@ is_reply(const struct reader *r)
 {
 	if (r->is_daemon)
 		return false;
-	return words_match(r->subject, marks_reply_subject) ||
-	    mail_field(r->mail, "List-Id").len > 0 ||
-	    (mail_field(r->mail, "In-Reply-To").len > 0 &&
-		!words_match(r->subject, marks_bounce_subject));
-}
-
-/* A mail system by its own name, not only by a null return path, which auto-replies have too. */
-static bool
-is_system(const struct reader *r)
-{
-	return words_match(r->from, marks_daemon) ||
-	    mail_field(r->mail, "X-Failed-Recipients").len > 0;
+	if (words_match(r->subject, marks_reply_subject))
+		return true;
+	return !words_match(r->subject, marks_bounce_subject) &&
+	    (mail_field(r->mail, "List-Id").len > 0 || mail_field(r->mail, "In-Reply-To").len > 0);
 }
 
 /* Is it the failure notice of a mail system? */
@@ -716,6 +717,26 @@ read_failed_field(struct reader *r, struct slice field, enum dsn_action action)
 	return 0;
 }
 
+/* A gateway wrapped the bounce of another system: 1 when that one says who failed. */
+static int
+read_wrapped(struct reader *r)
+{
+	const struct mail_part *part = mail_part(r->mail, MAIL_EMBEDDED);
+	struct mail inner;
+	struct notice notice;
+
+	if (part == NULL || r->is_inner || !r->is_system)
+		return 0;
+	if (mail_read(&inner, mail_text_decode(r->arena, part->body, part->encoding), r->arena) <
+		0 ||
+	    read_notice(&notice, &inner, true, r->arena) < 0)
+		return -1;
+	if (strcmp(notice.source, "dsn") != 0 || notice.count == 0)
+		return 0;
+	*r->notice = notice;
+	return 1;
+}
+
 static int
 read_bounce_prose(struct reader *r)
 {
@@ -725,6 +746,11 @@ read_bounce_prose(struct reader *r)
 	bool is_sure = prose->rank >= BOUNCE_TEXT_COMMAND;
 	struct slice address;
 
+	if (prose->count == 0 && mail_field(r->mail, "X-Failed-Recipients").len == 0) {
+		int wrapped = read_wrapped(r);
+		if (wrapped != 0)
+			return wrapped < 0 ? -1 : 0;
+	}
 	if (action == DSN_FAILED && words_match(r->front, marks_success) &&
 	    !words_match(r->front, marks_failure))
 		action = DSN_DELIVERED;
@@ -843,7 +869,7 @@ read_unmarked(struct reader *r)
 		if (result != 0)
 			return result < 0 ? -1 : 0;
 	}
-	if (is_bounce_prose(r) && !(is_auto_reply(r) && r->prose.count == 0 && !is_system(r)))
+	if (is_bounce_prose(r) && !(is_auto_reply(r) && r->prose.count == 0 && !r->is_system))
 		return read_bounce_prose(r);
 	if (is_auto_reply(r))
 		return settle(r, NOTICE_AUTO_REPLY, is_challenge(r) ? "challenge" : "auto_reply");
@@ -852,10 +878,10 @@ read_unmarked(struct reader *r)
 	return settle(r, NOTICE_OTHER, "unrecognised");
 }
 
-int
-notice_read(struct notice *notice, const struct mail *mail, struct arena *arena)
+static int
+read_notice(struct notice *notice, const struct mail *mail, bool is_inner, struct arena *arena)
 {
-	struct reader r = { .notice = notice, .mail = mail, .arena = arena };
+	struct reader r = { .notice = notice, .mail = mail, .arena = arena, .is_inner = is_inner };
 	const struct mail_part *status = mail_part(mail, MAIL_STATUS);
 	const struct mail_part *feedback = mail_part(mail, MAIL_FEEDBACK);
 	int result;
@@ -886,4 +912,10 @@ notice_read(struct notice *notice, const struct mail *mail, struct arena *arena)
 	if (mail_part(mail, MAIL_TLS) != NULL)
 		return settle(&r, NOTICE_OTHER, "tls_report");
 	return read_unmarked(&r);
+}
+
+int
+notice_read(struct notice *notice, const struct mail *mail, struct arena *arena)
+{
+	return read_notice(notice, mail, false, arena);
 }
