@@ -63,9 +63,7 @@ read_file(const char *path, struct buf *bytes, struct err *err)
 static json_t *
 text_json(struct slice s)
 {
-	json_t *value = json_stringn_nocheck(s.len > 0 ? s.ptr : "", s.len);
-
-	return value;
+	return json_stringn_nocheck(s.len > 0 ? s.ptr : "", s.len);
 }
 
 static json_t *
@@ -79,7 +77,7 @@ recipient_json(const struct notice_recipient *r)
 		(void)snprintf(code, sizeof(code), "%d", r->code);
 	return json_pack("{s:o, s:s, s:s, s:s, s:s, s:o}", "address", text_json(r->address),
 	    "status", outcome_enhanced_str(&o, status), "smtp", code, "class",
-	    r->cls == OUTCOME_CLASS_NONE ? "" : outcome_class_name(r->cls), "reason", r->reason,
+	    outcome_class_name(r->cls), "reason", r->reason,
 	    "text", text_json(r->text));
 }
 

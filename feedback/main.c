@@ -6,7 +6,7 @@
  */
 #include <curl/curl.h>
 #include <getopt.h>
-#include <gmime/gmime.h>
+
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
@@ -144,7 +144,6 @@ main(int argc, char **argv)
 		    config.log_level);
 	if (token_keys_load(&keys, config.keys_file, &err) < 0)
 		fatal(wrong, "%s", err.msg);
-	g_mime_init();
 	json_object_seed(0); /* before there are threads */
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		fatal(EXIT_TEMPORARY, "libcurl does not start");
@@ -160,7 +159,6 @@ main(int argc, char **argv)
 	token_keys_release(&keys);
 	config_release(&config);
 	curl_global_cleanup();
-	g_mime_shutdown();
 	if (status != EXIT_DONE)
 		fatal(status, "%s", err.msg);
 	return status;

@@ -531,9 +531,8 @@ choose_codes(const struct dsn_recipient *r, struct feedback_event *event)
 	event->code = r->diagnostic_is_smtp || found.code >= 400 ? found.code : 0;
 	memcpy(event->enhanced, found.enhanced[0] != 0 ? found.enhanced : r->status,
 	    sizeof(event->enhanced));
-	/* "5.0.0" beside a reply 452 says nothing; "4.4.7" beside a reply 550 does */
-	if (found.code != 0 && event->enhanced[0] != found.code / 100 && event->enhanced[1] == 0 &&
-	    event->enhanced[2] == 0)
+	/* a status of another class than the reply is generic or invented: "5.0.0", "4.4.7" */
+	if (found.code != 0 && event->enhanced[0] != found.code / 100)
 		memset(event->enhanced, 0, sizeof(event->enhanced));
 }
 

@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inbound: looks at one mail and says what it is. Owns nothing beyond the call. Promises that
- * no event is linked without a verified token, and that hostile MIME costs bounded stack and
- * memory: the text is cut and scanned before GMime sees it, and its tree is walked with an
- * explicit stack. Refuses only mails past INBOUND_SIZE_MAX.
+ * inbound: looks at one mail and says what to record. Owns nothing beyond the call. What the mail
+ * is, notice.c says; here it is linked to our row and becomes events. Promises that no event is
+ * linked without a verified token. Refuses only mails past INBOUND_SIZE_MAX.
  */
 #include "inbound.h"
 
-#include <gmime/gmime.h>
 #include <string.h>
 
-#include "arf.h"
-#include "dsn.h"
+#include "mail.h"
+#include "mail_text.h"
+#include "marks.h"
+#include "notice.h"
+#include "words.h"
 
-#define RCPTS_MAX 100	    /* envelope recipients looked at */
-#define TOKENS_MAX 100	    /* candidates in headers whose signature is computed */
+#define RCPTS_MAX 100  /* envelope recipients looked at */
+#define TOKENS_MAX 100 /* candidates in headers whose signature is computed */
+#define SUBJECT_MAX 500
 #define UNSUBSCRIBES_MAX 20 /* unsubscribe tokens of one mail */
 #define VERP_LOCAL (2 + TOKEN_CHARS)
 
@@ -39,70 +41,14 @@ struct job {
 	const struct inbound_input *in;
 	struct arena *arena;
 	struct feedback_events *events;
-	struct slice text;   /* LF only, no NUL */
-	struct slice header; /* the outermost one */
+	struct mail mail;
+	struct notice notice;
 	struct top top;
 	bool linked; /* by the envelope */
 	struct token token;
 	struct unsubscribes unsubscribes;
 	unsigned tokens_tried;
 };
-
-/* Parts of interest; borrowed from the message. */
-struct found {
-	GMimeObject *status;
-	GMimeObject *feedback;
-	GMimeObject *receipt;
-	GMimeObject *tls;
-	GMimeObject *embedded; /* the mail reported on, whole or headers */
-};
-
-/* LF line ends, blanks for NULs. A CR alone ends a line only where there is no LF at all. */
-static struct slice
-normalise(struct slice raw, struct arena *arena)
-{
-	size_t len = raw.len < INBOUND_READ_MAX ? raw.len : INBOUND_READ_MAX, n = 0;
-	bool has_lf = len > 0 && memchr(raw.ptr, '\n', len) != NULL;
-	char *out = arena_alloc(arena, len + 1);
-
-	if (out == NULL)
-		return (struct slice){ NULL, 0 };
-	for (size_t i = 0; i < len; i++) {
-		char c = raw.ptr[i];
-		if (c == '\r' && !has_lf) {
-			c = '\n';
-		} else if (c == '\r') {
-			size_t next = i;
-			while (next < len && raw.ptr[next] == '\r')
-				next++;
-			if (next == len || raw.ptr[next] == '\n') {
-				i = next - 1;
-				continue;
-			}
-			c = ' ';
-		} else if (c == '\0') {
-			c = ' ';
-		}
-		out[n++] = c;
-	}
-	out[n] = '\0';
-	return (struct slice){ out, n };
-}
-
-/* The bytes before the first empty line; the "From " line of a mailbox is cut off. */
-static struct slice
-find_header(struct slice *text)
-{
-	const char *end;
-
-	if (text->len > 5 && memcmp(text->ptr, "From ", 5) == 0) {
-		end = memchr(text->ptr, '\n', text->len);
-		if (end != NULL)
-			*text = slice_make(end + 1, text->len - (size_t)(end + 1 - text->ptr));
-	}
-	end = text->len > 0 ? memmem(text->ptr, text->len, "\n\n", 2) : NULL;
-	return slice_make(text->ptr, end != NULL ? (size_t)(end + 1 - text->ptr) : text->len);
-}
 
 static bool
 is_atom_char(char c)
@@ -221,216 +167,30 @@ note_field(struct job *job, struct slice name, struct slice value)
 		top->is_auto = true;
 }
 
-/* RFC 2047 words decoded. */
-static struct slice
-decode_words(struct slice value, struct arena *arena)
-{
-	struct slice plain = arena_copy(arena, value), out;
-	char *decoded;
-
-	if (plain.ptr == NULL)
-		return value;
-	decoded = g_mime_utils_header_decode_text(NULL, plain.ptr);
-	if (decoded == NULL)
-		return value;
-	out = feedback_text(arena, slice_str(decoded), 500);
-	g_free(decoded);
-	return out;
-}
-
 static bool
-is_auto_subject(struct slice subject)
+is_auto_subject(struct slice subject, struct arena *arena)
 {
-	static const char *const words[] = { "Automatic reply", "Auto reply", "Auto-reply",
-		"Autoreply", "Auto:", "Out of Office", "Out-of-Office", "自動返信", "自動応答",
-		"不在" };
+	char *bytes = arena_alloc(arena, subject.len + 1);
 
-	for (;;) {
-		subject = slice_trim(subject);
-		/* opening brackets stand before the words in Japanese subjects */
-		if (slice_starts_nocase(subject, SLICE("【")))
-			subject = slice_make(subject.ptr + 3, subject.len - 3);
-		else if (slice_starts_nocase(subject, SLICE("[")))
-			subject = slice_make(subject.ptr + 1, subject.len - 1);
-		else
-			break;
-	}
-	return contains_word(subject, words, sizeof(words) / sizeof(*words));
-}
-
-static int
-read_header(struct job *job)
-{
-	struct dsn_fields fields = { job->header };
-	struct slice name, value;
-	enum dsn_field_result result;
-
-	while ((result = dsn_fields_next(&fields, job->arena, &name, &value)) == DSN_FIELD)
-		note_field(job, name, value);
-	if (result == DSN_FIELD_NO_MEMORY)
-		return -1;
-	job->top.subject = decode_words(job->top.subject, job->arena);
-	if (is_auto_subject(job->top.subject))
-		job->top.is_auto = true;
-	job->top.is_report = slice_starts_nocase(job->top.content_type, SLICE("multipart/report"));
-	for (size_t i = 0; i < job->in->rcpt_count && i < RCPTS_MAX; i++)
-		note_recipient(job, job->in->rcpts[i]);
-	return 0;
-}
-
-/*
- * Bounds what GMime may build. Each level of nesting needs a Content-Type field (or two levels
- * share one, in a digest), each part a line "--" + a declared boundary.
- */
-static bool
-is_within_limits(struct slice text)
-{
-	struct slice boundaries[INBOUND_PARTS_MAX];
-	size_t count = 0, types = 0, parts = 0;
-
-	for (const char *p = text.ptr; (p = strcasestr(p, "boundary=")) != NULL;) {
-		const char *start = p + 9, *end;
-		bool quoted = *start == '"';
-
-		if (count == INBOUND_PARTS_MAX)
-			return false;
-		start += quoted;
-		end = start + strcspn(start, quoted ? "\"\n" : "; \t\n");
-		if (end > start)
-			boundaries[count++] = slice_make(start, (size_t)(end - start));
-		p = end;
-	}
-	for (const char *line = text.ptr; *line != '\0';) {
-		struct slice rest = slice_make(line, (size_t)(text.ptr + text.len - line));
-
-		if (slice_starts_nocase(rest, SLICE("content-type")) && ++types > INBOUND_PARTS_MAX)
-			return false;
-		for (size_t i = 0; i < count && rest.len > 2 && line[0] == '-' && line[1] == '-';
-		     i++) {
-			if (rest.len - 2 >= boundaries[i].len &&
-			    memcmp(line + 2, boundaries[i].ptr, boundaries[i].len) == 0) {
-				parts++;
-				break;
-			}
-		}
-		if (parts > 2 * INBOUND_PARTS_MAX)
-			return false;
-		line = memchr(line, '\n', rest.len);
-		if (line == NULL)
-			break;
-		line++;
-	}
-	return true;
-}
-
-static bool
-has_type(GMimeObject *object, const char *type, const char *subtype)
-{
-	GMimeContentType *ct = g_mime_object_get_content_type(object);
-
-	return ct != NULL && g_mime_content_type_is_type(ct, type, subtype);
+	return bytes != NULL &&
+	    words_match(words_normalise(subject, bytes, false), marks_auto_subject);
 }
 
 static void
-note_part(struct found *found, GMimeObject *object)
+read_header(struct job *job)
 {
-	const struct {
-		const char *type, *subtype;
-		GMimeObject **where;
-	} wanted[] = {
-		{ "message", "delivery-status", &found->status },
-		{ "message", "global-delivery-status", &found->status },
-		{ "message", "feedback-report", &found->feedback },
-		{ "message", "disposition-notification", &found->receipt },
-		{ "message", "global-disposition-notification", &found->receipt },
-		{ "application", "tlsrpt+gzip", &found->tls },
-		{ "application", "tlsrpt+json", &found->tls },
-		{ "text", "rfc822-headers", &found->embedded },
-		{ "message", "global-headers", &found->embedded },
-	};
+	struct top *top = &job->top;
+	struct slice subject;
 
-	if (GMIME_IS_MESSAGE_PART(object)) {
-		if (found->embedded == NULL)
-			found->embedded = object;
-		return;
-	}
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
-		if (*wanted[i].where == NULL && has_type(object, wanted[i].type, wanted[i].subtype))
-			*wanted[i].where = object;
-}
-
-/* Child number `next` of a multipart or of an embedded mail; NULL after the last. */
-static GMimeObject *
-child_of(GMimeObject *object, int next)
-{
-	if (GMIME_IS_MULTIPART(object)) {
-		GMimeMultipart *multipart = GMIME_MULTIPART(object);
-		return next < g_mime_multipart_get_count(multipart)
-		    ? g_mime_multipart_get_part(multipart, next)
-		    : NULL;
-	}
-	if (GMIME_IS_MESSAGE_PART(object) && next == 0) {
-		GMimeMessage *message = g_mime_message_part_get_message(GMIME_MESSAGE_PART(object));
-		return message != NULL ? g_mime_message_get_mime_part(message) : NULL;
-	}
-	return NULL;
-}
-
-/* Collects the parts that are not inside an embedded mail; false past a limit. */
-static bool
-walk(GMimeObject *root, struct found *found)
-{
-	struct level {
-		GMimeObject *object;
-		int next;
-		bool is_inside;
-	} stack[INBOUND_DEPTH_MAX];
-	size_t depth = 0, parts = 1;
-
-	note_part(found, root);
-	stack[depth++] = (struct level){ root, 0, GMIME_IS_MESSAGE_PART(root) };
-	while (depth > 0) {
-		struct level *top = &stack[depth - 1];
-		GMimeObject *child = child_of(top->object, top->next++);
-
-		if (child == NULL) {
-			depth--;
-			continue;
-		}
-		if (++parts > INBOUND_PARTS_MAX)
-			return false;
-		if (!top->is_inside)
-			note_part(found, child);
-		if (!GMIME_IS_MULTIPART(child) && !GMIME_IS_MESSAGE_PART(child))
-			continue;
-		if (depth == INBOUND_DEPTH_MAX)
-			return false;
-		stack[depth++] =
-		    (struct level){ child, 0, top->is_inside || GMIME_IS_MESSAGE_PART(child) };
-	}
-	return true;
-}
-
-/* The decoded bytes of a leaf; NULs become blanks again. Empty when there are none. */
-static struct slice
-part_content(GMimeObject *object, struct arena *arena)
-{
-	GMimeDataWrapper *content;
-	GMimeStream *stream;
-	GByteArray *bytes;
-	struct slice out = { NULL, 0 };
-
-	if (!GMIME_IS_PART(object))
-		return out;
-	content = g_mime_part_get_content(GMIME_PART(object));
-	if (content == NULL)
-		return out;
-	stream = g_mime_stream_mem_new();
-	(void)g_mime_data_wrapper_write_to_stream(content, stream);
-	bytes = g_mime_stream_mem_get_byte_array(GMIME_STREAM_MEM(stream));
-	out = normalise(slice_make((const char *)bytes->data, bytes->len), arena);
-	g_object_unref(stream);
-	return out;
+	for (size_t i = 0; i < job->mail.field_count; i++)
+		note_field(job, job->mail.fields[i].name, job->mail.fields[i].value);
+	subject = mail_text_words(job->arena, top->subject);
+	top->subject = feedback_text(job->arena, subject, SUBJECT_MAX);
+	if (is_auto_subject(top->subject, job->arena))
+		top->is_auto = true;
+	top->is_report = slice_starts_nocase(top->content_type, SLICE("multipart/report"));
+	for (size_t i = 0; i < job->in->rcpt_count && i < RCPTS_MAX; i++)
+		note_recipient(job, job->in->rcpts[i]);
 }
 
 /* A token in a value of the embedded mail: bare, or as VERP address. */
@@ -448,49 +208,39 @@ verify_any(struct job *job, struct slice value, struct token *token)
 
 static const char *const id_fields[] = { "X-Kairan-Id", "Return-Path", "X-Original-Return-Path" };
 
-/* The mail reported on, or its headers. */
+/* The header of the mail reported on. */
 static bool
-link_embedded(struct job *job, GMimeObject *embedded, struct token *token)
+link_original(struct job *job, struct token *token)
 {
-	struct dsn_fields fields;
+	struct dsn_fields fields = { job->notice.original };
 	struct slice name, value;
+	enum dsn_field_result result;
 
-	if (embedded == NULL)
-		return false;
-	if (GMIME_IS_MESSAGE_PART(embedded)) {
-		GMimeMessage *message =
-		    g_mime_message_part_get_message(GMIME_MESSAGE_PART(embedded));
-		for (size_t i = 0; message != NULL && i < sizeof(id_fields) / sizeof(*id_fields);
-		     i++) {
-			const char *text =
-			    g_mime_object_get_header(GMIME_OBJECT(message), id_fields[i]);
-			if (text != NULL && verify_any(job, slice_str(text), token))
-				return true;
-		}
-		return false;
-	}
-	fields = (struct dsn_fields){ part_content(embedded, job->arena) };
-	while (dsn_fields_next(&fields, job->arena, &name, &value) == DSN_FIELD)
+	while ((result = dsn_fields_next(&fields, job->arena, &name, &value)) == DSN_FIELD ||
+	    result == DSN_FIELD_BLANK)
 		for (size_t i = 0; i < sizeof(id_fields) / sizeof(*id_fields); i++)
-			if (slice_equal_nocase(name, slice_str(id_fields[i])) &&
+			if (result == DSN_FIELD &&
+			    slice_equal_nocase(name, slice_str(id_fields[i])) &&
 			    verify_any(job, value, token))
 				return true;
 	return false;
 }
 
-/* The envelope first, then the given values, then the embedded mail. */
+/* The envelope first, then the report's own fields, then the mail reported on. */
 static bool
-link_report(struct job *job, const struct slice *values, size_t count, GMimeObject *embedded,
-    struct token *token)
+link_report(struct job *job, struct token *token)
 {
+	const struct slice values[] = { job->notice.dsn.envelope_id, job->notice.arf.envelope_id,
+		job->notice.arf.mail_from };
+
 	if (job->linked) {
 		*token = job->token;
 		return true;
 	}
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++)
 		if (values[i].len > 0 && verify_any(job, values[i], token))
 			return true;
-	return link_embedded(job, embedded, token);
+	return link_original(job, token);
 }
 
 static struct slice
@@ -508,8 +258,8 @@ finish(struct job *job, struct feedback_event *event, bool linked, struct token 
     struct slice what, struct slice status)
 {
 	struct arena *arena = job->arena;
-	struct slice report =
-	    job->top.message_id.len > 0 ? job->top.message_id : feedback_digest(arena, job->text);
+	struct slice report = job->top.message_id.len > 0 ? job->top.message_id
+							  : feedback_digest(arena, job->mail.text);
 	struct slice who;
 
 	event->linked = linked;
@@ -563,20 +313,46 @@ emit_unsubscribes(struct job *job)
 	return 0;
 }
 
+/* Kind, class and reason of what is said about one recipient. */
+static void
+judge_recipient(struct feedback_event *event, const struct notice_recipient *r)
+{
+	event->cls = r->cls;
+	event->reason = r->reason;
+	switch (r->action) {
+	case DSN_FAILED:
+	case DSN_ACTION_NONE:
+		event->kind = OUTCOME_BOUNCED;
+		break;
+	case DSN_DELAYED:
+		event->kind = OUTCOME_DELAYED;
+		event->reason = "delayed";
+		break;
+	case DSN_DELIVERED:
+		event->kind = OUTCOME_DELIVERED;
+		break;
+	case DSN_RELAYED:
+	case DSN_EXPANDED:
+		event->kind = OUTCOME_OTHER;
+		break;
+	}
+}
+
 static int
-emit_recipient(struct job *job, const struct dsn *dsn, const struct dsn_recipient *r, bool linked,
-    struct token token)
+emit_recipient(struct job *job, const struct notice_recipient *r, bool linked, struct token token)
 {
 	struct feedback_event *event = feedback_event_add(job->events, job->arena);
+	const struct dsn *dsn = &job->notice.dsn;
 	char text[24];
-	int n = snprintf(text, sizeof(text), "%u.%u.%u", r->status[0], r->status[1], r->status[2]);
+	int n = snprintf(
+	    text, sizeof(text), "%u.%u.%u", r->reported[0], r->reported[1], r->reported[2]);
 	struct slice status = slice_make(text, n > 0 ? (size_t)n : 0);
 	const struct feedback_pair pairs[] = {
 		{ "action", slice_str(dsn_action_name(r->action)) },
 		{ "status", status },
-		{ "final_recipient", r->final },
-		{ "original_recipient", r->original },
-		{ "remote_mta", r->remote_mta },
+		{ "final_recipient", r->final.len > 0 ? r->final : r->address },
+		{ "original_recipient", r->final.len > 0 ? r->address : r->final },
+		{ "remote_mta", r->remote },
 		{ "reporting_mta", dsn->reporting_mta },
 		{ "envelope_id", dsn->envelope_id },
 		{ "message_id", job->top.message_id },
@@ -585,10 +361,14 @@ emit_recipient(struct job *job, const struct dsn *dsn, const struct dsn_recipien
 
 	if (event == NULL)
 		return job->events->count >= FEEDBACK_EVENTS_MAX ? 0 : -1;
-	event->source = "dsn";
-	dsn_judge(dsn, r, job->arena, event);
-	if (event->occurred_at_us == 0)
-		event->occurred_at_us = job->top.date_us;
+	event->source = strcmp(job->notice.source, "dsn") == 0 ? "dsn" : "mail";
+	judge_recipient(event, r);
+	event->code = r->code;
+	memcpy(event->enhanced, r->enhanced, sizeof(event->enhanced));
+	event->text = r->text;
+	event->remote = r->remote;
+	event->address = r->address;
+	event->occurred_at_us = r->last_attempt_us != 0 ? r->last_attempt_us : job->top.date_us;
 	event->detail = feedback_detail(job->arena, pairs, sizeof(pairs) / sizeof(*pairs));
 	if (finish(job, event, linked, token, slice_str(dsn_action_name(r->action)), status) < 0)
 		return -1;
@@ -597,97 +377,84 @@ emit_recipient(struct job *job, const struct dsn *dsn, const struct dsn_recipien
 }
 
 static int
-emit_dsn(struct job *job, const struct found *found)
+emit_recipients(struct job *job)
 {
-	struct dsn dsn;
 	struct token token = { 0, 0, 0 };
-	bool linked;
+	bool linked = link_report(job, &token);
 
-	if (dsn_parse(&dsn, part_content(found->status, job->arena), job->arena) < 0)
-		return -1;
-	linked = link_report(job, &dsn.envelope_id, 1, found->embedded, &token);
-	if (dsn.count == 0)
+	if (job->notice.count == 0)
 		return emit_other(job, "report_unreadable", linked, token);
-	for (size_t i = 0; i < dsn.count; i++)
-		if (emit_recipient(job, &dsn, &dsn.recipients[i], linked, token) < 0)
+	for (size_t i = 0; i < job->notice.count; i++)
+		if (emit_recipient(job, &job->notice.recipients[i], linked, token) < 0)
 			return -1;
 	return 0;
 }
 
 static int
-emit_arf(struct job *job, const struct found *found)
+emit_complaint(struct job *job)
 {
-	struct arf arf;
+	const struct arf *arf = &job->notice.arf;
+	const struct feedback_pair pairs[] = {
+		{ "feedback_type", slice_str(arf_type_name(arf->type)) },
+		{ "user_agent", arf->user_agent },
+		{ "source_ip", arf->source_ip },
+		{ "rcpt_to", arf->rcpt_to },
+		{ "auth_failure", arf->auth_failure },
+		{ "reporting_mta", arf->reporting_mta },
+		{ "message_id", job->top.message_id },
+		{ "from", job->top.from },
+	};
 	struct token token = { 0, 0, 0 };
-	struct feedback_event *event;
-	bool linked;
+	bool linked = link_report(job, &token);
+	struct feedback_event *event = feedback_event_add(job->events, job->arena);
 
-	if (arf_parse(&arf, part_content(found->feedback, job->arena), job->arena) < 0)
-		return -1;
-	{
-		struct slice values[] = { arf.envelope_id, arf.mail_from };
-		linked = link_report(job, values, 2, found->embedded, &token);
-	}
-	event = feedback_event_add(job->events, job->arena);
 	if (event == NULL)
 		return -1;
-	arf_judge(&arf, job->arena, event);
+	arf_judge(arf, job->arena, event);
+	if (event->address.len == 0 && job->notice.count == 1)
+		event->address = job->notice.recipients[0].address;
 	if (job->top.date_us != 0) /* Arrival-Date is that of the mail complained about */
 		event->occurred_at_us = job->top.date_us;
-	{
-		const struct feedback_pair pairs[] = {
-			{ "feedback_type", slice_str(arf_type_name(arf.type)) },
-			{ "user_agent", arf.user_agent },
-			{ "source_ip", arf.source_ip },
-			{ "rcpt_to", arf.rcpt_to },
-			{ "auth_failure", arf.auth_failure },
-			{ "reporting_mta", arf.reporting_mta },
-			{ "message_id", job->top.message_id },
-			{ "from", job->top.from },
-		};
-		event->detail = feedback_detail(job->arena, pairs, sizeof(pairs) / sizeof(*pairs));
-	}
+	event->detail = feedback_detail(job->arena, pairs, sizeof(pairs) / sizeof(*pairs));
 	return finish(job, event, linked, token, slice_str(event->reason), SLICE(""));
 }
 
+/* What is neither report nor complaint: an unsubscribe, or something that changes nothing. */
 static int
-emit_report(struct job *job, const struct found *found)
+emit_rest(struct job *job)
 {
-	if (found->status != NULL)
-		return emit_dsn(job, found);
-	if (found->feedback != NULL)
-		return emit_arf(job, found);
-	if (job->unsubscribes.count > 0 && !job->top.is_auto && !job->top.is_report &&
-	    found->receipt == NULL)
+	const char *reason = job->notice.reason;
+	struct token token = { 0, 0, 0 };
+	bool is_unrecognised = strcmp(reason, "unrecognised") == 0;
+
+	if (strcmp(reason, "report_unreadable") == 0) {
+		bool linked = link_report(job, &token);
+		return emit_other(job, reason, linked, token);
+	}
+	if (job->unsubscribes.count > 0 && is_unrecognised && !job->top.is_auto &&
+	    !job->top.is_report)
 		return emit_unsubscribes(job);
-	if (found->receipt != NULL)
-		return emit_other(job, "read_receipt", job->linked, job->token);
-	if (found->tls != NULL)
-		return emit_other(job, "tls_report", job->linked, job->token);
-	if (job->top.is_auto)
-		return emit_other(job, "auto_reply", job->linked, job->token);
-	return emit_other(job, "unrecognised", job->linked, job->token);
+	return emit_other(job, is_unrecognised && job->top.is_auto ? "auto_reply" : reason,
+	    job->linked, job->token);
 }
 
 static int
-read_mime(struct job *job)
+read_notice(struct job *job)
 {
-	GMimeStream *stream = g_mime_stream_mem_new_with_buffer(job->text.ptr, job->text.len);
-	GMimeParser *parser = g_mime_parser_new_with_stream(stream);
-	GMimeMessage *message = g_mime_parser_construct_message(parser, NULL);
-	GMimeObject *root = message != NULL ? g_mime_message_get_mime_part(message) : NULL;
-	struct found found = { NULL, NULL, NULL, NULL, NULL };
-	int result;
-
-	if (root != NULL && !walk(root, &found))
-		result = emit_other(job, "too_complex", job->linked, job->token);
-	else
-		result = emit_report(job, &found);
-	if (message != NULL)
-		g_object_unref(message);
-	g_object_unref(parser);
-	g_object_unref(stream);
-	return result;
+	if (notice_read(&job->notice, &job->mail, job->arena) < 0)
+		return -1;
+	switch (job->notice.kind) {
+	case NOTICE_BOUNCE:
+	case NOTICE_DELAYED:
+	case NOTICE_DELIVERED:
+		return emit_recipients(job);
+	case NOTICE_COMPLAINT:
+		return emit_complaint(job);
+	case NOTICE_AUTO_REPLY:
+	case NOTICE_OTHER:
+		break;
+	}
+	return emit_rest(job);
 }
 
 int
@@ -695,27 +462,19 @@ inbound_parse(const struct inbound_input *in, struct arena *arena, struct feedba
     struct err *err)
 {
 	struct job job = { .in = in, .arena = arena, .events = events };
-	bool is_too_complex;
 	int result;
 
 	if (in->raw.len > INBOUND_SIZE_MAX)
 		return err_set(err, "the mail is larger than %d bytes", INBOUND_SIZE_MAX);
-	job.text = normalise(in->raw, arena);
-	if (job.text.ptr == NULL)
-		return err_set(err, "the mail needs more memory than its arena has");
-	job.header = find_header(&job.text);
-	is_too_complex = job.header.len > INBOUND_HEADER_MAX;
-	if (is_too_complex)
-		job.header.len = INBOUND_HEADER_MAX;
-	if (read_header(&job) < 0)
-		return err_set(err, "the mail needs more memory than its arena has");
-	if (is_too_complex || !is_within_limits(job.text))
-		result = emit_other(&job, "too_complex", job.linked, job.token);
-	else if (job.top.hops > INBOUND_HOPS_MAX)
-		result = emit_other(&job, "mail_loop", job.linked, job.token);
-	else
-		result = read_mime(&job);
-	if (result < 0)
-		return err_set(err, "the mail needs more memory than its arena has");
-	return 0;
+	result = mail_read(&job.mail, in->raw, arena);
+	if (result == 0) {
+		read_header(&job);
+		if (job.mail.is_too_complex)
+			result = emit_other(&job, "too_complex", job.linked, job.token);
+		else if (job.top.hops > INBOUND_HOPS_MAX)
+			result = emit_other(&job, "mail_loop", job.linked, job.token);
+		else
+			result = read_notice(&job);
+	}
+	return result < 0 ? err_set(err, "the mail needs more memory than its arena has") : 0;
 }

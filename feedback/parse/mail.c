@@ -57,7 +57,7 @@ is_mail_field(struct slice line)
 		"Return-Path:", "Message-ID:", "Content-Type:", "MIME-Version:", "Delivered-To:",
 		"X-Failed-Recipients:", "Auto-Submitted:", "Reply-To:", "Precedence:",
 		"DKIM-Signature:", "Errors-To:", "Sender:", "Cc:", "Content-Transfer-Encoding:",
-		"X-Original-To:", "Envelope-To:", "Delivery-Date:", "X-Mailer:" };
+		"X-Original-To:", "Envelope-To:", "Delivery-Date:", "X-" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (slice_starts_nocase(line, slice_str(names[i])))

@@ -220,7 +220,7 @@ const char marks_label[] =
     "recipient address:|original address:|intended recipient:|recipient:|recipients:|"
     "recipient(s):|recipient name:|addressee:|failed recipient|failed address|bad address|"
     "address:|addresses:|delivered to:|message to:|mail to:|be delivered to|"
-    "undeliverable to|undeliverable for|userid:|user id:|"
+    "undeliverable to|undeliverable for|message was addressed|userid:|user id:|"
     "mailbox is full:|mailbox full:|allowed size:|unknown user:|user unknown:|no such user:|"
     "invalid user:|final-recipient|original-recipient|unknown address|not be sent to:|"
     "not delivered to:|failed to:|failure to:|deliver to:|delivering to:|for recipient|"

@@ -329,29 +329,6 @@ fallback_address(struct reader *r, size_t number)
 	return nothing;
 }
 
-/* Was the mail that came back sent to `final` and not to `original`? Some systems mix them up. */
-static bool
-is_sent_to(struct reader *r, struct slice final, struct slice original)
-{
-	struct slice to, address;
-	bool found = false;
-	size_t at = 0;
-
-	if (slice_equal_nocase(final, original))
-		return false;
-	to = original_field(r, SLICE("To"));
-	if (to.len == 0 && read_prose(r) == 0) {
-		r->notice->original = r->prose.original;
-		to = original_field(r, SLICE("To"));
-	}
-	while (bounce_text_address(to, &at, &address)) {
-		if (slice_equal_nocase(address, original))
-			return false;
-		found = found || slice_equal_nocase(address, final);
-	}
-	return found;
-}
-
 static enum dsn_action
 action_of(struct reader *r, const struct dsn_recipient *in)
 {
@@ -404,7 +381,7 @@ read_dsn_recipient(struct reader *r, const struct dsn_recipient *in, bool is_onl
 	out->text = said.text;
 	out->remote = said.remote;
 	out->last_attempt_us = in->last_attempt_us;
-	if (is_address(original) && !(is_address(final) && is_sent_to(r, final, original)))
+	if (is_address(original))
 		out->address = original;
 	else if (is_address(final))
 		out->address = final;

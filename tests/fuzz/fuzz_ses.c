@@ -1,21 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A notice of SES: must end, in bounds, with clean text, and never link without a token. */
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "ses.h"
+#include "tests/support/events_check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static bool
-is_clean(struct slice s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.ptr[i] < 0x20 || s.ptr[i] == 0x7F)
-			return false;
-	return true;
-}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -28,13 +19,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	arena_init(&arena, SES_ARENA_MAX);
 	if (ses_parse(&in, &arena, &events, &err) == 0) {
-		for (size_t i = 0; i < events.count; i++) {
-			const struct feedback_event *e = &events.items[i];
-			if (!is_clean(e->text) || !is_clean(e->address) || !is_clean(e->detail) ||
-			    !is_clean(e->key) || e->key.len == 0 || e->reason == NULL ||
-			    (!e->linked && e->token.send != 0))
-				abort();
-		}
+		events_check(&events);
 	}
 	arena_release(&arena);
 	return 0;

@@ -12,39 +12,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "placeholders.h"
 #include "ses.h"
 
-static const struct token_keys keys = { 1, { 9 }, { { 1, 2, 3, 4, 5 } } };
 static struct arena arena;
 static char text[65536];
 
 static struct slice
 fill(const char *from)
 {
-	char token[TOKEN_CHARS + 1];
-	size_t n = 0;
-
-	for (; *from != '\0'; from++) {
-		if (from[0] == '%' && strchr("BUF", from[1]) != NULL) {
-			token_make(&keys, from[1] == 'U' ? TOKEN_UNSUBSCRIBE : TOKEN_BOUNCE,
-			    (struct token){ 7, 42, 3 }, token);
-			if (from[1] == 'F')
-				token[20] = token[20] == 'a' ? 'b' : 'a';
-			memcpy(text + n, token, TOKEN_CHARS);
-			n += TOKEN_CHARS;
-			from++;
-		} else {
-			text[n++] = *from;
-		}
-	}
-	text[n] = '\0';
-	return slice_make(text, n);
+	return placeholders_fill(from, text);
 }
 
 static int
 try_parse(const char *from, struct feedback_events *events)
 {
-	struct ses_input in = { fill(from), &keys, SLICE("bounce.test") };
+	struct ses_input in = { fill(from), &placeholder_keys, SLICE("bounce.test") };
 	struct err err = { 0, "" };
 
 	memset(events, 0, sizeof(*events));
