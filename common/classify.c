@@ -473,15 +473,16 @@ classify(const struct classify_input *in)
 	unsigned phase = phase_bit(in->phase);
 	int digit = in->code != 0 ? in->code / 100 : in->enhanced[0];
 	char bytes[TEXT_MAX];
-	struct slice words = words_normalise(
-	    slice_make(in->text.ptr, in->text.len < TEXT_MAX ? in->text.len : TEXT_MAX), bytes,
-	    true);
+	struct slice text =
+	    slice_make(in->text.ptr, in->text.len < TEXT_MAX ? in->text.len : TEXT_MAX);
+	struct words words;
 	const struct rule *rule = rules;
 	struct classify_verdict v;
 
 	if (digit == 2)
 		return (
 		    struct classify_verdict){ OUTCOME_CLASS_NONE, RECIPIENT, "undefined", "2xx" };
+	words_index(&words, words_normalise(text, bytes, true));
 	/* the last row matches everything */
 	for (;; rule++) {
 		if ((rule->phases & phase) == 0)
@@ -490,7 +491,7 @@ classify(const struct classify_input *in)
 			continue;
 		if (!enhanced_match(rule, in->enhanced))
 			continue;
-		if (rule->words == NULL || words_match(words, rule->words))
+		if (rule->words == NULL || words_find(&words, rule->words))
 			break;
 	}
 	v = (struct classify_verdict){ rule->cls, rule->scope, rule->reason, rule->source };

@@ -122,16 +122,64 @@ match_phrase(struct slice text, const char *phrase, size_t n)
 	return false;
 }
 
+static size_t
+pair_of(const char *p)
+{
+	return ((size_t)(unsigned char)p[0] * 37 + (unsigned char)p[1]) % (64 * 64);
+}
+
+void
+words_index(struct words *words, struct slice text)
+{
+	memset(words->pairs, 0, sizeof(words->pairs));
+	words->text = text;
+	for (size_t i = 0; i + 1 < text.len; i++) {
+		size_t pair = pair_of(text.ptr + i);
+		words->pairs[pair / 64] |= (uint64_t)1 << (pair % 64);
+	}
+}
+
+/* False when the front of the phrase has a pair that the text has not. */
+static bool
+may_match(const struct words *words, const char *phrase, size_t n)
+{
+	if (n > 0 && phrase[0] == '^') {
+		phrase++;
+		n--;
+	}
+	for (size_t i = 0; i + 1 < n && i < 4 && phrase[i + 1] != '*'; i++) {
+		size_t pair = pair_of(phrase + i);
+		if ((words->pairs[pair / 64] >> (pair % 64) & 1) == 0)
+			return false;
+	}
+	return true;
+}
+
+/* words may be NULL. */
+static bool
+match_list(struct slice text, const struct words *words, const char *phrases)
+{
+	for (;;) {
+		const char *end = strchrnul(phrases, '|');
+		size_t n = (size_t)(end - phrases);
+
+		if (text.len > 0 && (words == NULL || may_match(words, phrases, n)) &&
+		    match_phrase(text, phrases, n))
+			return true;
+		if (*end == '\0')
+			return false;
+		phrases = end + 1;
+	}
+}
+
+bool
+words_find(const struct words *words, const char *phrases)
+{
+	return match_list(words->text, words, phrases);
+}
+
 bool
 words_match(struct slice text, const char *phrases)
 {
-	for (;;) {
-		size_t n = strcspn(phrases, "|");
-
-		if (text.len > 0 && match_phrase(text, phrases, n))
-			return true;
-		if (phrases[n] == '\0')
-			return false;
-		phrases += n + 1;
-	}
+	return match_list(text, NULL, phrases);
 }

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "slice.h"
 
@@ -20,6 +21,17 @@
  * apostrophes as "'". dst holds text.len bytes. With drop_addresses mail addresses are taken out:
  * a local part such as "spam" or "no-such-user" is nobody's opinion. */
 struct slice words_normalise(struct slice text, char *dst, bool drop_addresses);
+
+/* Normalised text with the set of its byte pairs, for many lists on one short text. */
+struct words {
+	struct slice text;
+	uint64_t pairs[64];
+};
+
+void words_index(struct words *words, struct slice text);
+
+/* As words_match(); a phrase whose first pairs are not in the text costs nothing. */
+bool words_find(const struct words *words, const char *phrases);
 
 /* One of the phrases stands in the normalised text. */
 bool words_match(struct slice text, const char *phrases);

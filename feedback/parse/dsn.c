@@ -528,7 +528,9 @@ choose_codes(const struct dsn_recipient *r, struct feedback_event *event)
 	struct codes found = codes_find(r->diagnostic);
 
 	/* the exit status of a local program is no reply: "x-unix; 255" */
-	event->code = r->diagnostic_is_smtp || found.code >= 400 ? found.code : 0;
+	if (!r->diagnostic_is_smtp && found.code < 400)
+		found.code = 0;
+	event->code = found.code;
 	memcpy(event->enhanced, found.enhanced[0] != 0 ? found.enhanced : r->status,
 	    sizeof(event->enhanced));
 	/* a status of another class than the reply is generic or invented: "5.0.0", "4.4.7" */
@@ -537,19 +539,25 @@ choose_codes(const struct dsn_recipient *r, struct feedback_event *event)
 }
 
 void
-dsn_judge(const struct dsn *dsn, const struct dsn_recipient *r, struct arena *arena,
+dsn_quote(const struct dsn *dsn, const struct dsn_recipient *r, struct arena *arena,
     struct feedback_event *event)
 {
 	struct slice address = r->original.len > 0 ? r->original : r->final;
 	struct slice remote = r->remote_mta.len > 0 ? r->remote_mta : dsn->reporting_mta;
-	enum dsn_action action = r->action;
 
 	choose_codes(r, event);
 	event->address = feedback_text(arena, address, FEEDBACK_ADDRESS_MAX);
 	event->remote = feedback_text(arena, remote, 255);
 	event->text = feedback_text(arena, r->diagnostic, OUTCOME_TEXT_MAX);
 	event->occurred_at_us = r->last_attempt_us;
-	switch (action) {
+}
+
+void
+dsn_judge(const struct dsn *dsn, const struct dsn_recipient *r, struct arena *arena,
+    struct feedback_event *event)
+{
+	dsn_quote(dsn, r, arena, event);
+	switch (r->action) {
 	case DSN_FAILED:
 		event->kind = OUTCOME_BOUNCED;
 		feedback_judge_failure(event);
@@ -566,7 +574,7 @@ dsn_judge(const struct dsn *dsn, const struct dsn_recipient *r, struct arena *ar
 	case DSN_RELAYED:
 	case DSN_EXPANDED:
 		event->kind = OUTCOME_OTHER;
-		event->reason = dsn_action_name(action);
+		event->reason = dsn_action_name(r->action);
 		break;
 	case DSN_ACTION_NONE:
 		event->kind = OUTCOME_OTHER; /* Action is required; its absence proves nothing */

@@ -67,8 +67,12 @@ int dsn_parse(struct dsn *dsn, struct slice body, struct arena *arena) MUST_CHEC
 void dsn_recipient_read(struct dsn_recipient *recipient, struct slice action, struct slice status,
     struct slice diagnostic);
 
-/* Fills kind, cls, reason, code, enhanced, text, remote, address of the event. The action
- * decides, then the diagnostic, then the status; failed with 4.x.x is soft. */
+/* Fills code, enhanced, text, remote, address and time of the event: what the report says. */
+void dsn_quote(const struct dsn *dsn, const struct dsn_recipient *recipient, struct arena *arena,
+    struct feedback_event *event);
+
+/* The same, and what it means: kind, cls, reason. The action decides, then the diagnostic, then
+ * the status; failed with 4.x.x is soft. */
 void dsn_judge(const struct dsn *dsn, const struct dsn_recipient *recipient, struct arena *arena,
     struct feedback_event *event);
 

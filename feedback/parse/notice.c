@@ -216,11 +216,19 @@ look_at_header(struct reader *r)
 struct notice_recipient *
 notice_add(struct notice *notice, struct arena *arena)
 {
-	if (notice->recipients == NULL)
-		notice->recipients =
-		    arena_array(arena, NOTICE_RECIPIENTS_MAX, sizeof(*notice->recipients));
-	if (notice->recipients == NULL || notice->count == NOTICE_RECIPIENTS_MAX)
+	if (notice->count == NOTICE_RECIPIENTS_MAX)
 		return NULL;
+	if (notice->count == notice->capacity) {
+		size_t capacity = notice->capacity == 0 ? 2 : notice->capacity * 2;
+		struct notice_recipient *items = arena_array(arena, capacity, sizeof(*items));
+
+		if (items == NULL)
+			return NULL;
+		if (notice->count > 0)
+			memcpy(items, notice->recipients, notice->count * sizeof(*items));
+		notice->recipients = items;
+		notice->capacity = capacity;
+	}
 	notice->recipients[notice->count].reason = "undefined";
 	return &notice->recipients[notice->count++];
 }
@@ -230,13 +238,14 @@ static enum outcome_phase
 phase_of(struct slice text)
 {
 	char bytes[PHASE_TEXT_MAX];
-	struct slice words = words_normalise(cut(text, sizeof(bytes)), bytes, false);
+	struct words words;
 
-	if (words_match(words, marks_at_mail))
+	words_index(&words, words_normalise(cut(text, sizeof(bytes)), bytes, false));
+	if (words_find(&words, marks_at_mail))
 		return OUTCOME_PHASE_MAIL;
-	if (words_match(words, marks_at_data))
+	if (words_find(&words, marks_at_data))
 		return OUTCOME_PHASE_DOT;
-	if (words_match(words, marks_at_session))
+	if (words_find(&words, marks_at_session))
 		return OUTCOME_PHASE_GREETING;
 	return OUTCOME_PHASE_NONE;
 }
@@ -369,12 +378,11 @@ read_dsn_recipient(struct reader *r, const struct dsn_recipient *in, bool is_onl
 	struct feedback_event said = { .reason = "none" };
 	struct slice original = without_route(in->original), final = without_route(in->final);
 	struct slice more = nothing;
-	struct dsn_recipient copy = *in;
 
 	if (out == NULL)
 		return r->notice->count == NOTICE_RECIPIENTS_MAX ? 0 : -1;
-	out->action = copy.action = action_of(r, in);
-	dsn_judge(&r->notice->dsn, &copy, r->arena, &said);
+	out->action = action_of(r, in);
+	dsn_quote(&r->notice->dsn, in, r->arena, &said);
 	memcpy(out->reported, in->status, sizeof(out->reported));
 	memcpy(out->enhanced, said.enhanced, sizeof(out->enhanced));
 	out->code = said.code;

@@ -58,7 +58,7 @@ struct notice {
 	struct dsn dsn;		    /* per-message fields; recipients are below */
 	struct arf arf;
 	struct notice_recipient *recipients;
-	size_t count;
+	size_t count, capacity;
 	struct slice original; /* header of the mail reported on; may be empty */
 };
 

@@ -75,26 +75,6 @@ from_events(struct notice *notice, const struct feedback_events *events, struct 
 	return 0;
 }
 
-/* Message of an SNS document, or the whole when it is none. */
-static int
-unwrap(struct slice text, struct arena *arena, struct slice *json, struct err *err)
-{
-	json_t *root = feedback_json_load(text, SNS_BODY_MAX, SNS_JSON_DEPTH_MAX, err);
-	const json_t *message = json_object_get(root, "Message");
-	int result = 0;
-
-	if (root == NULL)
-		return -1;
-	*json = text;
-	if (json_is_string(message)) {
-		*json = arena_copy(
-		    arena, slice_make(json_string_value(message), json_string_length(message)));
-		result = json->ptr != NULL ? 0 : err_set(err, "no memory");
-	}
-	json_decref(root);
-	return result;
-}
-
 bool
 notice_ses_is_json(struct slice text)
 {
@@ -110,6 +90,9 @@ notice_ses_read(struct notice *notice, struct slice text, struct arena *arena, s
 	static const struct token_keys no_keys;
 	struct feedback_events events = { NULL, 0, 0 };
 	struct ses_input in = { .keys = &no_keys };
+	const json_t *message;
+	json_t *root;
+	int result;
 	const char *brace = text.len > 0 ? memchr(text.ptr, '{', text.len) : NULL;
 
 	memset(notice, 0, sizeof(*notice));
@@ -117,8 +100,14 @@ notice_ses_read(struct notice *notice, struct slice text, struct arena *arena, s
 	notice->reason = "unrecognised";
 	if (brace == NULL)
 		return err_set(err, "not JSON");
-	text = slice_make(brace, (size_t)(text.ptr + text.len - brace));
-	if (unwrap(text, arena, &in.json, err) < 0 || ses_parse(&in, arena, &events, err) < 0)
+	in.json = slice_make(brace, (size_t)(text.ptr + text.len - brace));
+	root = feedback_json_load(in.json, SNS_BODY_MAX, SNS_JSON_DEPTH_MAX, err);
+	message = json_object_get(root, "Message");
+	if (json_is_string(message))
+		in.json = slice_make(json_string_value(message), json_string_length(message));
+	result = root != NULL ? ses_parse(&in, arena, &events, err) : -1;
+	json_decref(root);
+	if (result < 0)
 		return -1;
 	return from_events(notice, &events, arena) < 0 ? err_set(err, "no memory") : 0;
 }

@@ -3,10 +3,10 @@
 # make bench: every bench, one JSON line each on standard output. BENCH="produce ingest" picks.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
-for bench in ${BENCH:-produce whole_job ses_api ingest compose}; do
+for bench in ${BENCH:-produce whole_job ses_api ingest compose classify}; do
 	echo "== $bench" >&2
 	case $bench in
-	compose) build/release/tests/bench/bench_compose ;;
+	compose | classify) build/release/tests/bench/bench_"$bench" ;;
 	*) tests/bench/"$bench".sh ;;
 	esac || { echo "bench $bench failed" >&2; status=1; }
 done
