@@ -77,8 +77,7 @@ recipient_json(const struct notice_recipient *r)
 		(void)snprintf(code, sizeof(code), "%d", r->code);
 	return json_pack("{s:o, s:s, s:s, s:s, s:s, s:o}", "address", text_json(r->address),
 	    "status", outcome_enhanced_str(&o, status), "smtp", code, "class",
-	    outcome_class_name(r->cls), "reason", r->reason,
-	    "text", text_json(r->text));
+	    outcome_class_name(r->cls), "reason", r->reason, "text", text_json(r->text));
 }
 
 static void

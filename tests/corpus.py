@@ -3,7 +3,7 @@
 """Scores `kairan-feedback classify` on a folder of mails with an expected.jsonl beside them.
 
     tests/corpus.py [--program build/release/kairan-feedback] [--folder DIR] [--mismatches]
-                    [--part all|tune|rest] [--goals]
+                    [--part all|tune|rest] [--goals] [--floor]
 
 The folder is --folder, else $KAIRAN_CORPUS, else ../shared/corpus or ../../shared/corpus beside
 the checkout. When there is none it says so and ends with status 0.
@@ -12,7 +12,8 @@ A line of expected.jsonl: file, kind, form ("message", "body", "json"), doubt (w
 anybody to), recipients [{address, alt, status, status_alt, hard}]. null is not scored. --part
 draws a stable half by the digest of the file's name: rules are made while looking at the
 mismatches of "tune"; of "rest" only the figures are looked at, so that they say something about
-mail that nobody has seen. --goals ends with status 1 when a goal is missed.
+mail that nobody has seen. --goals ends with status 1 when a goal is missed; --floor when a figure
+falls below what was reached before (FLOOR), which is what `make test` asks.
 """
 import argparse
 import hashlib
@@ -22,6 +23,7 @@ import subprocess
 import sys
 
 GOALS = {"kind": 98.0, "address": 99.0, "hard/soft": 96.0, "status": 97.0}
+FLOOR = {"kind": 99.5, "address": 98.0, "hard/soft": 99.0, "status": 99.5}
 
 
 def find_folder(given):
@@ -117,14 +119,14 @@ def score_line(score, line, got):
         score.add("no other address (no goal)", not extra, line["file"], sorted(known), extra)
 
 
-def report(name, score, with_mismatches):
+def report(name, score, with_mismatches, wanted):
     missed_goals = []
     print(f"{name}:")
     for what in sorted(score.all, key=lambda w: ("no goal" in w, w)):
         percent, goal = score.percent(what), GOALS.get(what)
         print(f"  {what:28} {score.right[what]:4} of {score.all[what]:4}  {percent:6.2f} %"
               + (f"  goal {goal:g} %" if goal else ""))
-        if goal and percent < goal:
+        if what in wanted and percent < wanted[what]:
             missed_goals.append(what)
     for what in ("SOFT CALLED HARD", "FALSE POSITIVE"):
         count = sum(m[0] == what for m in score.missed)
@@ -145,6 +147,7 @@ def main():
     parser.add_argument("--part", choices=["all", "tune", "rest"], default="all")
     parser.add_argument("--mismatches", action="store_true")
     parser.add_argument("--goals", action="store_true")
+    parser.add_argument("--floor", action="store_true")
     args = parser.parse_args()
     folder = find_folder(args.folder)
     if folder is None:
@@ -161,10 +164,11 @@ def main():
     missed = []
     for part in shown:
         missed = report(f"{folder}, {part}", parts[part],
-                        args.mismatches and (part == args.part or part == "all"))
+                        args.mismatches and (part == args.part or part == "all"),
+                        FLOOR if args.floor else GOALS)
     if missed:
-        print("goals missed: " + ", ".join(missed))
-    return 1 if args.goals and missed else 0
+        print("missed: " + ", ".join(missed))
+    return 1 if (args.goals or args.floor) and missed else 0
 
 
 if __name__ == "__main__":

@@ -34,5 +34,7 @@ done
 # prove runs compiled tests as they are; seeds are found beside each target's source.
 echo "== unit tests and fuzz seeds"
 prove --merge -j"$jobs" --exec tests/run-one.sh "${units[@]}" "${fuzz[@]}"
+echo "== the bounce classifier on mails beside the checkout"
+tests/corpus.py --floor
 echo "== integration tests with private PostgreSQL, Redis and Postfix"
 prove --timer -j"$jobs" --exec bash tests/integration/*.sh

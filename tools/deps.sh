@@ -18,8 +18,7 @@ packages_of()
 	case $1 in
 	build)
 		echo gcc libc6-dev make pkg-config libpq-dev libhiredis-dev libssl-dev libjansson-dev \
-			libcurl4-openssl-dev libuv1-dev libmicrohttpd-dev libinih-dev libgmime-3.0-dev \
-			libidn2-dev
+			libcurl4-openssl-dev libuv1-dev libmicrohttpd-dev libinih-dev libidn2-dev
 		;;
 	services) echo postgresql-15 postgresql-client-15 redis-server redis-tools postfix ;;
 	test)
@@ -33,7 +32,7 @@ packages_of()
 		;;
 	bench)
 		packages_of demo
-		echo nginx-light wrk
+		echo libgmime-3.0-dev nginx-light wrk
 		;;
 	demo)
 		packages_of build

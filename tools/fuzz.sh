@@ -11,22 +11,27 @@ out=build/fuzz
 mkdir -p "$out"
 make --no-print-directory build/release/gen/embed.h >/dev/null
 
-packages=(libpq hiredis openssl jansson libcurl libuv libmicrohttpd inih gmime-3.0 libidn2)
+packages=(libpq hiredis openssl jansson libcurl libuv libmicrohttpd inih libidn2)
 read -ra flags <<<"$(pkg-config --cflags "${packages[@]}" | sed 's/-I/-isystem /g')"
 read -ra libs <<<"$(pkg-config --libs "${packages[@]}")"
 sources=(build/release/gen/embed.c)
 for folder in common producer dispatcher feedback cli; do
-	for source in "$folder"/*.c; do
+	for source in "$folder"/*.c "$folder"/*/*.c; do
+		[ -e "$source" ] || continue
 		[ "$(basename "$source")" = main.c ] || sources+=("$source")
 	done
 done
 echo "building ${#sources[@]} sources for libFuzzer"
+includes=()
+for folder in common cli producer dispatcher feedback common/*/ dispatcher/*/ feedback/*/; do
+	includes+=("-I${folder%/}")
+done
 objects=()
 for source in "${sources[@]}"; do
 	object=$out/${source//\//_}.o
 	objects+=("$object")
 	[ "$object" -nt "$source" ] || clang -std=c17 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer-no-link,address,undefined \
-		-fno-sanitize-recover=all -DKAIRAN_VERSION='"fuzz"' -Ibuild/release/gen -Icommon "${flags[@]}" \
+		-fno-sanitize-recover=all -DKAIRAN_VERSION='"fuzz"' -Ibuild/release/gen "${includes[@]}" "${flags[@]}" \
 		-w -c -o "$object" "$source"
 done
 rm -f "$out/libkairan.a"
@@ -37,7 +42,7 @@ for source in tests/fuzz/fuzz_*.c; do
 	name=$(basename "$source" .c)
 	case " ${TARGETS:-$name} " in *" $name "*) ;; *) continue ;; esac
 	clang -std=c17 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. \
-		-Icommon -Idispatcher -Ifeedback -Icli -Iproducer -Ibuild/release/gen "${flags[@]}" -w \
+		"${includes[@]}" -Ibuild/release/gen "${flags[@]}" -w \
 		-o "$out/$name" "$source" "$out/libkairan.a" "${libs[@]}" -lpthread
 	mkdir -p "$out/$name.corpus"
 	echo "== $name, $each s"

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* codes: reply and enhanced codes where a reply can be, and nowhere else. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "codes.h"
+
+static void
+test_find(void **state)
+{
+	static const struct {
+		const char *text, *expected;
+	} rows[] = {
+		{ "550 5.1.1 no such user", "550 5.1.1" },
+		{ "550-5.1.1 no\n550 5.1.1 such user", "550 5.1.1" },
+		{ "550: 5.1.1 no such user", "550 5.1.1" },
+		{ "#550 5.1.10 RESOLVER.ADR##", "550 5.1.10" },
+		{ "Remote Server returned '550 5.4.1 x'", "550 5.4.1" },
+		{ "host x.test[192.0.2.1] said: 450 later (in reply to RCPT TO)", "450 0.0.0" },
+		{ "host x.test [192.0.2.1]: 550 unknown", "550 0.0.0" },
+		{ "Sorry, no mailbox. (#5.1.1)", "0 5.1.1" },
+		{ "said: 511 no mailbox (#5.1.1 - chkuser)", "511 5.1.1" },
+		{ "[SMTP Error Code 550]", "550 0.0.0" },
+		/* the remote's word, not the relay's summary */
+		{ "<<< 452 4.2.2 full\n554 5.0.0 Service unavailable", "452 4.2.2" },
+		/* no codes */
+		{ "sent to 10.550.1.1 port 25 on 29 Apr 2011", "0 0.0.0" },
+		{ "limit of 500 messages, 552 kB", "0 0.0.0" },
+		{ "Exim 4.52, version 5.65.1.2, from 209.85.1.1", "0 0.0.0" },
+		{ "at 192.0.2.4 (5.65/1.37)", "0 0.0.0" },
+		{ "", "0 0.0.0" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct codes c = codes_find(slice_str(rows[i].text));
+		char got[40];
+
+		(void)snprintf(got, sizeof(got), "%d %u.%u.%u", c.code, c.enhanced[0],
+		    c.enhanced[1], c.enhanced[2]);
+		if (strcmp(got, rows[i].expected) != 0)
+			print_message("# %s\n", rows[i].text);
+		assert_string_equal(got, rows[i].expected);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_find) };
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
