@@ -9,7 +9,7 @@ KIND ?= release
 V ?= 0
 
 VERSION := 0.1.0
-PACKAGES := libpq hiredis openssl jansson libcurl libuv libmicrohttpd inih libidn2
+PACKAGES := libpq hiredis openssl jansson libcurl libuv libmicrohttpd inih libidn2 libcares
 
 B := build/$(KIND)
 Q := $(if $(filter 0,$(V)),@,)

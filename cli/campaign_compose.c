@@ -11,6 +11,7 @@
 
 #include "addr.h"
 #include "campaign_template.h"
+#include "dkim_store.h"
 #include "jsontext.h"
 #include "message.h"
 #include "template.h"
@@ -346,6 +347,24 @@ campaign_compose(struct campaign_mail *mail, struct campaign_source *source,
 	result = render_message(&c, plan, &address, mail);
 out:
 	arena_release(&c.arena);
+	return result;
+}
+
+int
+campaign_sign(struct campaign_mail *mail, const struct campaign_source *source,
+    const struct config *config, struct err *err)
+{
+	const char *at = strrchr(source->file.from_address, '@');
+	const struct dkim_options options = { .now_s = (int64_t)time(NULL),
+		.lifetime_s = config->dkim_expire_s };
+	struct dkim *dkim = NULL;
+	int result;
+
+	if (dkim_store_load(
+		config->dkim_dir, at != NULL ? at + 1 : "", config->dkim_also, &dkim, err) < 0)
+		return -1;
+	result = dkim != NULL ? dkim_sign(dkim, &options, &mail->eml, err) : 0;
+	dkim_free(dkim);
 	return result;
 }
 

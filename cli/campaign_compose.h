@@ -35,6 +35,11 @@ int campaign_compose(struct campaign_mail *mail, struct campaign_source *source,
     const struct config *config, struct slice recipient, const char *to, const char *mark,
     struct err *err) MUST_CHECK;
 
+/* Signs mail->eml as the dispatcher would (dkim.dir), if there is a key for its sender. 0, or -1 with
+ * err when there is one that cannot be used: the mail is then whole, but unsigned. */
+int campaign_sign(struct campaign_mail *mail, const struct campaign_source *source,
+    const struct config *config, struct err *err) MUST_CHECK;
+
 void campaign_mail_release(struct campaign_mail *mail);
 
 #endif

@@ -59,6 +59,9 @@ extern const struct cli_command cli_send_commands[];
 extern const struct cli_command cli_campaign_commands[];
 extern const struct cli_command cli_ses_commands[];
 extern const struct cli_command cli_status_commands[];
+extern const struct cli_command cli_dkim_commands[];
+extern const struct cli_command cli_keys_commands[];
+extern const struct cli_command cli_doctor_commands[];
 
 /*
  * Parses the options in argv (any order, "--" ends them, --name=value and --name value) and

@@ -151,6 +151,8 @@ look_compose(
 	if (campaign_compose(&l->mail, &l->source, &l->cli->config, slice_str(l->recipient), to,
 		mark, &err) != 0)
 		return cli_fail(l->cli, EXIT_FAILED, "%s", err.msg);
+	if (campaign_sign(&l->mail, &l->source, &l->cli->config, &err) != 0)
+		fprintf(stderr, "kairan: not signed here, the dispatcher will: %s\n", err.msg);
 	return EXIT_DONE;
 }
 

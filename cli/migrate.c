@@ -6,7 +6,6 @@
 #include "migrate.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "embed.h"
+#include "secret.h"
 #include "token.h"
 
 #define LOCK_KEY "7308047352118423393" /* any number that nobody else uses */
@@ -350,37 +350,21 @@ folder_of(const char *path, char *dst, size_t size)
 	return 0;
 }
 
-static void
-sync_folder(const char *folder)
-{
-	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	(void)fsync(fd);
-	close(fd);
-}
-
 static int
-write_key(int fd, const char *path, struct err *err)
+make_key(const char *path, struct err *err)
 {
-	unsigned char key[TOKEN_KEY_BYTES];
-	char line[2 + 2 * TOKEN_KEY_BYTES + 2];
-	ssize_t n;
+	struct token_keys keys = { 0 };
+	char text[TOKEN_FILE_MAX];
+	size_t n;
+	int status;
 
-	if (RAND_bytes(key, sizeof(key)) != 1)
-		return err_set(err, "no random numbers from OpenSSL");
-	line[0] = '1';
-	line[1] = ' ';
-	hex(key, sizeof(key), line + 2);
-	line[sizeof(line) - 2] = '\n';
-	n = write(fd, line, sizeof(line) - 1);
-	OPENSSL_cleanse(key, sizeof(key));
-	OPENSSL_cleanse(line, sizeof(line));
-	if (n != (ssize_t)sizeof(line) - 1 || fsync(fd) < 0)
-		return err_set(err, "cannot write key file %s: %s", path,
-		    n >= 0 && errno == 0 ? "short write" : strerror(errno));
-	return 0;
+	if (token_keys_add(&keys, 0, err) < 0)
+		return -1;
+	n = token_keys_print(&keys, text);
+	status = secret_create("key file", path, slice_make(text, n), err);
+	token_keys_release(&keys);
+	OPENSSL_cleanse(text, sizeof(text));
+	return status;
 }
 
 int
@@ -388,7 +372,7 @@ migrate_key_file(const char *path, enum migrate_key *what, struct err *err)
 {
 	char folder[4096];
 	struct token_keys keys;
-	int fd, status;
+	int status;
 
 	if (access(path, F_OK) == 0) {
 		*what = MIGRATE_KEY_THERE;
@@ -401,21 +385,11 @@ migrate_key_file(const char *path, enum migrate_key *what, struct err *err)
 	*what = MIGRATE_KEY_NO_FOLDER;
 	if (folder_of(path, folder, sizeof(folder)) < 0 || access(folder, W_OK | X_OK) < 0)
 		return 0;
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0 && errno == EEXIST) {
+	*what = MIGRATE_KEY_MADE;
+	status = make_key(path, err);
+	if (status < 0 && errno == EEXIST) {
 		*what = MIGRATE_KEY_THERE;
 		return 0;
 	}
-	if (fd < 0)
-		return err_set(err, "cannot make key file %s: %s", path, strerror(errno));
-	errno = 0;
-	status = write_key(fd, path, err);
-	if (close(fd) < 0 && status == 0)
-		status = err_set(err, "cannot write key file %s: %s", path, strerror(errno));
-	if (status < 0)
-		(void)unlink(path);
-	else
-		sync_folder(folder);
-	*what = MIGRATE_KEY_MADE;
 	return status;
 }

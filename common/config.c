@@ -109,6 +109,15 @@ static const struct key keys[] = {
 
 	TEXT(message, id_domain, "", "domain of Message-ID; empty: that of the sender"),
 
+	TEXT(dkim, dir, "/etc/kairan/dkim",
+	    "folder of DKIM keys, DOMAIN/SELECTOR.pem, made by kairan dkim new; mail from a domain "
+	    "without keys is not signed"),
+	TEXT(dkim, also, "",
+	    "domains, comma separated, whose keys sign all mail besides those of its sender"),
+	NUMBER(dkim, threads, "0", 0, 256, "threads that sign; 0: one per core"),
+	NUMBER(dkim, expire_s, "604800", 0, 7776000,
+	    "age at which a signature ends (x=); longer than a relay tries; 0: never"),
+
 	TEXT(
 	    feedback, domain, "", "domain of the return path, whose mail comes to kairan-feedback"),
 	TEXT(feedback, lmtp_listen, "",

@@ -63,6 +63,11 @@ struct config {
 
 	char *message_id_domain;
 
+	char *dkim_dir;
+	char *dkim_also;
+	long dkim_threads;
+	long dkim_expire_s;
+
 	char *feedback_domain;
 	char *feedback_lmtp_listen;
 	char *feedback_http_listen;

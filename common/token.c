@@ -2,14 +2,14 @@
 /* token: see token.h. No I/O but the key file. */
 #include "token.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/rand.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "secret.h"
 
 #define PAYLOAD_BYTES 11
 #define MAC_BYTES 10
@@ -45,6 +45,9 @@ parse_key_line(struct token_keys *keys, struct slice line, unsigned number, stru
 		    err, "line %u: expected 'ID HEX', ID 0..255 and 64 hexadecimal digits", number);
 	if (keys->count == TOKEN_KEYS_MAX)
 		return err_set(err, "line %u: more than %d keys", number, TOKEN_KEYS_MAX);
+	for (unsigned k = 0; k < keys->count; k++)
+		if (keys->id[k] == id)
+			return err_set(err, "line %u: key %u is there twice", number, id);
 	for (size_t k = 0; k < TOKEN_KEY_BYTES; k++) {
 		int high = hex_digit(hex.ptr[2 * k]), low = hex_digit(hex.ptr[2 * k + 1]);
 		if (high < 0 || low < 0)
@@ -83,28 +86,17 @@ token_keys_load(struct token_keys *keys, const char *path, struct err *err)
 {
 	char text[KEY_FILE_MAX];
 	struct err why = { 0 };
-	struct stat st;
-	ssize_t n;
-	int fd, result = -1;
+	size_t n = 0;
+	int result = -1;
 
 	*keys = (struct token_keys){ 0 };
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return err_set(err, "cannot open key file %s: %s", path, strerror(errno));
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		(void)err_set(err, "key file %s is not a regular file", path);
-	else if ((st.st_mode & 077) != 0)
-		(void)err_set(
-		    err, "key file %s can be read by others; run: chmod 600 %s", path, path);
-	else if ((n = read(fd, text, sizeof(text))) < 0 || n == (ssize_t)sizeof(text))
-		(void)err_set(err, "key file %s cannot be read or is larger than %d bytes", path,
-		    KEY_FILE_MAX);
-	else if (parse_keys(keys, slice_make(text, (size_t)n), &why) < 0)
+	if (secret_read("key file", path, text, sizeof(text), &n, err) < 0)
+		return -1;
+	if (parse_keys(keys, slice_make(text, n), &why) < 0)
 		(void)err_set(err, "key file %s: %s", path, why.msg);
 	else
 		result = 0;
 	OPENSSL_cleanse(text, sizeof(text));
-	close(fd);
 	if (result < 0)
 		token_keys_release(keys);
 	return result;
@@ -114,6 +106,49 @@ void
 token_keys_release(struct token_keys *keys)
 {
 	OPENSSL_cleanse(keys, sizeof(*keys));
+}
+
+int
+token_keys_add(struct token_keys *keys, unsigned at, struct err *err)
+{
+	unsigned char key[TOKEN_KEY_BYTES];
+	uint8_t id = keys->count > 0 ? token_next_id(keys) : 1;
+
+	if (keys->count == TOKEN_KEYS_MAX || at > keys->count)
+		return err_set(err, "more than %d keys", TOKEN_KEYS_MAX);
+	if (RAND_bytes(key, sizeof(key)) != 1)
+		return err_set(err, "no random numbers from OpenSSL");
+	memmove(&keys->id[at + 1], &keys->id[at], keys->count - at);
+	memmove(keys->key[at + 1], keys->key[at], (keys->count - at) * (size_t)TOKEN_KEY_BYTES);
+	keys->id[at] = id;
+	memcpy(keys->key[at], key, sizeof(key));
+	keys->count++;
+	OPENSSL_cleanse(key, sizeof(key));
+	return 0;
+}
+
+uint8_t
+token_next_id(const struct token_keys *keys)
+{
+	return (uint8_t)(keys->id[0] + 1);
+}
+
+size_t
+token_keys_print(const struct token_keys *keys, char dst[TOKEN_FILE_MAX])
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t n = 0;
+
+	for (unsigned i = 0; i < keys->count; i++) {
+		n += (size_t)snprintf(dst + n, TOKEN_FILE_MAX - n, "%u ", keys->id[i]);
+		for (size_t k = 0; k < TOKEN_KEY_BYTES; k++) {
+			dst[n++] = digits[keys->key[i][k] >> 4];
+			dst[n++] = digits[keys->key[i][k] & 15];
+		}
+		dst[n++] = '\n';
+	}
+	dst[n] = '\0';
+	return n;
 }
 
 static void

@@ -24,6 +24,7 @@
 #define TOKEN_CHARS 34
 #define TOKEN_KEY_BYTES 32
 #define TOKEN_KEYS_MAX 4
+#define TOKEN_FILE_MAX 512 /* bytes of a key file as token_keys_print writes it */
 
 enum token_purpose {
 	TOKEN_BOUNCE = 'b',	 /* return path b+TOKEN@…, X-Kairan-Id, SES tag */
@@ -49,6 +50,20 @@ struct token {
  * 0, or -1 with err.
  */
 int token_keys_load(struct token_keys *keys, const char *path, struct err *err) MUST_CHECK;
+
+/*
+ * Ids count up: the key after the one that signs has the next number (255 is followed by 0). So a
+ * file tells by itself what a key below the first one is: with this id a new key that does not sign
+ * yet, else one that has signed before.
+ */
+uint8_t token_next_id(const struct token_keys *keys);
+
+/* Adds a random key with the next id at place `at` (0: it signs from now on). The caller has made
+ * sure that no key with that id is there. 0, or -1 with err. */
+int token_keys_add(struct token_keys *keys, unsigned at, struct err *err) MUST_CHECK;
+
+/* The text of the key file: secret. Returns its length. */
+size_t token_keys_print(const struct token_keys *keys, char dst[TOKEN_FILE_MAX]);
 
 /* Forgets the secrets. */
 void token_keys_release(struct token_keys *keys);

@@ -13,15 +13,9 @@
 #include "slice.h"
 #include "token.h"
 
-/* Why there is no message. */
-struct compose_refusal {
-	bool skip;	    /* the run's policy leaves such recipients out; else it is a failure */
-	const char *reason; /* customer_gone, missing_field, too_large, bad_data */
-	struct slice text;  /* the field; borrowed from the run's plan */
-};
-
 /* Writes f->message (the caller's buffer, empty), f->token and f->return_path. False when the
- * recipient cannot be sent to; then *why says why and the buffer holds rubbish. */
+ * recipient cannot be sent to; then *why says why and the buffer holds rubbish. Any thread may
+ * call it: it touches nothing but that flight. */
 bool compose_flight(const struct token_keys *keys, struct flight *f, struct compose_refusal *why);
 
 #endif

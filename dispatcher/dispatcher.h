@@ -5,7 +5,8 @@
  *   runs (which runs are running) -> claim (reserve pace, pop ids, CLAIM) -> route (ready heap,
  *   sessions) -> session (compose, SMTP) -> settle (RECORD, RELEASE)
  *
- * Everything runs on one event loop; nothing blocks after the start.
+ * Everything runs on one event loop; nothing blocks after the start. Only signatures are made on
+ * threads (signer), ahead of the time at which a flight leaves the ready heap.
  */
 #ifndef KAIRAN_DISPATCHER_H
 #define KAIRAN_DISPATCHER_H
@@ -22,6 +23,7 @@ struct runs;
 struct claimer;
 struct route;
 struct settler;
+struct signer;
 struct dispatcher;
 struct flight;
 struct live_run;
@@ -33,6 +35,8 @@ struct dispatcher_news {
 	void (*room)(struct dispatcher *d);
 	/* a run was paused or has ended: release its ready flights */
 	void (*halted)(struct dispatcher *d, struct live_run *run);
+	/* messages were made ahead: the first of the ready flights may be able to leave */
+	void (*prepared)(struct dispatcher *d);
 	/* looked at again and still to be sent; takes the flight */
 	void (*checked)(struct dispatcher *d, struct flight *f);
 	/* rows that were released: their ids go back to the run's queue */
@@ -57,6 +61,7 @@ struct dispatcher {
 	struct claimer *claimer;
 	struct route *route;
 	struct settler *settler;
+	struct signer *signer;
 	const struct dispatcher_news *news;
 };
 

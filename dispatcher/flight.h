@@ -3,17 +3,19 @@
  * flight: one claimed recipient on its way through this dispatcher, the batch it was claimed
  * with, and the run it belongs to. A flight is always in exactly one place: the ready heap of
  * the route, a session, or the settler; it is freed when its outcome is written down for
- * RECORD or RELEASE.
+ * RECORD or RELEASE. While it is in the heap, a thread of the signer may make its message.
  */
 #ifndef KAIRAN_FLIGHT_H
 #define KAIRAN_FLIGHT_H
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "arena.h"
 #include "buf.h"
+#include "dkim.h"
 #include "message.h"
 #include "token.h"
 
@@ -39,6 +41,7 @@ struct live_run {
 	bool refuse_bad_field;
 	int64_t started_s;
 	struct message_plan *plan;
+	struct dkim *dkim; /* signs its mail; NULL: not signed */
 	size_t field_count;
 	bool has_name; /* the customer relation has a name column, it comes before the fields */
 	char *claim_sql, *claim_name;
@@ -69,6 +72,13 @@ enum claim_column {
 	CLAIM_FIELDS
 };
 
+/* Why there is no message for a recipient. */
+struct compose_refusal {
+	bool skip;	    /* the run's policy leaves such recipients out; else it is a failure */
+	const char *reason; /* customer_gone, missing_field, too_large, bad_data, not_signed */
+	struct slice text;  /* the field; borrowed from the run's plan */
+};
+
 struct flight {
 	struct batch *batch;
 	int row;
@@ -79,7 +89,12 @@ struct flight {
 	uint64_t order;	     /* among those due at the same time: as claimed */
 	uint64_t checked_ms; /* loop clock: claim, or last look at suppression */
 	unsigned resends;    /* sessions that ended before its turn */
-	struct buf *message; /* while in a session */
+	struct buf *message; /* while in a session, and before when it is made ahead (signer.h) */
+	bool refused;	     /* there is no message, because of: */
+	struct compose_refusal refusal;
+	bool signing;	      /* a thread of the signer has it */
+	atomic_bool unwanted; /* released while a thread had it */
+	struct flight *next;  /* in a list of the signer */
 	char token[TOKEN_CHARS + 1];
 	char return_path[FLIGHT_PATH_MAX];
 };

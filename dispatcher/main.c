@@ -25,6 +25,7 @@
 #include "route.h"
 #include "runs.h"
 #include "settle.h"
+#include "signer.h"
 
 #define ROLE "kairan_dispatcher"
 #define AGAIN_S 1 /* between attempts to reach PostgreSQL at the start */
@@ -72,6 +73,7 @@ finish(struct program *p)
 	runs_stop(d->runs);
 	claim_stop(d->claimer);
 	settle_stop(d->settler);
+	signer_stop(d->signer);
 	pgloop_free(d->claims);
 	pgloop_free(d->records);
 	rdsloop_free(d->redis);
@@ -96,7 +98,8 @@ on_drain(uv_timer_t *timer)
 	if (!d->stopping)
 		return;
 	settle_flush(d->settler);
-	if (route_is_idle(d->route) && claim_is_idle(d->claimer) && settle_is_idle(d->settler))
+	if (route_is_idle(d->route) && signer_is_idle(d->signer) && claim_is_idle(d->claimer) &&
+	    settle_is_idle(d->settler))
 		finish(p);
 	else if (route_is_idle(d->route) == false)
 		route_release_run(d->route, NULL); /* a claim may have come in late */
@@ -189,6 +192,12 @@ on_halted(struct dispatcher *d, struct live_run *run)
 }
 
 static void
+on_prepared(struct dispatcher *d)
+{
+	route_kick(d->route);
+}
+
+static void
 on_checked(struct dispatcher *d, struct flight *f)
 {
 	route_add(d->route, f);
@@ -210,6 +219,7 @@ trouble(const struct dispatcher *d)
 static const struct dispatcher_news news = {
 	.room = on_room,
 	.halted = on_halted,
+	.prepared = on_prepared,
 	.checked = on_checked,
 	.released = on_released,
 	.trouble = trouble,
@@ -232,13 +242,14 @@ start(struct program *p)
 	d->settler = settler_new(d, &err);
 	if (d->settler == NULL)
 		fatal(EXIT_USAGE, "%s", err.msg);
+	d->signer = signer_new(d);
 	d->route = route_new(d, &err);
 	if (d->route == NULL)
 		fatal(EXIT_USAGE, "%s", err.msg);
 	d->claimer = claimer_new(d);
 	d->runs = runs_new(d);
-	if (d->claims == NULL || d->records == NULL || d->redis == NULL || d->claimer == NULL ||
-	    d->runs == NULL)
+	if (d->claims == NULL || d->records == NULL || d->redis == NULL || d->signer == NULL ||
+	    d->claimer == NULL || d->runs == NULL)
 		fatal(EXIT_FAILED, "no memory");
 	runs_start(d->runs);
 	(void)uv_signal_init(&d->loop, &p->term);
@@ -293,6 +304,7 @@ run_program(struct program *p)
 	runs_free(d->runs);
 	claimer_free(d->claimer);
 	route_free(d->route);
+	signer_free(d->signer);
 	settler_free(d->settler);
 	identity_unlock(&p->identity);
 	log_info("stopped");

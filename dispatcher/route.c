@@ -10,6 +10,7 @@
 #include "ses_route.h"
 #include "session.h"
 #include "settle.h"
+#include "signer.h"
 
 #define FIRST_HOLD_MS 500
 #define LONGEST_HOLD_MS 60000
@@ -103,7 +104,8 @@ release(void *ctx, struct flight *f)
 	struct route *r = ctx;
 
 	flight_run(f)->ready--;
-	settle_release(r->d->settler, f);
+	if (!signer_drop(f))
+		settle_release(r->d->settler, f);
 }
 
 void
@@ -126,8 +128,13 @@ take(void *ctx)
 
 	while (!r->stopping && r->held_since_ms == 0 && r->ready.count > 0 &&
 	    r->ready.heap[0]->due_us <= dispatcher_now_us()) {
-		struct flight *f = ready_pop(&r->ready);
+		struct flight *f;
 
+		if (!signer_has(r->ready.heap[0])) {
+			signer_ahead(r->d->signer, &r->ready);
+			return NULL; /* dispatcher_news.prepared kicks */
+		}
+		f = ready_pop(&r->ready);
 		flight_run(f)->ready--;
 		r->d->news->room(r->d);
 		if (dispatcher_now_ms(r->d) - f->checked_ms <
@@ -194,6 +201,8 @@ set_timer(struct route *r)
 		wait_ms = r->open_after_ms - now;
 	else if (r->ready.heap[0]->due_us > now_us)
 		wait_ms = (r->ready.heap[0]->due_us - now_us + 999) / 1000;
+	else if (!signer_has(r->ready.heap[0])) /* signing: dispatcher_news.prepared kicks */
+		wait_ms = r->ready.heap[0]->signing ? UINT64_MAX : AGAIN_MS;
 	else if (has_free_session(r))
 		wait_ms = 0;
 	else if (r->session_count == 0 && !r->resolving && r->ses == NULL)
@@ -214,6 +223,8 @@ route_kick(struct route *r)
 			route_release_run(r, NULL);
 		}
 	}
+	if (r->held_since_ms == 0 && !r->stopping)
+		signer_ahead(r->d->signer, &r->ready);
 	if (r->held_since_ms == 0 && !r->stopping && r->ses != NULL) {
 		ses_route_kick(r->ses);
 	} else if (r->held_since_ms == 0 && !r->stopping) {

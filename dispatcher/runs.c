@@ -8,6 +8,7 @@
 
 #include "customer_field.h"
 #include "db.h"
+#include "dkim_store.h"
 #include "embed.h"
 #include "log.h"
 
@@ -46,6 +47,7 @@ static void
 run_free(struct live_run *run)
 {
 	arena_release(&run->arena);
+	dkim_free(run->dkim);
 	free(run);
 }
 
@@ -198,6 +200,10 @@ fill(struct runs *r, struct live_run *run, const PGresult *row, struct err *err)
 							  : RUN_FIELD_FAIL;
 	run->refuse_bad_field = strcmp(db_text(row, 0, L_BAD), "refuse") == 0;
 	run->started_s = db_number(row, 0, L_STARTED);
+	/* a few small files, once a run: a key that was put in place counts from the next run on */
+	if (dkim_store_load(r->d->config->dkim_dir, run->from_domain, r->d->config->dkim_also,
+		&run->dkim, err) < 0)
+		return -1;
 	return compile(r, run, row, err);
 }
 
@@ -248,8 +254,8 @@ on_loaded(void *ctx, struct pgloop_answer *answer)
 			log_warn("feedback.domain is not set: bounces of run=%d go to the sender",
 			    run->id);
 		run->loaded = true;
-		log_info("run loaded run=%d campaign=%s fields=%zu", run->id, run->campaign,
-		    run->field_count);
+		log_info("run loaded run=%d campaign=%s fields=%zu signatures=%zu", run->id,
+		    run->campaign, run->field_count, run->dkim != NULL ? dkim_count(run->dkim) : 0);
 		l->r->d->news->room(l->r->d);
 	}
 	free(l);

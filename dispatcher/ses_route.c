@@ -270,23 +270,29 @@ compose(struct call *call, struct flight *f)
 		.tenant = slice_str(config->ses_tenant),
 		.tags = &tag,
 		.tag_count = 1 };
-	struct compose_refusal why = { 0 };
+	struct buf *made = f->message; /* by the signer; NULL: not made ahead */
 
-	f->message = &call->message;
-	buf_reset(&call->message);
 	buf_reset(&call->body);
-	if (compose_flight(&r->d->keys, f, &why)) {
+	if (made == NULL) {
+		buf_reset(&call->message);
+		f->message = &call->message;
+		f->refused = !compose_flight(&r->d->keys, f, &f->refusal);
+	}
+	if (!f->refused) {
 		tag.value = slice_str(f->token);
 		ses_send_raw(&call->body, &common,
 		    slice_str(db_text(f->batch->rows, f->row, CLAIM_ADDRESS)),
-		    buf_slice(&call->message));
-		f->message = NULL;
-		if (!buf_failed(&call->body))
-			return true;
-		why.reason = "too_large";
+		    buf_slice(f->message));
+		f->refused = buf_failed(&call->body);
+		f->refusal = (struct compose_refusal){ .reason = "too_large" };
 	}
 	f->message = NULL;
-	settle_refusal(r->d->settler, f, &why);
+	if (made != NULL)
+		buf_release(made);
+	free(made);
+	if (!f->refused)
+		return true;
+	settle_refusal(r->d->settler, f, &f->refusal);
 	return false;
 }
 

@@ -75,18 +75,20 @@ keep_text(struct session *s, struct buf *b)
 static bool
 compose(struct session *s, struct flight *f)
 {
-	struct compose_refusal why;
 
-	f->message = take_text(s);
-	if (f->message == NULL) {
-		settle_release(s->d->settler, f);
-		return false;
+	if (f->message == NULL) { /* not made ahead */
+		f->message = take_text(s);
+		if (f->message == NULL) {
+			settle_release(s->d->settler, f);
+			return false;
+		}
+		f->refused = !compose_flight(&s->d->keys, f, &f->refusal);
 	}
-	if (compose_flight(&s->d->keys, f, &why))
+	if (!f->refused)
 		return true;
 	keep_text(s, f->message);
 	f->message = NULL;
-	settle_refusal(s->d->settler, f, &why);
+	settle_refusal(s->d->settler, f, &f->refusal);
 	return false;
 }
 

@@ -136,6 +136,9 @@ flight_done(struct settler *s, struct flight *f)
 		PQclear(batch->rows);
 		free(batch);
 	}
+	if (f->message != NULL) /* made ahead, and not sent */
+		buf_release(f->message);
+	free(f->message);
 	free(f);
 }
 

@@ -18,13 +18,14 @@ packages_of()
 	case $1 in
 	build)
 		echo gcc libc6-dev make pkg-config libpq-dev libhiredis-dev libssl-dev libjansson-dev \
-			libcurl4-openssl-dev libuv1-dev libmicrohttpd-dev libinih-dev libidn2-dev
+			libcurl4-openssl-dev libuv1-dev libmicrohttpd-dev libinih-dev libidn2-dev libc-ares-dev
 		;;
 	services) echo postgresql-15 postgresql-client-15 redis-server redis-tools postfix ;;
 	test)
 		packages_of build
 		packages_of services
-		echo libcmocka-dev clang-format shellcheck mandoc perl python3 curl openssl
+		echo libcmocka-dev clang-format shellcheck mandoc perl python3 curl openssl \
+			python3-dkim python3-nacl opendkim-tools knot
 		;;
 	fuzz)
 		packages_of build

@@ -3,7 +3,7 @@
 # make bench: every bench, one JSON line each on standard output. BENCH="produce ingest" picks.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
-for bench in ${BENCH:-produce whole_job ses_api ingest compose classify}; do
+for bench in ${BENCH:-produce whole_job ses_api ingest compose classify dkim}; do
 	echo "== $bench" >&2
 	case $bench in
 	compose | classify) build/release/tests/bench/bench_"$bench" ;;

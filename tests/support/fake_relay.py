@@ -4,7 +4,7 @@
 local part, what it does to everyone by a control file, and what it took is written to a log, one
 JSON line per message, before the reply to the dot is sent: the ground truth of a test.
 
-    fake_relay.py --log FILE [--control FILE] [--host 127.0.0.1] PORT
+    fake_relay.py --log FILE [--control FILE] [--mail FOLDER] [--host 127.0.0.1] PORT
 
 Local parts begin with
     hard     550 5.1.1 to RCPT                   soft     451 4.2.0 to RCPT, the first `times` times
@@ -21,6 +21,9 @@ The control file holds `key = value` lines, is looked at every 20 ms and may be 
     slow_s    1        wait before the reply to the dot of slow*
     delay_ms  0        the same for everyone
     most      0        421 to more connections than that; 0: no limit
+
+With --mail, or FAKE_RELAY_MAIL in the environment, every message that is taken is also kept in that
+folder, as ATTEMPT-RUN-SEND.eml by what its X-Kairan-Id says.
 
 A line of the log: at (seconds), from, to, envid, message_id, subject, kairan_id, and what the latter says
 (run, send, attempt; not verified), kept, answered.
@@ -247,6 +250,10 @@ class Connection(asyncio.Protocol):
     def take(self, text):
         address = self.recipients[0]
         record = self.describe(text)
+        if self.relay.args.mail:
+            name = "%s-%s-%s.eml" % (record.get("attempt"), record.get("run"), record.get("send"))
+            with open(os.path.join(self.relay.args.mail, name), "wb") as f:
+                f.write(text + b"\r\n")
         delay = self.relay.number("delay_ms") / 1000
         self.reset()
         if address.startswith("perm554"):
@@ -316,6 +323,7 @@ def main():
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--log", required=True)
     parser.add_argument("--control")
+    parser.add_argument("--mail", default=os.environ.get("FAKE_RELAY_MAIL"))
     asyncio.run(serve(parser.parse_args()))
 
 

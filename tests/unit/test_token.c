@@ -182,6 +182,43 @@ test_key_file_refused(void **state)
 	assert_int_equal(token_keys_load(&keys, "/tmp", &err), -1);
 }
 
+/* Rotation: a key is added behind or before the one that signs; tokens of all verify. */
+static void
+test_rotation(void **state)
+{
+	char text[TOKEN_FILE_MAX], token[TOKEN_CHARS + 1], path[] = "/tmp/test_token.XXXXXX";
+	struct token_keys keys = { 0 }, read = { 0 };
+	struct err err = { 0 };
+	struct token t;
+	int fd;
+
+	(void)state;
+	assert_int_equal(token_keys_add(&keys, 0, &err), 0);
+	assert_int_equal(keys.id[0], 1);
+	token_make(&keys, TOKEN_BOUNCE, (struct token){ 1, 2, 3 }, token);
+	assert_int_equal(token_keys_add(&keys, 1, &err), 0);
+	assert_int_equal(keys.id[0], 1);
+	assert_int_equal(keys.id[1], 2);
+	keys.id[0] = 255;
+	assert_int_equal(token_next_id(&keys), 0);
+	keys.id[0] = 1;
+	keys.id[1] = 200;
+	assert_int_equal(token_keys_add(&keys, 0, &err), 0);
+	assert_int_equal(keys.id[0], 2);
+	assert_true(token_verify(&keys, TOKEN_BOUNCE, slice_str(token), &t));
+	assert_int_equal(t.send, 2);
+	/* what is written is what is read */
+	fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_true(write(fd, text, token_keys_print(&keys, text)) > 0);
+	close(fd);
+	assert_int_equal(token_keys_load(&read, path, &err), 0);
+	assert_memory_equal(&read, &keys, sizeof(keys));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(token_keys_add(&keys, 0, &err), 0);
+	assert_int_equal(token_keys_add(&keys, 0, &err), -1);
+}
+
 int
 main(void)
 {
@@ -193,6 +230,7 @@ main(void)
 		cmocka_unit_test(test_other_key),
 		cmocka_unit_test(test_key_file),
 		cmocka_unit_test(test_key_file_refused),
+		cmocka_unit_test(test_rotation),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dns: what commands ask of DNS and what they tell people to publish. The asking itself is behind one
+ * function, so that the checks are tested against a table, and run against c-ares (resolver.h).
+ * Everything in an answer comes from strangers: bounded here, never trusted.
+ */
+#ifndef KAIRAN_DNS_H
+#define KAIRAN_DNS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "arena.h"
+#include "buf.h"
+#include "slice.h"
+
+#define DNS_NAME_MAX 255
+#define DNS_RECORDS_MAX 100 /* of one answer; the rest is dropped */
+#define DNS_TEXT_MAX 4096   /* of one TXT record; longer ones are cut */
+
+enum dns_type { DNS_A, DNS_AAAA, DNS_MX, DNS_TXT, DNS_PTR };
+
+enum dns_status {
+	DNS_FOUND,
+	DNS_NONE,  /* no such name, or no record of this type */
+	DNS_FAILED /* no answer, or one that says SERVFAIL or the like */
+};
+
+struct dns_record {
+	struct slice
+	    text; /* TXT: strings joined; MX, PTR: a name; A, AAAA: an address, printed. A NUL
+				follows. */
+	unsigned preference; /* MX */
+};
+
+struct dns_answer {
+	enum dns_status status;
+	struct dns_record *records; /* MX by preference */
+	size_t count;
+};
+
+struct dns {
+	void *ctx;
+	/* The answer is in the arena. */
+	void (*ask)(void *ctx, struct arena *arena, const char *name, enum dns_type type,
+	    struct dns_answer *answer);
+};
+
+/* Appends a TXT record as a line of a zone file (RFC 1035 5.1), its text cut into strings of at
+ * most 255 octets and quoted. */
+void dns_zone_put_txt(struct buf *out, struct slice name, unsigned ttl_s, struct slice text);
+
+/* 192.0.2.1 -> 1.2.0.192.in-addr.arpa, and so for IPv6. false when it is no address. */
+bool dns_reverse_name(const char *address, char dst[DNS_NAME_MAX + 1]);
+
+/* The value of a tag in a list of tag=value; (RFC 6376 3.2, also DMARC); names are compared as they
+ * are. false when it is not there. */
+bool dns_tag(struct slice record, struct slice tag, struct slice *value);
+
+#endif
