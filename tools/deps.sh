@@ -49,7 +49,7 @@ packages_of()
 is_service_package()
 {
 	case $1 in
-	postgresql* | redis* | postfix* | nginx* | docker.io | containerd | ssl-cert) return 0 ;;
+	postgresql* | redis* | postfix* | nginx* | knot | docker.io | containerd | ssl-cert) return 0 ;;
 	*) return 1 ;;
 	esac
 }

@@ -11,27 +11,25 @@ out=build/fuzz
 mkdir -p "$out"
 make --no-print-directory build/release/gen/embed.h >/dev/null
 
-packages=(libpq hiredis openssl jansson libcurl libuv libmicrohttpd inih libidn2)
+# packages and folders as the Makefile has them
+read -ra packages <<<"$(sed -n 's/^PACKAGES := //p' Makefile)"
 read -ra flags <<<"$(pkg-config --cflags "${packages[@]}" | sed 's/-I/-isystem /g')"
 read -ra libs <<<"$(pkg-config --libs "${packages[@]}")"
+includes=(-I. -Ibuild/release/gen -Itests/support)
+while IFS= read -r folder; do
+	includes+=("-I$folder")
+done < <(find common producer dispatcher feedback cli -name '*.h' -printf '%h\n' | sort -u)
 sources=(build/release/gen/embed.c)
-for folder in common producer dispatcher feedback cli; do
-	for source in "$folder"/*.c "$folder"/*/*.c; do
-		[ -e "$source" ] || continue
-		[ "$(basename "$source")" = main.c ] || sources+=("$source")
-	done
-done
+while IFS= read -r source; do
+	sources+=("$source")
+done < <(find common producer dispatcher feedback cli -name '*.c' ! -name main.c | sort)
 echo "building ${#sources[@]} sources for libFuzzer"
-includes=()
-for folder in common cli producer dispatcher feedback common/*/ dispatcher/*/ feedback/*/; do
-	includes+=("-I${folder%/}")
-done
 objects=()
 for source in "${sources[@]}"; do
 	object=$out/${source//\//_}.o
 	objects+=("$object")
 	[ "$object" -nt "$source" ] || clang -std=c17 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer-no-link,address,undefined \
-		-fno-sanitize-recover=all -DKAIRAN_VERSION='"fuzz"' -Ibuild/release/gen "${includes[@]}" "${flags[@]}" \
+		-fno-sanitize-recover=all -DKAIRAN_VERSION='"fuzz"' "${includes[@]}" "${flags[@]}" \
 		-w -c -o "$object" "$source"
 done
 rm -f "$out/libkairan.a"
@@ -41,9 +39,8 @@ status=0
 for source in tests/fuzz/fuzz_*.c; do
 	name=$(basename "$source" .c)
 	case " ${TARGETS:-$name} " in *" $name "*) ;; *) continue ;; esac
-	clang -std=c17 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. \
-		"${includes[@]}" -Ibuild/release/gen "${flags[@]}" -w \
-		-o "$out/$name" "$source" "$out/libkairan.a" "${libs[@]}" -lpthread
+	clang -std=c17 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		"${includes[@]}" "${flags[@]}" -w -o "$out/$name" "$source" "$out/libkairan.a" "${libs[@]}" -lpthread -lm
 	mkdir -p "$out/$name.corpus"
 	echo "== $name, $each s"
 	"$out/$name" -max_total_time="$each" -rss_limit_mb=2048 -artifact_prefix="$out/$name." -print_final_stats=1 \
