@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * message: see message.h. Three parts: text made from HTML, the plan, the rendering. A plan is
- * a list of blocks that are ready for the wire and of parts; a part is either ready too, or a
- * template with its literals encoded (quoted-printable) or only normalised (base64).
+ * message: see message.h. Two halves: the plan and the rendering. A plan is a list of blocks that
+ * are ready for the wire and of parts; a part is either ready too, or a template with its
+ * literals encoded.
  *
  * Nothing here writes a value into the header but through the writers of mime.
  */
@@ -11,499 +11,71 @@
 #include <assert.h>
 #include <string.h>
 
+#include "html_text.h"
 #include "mime.h"
 
 #define PARTS_MAX 2
 #define HOST_MAX 253
-#define BOUNDARY_BYTES 24 /* "=_k", 16 digits and a NUL */
+#define BOUNDARY_BYTES 24 /* "=_k", a letter, 16 digits and a NUL */
 
 const struct slice message_builtins[MESSAGE_BUILTINS] = { { "unsubscribe_url", 15 },
 	{ "campaign", 8 }, { "amazonSESUnsubscribeUrl", 23 } };
 
-/* --- text from HTML --- */
-
-struct texter {
-	struct buf *out;
-	size_t have;	/* line ends just written; 2 at the start */
-	size_t pending; /* line ends to write before the next text */
-	bool blank;	/* a blank is due */
-	bool in_link;
-	size_t link_at;	   /* offset of the link's text in out */
-	struct slice link; /* its href, as in the source */
-};
-
-static bool
-is_blank(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f';
-}
-
-static bool
-is_alpha(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
 static bool
 is_alnum(char c)
 {
-	return is_alpha(c) || (c >= '0' && c <= '9');
-}
-
-static void
-texter_lines(struct texter *x, size_t n)
-{
-	x->blank = false;
-	if (x->have + x->pending < n)
-		x->pending = n - x->have;
-}
-
-static void
-texter_flush(struct texter *x)
-{
-	if (x->pending > 0) {
-		for (; x->pending > 0; x->pending--) {
-			buf_append_char(x->out, '\n');
-			x->have++;
-		}
-	} else if (x->blank && x->have == 0) {
-		buf_append_char(x->out, ' ');
-	}
-	x->blank = false;
-}
-
-static void
-texter_put(struct texter *x, struct slice s)
-{
-	if (s.len == 0)
-		return;
-	texter_flush(x);
-	buf_append_slice(x->out, s);
-	x->have = 0;
-}
-
-/* Length of the template tag at s ("{{" is there); s.len if open. */
-static size_t
-braces_len(struct slice s)
-{
-	size_t n = template_tag_len(s);
-
-	return n > 0 ? n : s.len;
-}
-
-static bool
-at_braces(struct slice s)
-{
-	return s.len >= 2 && s.ptr[0] == '{' && s.ptr[1] == '{';
-}
-
-/* A template tag passes through; one that prints counts as text. */
-static size_t
-texter_braces(struct texter *x, struct slice s)
-{
-	size_t n = braces_len(s), have;
-	struct slice inside = slice_trim(slice_make(s.ptr + 2, n - 2));
-
-	if (inside.len > 0 && inside.ptr[0] == '!')
-		return n;
-	texter_flush(x);
-	have = x->have;
-	texter_put(x, slice_make(s.ptr, n));
-	if (inside.len > 0 &&
-	    (inside.ptr[0] == '#' || inside.ptr[0] == '/' ||
-		slice_starts_nocase(inside, SLICE("else"))))
-		x->have = have;
-	return n;
-}
-
-static const struct entity {
-	const char *name;
-	const char *text;
-} entities[] = {
-	{ "amp;", "&" },
-	{ "lt;", "<" },
-	{ "gt;", ">" },
-	{ "quot;", "\"" },
-	{ "apos;", "'" },
-	{ "nbsp;", " " },
-	{ "copy;", "©" },
-	{ "reg;", "®" },
-	{ "trade;", "™" },
-	{ "hellip;", "…" },
-	{ "mdash;", "—" },
-	{ "ndash;", "–" },
-	{ "lsquo;", "‘" },
-	{ "rsquo;", "’" },
-	{ "ldquo;", "“" },
-	{ "rdquo;", "”" },
-	{ "laquo;", "«" },
-	{ "raquo;", "»" },
-	{ "middot;", "·" },
-	{ "bull;", "•" },
-	{ "times;", "×" },
-	{ "yen;", "¥" },
-	{ "euro;", "€" },
-	{ "pound;", "£" },
-	{ "sect;", "§" },
-	{ "deg;", "°" },
-	{ "rarr;", "→" },
-	{ "larr;", "←" },
-	{ "zwnj;", "" },
-	{ "zwj;", "" },
-	{ "shy;", "" },
-	{ "ensp;", " " },
-	{ "emsp;", " " },
-	{ "thinsp;", " " },
-};
-
-static size_t
-put_utf8(char dst[4], uint32_t c)
-{
-	if (c < 0x80) {
-		dst[0] = (char)c;
-		return 1;
-	}
-	if (c < 0x800) {
-		dst[0] = (char)(0xc0 | c >> 6);
-		dst[1] = (char)(0x80 | (c & 0x3f));
-		return 2;
-	}
-	if (c < 0x10000) {
-		dst[0] = (char)(0xe0 | c >> 12);
-		dst[1] = (char)(0x80 | (c >> 6 & 0x3f));
-		dst[2] = (char)(0x80 | (c & 0x3f));
-		return 3;
-	}
-	dst[0] = (char)(0xf0 | c >> 18);
-	dst[1] = (char)(0x80 | (c >> 12 & 0x3f));
-	dst[2] = (char)(0x80 | (c >> 6 & 0x3f));
-	dst[3] = (char)(0x80 | (c & 0x3f));
-	return 4;
-}
-
-/* &#38; &#x26; at s: its length, or 0. Braces stay as they are: they could become a tag. */
-static size_t
-numeric_entity(struct slice s, char dst[4], size_t *n)
-{
-	size_t i = 2;
-	uint32_t c = 0, base = 10, digit;
-
-	if (s.len < 4 || s.ptr[1] != '#')
-		return 0;
-	if (s.ptr[2] == 'x' || s.ptr[2] == 'X') {
-		base = 16;
-		i = 3;
-	}
-	for (; i < s.len && is_alnum(s.ptr[i]); i++) {
-		char ch = s.ptr[i];
-
-		digit = ch <= '9' ? (uint32_t)(ch - '0') : (uint32_t)((ch | 32) - 'a' + 10);
-		if (digit >= base || c > 0x10ffff)
-			return 0;
-		c = c * base + digit;
-	}
-	if (i == s.len || s.ptr[i] != ';' || c < 0x20 || c == 0x7f || c > 0x10ffff ||
-	    (c >= 0xd800 && c <= 0xdfff) || c == '{' || c == '}')
-		return 0;
-	*n = put_utf8(dst, c);
-	return i + 1;
-}
-
-/* The entity at s ("&" is there): its length, or 0 when there is none. */
-static size_t
-entity_at(struct slice s, char dst[4], size_t *n)
-{
-	struct slice rest = slice_make(s.ptr + 1, s.len - 1);
-	size_t len = numeric_entity(s, dst, n);
-
-	for (size_t i = 0; len == 0 && i < sizeof(entities) / sizeof(entities[0]); i++) {
-		size_t name = strlen(entities[i].name);
-
-		if (rest.len < name || memcmp(rest.ptr, entities[i].name, name) != 0)
-			continue;
-		*n = strlen(entities[i].text);
-		memcpy(dst, entities[i].text, *n);
-		len = name + 1;
-	}
-	return len;
-}
-
-/* Text of an attribute, entities decoded, template tags untouched. */
-static void
-texter_attr(struct texter *x, struct slice s)
-{
-	char dst[4];
-	size_t n = 0, len;
-
-	for (size_t i = 0; i < s.len; i += len) {
-		struct slice rest = slice_make(s.ptr + i, s.len - i);
-
-		if (at_braces(rest)) {
-			len = texter_braces(x, rest);
-		} else if (s.ptr[i] == '&' && (len = entity_at(rest, dst, &n)) > 0) {
-			texter_put(x, slice_make(dst, n));
-		} else {
-			len = 1;
-			texter_put(x, slice_make(s.ptr + i, 1));
-		}
-	}
-}
-
-/* Length of the HTML tag at s ("<" is there) with its ">"; quotes and braces are passed over. */
-static size_t
-tag_len(struct slice s)
-{
-	char quote = '\0';
-
-	for (size_t i = 1; i < s.len; i++) {
-		struct slice rest = slice_make(s.ptr + i, s.len - i);
-
-		if (at_braces(rest))
-			i += braces_len(rest) - 1;
-		else if (quote != '\0')
-			quote = s.ptr[i] == quote ? '\0' : quote;
-		else if ((s.ptr[i] == '"' || s.ptr[i] == '\'') && s.ptr[i - 1] == '=')
-			quote = s.ptr[i];
-		else if (s.ptr[i] == '>')
-			return i + 1;
-	}
-	return s.len;
-}
-
-/* The quoted or bare value of an attribute of the tag; empty when there is none. */
-static struct slice
-tag_attr(struct slice tag, struct slice name)
-{
-	for (size_t i = 1; i + name.len + 1 < tag.len; i++) {
-		struct slice here = slice_make(tag.ptr + i, tag.len - i);
-		size_t from = name.len + 1, to;
-		char quote;
-
-		if (at_braces(here)) {
-			i += braces_len(here) - 1;
-			continue;
-		}
-		if ((!is_blank(here.ptr[-1]) && here.ptr[-1] != '"' && here.ptr[-1] != '\'') ||
-		    !slice_starts_nocase(here, name) || here.ptr[name.len] != '=')
-			continue;
-		quote = here.ptr[from];
-		if (quote == '"' || quote == '\'')
-			from++;
-		for (to = from; to < here.len; to++) {
-			struct slice rest = slice_make(here.ptr + to, here.len - to);
-
-			if (at_braces(rest))
-				to += braces_len(rest) - 1;
-			else if (quote == '"' || quote == '\''
-				? here.ptr[to] == quote
-				: is_blank(here.ptr[to]) || here.ptr[to] == '>')
-				break;
-		}
-		if (to > here.len)
-			to = here.len;
-		return slice_trim(slice_make(here.ptr + from, to - from));
-	}
-	return slice_make(NULL, 0);
-}
-
-static void
-texter_link_end(struct texter *x)
-{
-	struct slice label, url = x->link;
-
-	if (!x->in_link)
-		return;
-	x->in_link = false;
-	if (url.len == 0 || url.ptr[0] == '#' || buf_failed(x->out))
-		return;
-	if (slice_starts_nocase(url, SLICE("mailto:")))
-		url = slice_make(url.ptr + 7, url.len - 7);
-	label = slice_trim(slice_make(x->out->data + x->link_at, x->out->len - x->link_at));
-	if (x->out->data == NULL || label.len == 0) {
-		texter_attr(x, url);
-	} else if (!slice_equal(label, url)) {
-		x->blank = true;
-		texter_put(x, SLICE("("));
-		texter_attr(x, url);
-		texter_put(x, SLICE(")"));
-	}
-}
-
-/* Line ends that an element asks for before and behind itself. */
-static size_t
-element_lines(struct slice name)
-{
-	static const char *const two[] = { "p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote",
-		"ul", "ol", "dl", "pre", "table", NULL };
-	static const char *const one[] = { "div", "tr", "li", "dt", "dd", "section", "article",
-		"header", "footer", "main", "nav", "form", "center", "address", "figure", "body",
-		"tbody", "thead", NULL };
-
-	for (const char *const *p = two; *p != NULL; p++)
-		if (slice_equal_nocase(name, slice_str(*p)))
-			return 2;
-	for (const char *const *p = one; *p != NULL; p++)
-		if (slice_equal_nocase(name, slice_str(*p)))
-			return 1;
-	return 0;
-}
-
-/* Length from s on up to and with the end tag of an element whose content is not text. */
-static size_t
-skip_element(struct slice s, struct slice name)
-{
-	for (size_t i = 0; i + 2 + name.len < s.len; i++) {
-		const char *p = memchr(s.ptr + i, '<', s.len - i);
-
-		if (p == NULL)
-			break;
-		i = (size_t)(p - s.ptr);
-		if (i + 2 + name.len < s.len && p[1] == '/' &&
-		    slice_equal_nocase(slice_make(p + 2, name.len), name) &&
-		    !is_alnum(p[2 + name.len]))
-			return i + tag_len(slice_make(p, s.len - i));
-	}
-	return s.len;
-}
-
-static void
-texter_open(struct texter *x, struct slice name, struct slice tag)
-{
-	struct slice alt;
-
-	if (slice_equal_nocase(name, SLICE("br"))) {
-		x->blank = false;
-		if (x->pending + x->have < 2)
-			x->pending++;
-	} else if (slice_equal_nocase(name, SLICE("hr"))) {
-		texter_lines(x, 1);
-		texter_put(x, SLICE("----------"));
-		texter_lines(x, 1);
-	} else if (slice_equal_nocase(name, SLICE("li"))) {
-		texter_lines(x, 1);
-		texter_put(x, SLICE("-"));
-		x->blank = true;
-	} else if (slice_equal_nocase(name, SLICE("td")) || slice_equal_nocase(name, SLICE("th"))) {
-		x->blank = true;
-	} else if (slice_equal_nocase(name, SLICE("img"))) {
-		alt = tag_attr(tag, SLICE("alt"));
-		texter_attr(x, alt);
-	} else if (slice_equal_nocase(name, SLICE("a"))) {
-		texter_link_end(x);
-		texter_flush(x);
-		x->in_link = true;
-		x->link_at = x->out->len;
-		x->link = tag_attr(tag, SLICE("href"));
-	} else {
-		texter_lines(x, element_lines(name));
-	}
-}
-
-/* What begins with "<": a tag, a comment, or only that character. Returns its length. */
-static size_t
-texter_tag(struct texter *x, struct slice s)
-{
-	static const char *const hidden[] = { "head", "style", "script", "title", "template",
-		NULL };
-	bool end = s.len > 1 && s.ptr[1] == '/';
-	size_t from = end ? 2 : 1, to = from, len;
-	struct slice name;
-	const char *p;
-
-	if (s.len >= 4 && memcmp(s.ptr, "<!--", 4) == 0) {
-		p = memmem(s.ptr + 2, s.len - 2, "-->", 3);
-		return p != NULL ? (size_t)(p - s.ptr) + 3 : s.len;
-	}
-	if (s.len > 1 && (s.ptr[1] == '!' || s.ptr[1] == '?'))
-		return tag_len(s);
-	while (to < s.len && is_alnum(s.ptr[to]))
-		to++;
-	if (to == from || !is_alpha(s.ptr[from])) {
-		texter_put(x, slice_make(s.ptr, 1));
-		return 1;
-	}
-	name = slice_make(s.ptr + from, to - from);
-	len = tag_len(s);
-	for (const char *const *h = hidden; !end && *h != NULL; h++)
-		if (slice_equal_nocase(name, slice_str(*h)))
-			return len + skip_element(slice_make(s.ptr + len, s.len - len), name);
-	if (!end)
-		texter_open(x, name, slice_make(s.ptr, len));
-	else if (slice_equal_nocase(name, SLICE("a")))
-		texter_link_end(x);
-	else
-		texter_lines(x, element_lines(name));
-	return len;
-}
-
-/* A template for text from a template for HTML: tags dropped, links as "text (address)",
- * entities decoded, blocks on lines of their own, fields and conditions kept. */
-static void
-text_from_html(struct buf *out, struct slice html)
-{
-	struct texter x = { .out = out, .have = 2 };
-	char dst[4];
-	size_t n = 0, len;
-
-	for (size_t i = 0; i < html.len; i += len) {
-		struct slice rest = slice_make(html.ptr + i, html.len - i);
-
-		len = 1;
-		if (is_blank(rest.ptr[0])) {
-			x.blank = true;
-		} else if (at_braces(rest)) {
-			len = texter_braces(&x, rest);
-		} else if (rest.ptr[0] == '<') {
-			len = texter_tag(&x, rest);
-		} else if (rest.ptr[0] == '&' && (len = entity_at(rest, dst, &n)) > 0) {
-			if (n == 1 && dst[0] == ' ')
-				x.blank = true;
-			else
-				texter_put(&x, slice_make(dst, n));
-		} else {
-			for (len = 1;
-			     len < rest.len && strchr("<&{ \t\r\n\f", rest.ptr[len]) == NULL;)
-				len++;
-			texter_put(&x, slice_make(rest.ptr, len));
-		}
-	}
-	texter_link_end(&x);
-	buf_append_char(out, '\n');
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
 /* --- plan --- */
 
 struct part {
-	struct slice head; /* boundary, part header and empty line; empty for a single part */
+	struct slice lead; /* boundaries and heads of multiparts around it */
+	struct slice head; /* the lead, then its own header and the empty line */
 	struct template template;
 	bool base64;
-	bool ready;		  /* body holds the whole part */
-	struct slice body;	  /* encoded */
-	struct mime_qp_run *runs; /* by op (quoted-printable) */
-	struct slice *texts;	  /* by op (base64): CRLF */
-	size_t encoded_bytes;	  /* of all literals */
-	size_t uses;		  /* of fields */
+	bool ready;		       /* body holds the whole part */
+	struct slice body;	       /* encoded */
+	struct mime_qp_run *runs;      /* by op (quoted-printable) */
+	struct mime_base64_run *texts; /* by op (base64) */
+	size_t encoded_bytes;	       /* of all literals */
+	size_t uses;		       /* of fields */
 };
+
+/* Header fields that are the same for all recipients, in one charset. */
+struct fixed {
+	const struct jis *jis; /* NULL: UTF-8 */
+	struct slice from;     /* From, Sender */
+	struct slice reply_to;
+	struct slice last;    /* everything behind the recipient's fields; without the header of a
+				 single part and the empty line behind it */
+	struct slice subject; /* the whole field, when nothing in it varies */
+};
+
+enum multipart { MIXED, ALTERNATIVE, RELATED, MULTIPARTS };
+
+static const char *const multipart_names[MULTIPARTS] = { "mixed", "alternative", "related" };
 
 struct message_plan {
 	struct arena *arena;
 	struct template_fields fields;
-	struct slice from_block; /* From */
-	struct slice reply_block;
-	struct slice last_block; /* everything behind the recipient's fields, with the empty line */
+	struct fixed utf8;
+	struct fixed jis; /* usable when jis.jis is there */
+	struct slice *jis_domains;
+	size_t jis_domain_count;
 	struct template subject;
-	struct slice subject_block;    /* the whole field, when nothing in it varies */
 	struct slice unsubscribe_base; /* with what stands between it and a token */
 	struct slice mailto_domain;
 	struct slice message_id_domain;
 	int zone_minutes;
 	struct part parts[PARTS_MAX];
 	size_t part_count;
-	struct slice closing; /* last boundary */
+	struct slice closing; /* files and last boundaries */
 	struct slice text_source;
 	const struct template *html; /* borrowed from parts, or NULL */
 	const struct template *text;
-	char boundary[BOUNDARY_BYTES];
+	bool uses[MULTIPARTS];
+	char boundaries[MULTIPARTS][BOUNDARY_BYTES];
 };
 
 struct maker {
@@ -551,25 +123,54 @@ is_address(struct slice s)
 	return s.len > 0 && memchr(s.ptr, '@', s.len) != NULL;
 }
 
+/* Nothing for an empty address. */
+static bool
+put_mailbox(struct maker *m, const struct jis *jis, struct slice field, struct slice name,
+    struct slice addr)
+{
+	return addr.len == 0 ||
+	    (is_address(addr) && mime_put_mailbox_header_in(jis, &m->scratch, field, name, addr));
+}
+
 static int
-make_sender(struct maker *m)
+make_sender(struct maker *m, struct fixed *f)
 {
 	const struct message_source *s = m->source;
 
-	if (!is_address(s->from_addr) ||
-	    !mime_put_mailbox_header(&m->scratch, SLICE("From"), s->from_name, s->from_addr))
+	if (s->from_addr.len == 0 ||
+	    !put_mailbox(m, f->jis, SLICE("From"), s->from_name, s->from_addr))
 		return err_set(m->err, "from: not a name and an address fit for a header");
-	if (keep(m, &m->plan->from_block) != 0)
+	/* RFC 5322 3.6.2: Sender is left out when it is the author */
+	if (!slice_equal_nocase(s->sender_addr, s->from_addr) &&
+	    !put_mailbox(m, f->jis, SLICE("Sender"), s->sender_name, s->sender_addr))
+		return err_set(m->err, "sender: not a name and an address fit for a header");
+	if (keep(m, &f->from) != 0)
 		return -1;
-	if (s->reply_to.len > 0 &&
-	    (!is_address(s->reply_to) ||
-		!mime_put_mailbox_header(&m->scratch, SLICE("Reply-To"), SLICE(""), s->reply_to)))
-		return err_set(m->err, "reply_to: not an address");
-	if (keep(m, &m->plan->reply_block) != 0)
-		return -1;
+	if (!put_mailbox(m, f->jis, SLICE("Reply-To"), s->reply_to_name, s->reply_to))
+		return err_set(m->err, "reply_to: not a name and an address fit for a header");
+	return keep(m, &f->reply_to);
+}
+
+static int
+make_domains(struct maker *m)
+{
+	const struct message_source *s = m->source;
+
 	if (!host_ok(s->message_id_domain))
 		return err_set(m->err, "message_id_domain: not a host name");
-	return keep_copy(m, &m->plan->message_id_domain, s->message_id_domain);
+	if (keep_copy(m, &m->plan->message_id_domain, s->message_id_domain) != 0)
+		return -1;
+	if (s->jis_domain_count == 0)
+		return 0;
+	m->plan->jis_domains =
+	    arena_array(m->plan->arena, s->jis_domain_count, sizeof(*m->plan->jis_domains));
+	if (m->plan->jis_domains == NULL)
+		return err_set(m->err, "no memory for the message");
+	for (size_t i = 0; i < s->jis_domain_count; i++)
+		if (keep_copy(m, &m->plan->jis_domains[i], s->jis_domains[i]) != 0)
+			return -1;
+	m->plan->jis_domain_count = s->jis_domain_count;
+	return 0;
 }
 
 static int
@@ -624,7 +225,7 @@ is_reserved(struct slice name)
 }
 
 static int
-put_extra_headers(struct maker *m)
+put_extra_headers(struct maker *m, const struct jis *jis)
 {
 	const struct message_header *h = m->source->headers;
 	size_t count = m->source->header_count;
@@ -645,7 +246,7 @@ put_extra_headers(struct maker *m)
 				    m->err, "extra header %.*s: given twice", SLICE_ARG(h[i].name));
 		/* as it is when that is possible, so that addresses and URLs stay whole */
 		if (!mime_put_token_header(&m->scratch, h[i].name, value) &&
-		    !mime_put_text_header(&m->scratch, h[i].name, value))
+		    !mime_put_text_header_in(jis, &m->scratch, h[i].name, value))
 			return err_set(m->err,
 			    "extra header %.*s: a control character or invalid UTF-8 in its value",
 			    SLICE_ARG(h[i].name));
@@ -654,7 +255,7 @@ put_extra_headers(struct maker *m)
 }
 
 static int
-put_list_id(struct maker *m)
+put_list_id(struct maker *m, const struct jis *jis)
 {
 	const struct message_source *s = m->source;
 	char value[HOST_MAX + 3];
@@ -668,11 +269,26 @@ put_list_id(struct maker *m)
 		if (mime_put_token_header(
 			&m->scratch, SLICE("List-Id"), slice_make(value, s->list_id.len + 2)))
 			return 0;
-	} else if (mime_put_mailbox_header(
-		       &m->scratch, SLICE("List-Id"), s->list_name, s->list_id)) {
+	} else if (mime_put_mailbox_header_in(
+		       jis, &m->scratch, SLICE("List-Id"), s->list_name, s->list_id)) {
 		return 0;
 	}
 	return err_set(m->err, "list_name: a control character or invalid UTF-8");
+}
+
+/* The header of a multipart and its empty line. */
+static void
+put_multipart(struct maker *m, enum multipart kind)
+{
+	buf_printf(&m->scratch, "Content-Type: multipart/%s;%s\r\n boundary=\"%s\"\r\n\r\n",
+	    multipart_names[kind], kind == RELATED ? " type=\"text/html\";" : "",
+	    m->plan->boundaries[kind]);
+}
+
+static void
+put_boundary(struct maker *m, enum multipart kind)
+{
+	buf_printf(&m->scratch, "--%s\r\n", m->plan->boundaries[kind]);
 }
 
 static const char *
@@ -688,32 +304,30 @@ type_name(const struct part *p)
 }
 
 static int
-make_last_block(struct maker *m)
+make_last_block(struct maker *m, struct fixed *f)
 {
 	const struct message_source *s = m->source;
-	struct message_plan *plan = m->plan;
 	struct buf *b = &m->scratch;
 
-	if (slice_starts_nocase(plan->unsubscribe_base, SLICE("https:")))
+	if (slice_starts_nocase(m->plan->unsubscribe_base, SLICE("https:")))
 		buf_append_str(b, "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n");
-	if (s->list_id.len > 0 && put_list_id(m) != 0)
+	if (s->list_id.len > 0 && put_list_id(m, f->jis) != 0)
 		return -1;
 	if (s->feedback_id.len > 0 &&
 	    !mime_put_token_header(b, SLICE("Feedback-ID"), s->feedback_id))
 		return err_set(m->err, "feedback_id: ASCII without control characters is needed");
 	if (s->auto_submitted)
 		buf_append_str(b, "Auto-Submitted: auto-generated\r\n");
-	if (put_extra_headers(m) != 0)
+	if (put_extra_headers(m, f->jis) != 0)
 		return -1;
 	buf_append_str(b, "MIME-Version: 1.0\r\n");
-	if (plan->part_count > 1)
-		buf_printf(b, "Content-Type: multipart/alternative;\r\n boundary=\"%s\"\r\n\r\n",
-		    plan->boundary);
-	else
-		buf_printf(b,
-		    "Content-Type: %s; charset=UTF-8\r\nContent-Transfer-Encoding: %s\r\n\r\n",
-		    type_name(&plan->parts[0]), encoding_name(&plan->parts[0]));
-	return keep(m, &plan->last_block);
+	for (size_t i = 0; i < MULTIPARTS; i++) {
+		if (!m->plan->uses[i])
+			continue;
+		put_multipart(m, (enum multipart)i);
+		break;
+	}
+	return keep(m, &f->last);
 }
 
 static int
@@ -730,24 +344,52 @@ compile_named(struct maker *m, const char *name, struct template *t, struct slic
 }
 
 static int
-make_subject(struct maker *m)
+make_subject(struct maker *m, struct fixed *f)
 {
-	struct message_plan *plan = m->plan;
+	const struct template *t = &m->plan->subject;
 	struct slice text = SLICE("");
 
-	if (compile_named(
-		m, "subject", &plan->subject, slice_trim(m->source->subject), TEMPLATE_HEADER) != 0)
-		return -1;
-	if (!template_is_static(&plan->subject))
+	if (!template_is_static(t))
 		return 0;
 	/* comments may have cut the text into several literals */
-	for (size_t i = 0; i < plan->subject.count; i++)
-		buf_append_slice(&m->scratch, plan->subject.ops[i].text);
+	for (size_t i = 0; i < t->count; i++)
+		buf_append_slice(&m->scratch, t->ops[i].text);
 	if (keep(m, &text) != 0)
 		return -1;
-	if (!mime_put_text_header(&m->scratch, SLICE("Subject"), slice_trim(text)))
+	if (!mime_put_text_header_in(f->jis, &m->scratch, SLICE("Subject"), slice_trim(text)))
 		return err_set(m->err, "subject: not fit for a header");
-	return keep(m, &plan->subject_block);
+	return keep(m, &f->subject);
+}
+
+static int
+make_fixed(struct maker *m, struct fixed *f)
+{
+	if (make_sender(m, f) != 0 || make_subject(m, f) != 0)
+		return -1;
+	return make_last_block(m, f);
+}
+
+/* The same once more in ISO-2022-JP. When something in it has no place there, nobody gets it. */
+static int
+make_fixed_jis(struct maker *m)
+{
+	struct fixed *f = &m->plan->jis;
+	struct err why, *err = m->err;
+	int status;
+
+	if (m->plan->jis_domain_count == 0)
+		return 0;
+	f->jis = jis_new(m->plan->arena);
+	if (f->jis == NULL)
+		return err_set(m->err, "ISO-2022-JP: iconv does not know it, or no memory");
+	m->err = &why;
+	status = make_fixed(m, f);
+	m->err = err;
+	if (status != 0) {
+		f->jis = NULL;
+		buf_reset(&m->scratch);
+	}
+	return 0;
 }
 
 /* Bytes of s in quoted-printable, about: soft breaks are a share. */
@@ -777,9 +419,13 @@ encode_literals(struct maker *m, struct part *p)
 		if (t->ops[i].kind != TEMPLATE_OP_TEXT)
 			continue;
 		if (p->base64) {
+			struct slice text;
+
 			mime_put_crlf(&m->scratch, t->ops[i].text);
-			if (keep(m, &p->texts[i]) != 0)
+			if (keep(m, &text) != 0)
 				return -1;
+			if (!mime_base64_run_make(&p->texts[i], text, m->plan->arena))
+				return err_set(m->err, "no memory for the message");
 		} else if (!mime_qp_run_make(&p->runs[i], t->ops[i].text, m->plan->arena)) {
 			return err_set(m->err, "no memory for the message");
 		}
@@ -826,23 +472,27 @@ add_part(struct maker *m, const char *name, struct slice source, enum template_c
 	return make_body(m, p);
 }
 
-/* FNV-1a over the sources, in hexadecimal. "=_" can not occur in either body encoding, so the
- * boundary needs no search (RFC 2045 6.7). */
+/* FNV-1a over the sources, in hexadecimal, and a letter for each kind. "=_" can not occur in
+ * either body encoding, so the boundary needs no search (RFC 2045 6.7). */
 static void
-make_boundary(struct maker *m)
+make_boundaries(struct maker *m)
 {
-	static const char digits[] = "0123456789abcdef";
+	static const char digits[] = "0123456789abcdef", letters[] = "mar";
 	const struct slice in[] = { m->source->html, m->source->text, m->source->subject };
 	uint64_t hash = UINT64_C(14695981039346656037);
-	char *p = m->plan->boundary;
 
 	for (size_t i = 0; i < sizeof(in) / sizeof(in[0]); i++)
 		for (size_t j = 0; j < in[i].len; j++)
 			hash = (hash ^ (unsigned char)in[i].ptr[j]) * UINT64_C(1099511628211);
-	memcpy(p, "=_k", 3);
-	for (size_t i = 0; i < 16; i++)
-		p[3 + i] = digits[hash >> (60 - 4 * i) & 15];
-	p[19] = '\0';
+	for (size_t i = 0; i < MULTIPARTS; i++) {
+		char *p = m->plan->boundaries[i];
+
+		memcpy(p, "=_k", 3);
+		p[3] = letters[i];
+		for (size_t k = 0; k < 16; k++)
+			p[4 + k] = digits[hash >> (60 - 4 * k) & 15];
+		p[20] = '\0';
+	}
 }
 
 static int
@@ -853,7 +503,7 @@ make_text_source(struct maker *m)
 	if (m->source->text.len > 0)
 		buf_append_slice(b, m->source->text);
 	else
-		text_from_html(b, m->source->html);
+		html_text(b, m->source->html);
 	return keep(m, &m->plan->text_source);
 }
 
@@ -883,19 +533,109 @@ make_parts(struct maker *m)
 			return -1;
 		plan->html = &plan->parts[1].template;
 	}
-	if (plan->part_count == 1)
-		return 0;
-	make_boundary(m);
-	for (size_t i = 0; i < plan->part_count; i++) {
+	return 0;
+}
+
+/* Which multiparts there are; checks the files. */
+static int
+make_structure(struct maker *m)
+{
+	const struct message_source *s = m->source;
+	bool *uses = m->plan->uses;
+	size_t bytes = 0;
+
+	if (s->file_count > ATTACH_COUNT_MAX)
+		return err_set(m->err, "more than %d files", ATTACH_COUNT_MAX);
+	for (size_t i = 0; i < s->file_count; i++) {
+		uses[s->files[i].content_id.len > 0 ? RELATED : MIXED] = true;
+		if (s->files[i].bytes.len > ATTACH_BYTES_MAX - bytes)
+			return err_set(m->err, "the files are larger than %zu MB together",
+			    ATTACH_BYTES_MAX >> 20);
+		bytes += s->files[i].bytes.len;
+	}
+	uses[ALTERNATIVE] = m->plan->part_count > 1;
+	if (uses[RELATED] && m->plan->html == NULL)
+		return err_set(m->err, "there is a file for the html, but no html");
+	make_boundaries(m);
+	return 0;
+}
+
+static int
+make_heads(struct maker *m)
+{
+	const bool *uses = m->plan->uses;
+
+	for (size_t i = 0; i < m->plan->part_count; i++) {
+		struct part *p = &m->plan->parts[i];
+
+		if (i == 0 && uses[MIXED])
+			put_boundary(m, MIXED);
+		if (i == 0 && uses[MIXED] && uses[ALTERNATIVE])
+			put_multipart(m, ALTERNATIVE);
+		if (uses[ALTERNATIVE])
+			put_boundary(m, ALTERNATIVE);
+		if (i == 1 && uses[RELATED]) {
+			put_multipart(m, RELATED);
+			put_boundary(m, RELATED);
+		}
+		if (keep(m, &p->lead) != 0)
+			return -1;
+		buf_append_slice(&m->scratch, p->lead);
 		buf_printf(&m->scratch,
-		    "--%s\r\nContent-Type: %s; charset=UTF-8\r\nContent-Transfer-Encoding: "
-		    "%s\r\n\r\n",
-		    plan->boundary, type_name(&plan->parts[i]), encoding_name(&plan->parts[i]));
-		if (keep(m, &plan->parts[i].head) != 0)
+		    "Content-Type: %s; charset=UTF-8\r\nContent-Transfer-Encoding: %s\r\n\r\n",
+		    type_name(p), encoding_name(p));
+		if (keep(m, &p->head) != 0)
 			return -1;
 	}
-	buf_printf(&m->scratch, "--%s--\r\n", plan->boundary);
-	return keep(m, &plan->closing);
+	return 0;
+}
+
+/* The files of one kind and its last boundary. */
+static int
+put_files(struct maker *m, enum multipart kind)
+{
+	struct err why = { 0 };
+
+	if (!m->plan->uses[kind])
+		return 0;
+	for (size_t i = 0; i < m->source->file_count && kind != ALTERNATIVE; i++) {
+		const struct attach *a = &m->source->files[i];
+
+		if ((a->content_id.len > 0) != (kind == RELATED))
+			continue;
+		put_boundary(m, kind);
+		if (attach_put(a, &m->scratch, &why) != 0)
+			return err_set(m->err, "file %.200s: %.200s",
+			    a->name.len > 0 ? a->name.ptr : "", why.msg);
+	}
+	buf_printf(&m->scratch, "--%s--\r\n", m->plan->boundaries[kind]);
+	return 0;
+}
+
+static int
+make_closing(struct maker *m)
+{
+	if (put_files(m, RELATED) != 0 || put_files(m, ALTERNATIVE) != 0 ||
+	    put_files(m, MIXED) != 0)
+		return -1;
+	return keep(m, &m->plan->closing);
+}
+
+struct slice
+message_feedback_id(struct arena *arena, const char *campaign, const char *list, const char *stream,
+    const char *sender)
+{
+	struct slice id = SLICE("");
+	struct buf b;
+
+	if (sender[0] == '\0')
+		return id;
+	buf_init(&b, 1000);
+	buf_printf(&b, "%s:%s:%s:%s", campaign, list, stream, sender);
+	if (!buf_failed(&b))
+		id = arena_copy(arena, buf_slice(&b));
+	buf_release(&b);
+	return id;
 }
 
 int
@@ -913,8 +653,12 @@ message_compile(const struct message_source *source, struct arena *arena,
 	m.plan->arena = arena;
 	m.plan->zone_minutes = source->zone_minutes;
 	buf_init(&m.scratch, MESSAGE_BUFFER_MAX);
-	if (make_sender(&m) == 0 && make_unsubscribe(&m) == 0 && make_subject(&m) == 0 &&
-	    make_parts(&m) == 0 && make_last_block(&m) == 0) {
+	if (make_domains(&m) == 0 && make_unsubscribe(&m) == 0 &&
+	    compile_named(&m, "subject", &m.plan->subject, slice_trim(source->subject),
+		TEMPLATE_HEADER) == 0 &&
+	    make_parts(&m) == 0 && make_structure(&m) == 0 && make_heads(&m) == 0 &&
+	    make_closing(&m) == 0 && make_fixed(&m, &m.plan->utf8) == 0 &&
+	    make_fixed_jis(&m) == 0) {
 		*plan = m.plan;
 		status = 0;
 	}
@@ -980,9 +724,10 @@ size_t
 message_size_estimate(const struct message_plan *plan, size_t value_bytes)
 {
 	/* X-Kairan-Id, Date, To, Message-ID, List-Unsubscribe, X-Kairan-Campaign */
-	size_t size = 400 + 2 * plan->unsubscribe_base.len + plan->from_block.len +
-	    plan->reply_block.len + plan->last_block.len + plan->subject_block.len +
-	    plan->closing.len + plan->subject.text_bytes + value_bytes;
+	const struct fixed *f = &plan->utf8;
+	size_t size = 400 + 2 * plan->unsubscribe_base.len + f->from.len + f->reply_to.len +
+	    f->last.len + f->subject.len + plan->closing.len + plan->subject.text_bytes +
+	    value_bytes;
 
 	for (size_t i = 0; i < plan->part_count; i++) {
 		const struct part *p = &plan->parts[i];
@@ -999,6 +744,7 @@ struct part_sink {
 	struct template_sink base; /* first: the callbacks get its address */
 	const struct part *part;
 	struct mime_qp qp;
+	struct mime_base64 base64;
 };
 
 static void
@@ -1017,16 +763,44 @@ qp_value(struct template_sink *sink, struct slice piece)
 }
 
 static void
-crlf_text(struct template_sink *sink, size_t op, struct slice text)
+base64_text(struct template_sink *sink, size_t op, struct slice text)
 {
+	struct part_sink *s = (struct part_sink *)sink;
+
 	(void)text;
-	buf_append_slice(sink->out, ((struct part_sink *)sink)->part->texts[op]);
+	mime_base64_put_run(&s->base64, &s->part->texts[op]);
 }
 
 static void
-crlf_value(struct template_sink *sink, struct slice piece)
+base64_value(struct template_sink *sink, struct slice piece)
+{
+	struct mime_base64 *b = &((struct part_sink *)sink)->base64;
+
+	while (piece.len > 0) {
+		size_t n = 0, end;
+
+		while (n < piece.len && piece.ptr[n] != '\r' && piece.ptr[n] != '\n')
+			n++;
+		mime_base64_put(b, slice_make(piece.ptr, n));
+		if (n == piece.len)
+			return;
+		mime_base64_put(b, SLICE("\r\n"));
+		end = piece.ptr[n] == '\r' && n + 1 < piece.len && piece.ptr[n + 1] == '\n' ? 2 : 1;
+		piece = slice_make(piece.ptr + n + end, piece.len - n - end);
+	}
+}
+
+static void
+plain_value(struct template_sink *sink, struct slice piece)
 {
 	mime_put_crlf(sink->out, piece);
+}
+
+static void
+plain_text(struct template_sink *sink, size_t op, struct slice text)
+{
+	(void)op;
+	plain_value(sink, text);
 }
 
 /* The encoded body of one part; it ends with CRLF. */
@@ -1034,19 +808,20 @@ static enum template_status
 put_part(const struct part *p, const struct template_values *values, struct buf *out,
     struct template_result *result)
 {
-	struct part_sink sink = { .base = { .out = out }, .part = p, .qp = { .out = out } };
+	struct part_sink sink = {
+		.base = { .out = out }, .part = p, .qp = { .out = out }, .base64 = { .out = out }
+	};
 	size_t start = out->len;
 
 	if (p->ready) {
 		buf_append_slice(out, p->body);
 		return TEMPLATE_OK;
 	}
-	sink.base.put_text = p->base64 ? crlf_text : qp_text;
-	sink.base.put_value = p->base64 ? crlf_value : qp_value;
+	sink.base.put_text = p->base64 ? base64_text : qp_text;
+	sink.base.put_value = p->base64 ? base64_value : qp_value;
 	if (template_run(&p->template, values, &sink.base, result) != TEMPLATE_OK)
 		return result->status;
-	if (p->base64)
-		mime_base64_tail(out, start);
+	mime_base64_end(&sink.base64);
 	if (sink.qp.column > 0 || out->len == start)
 		buf_append(out, "\r\n", 2);
 	return TEMPLATE_OK;
@@ -1065,8 +840,10 @@ token_ok(struct slice s)
 
 struct render {
 	const struct message_plan *plan;
+	const struct fixed *fixed;
 	const struct message_recipient *recipient;
 	struct buf *out;
+	size_t start; /* of the message in out */
 	struct message_result *result;
 	struct template_values values;
 	struct template_value builtins[MESSAGE_BUILTINS];
@@ -1168,7 +945,7 @@ put_to(struct render *r)
 	raw = out->len - start;
 	if (buf_failed(out) || !reserve_field(out, raw))
 		return TEMPLATE_OK; /* told at the end */
-	ok = mime_put_mailbox_header(out, SLICE("To"),
+	ok = mime_put_mailbox_header_in(r->fixed->jis, out, SLICE("To"),
 	    slice_trim(slice_make(out->data + start, raw)), r->recipient->to_addr);
 	cut(out, start, raw);
 	return ok ? TEMPLATE_OK : refuse(r, TEMPLATE_BAD_DATA, SLICE("to_addr"));
@@ -1182,8 +959,8 @@ put_subject(struct render *r)
 	size_t start = out->len, raw;
 	bool ok;
 
-	if (r->plan->subject_block.len > 0) {
-		buf_append_slice(out, r->plan->subject_block);
+	if (r->fixed->subject.len > 0) {
+		buf_append_slice(out, r->fixed->subject);
 		return TEMPLATE_OK;
 	}
 	if (template_render(&r->plan->subject, &r->values, out, &inner) != TEMPLATE_OK)
@@ -1192,8 +969,8 @@ put_subject(struct render *r)
 	raw = out->len - start;
 	if (buf_failed(out) || !reserve_field(out, raw))
 		return TEMPLATE_OK;
-	ok = mime_put_text_header(
-	    out, SLICE("Subject"), slice_trim(slice_make(out->data + start, raw)));
+	ok = mime_put_text_header_in(
+	    r->fixed->jis, out, SLICE("Subject"), slice_trim(slice_make(out->data + start, raw)));
 	cut(out, start, raw);
 	return ok ? TEMPLATE_OK : refuse(r, TEMPLATE_BAD_DATA, SLICE("subject"));
 }
@@ -1213,8 +990,8 @@ put_campaign(struct render *r)
 	raw = out->len - start;
 	if (buf_failed(out) || !reserve_field(out, raw))
 		return TEMPLATE_OK;
-	ok = mime_put_text_header(
-	    out, SLICE("X-Kairan-Campaign"), slice_trim(slice_make(out->data + start, raw)));
+	ok = mime_put_text_header_in(r->fixed->jis, out, SLICE("X-Kairan-Campaign"),
+	    slice_trim(slice_make(out->data + start, raw)));
 	cut(out, start, raw);
 	return ok ? TEMPLATE_OK : refuse(r, TEMPLATE_BAD_DATA, SLICE("campaign"));
 }
@@ -1256,10 +1033,10 @@ put_header(struct render *r)
 	buf_append_str(out, "\r\nDate: ");
 	buf_append(out, date, n);
 	buf_append(out, "\r\n", 2);
-	buf_append_slice(out, plan->from_block);
+	buf_append_slice(out, r->fixed->from);
 	if (put_to(r) != TEMPLATE_OK)
 		return r->result->status;
-	buf_append_slice(out, plan->reply_block);
+	buf_append_slice(out, r->fixed->reply_to);
 	if (put_subject(r) != TEMPLATE_OK)
 		return r->result->status;
 	buf_append_str(out, "Message-ID: <");
@@ -1270,7 +1047,68 @@ put_header(struct render *r)
 	put_list_unsubscribe(r);
 	if (put_campaign(r) != TEMPLATE_OK)
 		return r->result->status;
-	buf_append_slice(out, plan->last_block);
+	buf_append_slice(out, r->fixed->last);
+	r->result->body_offset = out->len - r->start;
+	return TEMPLATE_OK;
+}
+
+/* Lines that may stand as they are: of 76 columns, none that could be taken for a boundary, a
+ * dot or "From ". */
+static bool
+is_plain(struct slice s)
+{
+	size_t from = 0;
+
+	for (size_t i = 0; i < s.len; i++) {
+		if (i == from &&
+		    (s.ptr[i] == '.' || (s.ptr[i] == '-' && i + 1 < s.len && s.ptr[i + 1] == '-') ||
+			slice_starts_nocase(slice_make(s.ptr + i, s.len - i), SLICE("From "))))
+			return false;
+		if (s.ptr[i] == '\n') {
+			if (i - from > MIME_BODY_COLUMNS + 1 ||
+			    (i >= 2 && (s.ptr[i - 2] == ' ' || s.ptr[i - 2] == '\t')))
+				return false;
+			from = i + 1;
+		}
+	}
+	return from == s.len;
+}
+
+/* One part in ISO-2022-JP with its header: as it is, or in base64. BAD_DATA when a character has
+ * no place. */
+static enum template_status
+put_part_jis(struct render *r, const struct part *p, struct template_result *inner)
+{
+	struct part_sink sink = { .base = { .out = r->out } };
+	struct buf *out = r->out;
+	size_t raw = out->len, coded, n;
+	bool plain;
+
+	sink.base.put_text = plain_text;
+	sink.base.put_value = plain_value;
+	if (template_run(&p->template, &r->values, &sink.base, inner) != TEMPLATE_OK)
+		return inner->status;
+	if (out->len == raw || (!buf_failed(out) && out->data[out->len - 1] != '\n'))
+		buf_append(out, "\r\n", 2);
+	coded = out->len;
+	n = JIS_WORST(coded - raw) + 1;
+	if (buf_failed(out) || !buf_reserve(out, n + mime_base64_size(n) + 200))
+		return TEMPLATE_OK; /* told at the end */
+	n = jis_encode(r->fixed->jis, slice_make(out->data + raw, coded - raw), out->data + coded);
+	if (n == JIS_NO_PLACE)
+		return inner->status = TEMPLATE_BAD_DATA;
+	buf_commit(out, n);
+	plain = is_plain(slice_make(out->data + coded, n));
+	buf_printf(out,
+	    "Content-Type: %s; charset=ISO-2022-JP\r\nContent-Transfer-Encoding: %s\r\n\r\n",
+	    type_name(p), plain ? "7bit" : "base64");
+	if (r->plan->part_count == 1 && !r->plan->uses[MIXED])
+		r->result->body_offset = out->len - r->start - (coded + n - raw);
+	if (plain)
+		buf_append(out, out->data + coded, n);
+	else
+		mime_put_base64(out, slice_make(out->data + coded, n));
+	cut(out, raw, coded + n - raw);
 	return TEMPLATE_OK;
 }
 
@@ -1281,12 +1119,52 @@ put_body(struct render *r)
 	struct template_result inner = { .status = TEMPLATE_OK };
 
 	for (size_t i = 0; i < plan->part_count; i++) {
-		buf_append_slice(r->out, plan->parts[i].head);
-		if (put_part(&plan->parts[i], &r->values, r->out, &inner) != TEMPLATE_OK)
+		const struct part *p = &plan->parts[i];
+
+		buf_append_slice(r->out, r->fixed->jis != NULL ? p->lead : p->head);
+		if (plan->part_count == 1 && !plan->uses[MIXED])
+			r->result->body_offset = r->out->len - r->start;
+		if ((r->fixed->jis != NULL
+			    ? put_part_jis(r, p, &inner)
+			    : put_part(p, &r->values, r->out, &inner)) != TEMPLATE_OK)
 			return refuse(r, inner.status, inner.field);
 	}
 	buf_append_slice(r->out, plan->closing);
 	return TEMPLATE_OK;
+}
+
+static void
+drop(struct render *r)
+{
+	if (r->out->data == NULL)
+		return;
+	r->out->len = r->start;
+	r->out->data[r->start] = '\0';
+}
+
+static enum template_status
+put_message(struct render *r, const struct fixed *fixed)
+{
+	*r->result = (struct message_result){ .status = TEMPLATE_OK };
+	r->fixed = fixed;
+	if (put_header(r) == TEMPLATE_OK)
+		(void)put_body(r);
+	return r->result->status;
+}
+
+static bool
+wants_jis(const struct message_plan *plan, struct slice addr)
+{
+	const char *at = addr.len > 0 ? memrchr(addr.ptr, '@', addr.len) : NULL;
+	struct slice domain;
+
+	if (plan->jis_domain_count == 0 || at == NULL)
+		return false;
+	domain = slice_make(at + 1, addr.len - (size_t)(at + 1 - addr.ptr));
+	for (size_t i = 0; i < plan->jis_domain_count; i++)
+		if (slice_equal_nocase(domain, plan->jis_domains[i]))
+			return true;
+	return false;
 }
 
 enum template_status
@@ -1294,19 +1172,25 @@ message_render(const struct message_plan *plan, const struct message_recipient *
     struct buf *out, struct message_result *result)
 {
 	struct render r = { .plan = plan, .recipient = recipient, .out = out, .result = result };
-	size_t start = out->len;
+	bool jis = wants_jis(plan, recipient->to_addr), done = false;
 
+	r.start = out->len;
 	*result = (struct message_result){ .status = TEMPLATE_OK };
-	if (check_recipient(&r) == TEMPLATE_OK && set_values(&r) == TEMPLATE_OK &&
-	    put_header(&r) == TEMPLATE_OK) {
-		result->body_offset = out->len - start;
-		(void)put_body(&r);
+	if (check_recipient(&r) == TEMPLATE_OK && set_values(&r) == TEMPLATE_OK) {
+		if (jis && plan->jis.jis != NULL) {
+			/* what fails here is told by the second try */
+			done = put_message(&r, &plan->jis) == TEMPLATE_OK && !buf_failed(out);
+			if (!done && !buf_failed(out))
+				drop(&r);
+		}
+		if (!done)
+			(void)put_message(&r, &plan->utf8);
+		result->is_jis = done;
+		result->jis_failed = jis && !done;
 	}
 	if (result->status == TEMPLATE_OK && buf_failed(out))
 		result->status = TEMPLATE_TOO_LARGE;
-	if (result->status != TEMPLATE_OK && out->data != NULL) {
-		out->len = start;
-		out->data[start] = '\0';
-	}
+	if (result->status != TEMPLATE_OK)
+		drop(&r);
 	return result->status;
 }

@@ -6,12 +6,19 @@
  *
  * What comes out: RFC 5322 header and MIME body, 7-bit, CRLF at every line end and at the end
  * of the message, no line above 998 (76 in bodies), no line that begins with "." and therefore
- * nothing to stuff. Fields (in this order): X-Kairan-Id, Date, From, To, Reply-To, Subject,
- * Message-ID, List-Unsubscribe, X-Kairan-Campaign, List-Unsubscribe-Post, List-Id, Feedback-ID,
- * Auto-Submitted, the extra ones, MIME-Version, Content-Type.
+ * nothing to stuff. Fields (in this order): X-Kairan-Id, Date, From, Sender, To, Reply-To,
+ * Subject, Message-ID, List-Unsubscribe, X-Kairan-Campaign, List-Unsubscribe-Post, List-Id,
+ * Feedback-ID, Auto-Submitted, the extra ones, MIME-Version, Content-Type.
  *
  * With html and text: multipart/alternative, text first. With html alone the text part is made
- * from it. With text alone: text/plain.
+ * from it. With text alone: text/plain. Images that the html names by cid: stand with it in a
+ * multipart/related, attachments around all in a multipart/mixed:
+ *
+ *	mixed( alternative( text, related( html, images ) ), attachments )
+ *
+ * Text is UTF-8, in the shorter of quoted-printable and base64. Recipients at a domain that asks
+ * for ISO-2022-JP get the whole message, header and body, in that when every character has its
+ * place there (jis.h), else the whole message in UTF-8.
  *
  * Templates may use these names besides the customer's fields: unsubscribe_url (the link, or a
  * mailto: when there is only that; not present when there is neither), campaign, and
@@ -26,6 +33,7 @@
 #include <time.h>
 
 #include "arena.h"
+#include "attach.h"
 #include "buf.h"
 #include "err.h"
 #include "slice.h"
@@ -55,10 +63,13 @@ struct message_header {
 struct message_source {
 	struct slice from_name;
 	struct slice from_addr; /* needed */
-	struct slice reply_to;	/* an address */
-	struct slice subject;	/* template; blanks around it are dropped */
-	struct slice html;	/* template; html or text is needed */
-	struct slice text;	/* template */
+	struct slice sender_name;
+	struct slice sender_addr; /* Sender, when it is not the one in From */
+	struct slice reply_to_name;
+	struct slice reply_to; /* an address */
+	struct slice subject;  /* template; blanks around it are dropped */
+	struct slice html;     /* template; html or text is needed */
+	struct slice text;     /* template */
 	struct slice list_name;
 	struct slice list_id;			/* without brackets: news.example.jp */
 	struct slice unsubscribe_url_base;	/* https: (or http:, then without one-click) */
@@ -69,6 +80,10 @@ struct message_source {
 	int zone_minutes;    /* of Date, east of UTC */
 	const struct message_header *headers;
 	size_t header_count;
+	const struct attach *files; /* the html names those with a content_id */
+	size_t file_count;
+	const struct slice *jis_domains; /* lower-case A-labels that get ISO-2022-JP */
+	size_t jis_domain_count;
 };
 
 /* Slices are borrowed during message_render. */
@@ -92,9 +107,16 @@ struct message_result {
 				"to_addr" */
 	unsigned cleaned;   /* runs of control characters replaced in header values */
 	size_t body_offset; /* from the start of the message to its body */
+	bool is_jis;	    /* in ISO-2022-JP */
+	bool jis_failed;    /* the domain asks for it, but a character has no place there */
 };
 
 struct message_plan;
+
+/* "campaign:list:stream:sender", as Gmail's feedback loop reads Feedback-ID, in the arena; empty
+ * when sender is or without memory. */
+struct slice message_feedback_id(struct arena *arena, const char *campaign, const char *list,
+    const char *stream, const char *sender);
 
 /*
  * The plan lives in the arena, which is all it needs. err names the part: "html: line 3,

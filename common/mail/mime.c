@@ -8,11 +8,11 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define WORD_OVERHEAD 12	 /* =?UTF-8?B??= */
 #define CLUSTER_MAX 32		 /* bytes of one unsplit group: a long emoji sequence */
 #define QP_COLUMNS 75		 /* of content; the 76th is for the "=" of a soft break */
 #define QP_WORST(n) ((n)*4 + 16) /* 3 for each byte and its share of soft breaks */
 #define BASE64_LINE 57		 /* bytes in one line */
+#define BASE64_RUN_MIN 96	 /* bytes; below, a copy with its line end gains nothing */
 
 /* --- characters --- */
 
@@ -207,10 +207,23 @@ q_size(struct slice s)
 	return size;
 }
 
+enum word_kind { WORD_B, WORD_Q, WORD_JIS };
+
+static const struct {
+	const char *start; /* of a word, with its "?" */
+	size_t overhead;   /* with the "?=" at its end */
+} word_kinds[] = { { "=?UTF-8?B?", 12 }, { "=?UTF-8?Q?", 12 }, { "=?ISO-2022-JP?B?", 18 } };
+
+struct words {
+	struct buf *out;
+	const struct jis *jis; /* of WORD_JIS */
+	enum word_kind kind;
+};
+
 /* How many bytes of s fit into `room` columns of payload; whole clusters, or whole characters
  * when `split`. */
 static size_t
-word_fit(struct slice s, size_t room, bool q, bool split)
+word_fit(const struct words *w, struct slice s, size_t room, bool split)
 {
 	size_t taken = 0, n, cost, q_cost = 0;
 
@@ -218,11 +231,14 @@ word_fit(struct slice s, size_t room, bool q, bool split)
 		struct slice rest = slice_make(s.ptr + taken, s.len - taken);
 
 		n = split ? mime_utf8_char(rest.ptr, rest.len) : cluster_len(rest);
-		if (q) {
+		if (w->kind == WORD_Q) {
 			q_cost += q_size(slice_make(rest.ptr, n));
 			cost = q_cost;
 		} else {
-			cost = (taken + n + 2) / 3 * 4;
+			cost = taken + n;
+			if (w->kind == WORD_JIS)
+				cost = jis_size(w->jis, slice_make(s.ptr, cost));
+			cost = (cost + 2) / 3 * 4;
 		}
 		if (cost > room)
 			break;
@@ -260,13 +276,17 @@ base64_bytes(char *p, const unsigned char *s, size_t n)
 }
 
 static void
-put_word(struct buf *out, struct slice s, bool q)
+put_word(const struct words *w, struct slice s)
 {
-	char word[MIME_WORD_MAX], *p = word;
+	char word[MIME_WORD_MAX], *p = word, jis[JIS_WORST(MIME_WORD_MAX)];
+	size_t n = strlen(word_kinds[w->kind].start);
 
-	memcpy(p, q ? "=?UTF-8?Q?" : "=?UTF-8?B?", 10);
-	p += 10;
-	if (!q) {
+	memcpy(p, word_kinds[w->kind].start, n);
+	p += n;
+	if (w->kind == WORD_JIS) {
+		n = jis_encode(w->jis, s, jis);
+		p = base64_bytes(p, (const unsigned char *)jis, n);
+	} else if (w->kind == WORD_B) {
 		p = base64_bytes(p, (const unsigned char *)s.ptr, s.len);
 	} else {
 		for (size_t i = 0; i < s.len; i++) {
@@ -286,23 +306,29 @@ put_word(struct buf *out, struct slice s, bool q)
 	*p++ = '?';
 	*p++ = '=';
 	assert(p <= word + sizeof(word));
-	buf_append(out, word, (size_t)(p - word));
+	buf_append(w->out, word, (size_t)(p - word));
 }
 
 /* s as encoded words from `column` on; returns the column behind them. */
 static size_t
-put_words(struct buf *out, size_t column, struct slice s)
+put_words(struct buf *out, const struct jis *jis, size_t column, struct slice s)
 {
-	bool q = q_size(s) <= (s.len + 2) / 3 * 4;
+	struct words w = { .out = out, .jis = jis, .kind = WORD_B };
+	size_t overhead;
 
+	if (jis != NULL)
+		w.kind = WORD_JIS;
+	else if (q_size(s) <= (s.len + 2) / 3 * 4)
+		w.kind = WORD_Q;
+	overhead = word_kinds[w.kind].overhead;
 	while (s.len > 0 && !buf_failed(out)) {
 		size_t before = out->len, n = 0, room;
 
-		if (column + WORD_OVERHEAD < MIME_WORD_COLUMNS) {
-			room = MIME_WORD_COLUMNS - column - WORD_OVERHEAD;
-			n = word_fit(s, room, q, false);
+		if (column + overhead < MIME_WORD_COLUMNS) {
+			room = MIME_WORD_COLUMNS - column - overhead;
+			n = word_fit(&w, s, room, false);
 			if (n == 0)
-				n = word_fit(s, room, q, true);
+				n = word_fit(&w, s, room, true);
 		}
 		if (n == 0) {
 			assert(column > 1);
@@ -310,7 +336,7 @@ put_words(struct buf *out, size_t column, struct slice s)
 			column = 1;
 			continue;
 		}
-		put_word(out, slice_make(s.ptr, n), q);
+		put_word(&w, slice_make(s.ptr, n));
 		column += out->len - before;
 		s = slice_make(s.ptr + n, s.len - n);
 		if (s.len > 0) {
@@ -384,19 +410,28 @@ put_name(struct buf *out, struct slice name)
 	return name.len + 2;
 }
 
+/* Has every character of a checked value its place? */
+static bool
+charset_fits(const struct jis *jis, struct slice value, bool ascii)
+{
+	return jis == NULL || ascii || jis_size(jis, value) != JIS_NO_PLACE;
+}
+
 bool
-mime_put_text_header(struct buf *out, struct slice name, struct slice value)
+mime_put_text_header_in(
+    const struct jis *jis, struct buf *out, struct slice name, struct slice value)
 {
 	size_t column;
 	bool ascii;
 
-	if (!mime_header_name_ok(name) || !value_ok(value, &ascii))
+	if (!mime_header_name_ok(name) || !value_ok(value, &ascii) ||
+	    !charset_fits(jis, value, ascii))
 		return false;
 	column = put_name(out, name);
 	if (ascii && !has_word_mark(value) && plain_fits(value, column, MIME_HEADER_COLUMNS))
 		put_plain(out, column, value);
 	else
-		put_words(out, column, value);
+		put_words(out, jis, column, value);
 	buf_append(out, "\r\n", 2);
 	return true;
 }
@@ -477,12 +512,14 @@ put_quoted(struct buf *out, size_t column, struct slice s)
 }
 
 bool
-mime_put_mailbox_header(struct buf *out, struct slice name, struct slice display, struct slice addr)
+mime_put_mailbox_header_in(const struct jis *jis, struct buf *out, struct slice name,
+    struct slice display, struct slice addr)
 {
 	size_t column, limit = MIME_HEADER_COLUMNS;
 	bool ascii;
 
-	if (!mime_header_name_ok(name) || !value_ok(display, &ascii) || !addr_ok(addr))
+	if (!mime_header_name_ok(name) || !value_ok(display, &ascii) || !addr_ok(addr) ||
+	    !charset_fits(jis, display, ascii))
 		return false;
 	column = put_name(out, name);
 	if (display.len == 0) {
@@ -498,7 +535,7 @@ mime_put_mailbox_header(struct buf *out, struct slice name, struct slice display
 		column = put_quoted(out, column, display);
 		break;
 	case PHRASE_WORDS:
-		column = put_words(out, column, display);
+		column = put_words(out, jis, column, display);
 		limit = MIME_WORD_COLUMNS;
 		break;
 	}
@@ -581,16 +618,13 @@ mime_base64_size(size_t n)
 	return (n + 2) / 3 * 4 + (n + BASE64_LINE - 1) / BASE64_LINE * 2;
 }
 
-/* s may lie at or behind the end of the same memory: never overtaken, see mime_base64_tail. */
 static void
 base64_lines(char *p, const unsigned char *s, size_t n)
 {
 	while (n > 0) {
 		size_t take = n < BASE64_LINE ? n : BASE64_LINE;
-		unsigned char line[BASE64_LINE];
 
-		memcpy(line, s, take);
-		p = base64_bytes(p, line, take);
+		p = base64_bytes(p, s, take);
 		*p++ = '\r';
 		*p++ = '\n';
 		s += take;
@@ -609,20 +643,116 @@ mime_put_base64(struct buf *out, struct slice bytes)
 	buf_commit(out, size);
 }
 
-void
-mime_base64_tail(struct buf *out, size_t from)
+/* n bytes, whole groups, as lines from *column on; a full line is ended when more follows. */
+static char *
+base64_groups(char *p, const unsigned char *s, size_t n, size_t *column)
 {
-	size_t n = out->len - from, size = mime_base64_size(n);
-	char *start;
+	while (n > 0) {
+		size_t room, take;
 
-	if (n == 0 || !buf_reserve(out, size - n))
+		if (*column == MIME_BODY_COLUMNS) {
+			*p++ = '\r';
+			*p++ = '\n';
+			*column = 0;
+		}
+		room = (MIME_BODY_COLUMNS - *column) / 4 * 3;
+		take = n < room ? n : room;
+		p = base64_bytes(p, s, take);
+		*column += take / 3 * 4;
+		s += take;
+		n -= take;
+	}
+	return p;
+}
+
+void
+mime_base64_put(struct mime_base64 *b, struct slice bytes)
+{
+	const unsigned char *s = (const unsigned char *)bytes.ptr;
+	size_t n = bytes.len, whole;
+	unsigned char group[3];
+	char *p;
+
+	if (n > SIZE_MAX / 8 || !buf_reserve(b->out, mime_base64_size(n + 2) + 2))
 		return;
-	/* The raw bytes move to the end of the room. A line of output is longer than its input,
-	 * and both end at the same place, so the writer stays behind the reader. */
-	start = out->data + from;
-	memmove(start + (size - n), start, n);
-	base64_lines(start, (const unsigned char *)start + (size - n), n);
-	buf_commit(out, size - n);
+	p = b->out->data + b->out->len;
+	if (b->carried > 0 && b->carried + n >= 3) {
+		memcpy(group, b->carry, b->carried);
+		memcpy(group + b->carried, s, 3 - b->carried);
+		p = base64_groups(p, group, 3, &b->column);
+		s += 3 - b->carried;
+		n -= 3 - b->carried;
+		b->carried = 0;
+	}
+	if (b->carried == 0) {
+		whole = n - n % 3;
+		p = base64_groups(p, s, whole, &b->column);
+		s += whole;
+		n -= whole;
+	}
+	buf_commit(b->out, (size_t)(p - (b->out->data + b->out->len)));
+	while (n > 0) {
+		b->carry[b->carried++] = *s++;
+		n--;
+	}
+}
+
+void
+mime_base64_end(struct mime_base64 *b)
+{
+	char end[8], *p = end;
+
+	if (b->carried > 0) {
+		if (b->column == MIME_BODY_COLUMNS)
+			buf_append(b->out, "\r\n", 2);
+		p = base64_bytes(p, b->carry, b->carried);
+		b->column = 1;
+	}
+	if (b->column > 0) {
+		*p++ = '\r';
+		*p++ = '\n';
+	}
+	buf_append(b->out, end, (size_t)(p - end));
+	b->column = b->carried = 0;
+}
+
+bool
+mime_base64_run_make(struct mime_base64_run *run, struct slice raw, struct arena *arena)
+{
+	*run = (struct mime_base64_run){ .raw = raw };
+	if (raw.len < BASE64_RUN_MIN)
+		return true;
+	for (size_t i = 0; i < 3; i++) {
+		size_t n = (raw.len - i) / 3 * 3;
+		char *start = arena_alloc(arena, mime_base64_size(n)), *end;
+
+		if (start == NULL)
+			return false;
+		end = base64_groups(
+		    start, (const unsigned char *)raw.ptr + i, n, &run->from[i].column);
+		run->from[i].lines = slice_make(start, (size_t)(end - start));
+	}
+	return true;
+}
+
+void
+mime_base64_put_run(struct mime_base64 *b, const struct mime_base64_run *run)
+{
+	size_t from = (3 - b->carried) % 3, rest;
+	struct slice lines = run->from[from].lines;
+
+	if (lines.len == 0) {
+		mime_base64_put(b, run->raw);
+		return;
+	}
+	mime_base64_put(b, slice_make(run->raw.ptr, from));
+	if (b->column > 0)
+		buf_append(b->out, "\r\n", 2);
+	buf_append_slice(b->out, lines);
+	b->column = run->from[from].column;
+	rest = (run->raw.len - from) % 3;
+	memcpy(b->carry, run->raw.ptr + run->raw.len - rest, rest);
+	b->carried = rest;
 }
 
 void

@@ -18,6 +18,7 @@
 #include "arena.h"
 #include "buf.h"
 #include "err.h"
+#include "jis.h"
 #include "slice.h"
 
 #define MIME_BODY_COLUMNS 76	/* RFC 2045 6.7 (5) and 6.8 */
@@ -48,12 +49,22 @@ bool mime_header_name_ok(struct slice name);
 /*
  * The header writers append one whole field, "Name: value" CRLF, folded. They return false and
  * append nothing when the name or a value is not fit for the wire.
+ *
+ * Encoded words are in UTF-8, or in ISO-2022-JP when a table is given; then a value with a
+ * character that has no place there is refused.
  */
 
 /* Unstructured text (RFC 5322 2.2.1); becomes encoded words when it is not plain ASCII, when
  * it looks like an encoded word, or when it can not be folded otherwise. Refused: control
  * characters as above, invalid UTF-8. */
-bool mime_put_text_header(struct buf *out, struct slice name, struct slice value) MUST_CHECK;
+bool mime_put_text_header_in(
+    const struct jis *jis, struct buf *out, struct slice name, struct slice value) MUST_CHECK;
+
+static inline bool MUST_CHECK
+mime_put_text_header(struct buf *out, struct slice name, struct slice value)
+{
+	return mime_put_text_header_in(NULL, out, name, value);
+}
 
 /* Structured value: printable ASCII and single spaces, already in its final form; folded at
  * spaces only. Refused: anything else, a line above MIME_LINE_MAX. */
@@ -62,17 +73,20 @@ bool mime_put_token_header(struct buf *out, struct slice name, struct slice valu
 /* "display" <addr>, or the bare addr without a display name. The display name becomes atoms,
  * a quoted string or encoded words (RFC 5322 3.2.5). addr: an addr-spec or, for List-Id, a
  * dot-atom; ASCII without specials (what addr_parse lets through). */
-bool mime_put_mailbox_header(
-    struct buf *out, struct slice name, struct slice display, struct slice addr) MUST_CHECK;
+bool mime_put_mailbox_header_in(const struct jis *jis, struct buf *out, struct slice name,
+    struct slice display, struct slice addr) MUST_CHECK;
+
+static inline bool MUST_CHECK
+mime_put_mailbox_header(struct buf *out, struct slice name, struct slice display, struct slice addr)
+{
+	return mime_put_mailbox_header_in(NULL, out, name, display, addr);
+}
 
 /* RFC 5322 3.3, in the zone given as minutes east of UTC (-1439..1439). Returns the length. */
 size_t mime_date(char dst[MIME_DATE_BYTES], time_t when, int zone_minutes);
 
 /* Base64 in lines of 76 with CRLF behind each (RFC 2045 6.8). */
 void mime_put_base64(struct buf *out, struct slice bytes);
-
-/* The same for the bytes of out from offset `from` to its end, in place. */
-void mime_base64_tail(struct buf *out, size_t from);
 
 /* What mime_put_base64 would append for n bytes. */
 size_t mime_base64_size(size_t n);
@@ -104,5 +118,36 @@ struct mime_qp_run {
 bool mime_qp_run_make(
     struct mime_qp_run *run, struct slice fragment, struct arena *arena) MUST_CHECK;
 void mime_qp_put_run(struct mime_qp *qp, const struct mime_qp_run *run);
+
+/*
+ * Base64 (RFC 2045 6.8) as a stream of fragments. Lines are of 76 columns or less: where a run
+ * begins a line ends early, which readers pass over, so that the run can be copied as it is.
+ */
+struct mime_base64 {
+	struct buf *out; /* borrowed */
+	size_t column;	 /* 0 at the start of a body */
+	size_t carried;	 /* 0..2 bytes that wait for their group of three */
+	unsigned char carry[2];
+};
+
+void mime_base64_put(struct mime_base64 *b, struct slice bytes);
+
+/* The last group and the last line end; nothing for an empty body. */
+void mime_base64_end(struct mime_base64 *b);
+
+/* A fragment encoded once and put many times, for each of the three places in a group of bytes
+ * where it may begin. */
+struct mime_base64_run {
+	struct slice raw;
+	struct {
+		struct slice lines; /* whole groups from byte i of raw on; no line end behind */
+		size_t column;	    /* behind them */
+	} from[3];		    /* empty for a short run, which is encoded each time */
+};
+
+/* raw is borrowed as long as the run is used, the rest lives in the arena; false without memory. */
+bool mime_base64_run_make(
+    struct mime_base64_run *run, struct slice raw, struct arena *arena) MUST_CHECK;
+void mime_base64_put_run(struct mime_base64 *b, const struct mime_base64_run *run);
 
 #endif

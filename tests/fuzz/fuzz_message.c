@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuzz_message: input = five texts with NUL between them: subject template, html template, text
- * template, value of all fields, display name. Whatever comes out must be fit for the wire: 7-bit,
+ * template, value of all fields, display name; with a subject that begins with J the domain gets
+ * ISO-2022-JP. Whatever comes out must be fit for the wire: 7-bit,
  * CRLF, bounded lines, no "." at the start of a line, no field that the plan does not have.
  */
 #include <stdint.h>
@@ -43,6 +44,7 @@ check_wire(struct slice m, size_t body_offset, size_t expected_fields)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const struct slice jis_domain = { "j.jp", 4 };
 	struct slice piece[PIECES] = { 0 };
 	struct template_value *values;
 	struct message_plan *plan;
@@ -71,13 +73,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				.text = piece[2],
 				.list_id = SLICE("news.example.jp"),
 				.unsubscribe_url_base = SLICE("https://u.example.jp/u/"),
-				.message_id_domain = SLICE("mail.example.jp") },
+				.message_id_domain = SLICE("mail.example.jp"),
+				.jis_domains = &jis_domain,
+				.jis_domain_count = slice_starts_nocase(piece[0], SLICE("J")) },
 		&arena, &plan, &err) == 0) {
 		(void)message_fields(plan, &count);
 		for (size_t i = 0; i < count; i++)
 			values[i] = (struct template_value){ piece[3], true };
 		if (message_render(plan,
-			&(struct message_recipient){ .to_addr = SLICE("a@b.jp"),
+			&(struct message_recipient){ .to_addr = SLICE("a@j.jp"),
 			    .to_name = piece[4],
 			    .values = values,
 			    .value_count = count,

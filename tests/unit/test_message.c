@@ -55,6 +55,7 @@ check_wire(struct slice m)
 	assert_true(m.len > 2 && m.ptr[m.len - 1] == '\n');
 	for (size_t i = 0; i < m.len; i++) {
 		assert_true(m.ptr[i] > 0 && (unsigned char)m.ptr[i] < 0x7f);
+		assert_true(m.ptr[i] != 0x1b || (result.is_jis && i > result.body_offset));
 		assert_true(m.ptr[i] != '\r' || (i + 1 < m.len && m.ptr[i + 1] == '\n'));
 		if (m.ptr[i] != '\n')
 			continue;
@@ -467,52 +468,398 @@ test_plan_facts(void **state)
 static void
 test_text_from_html(void **state)
 {
-	static const struct {
-		const char *html, *text;
-	} cases[] = {
-		{ "<p>One</p><p>Two</p>", "One\n\nTwo\n" },
-		{ "a<br>b<br/>c", "a\nb\nc\n" },
-		{ "<head><title>x</title><style>p{}</style></head><body>  a\n  b </body>",
-		    "a b\n" },
-		{ "a<script>if(a<b){}</script>b<!-- c -->d", "abd\n" },
-		{ "&lt;a&gt; &amp;amp; &#12354;&#x3042; &nbsp; x &copy; &bogus; &",
-		    "<a> &amp; ああ x © &bogus; &\n" },
-		{ "<a href=\"https://e.jp/?a=1&amp;b=2\">Here</a>.",
-		    "Here (https://e.jp/?a=1&b=2).\n" },
-		{ "<a href='https://e.jp/'>https://e.jp/</a>", "https://e.jp/\n" },
-		{ "<a href=\"mailto:a@e.jp\">a@e.jp</a>", "a@e.jp\n" },
-		{ "<a href=\"#top\">Up</a>", "Up\n" },
-		{ "<a href=\"https://e.jp/\"><img src=\"x\" alt=\"Shop\"></a>",
-		    "Shop (https://e.jp/)\n" },
-		{ "<a href=\"https://e.jp/\"><img src=\"x\"></a>", "https://e.jp/\n" },
-		{ "<a class=\"b\" href=\"{{url}}\">{{name}}</a>", "{{name}} ({{url}})\n" },
-		{ "<ul><li>a</li><li>b</li></ul>c", "- a\n- b\n\nc\n" },
-		{ "<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a b\nc\n" },
-		{ "<p>Hi</p>{{#if a}}<p>A {{a}}</p>{{else}}<p>B</p>{{/if}}<p>C</p>",
-		    "Hi\n\n{{#if a}}A {{a}}\n\n{{else}}B\n\n{{/if}}C\n" },
-		{ "<td {{#if a}}class=\"x\"{{/if}}>a", "a\n" },
-		{ "x {{! note }}y{{!-- z --}}", "x y\n" },
-		{ "1 < 2 and a<b", "1 < 2 and a\n" },
-		{ "<p title=\"a>b\">x", "x\n" },
-		{ "&#123;{x}}", "&#123;{x}}\n" },
-		{ "<h1>T</h1>text<hr>end", "T\n\ntext\n----------\nend\n" },
-	};
 	struct message_source s = base_source();
 	struct message_plan *plan;
 
 	(void)state;
 	s.text = SLICE("");
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct slice text;
+	s.html = SLICE("<p>Hi {{name}}</p><ul><li>{{{a}}}</ul>");
+	assert_int_equal(message_compile(&s, &arena, &plan, &last_err), 0);
+	assert_true(slice_equal(message_text_source(plan), SLICE("Hi {{name}}\n\n- {{{a}}}\n")));
+}
 
-		arena_reset(&arena);
-		s.html = slice_str(cases[i].html);
-		if (message_compile(&s, &arena, &plan, &last_err) != 0)
-			fail_msg("%s: %s", cases[i].html, last_err.msg);
-		text = message_text_source(plan);
-		if (!slice_equal(text, slice_str(cases[i].text)))
-			fail_msg("%s\n gives\n%.*s", cases[i].html, SLICE_ARG(text));
+/* --- structure --- */
+
+static size_t
+at(const char *m, const char *part)
+{
+	const char *p = strstr(m, part);
+
+	if (p == NULL)
+		fail_msg("\"%s\" is not in:\n%s", part, m);
+	return (size_t)(p - m);
+}
+
+/* mixed( alternative( text, related( html, image ) ), attachment ), with the boundaries closed
+ * from the inside out */
+static void
+test_structure(void **state)
+{
+	static const struct attach files[] = { { SLICE("logo.png"), SLICE("image/png"),
+						   SLICE("logo@x"), SLICE("P") },
+		{ SLICE("a.pdf"), SLICE("application/pdf"), SLICE(""), SLICE("D") } };
+	static const char *const order[] = { "MIME-Version: 1.0\r\nContent-Type: multipart/mixed;",
+		"Content-Type: multipart/alternative;", "Content-Type: text/plain;",
+		"Content-Type: multipart/related; type=\"text/html\";", "Content-Type: text/html;",
+		"Content-ID: <logo@x>", "--=_kr", "--=_ka", "Content-Type: application/pdf" };
+	struct message_source s = base_source();
+	const char *m;
+	size_t last = 0;
+
+	(void)state;
+	s.html = SLICE("<img src=\"cid:logo@x\">{{name}}");
+	s.files = files;
+	s.file_count = 2;
+	m = compose(&s, "Aki");
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+		last += at(m + last, order[i]) + 1;
+	assert_has(m, "--\r\n--=_km");
+	s.file_count = 1;
+	assert_has_not(compose(&s, "Aki"), "multipart/mixed");
+	s.files = files + 1;
+	assert_has_not(compose(&s, "Aki"), "multipart/related");
+	s.html = SLICE("");
+	m = compose(&s, "Aki");
+	assert_has_not(m, "multipart/alternative");
+	assert_true(at(m, "multipart/mixed") < at(m, "text/plain"));
+	assert_true(at(m, "text/plain") < at(m, "application/pdf"));
+}
+
+static void
+test_bad_files(void **state)
+{
+	struct attach files[ATTACH_COUNT_MAX + 1];
+	struct message_source s = base_source();
+	char *large = malloc(ATTACH_BYTES_MAX);
+
+	(void)state;
+	assert_non_null(large);
+	memset(large, 'x', ATTACH_BYTES_MAX);
+	for (size_t i = 0; i <= ATTACH_COUNT_MAX; i++)
+		files[i] = (struct attach){ SLICE("a.pdf"), SLICE("application/pdf"), SLICE(""),
+			SLICE("x") };
+	s.files = files;
+	s.file_count = ATTACH_COUNT_MAX + 1;
+	refused(&s, "more than 20 files");
+	s.file_count = 2;
+	files[0].bytes = slice_make(large, ATTACH_BYTES_MAX);
+	refused(&s, "larger than 10 MB");
+	files[0].bytes = SLICE("x");
+	files[1].name = SLICE("a\r\nBcc: x");
+	refused(&s, "file ");
+	files[1] = (struct attach){ SLICE("a.png"), SLICE("image/png"), SLICE("a@x"), SLICE("x") };
+	refused(&s, "no html");
+	free(large);
+}
+
+static void
+test_sender_and_reply_to(void **state)
+{
+	struct message_source s = base_source();
+	const char *m;
+
+	(void)state;
+	s.sender_name = SLICE("事務局");
+	s.sender_addr = SLICE("office@example.jp");
+	s.reply_to_name = SLICE("Desk, \"A\"");
+	s.reply_to = SLICE("desk@example.jp");
+	m = compose(&s, "Aki");
+	assert_has(m, "\r\nSender: =?UTF-8?B?5LqL5YuZ5bGA?= <office@example.jp>\r\n");
+	assert_has(m, "\r\nReply-To: \"Desk, \\\"A\\\"\" <desk@example.jp>\r\n");
+	s.sender_addr = SLICE("NEWS@example.jp");
+	assert_has_not(compose(&s, "Aki"), "Sender:");
+	s.sender_addr = SLICE("a@b.jp, c@d.jp");
+	refused(&s, "sender: ");
+}
+
+/* --- ISO-2022-JP --- */
+
+static struct message_source
+jis_source(void)
+{
+	static const struct slice domains[] = { { "b.jp", 4 } };
+	struct message_source s = base_source();
+
+	s.from_name = SLICE("回覧");
+	s.subject = SLICE("{{name}}様");
+	s.jis_domains = domains;
+	s.jis_domain_count = 1;
+	return s;
+}
+
+static void
+test_jis_message(void **state)
+{
+	struct message_source s = jis_source();
+	const char *m = compose(&s, "漢字");
+
+	(void)state;
+	assert_true(result.is_jis);
+	assert_false(result.jis_failed);
+	assert_has(m, "\r\nFrom: =?ISO-2022-JP?B?GyRCMnNNdxsoQg==?= <news@example.jp>\r\n");
+	assert_has(m, "\r\nSubject: =?ISO-2022-JP?B?GyRCNEE7ek1NGyhC?=\r\n");
+	assert_has(m,
+	    "charset=ISO-2022-JP\r\nContent-Transfer-Encoding: 7bit\r\n\r\n"
+	    "Dear \x1b$B4A;z\x1b(B\r\n");
+	assert_has_not(m, "UTF-8");
+}
+
+static void
+test_jis_for_its_domains_only(void **state)
+{
+	struct message_source s = jis_source();
+	struct template_value v = { SLICE("漢字"), true };
+	struct message_recipient to = base_recipient(&v, 1);
+
+	(void)state;
+	to.to_addr = SLICE("a@other.jp");
+	assert_has_not(compose_to(&s, &to), "ISO-2022-JP");
+	to.to_addr = SLICE("a@sub.b.jp");
+	assert_has_not(compose_to(&s, &to), "ISO-2022-JP");
+	assert_false(result.jis_failed);
+	to.to_addr = SLICE("a@B.JP");
+	assert_has(compose_to(&s, &to), "ISO-2022-JP");
+}
+
+/* One character without a place, anywhere, and all of it is UTF-8. */
+static void
+test_jis_falls_back_whole(void **state)
+{
+	static const char *const none[] = { "😀", "ｶﾞ", "①", "髙", "¥", "é" };
+	struct message_source s = jis_source();
+	struct template_value v = { SLICE("漢字"), true };
+	struct message_recipient to = base_recipient(&v, 1);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+		assert_has(compose(&s, none[i]), "Subject: =?UTF-8?");
+		assert_has_not(buf_str(&out), "ISO-2022-JP");
+		assert_false(result.is_jis);
+		assert_true(result.jis_failed);
 	}
+	to.to_name = SLICE("髙橋");
+	assert_has_not(compose_to(&s, &to), "ISO-2022-JP");
+	s.subject = SLICE("{{name}} 😀");
+	assert_has_not(compose(&s, "漢字"), "ISO-2022-JP");
+	s.subject = SLICE("fixed 😀");
+	assert_has_not(compose(&s, "漢字"), "ISO-2022-JP");
+	s = jis_source();
+	s.from_name = SLICE("🛒 Shop");
+	assert_has_not(compose(&s, "漢字"), "ISO-2022-JP");
+	assert_true(result.jis_failed);
+}
+
+/* What could be taken for a boundary, a dot or more than a line is put into base64. */
+static void
+test_jis_fragile_lines(void **state)
+{
+	static const char *const fragile[] = { "--=_km0", ".", "From a", "x " };
+	struct message_source s = jis_source();
+	char longer[100];
+
+	(void)state;
+	s.text = SLICE("{{name}}\n");
+	for (size_t i = 0; i < sizeof(fragile) / sizeof(fragile[0]); i++) {
+		assert_has(compose(&s, fragile[i]), "Encoding: base64");
+		assert_true(result.is_jis);
+	}
+	assert_has(compose(&s, "- item"), "Encoding: 7bit");
+	memset(longer, 'x', sizeof(longer));
+	longer[76] = '\0';
+	assert_has(compose(&s, longer), "Encoding: 7bit");
+	longer[76] = 'x';
+	longer[77] = '\0';
+	assert_has(compose(&s, longer), "Encoding: base64");
+}
+
+static void
+test_jis_with_html_and_files(void **state)
+{
+	static const struct attach file = { SLICE("a.pdf"), SLICE("application/pdf"), SLICE(""),
+		SLICE("D") };
+	struct message_source s = jis_source();
+	const char *m;
+
+	(void)state;
+	s.html = SLICE("<p>{{name}}</p>\n");
+	s.files = &file;
+	s.file_count = 1;
+	m = compose(&s, "漢字");
+	assert_true(at(m, "multipart/mixed") < at(m, "multipart/alternative"));
+	assert_has(m, "Content-Type: text/html; charset=ISO-2022-JP\r\n");
+	assert_has_not(m, "UTF-8");
+}
+
+/* --- bad input, by its number in the table of attacks --- */
+
+static size_t
+count_lines_with(const char *m, const char *start)
+{
+	size_t n = 0, len = strlen(start);
+
+	for (const char *p = m; p != NULL; p = strstr(p, "\r\n"), p = p != NULL ? p + 2 : NULL)
+		n += strncmp(p, start, len) == 0;
+	return n;
+}
+
+static void
+test_A24_nul_in_a_field(void **state)
+{
+	struct message_source s = base_source();
+	struct template_value v = { slice_make("a\0b", 3), true };
+	struct message_recipient to = base_recipient(&v, 1);
+
+	(void)state;
+	assert_string_equal(compose_to(&s, &to), "");
+	assert_int_equal(result.status, TEMPLATE_BAD_DATA);
+	v.text = SLICE("a");
+	to.to_name = slice_make("a\0b", 3);
+	assert_string_equal(compose_to(&s, &to), "");
+	assert_true(slice_equal(result.field, SLICE("to_name")));
+	to.to_name = SLICE("");
+	to.to_addr = slice_make("a\0b@c.jp", 8);
+	assert_string_equal(compose_to(&s, &to), "");
+	assert_true(slice_equal(result.field, SLICE("to_addr")));
+}
+
+/* Every control character and line separator becomes one space and is counted; no field more. */
+static void
+test_A25_line_ends_in_header_fields(void **state)
+{
+	static const char *const breaks[] = { "\r\n", "\n", "\r", "\x0b", "\x0c", "\x7f",
+		"\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9", "\r\n\r\n", "\x1b" };
+	struct message_source s = jis_source();
+	size_t fields = 0;
+
+	(void)state;
+	s.text = SLICE("x\n");
+	for (size_t i = 0; i < sizeof(breaks) / sizeof(breaks[0]); i++) {
+		struct template_value v = { .present = true };
+		struct message_recipient to = base_recipient(&v, 1);
+		char value[100];
+		const char *m;
+		size_t n = 0;
+
+		(void)snprintf(value, sizeof(value), "a%sBcc: victim@x.jp", breaks[i]);
+		v.text = to.to_name = to.campaign = slice_str(value);
+		m = compose_to(&s, &to);
+		assert_int_equal(result.cleaned, 3);
+		assert_int_equal(count_lines_with(m, "Bcc"), 0);
+		for (const char *p = m; p < m + result.body_offset; p = strstr(p, "\r\n") + 2)
+			n += *p != ' ';
+		assert_true(fields == 0 || n == fields);
+		fields = n;
+	}
+}
+
+/* U+560A and U+010A end in the byte of a line feed when they are cut to eight bits. */
+static void
+test_A25_characters_that_narrow_to_line_ends(void **state)
+{
+	struct message_source s = base_source();
+	const char *m = compose(&s, "a嘊嘍ĊčBcc: x");
+
+	(void)state;
+	assert_has(m, "Subject: =?UTF-8?");
+	assert_int_equal(result.cleaned, 0);
+	assert_int_equal(count_lines_with(m, "Bcc"), 0);
+}
+
+static void
+test_A27_body_lines(void **state)
+{
+	static const char *const bodies[] = { "a\r.\r\nb", "a\n.\nb", ".", "..", "\r.\r",
+		"a\n.\r\nMAIL FROM", "\n\r\n\r", "From x", "a\nFrom x", "a \n b\t\n", "" };
+	struct message_source s = base_source();
+
+	(void)state;
+	for (int japanese = 0; japanese < 2; japanese++) {
+		s.text = japanese ? SLICE("こんにちは{{name}}") : SLICE("{{name}}");
+		for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++)
+			assert_true(compose(&s, bodies[i])[0] != '\0'); /* check_wire */
+	}
+}
+
+static void
+test_A27_line_of_100_kB(void **state)
+{
+	struct message_source s = base_source();
+	struct buf text;
+
+	(void)state;
+	buf_init(&text, 200000);
+	for (int i = 0; i < 100000; i++)
+		buf_append_char(&text, "abc. "[i % 5]);
+	s.text = buf_slice(&text);
+	assert_true(compose(&s, "x")[0] != '\0');
+	buf_release(&text);
+}
+
+static void
+test_A28_addresses_that_are_more_than_one(void **state)
+{
+	static const char *const bad[] = { "\"a@evil.com x\"@good.com", "a@b.jp, c@d.jp",
+		"a@b@c.jp", "a(x)@b.jp", "a@b(x)evil.jp", "g:a@b.jp;", "<a@b.jp>", "@r.jp:a@b.jp",
+		"a b@c.jp", "a@b.jp\r\nBcc: x", "a@[127.0.0.1]", "", "a", "あ@b.jp" };
+	struct message_source s = base_source();
+	struct template_value v = { SLICE("x"), true };
+	struct message_recipient to = base_recipient(&v, 1);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		to.to_addr = slice_str(bad[i]);
+		if (compose_to(&s, &to)[0] != '\0')
+			fail_msg("%s went out", bad[i]);
+		assert_true(slice_equal(result.field, SLICE("to_addr")));
+	}
+}
+
+static void
+test_A33_invalid_utf8_and_large_fields(void **state)
+{
+	static const char *const bad[] = { "\xff", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
+		"a\xe3\x81", "\x80" };
+	struct message_source s = base_source();
+	struct template_value v = { .present = true };
+	struct message_recipient to = base_recipient(&v, 1);
+	char *large = malloc(1 << 20);
+
+	(void)state;
+	assert_non_null(large);
+	memset(large, 'x', 1 << 20);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_string_equal(compose(&s, bad[i]), "");
+		assert_int_equal(result.status, TEMPLATE_BAD_DATA);
+	}
+	v.text = slice_make(large, 1 << 20);
+	assert_string_equal(compose_to(&s, &to), "");
+	assert_int_equal(result.status, TEMPLATE_TOO_LARGE);
+	v.text.len = TEMPLATE_VALUE_MAX;
+	assert_true(compose_to(&s, &to)[0] != '\0');
+	free(large);
+}
+
+/* Right-to-left overrides and joiners are text: they travel inside of encoded words. */
+static void
+test_A32_direction_marks_in_a_subject(void **state)
+{
+	struct message_source s = base_source();
+
+	(void)state;
+	assert_has(compose(&s,
+		       "a\xe2\x80\xae"
+		       "cba\xe2\x80\x8d"),
+	    "Subject: =?UTF-8?");
+}
+
+static void
+test_A34_fields_are_not_templates(void **state)
+{
+	struct message_source s = base_source();
+
+	(void)state;
+	assert_has(compose(&s, "{{name}} {{#each x}} %s%n {{env}}"),
+	    "Dear=20{{name}} {{#each x}} %s%n {{env}}\r\n");
 }
 
 /* --- samples for the script --- */
@@ -630,6 +977,23 @@ main(void)
 		cmocka_unit_test(test_extra_headers),
 		cmocka_unit_test(test_plan_facts),
 		cmocka_unit_test(test_text_from_html),
+		cmocka_unit_test(test_structure),
+		cmocka_unit_test(test_bad_files),
+		cmocka_unit_test(test_sender_and_reply_to),
+		cmocka_unit_test(test_jis_message),
+		cmocka_unit_test(test_jis_for_its_domains_only),
+		cmocka_unit_test(test_jis_falls_back_whole),
+		cmocka_unit_test(test_jis_fragile_lines),
+		cmocka_unit_test(test_jis_with_html_and_files),
+		cmocka_unit_test(test_A24_nul_in_a_field),
+		cmocka_unit_test(test_A25_line_ends_in_header_fields),
+		cmocka_unit_test(test_A25_characters_that_narrow_to_line_ends),
+		cmocka_unit_test(test_A27_body_lines),
+		cmocka_unit_test(test_A27_line_of_100_kB),
+		cmocka_unit_test(test_A28_addresses_that_are_more_than_one),
+		cmocka_unit_test(test_A32_direction_marks_in_a_subject),
+		cmocka_unit_test(test_A33_invalid_utf8_and_large_fields),
+		cmocka_unit_test(test_A34_fields_are_not_templates),
 		cmocka_unit_test(test_subjects),
 	};
 

@@ -450,6 +450,7 @@ test_base64(void **state)
 	for (size_t n = 0; n < 400; n++) {
 		size_t column = 0;
 		struct buf joined;
+		struct mime_base64 stream;
 
 		buf_reset(&one);
 		buf_reset(&two);
@@ -457,10 +458,13 @@ test_base64(void **state)
 		buf_init(&joined, 10000);
 		mime_put_base64(&one, buf_slice(&raw));
 		assert_int_equal(one.len, mime_base64_size(n));
-		buf_append_str(&two, "front");
-		buf_append_slice(&two, buf_slice(&raw));
-		mime_base64_tail(&two, 5);
-		assert_bytes(&one, slice_make(two.data + 5, two.len - 5));
+		stream = (struct mime_base64){ .out = &two };
+		for (size_t at = 0, take; at < n; at += take) {
+			take = 1 + (at * 7 + n) % 40 < n - at ? 1 + (at * 7 + n) % 40 : n - at;
+			mime_base64_put(&stream, slice_make(raw.data + at, take));
+		}
+		mime_base64_end(&stream);
+		assert_bytes(&one, buf_slice(&two));
 		for (size_t i = 0; i < one.len; i++) {
 			if (one.data[i] == '\r' || one.data[i] == '\n') {
 				column = 0;
@@ -478,6 +482,62 @@ test_base64(void **state)
 	buf_release(&raw);
 	buf_release(&one);
 	buf_release(&two);
+	buf_release(&back);
+}
+
+/* Runs of every length behind every phase give the bytes that went in, in lines of 76. */
+static void
+test_base64_runs(void **state)
+{
+	struct arena arena;
+	struct buf raw, out, back;
+
+	(void)state;
+	arena_init(&arena, (size_t)8 << 20);
+	buf_init(&raw, 10000);
+	buf_init(&out, 100000);
+	buf_init(&back, 10000);
+	for (size_t n = 0; n < 300; n++) {
+		struct mime_base64_run run;
+
+		arena_reset(&arena);
+		assert_true(mime_base64_run_make(&run, buf_slice(&raw), &arena));
+		for (size_t before = 0; before < 5; before++) {
+			struct mime_base64 stream = { .out = &out };
+			struct buf want, joined;
+			size_t column = 0;
+
+			buf_init(&want, 10000);
+			buf_init(&joined, 10000);
+			buf_reset(&out);
+			buf_reset(&back);
+			for (int twice = 0; twice < 2; twice++) {
+				mime_base64_put(&stream, slice_make("01234", before));
+				mime_base64_put_run(&stream, &run);
+				buf_append(&want, "01234", before);
+				buf_append_slice(&want, buf_slice(&raw));
+			}
+			mime_base64_end(&stream);
+			for (size_t i = 0; i < out.len; i++) {
+				if (out.data[i] == '\n') {
+					assert_true(i > 1 && out.data[i - 1] == '\r' && column > 0);
+					column = 0;
+				} else if (out.data[i] != '\r') {
+					assert_true(++column <= 76);
+					buf_append_char(&joined, out.data[i]);
+				}
+			}
+			assert_int_equal(column, 0);
+			decode_base64(&back, buf_slice(&joined));
+			assert_bytes(&want, buf_slice(&back));
+			buf_release(&want);
+			buf_release(&joined);
+		}
+		buf_append_char(&raw, (char)(n * 37 + 11));
+	}
+	arena_release(&arena);
+	buf_release(&raw);
+	buf_release(&out);
 	buf_release(&back);
 }
 
@@ -587,6 +647,7 @@ test_full_buffer(void **state)
 	(void)state;
 	for (size_t max = 300; max < 400; max++) {
 		struct mime_qp stream = { .out = &out };
+		struct mime_base64 base64 = { .out = &out };
 
 		buf_init(&out, max);
 		for (int i = 0; i < 10; i++) {
@@ -595,7 +656,8 @@ test_full_buffer(void **state)
 			assert_true(mime_put_mailbox_header(
 			    &out, SLICE("To"), SLICE("日本日本"), SLICE("a@b.jp")));
 			mime_put_base64(&out, SLICE("abcdefghijklmnopqrstuvwxyz"));
-			mime_base64_tail(&out, 0);
+			mime_base64_put(&base64, SLICE("abcdefghijklmnopqrstuvwxyz"));
+			mime_base64_end(&base64);
 			mime_qp_put(&stream, SLICE("abc"));
 		}
 		assert_true(buf_failed(&out));
@@ -617,6 +679,7 @@ main(void)
 		cmocka_unit_test(test_clean),
 		cmocka_unit_test(test_date),
 		cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_base64_runs),
 		cmocka_unit_test(test_qp),
 		cmocka_unit_test(test_qp_fragments),
 		cmocka_unit_test(test_long_line),
