@@ -244,20 +244,33 @@ compile_message(
 {
 	const struct campaign_file *f = &c->source->file;
 	struct message_header headers[CAMPAIGN_HEADERS_MAX];
+	struct slice domains[CAMPAIGN_LIST_MAX];
 	struct message_source m = { .from_name = slice_str(f->from_name),
 		.from_addr = slice_str(f->from_address),
+		.sender_name = slice_str(f->sender_name),
+		.sender_addr = slice_str(f->sender_address),
+		.reply_to_name = slice_str(f->reply_to_name),
 		.reply_to = slice_str(f->reply_to),
 		.html = c->source->html,
 		.text = c->source->text,
 		.headers = headers,
-		.header_count = f->header_count };
+		.header_count = f->header_count,
+		.files = c->source->files,
+		.file_count = c->source->file_count,
+		.auto_submitted = c->source->auto_submitted,
+		.jis_domains = domains,
+		.jis_domain_count = f->iso_2022_jp.count };
 	const char *at = strrchr(f->from_address, '@');
 	struct slice domain = slice_str(at != NULL ? at + 1 : "");
 
 	for (size_t i = 0; i < f->header_count; i++)
 		headers[i] = (struct message_header){ slice_str(f->headers[i].name),
 			slice_str(f->headers[i].value) };
+	for (size_t i = 0; i < f->iso_2022_jp.count; i++)
+		domains[i] = slice_str(f->iso_2022_jp.name[i]);
 	m.subject = marked_subject(c, mark);
+	m.feedback_id = message_feedback_id(&c->arena, f->name,
+	    f->list[0] != '\0' ? f->list : f->stream, f->stream, config->message_sender_id);
 	m.list_id = list_id(c, domain);
 	m.message_id_domain =
 	    config->message_id_domain[0] != '\0' ? slice_str(config->message_id_domain) : domain;

@@ -36,15 +36,16 @@ struct key {
 	const char *choices;
 };
 
+static int set_domains(struct parser *p, const struct key *key, struct slice value);
 static int set_choice(struct parser *p, const struct key *key, struct slice value);
-static int set_from(struct parser *p, const struct key *key, struct slice value);
 static int set_line(struct parser *p, const struct key *key, struct slice value);
 static int set_list(struct parser *p, const struct key *key, struct slice value);
 static int set_name(struct parser *p, const struct key *key, struct slice value);
 static int set_names(struct parser *p, const struct key *key, struct slice value);
 static int set_path(struct parser *p, const struct key *key, struct slice value);
+static int set_paths(struct parser *p, const struct key *key, struct slice value);
 static int set_repeat(struct parser *p, const struct key *key, struct slice value);
-static int set_reply_to(struct parser *p, const struct key *key, struct slice value);
+static int set_mailbox(struct parser *p, const struct key *key, struct slice value);
 static int set_segment(struct parser *p, const struct key *key, struct slice value);
 static int set_time(struct parser *p, const struct key *key, struct slice value);
 static int set_url(struct parser *p, const struct key *key, struct slice value);
@@ -56,11 +57,16 @@ static const struct key keys[] = {
 	{ "campaign", "name", set_name, AT(name), 0, NULL },
 	{ "campaign", "stream", set_line, AT(stream), AT(stream_line), NULL },
 	{ "campaign", "subject", set_line, AT(subject), AT(subject_line), NULL },
-	{ "campaign", "from", set_from, AT(from_address), 0, NULL },
-	{ "campaign", "reply_to", set_reply_to, AT(reply_to), 0, NULL },
+	{ "campaign", "from", set_mailbox, AT(from_address), 0, NULL },
+	{ "campaign", "sender", set_mailbox, AT(sender_address), 0, NULL },
+	{ "campaign", "reply_to", set_mailbox, AT(reply_to), 0, NULL },
 	{ "campaign", "html", set_path, AT(html), AT(html_line), NULL },
 	{ "campaign", "text", set_path, AT(text), AT(text_line), NULL },
 	{ "campaign", "template", set_path, AT(template), AT(template_line), NULL },
+	{ "campaign", "attachments", set_paths, AT(attachments), AT(attachments_line), NULL },
+	{ "campaign", "inline", set_paths, AT(inline_images), AT(inline_line), NULL },
+	{ "campaign", "embed_images", set_choice, AT(embed_images), 0, "no, yes" },
+	{ "campaign", "iso_2022_jp", set_domains, AT(iso_2022_jp), 0, NULL },
 	{ "campaign", "list", set_list, AT(list), 0, NULL },
 	{ "campaign", "segment", set_segment, AT(segment), AT(segment_line), NULL },
 	{ "campaign", "missing_field", set_choice, AT(missing_field), 0, "fail, skip, blank" },
@@ -409,41 +415,47 @@ set_address(struct parser *p, const struct key *key, struct slice value)
 	return put_string(p, key->offset, slice_make(a.text, a.len));
 }
 
-static int
-set_reply_to(struct parser *p, const struct key *key, struct slice value)
+/* Where the name of a mailbox goes. */
+static size_t
+name_offset(const struct key *key)
 {
-	if (value.len > 2 && value.ptr[0] == '<' && value.ptr[value.len - 1] == '>')
-		value = slice_make(value.ptr + 1, value.len - 2);
-	return set_address(p, key, value);
+	if (key->offset == AT(from_address))
+		return AT(from_name);
+	return key->offset == AT(reply_to) ? AT(reply_to_name) : AT(sender_name);
 }
 
-/* Name <address>, "Name" <address>, or the address alone. */
+/* Name <address>, "Name" <address>, <address>, or the address alone. */
 static int
-set_from(struct parser *p, const struct key *key, struct slice value)
+set_mailbox(struct parser *p, const struct key *key, struct slice value)
 {
 	const char *open = memrchr(value.ptr, '<', value.len);
 	struct slice display;
 
 	if (has_control(value))
-		return err_set(p->err, "from has a control character in it");
+		return err_set(p->err, "%s has a control character in it", key->name);
 	if (open == NULL)
 		return set_address(p, key, value);
 	if (value.ptr[value.len - 1] != '>')
-		return err_set(p->err, "from is not of the form Name <address>");
+		return err_set(p->err, "%s is not of the form Name <address>", key->name);
 	display = slice_trim(slice_make(value.ptr, (size_t)(open - value.ptr)));
 	if (display.len >= 2 && display.ptr[0] == '"' && display.ptr[display.len - 1] == '"')
 		display = slice_make(display.ptr + 1, display.len - 2);
 	if (memchr(display.ptr, '<', display.len) != NULL || display.len > 200)
-		return err_set(
-		    p->err, "from is not of the form Name <address>, or its name is too long");
-	if (put_string(p, AT(from_name), display) != 0)
+		return err_set(p->err,
+		    "%s is not of the form Name <address>, or its name is too long", key->name);
+	if (put_string(p, name_offset(key), display) != 0)
 		return -1;
 	return set_address(
 	    p, key, slice_make(open + 1, value.len - (size_t)(open - value.ptr) - 2));
 }
 
+/* Checks one element of a list and gives the text to keep: itself, or *copy. 0 or -1 with err. */
+typedef int check_one(
+    struct parser *p, const struct key *key, struct slice *one, struct addr *copy);
+
+/* Elements with commas between them. */
 static int
-set_names(struct parser *p, const struct key *key, struct slice value)
+set_each(struct parser *p, const struct key *key, struct slice value, check_one *check)
 {
 	struct campaign_names *names = (void *)((char *)p->f + key->offset);
 
@@ -453,16 +465,15 @@ set_names(struct parser *p, const struct key *key, struct slice value)
 	while (value.len > 0) {
 		const char *comma = memchr(value.ptr, ',', value.len);
 		size_t n = comma != NULL ? (size_t)(comma - value.ptr) : value.len;
-		struct slice one = slice_trim(slice_make(value.ptr, n));
-		struct slice copy;
+		struct slice one = slice_trim(slice_make(value.ptr, n)), copy;
+		struct addr address;
 
 		n += comma != NULL;
 		value = slice_make(value.ptr + n, value.len - n);
 		if (one.len == 0)
 			continue;
-		if (!campaign_name_ok(one))
-			return err_set(
-			    p->err, "%s is a list of names with commas between them", key->name);
+		if (check(p, key, &one, &address) != 0)
+			return -1;
 		if (names->count == CAMPAIGN_LIST_MAX)
 			return err_set(
 			    p->err, "%s has more than %d names", key->name, CAMPAIGN_LIST_MAX);
@@ -472,6 +483,61 @@ set_names(struct parser *p, const struct key *key, struct slice value)
 		names->name[names->count++] = copy.ptr;
 	}
 	return 0;
+}
+
+static int
+check_name(struct parser *p, const struct key *key, struct slice *one, struct addr *copy)
+{
+	(void)copy;
+	if (campaign_name_ok(*one))
+		return 0;
+	return err_set(p->err, "%s is a list of names with commas between them", key->name);
+}
+
+static int
+set_names(struct parser *p, const struct key *key, struct slice value)
+{
+	return set_each(p, key, value, check_name);
+}
+
+static int
+check_path(struct parser *p, const struct key *key, struct slice *one, struct addr *copy)
+{
+	(void)copy;
+	if (campaign_path_ok(*one) && !has_control(*one))
+		return 0;
+	return err_set(p->err,
+	    "%s names files in the folder of the campaign file or below, without '..', with commas "
+	    "between them",
+	    key->name);
+}
+
+static int
+set_paths(struct parser *p, const struct key *key, struct slice value)
+{
+	return set_each(p, key, value, check_path);
+}
+
+/* A domain is right when an address there is. */
+static int
+check_domain(struct parser *p, const struct key *key, struct slice *one, struct addr *copy)
+{
+	char text[ADDR_MAX + 1] = "x@";
+	struct err why = { 0 };
+
+	if (one->len + 3 > sizeof(text))
+		return err_set(p->err, "%s: a domain is too long", key->name);
+	memcpy(text + 2, one->ptr, one->len);
+	if (addr_parse(copy, slice_make(text, one->len + 2), &why) != 0)
+		return err_set(p->err, "%s: %.100s: %.200s", key->name, text + 2, why.msg);
+	*one = addr_domain(copy);
+	return 0;
+}
+
+static int
+set_domains(struct parser *p, const struct key *key, struct slice value)
+{
+	return set_each(p, key, value, check_domain);
 }
 
 static int
@@ -714,12 +780,16 @@ set_defaults(struct campaign_file *f)
 		.subject = "",
 		.from_name = "",
 		.from_address = "",
+		.sender_name = "",
+		.sender_address = "",
+		.reply_to_name = "",
 		.reply_to = "",
 		.html = "",
 		.text = "",
 		.template = "",
 		.list = "",
 		.segment = "",
+		.embed_images = "no",
 		.missing_field = "fail",
 		.bad_field = "clean",
 		.start = "",

@@ -22,7 +22,7 @@
 #define CAMPAIGN_FILE_MAX ((size_t)256 << 10) /* bytes */
 #define CAMPAIGN_VALUE_MAX ((size_t)16 << 10) /* bytes of one value */
 #define CAMPAIGN_HEADERS_MAX 50
-#define CAMPAIGN_LIST_MAX 200 /* names in one [exclude] list */
+#define CAMPAIGN_LIST_MAX 200 /* names in one list */
 
 struct campaign_header {
 	const char *name;
@@ -41,10 +41,17 @@ struct campaign_file {
 	const char *subject;
 	const char *from_name;
 	const char *from_address; /* as addr_parse() gives it */
+	const char *sender_name;
+	const char *sender_address;
+	const char *reply_to_name;
 	const char *reply_to;
 	const char *html; /* relative paths, see campaign_path_ok() */
 	const char *text;
 	const char *template; /* the same: subject, html and text in one file of Amazon SES */
+	struct campaign_names attachments; /* paths */
+	struct campaign_names inline_images;
+	const char *embed_images;	   /* yes, no */
+	struct campaign_names iso_2022_jp; /* domains, as addr_parse() gives them */
 	const char *list;
 	const char *segment;
 	const char *missing_field; /* fail, skip, blank */
@@ -60,8 +67,9 @@ struct campaign_file {
 	struct campaign_header headers[CAMPAIGN_HEADERS_MAX];
 	size_t header_count;
 	/* lines for errors that only a database can find; 0 when the key is absent */
-	size_t stream_line, subject_line, html_line, text_line, template_line, segment_line,
-	    exclude_campaigns_line, exclude_segments_line, start_line, not_after_line, headers_line;
+	size_t stream_line, subject_line, html_line, text_line, template_line, attachments_line,
+	    inline_line, segment_line, exclude_campaigns_line, exclude_segments_line, start_line,
+	    not_after_line, headers_line;
 };
 
 /* 0, or -1 with err: msg without the line, offset = line (1 is the first; 0: the whole file).

@@ -5,16 +5,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <openssl/evp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "buf.h"
+#include "clamd.h"
+#include "html_images.h"
+#include "options.h"
 #include "ses_template.h"
 #include "template.h"
 
-#define ARENA_MAX ((size_t)16 << 20)
+#define ARENA_MAX ((size_t)48 << 20)
+#define DIGEST_BYTES 32
+#define ID_DIGITS 20 /* of the digest, in a content id */
 
 /* Reads a whole regular file of at most max bytes. Takes fd. 0, or -1 with err. */
 static int
@@ -109,17 +116,15 @@ open_below(int folder, const char *path)
 	}
 }
 
-/* The path was checked by the parser. "" gives the empty text. */
+/* Reads a file below folder. The path is a plain one. */
 static int
-read_template(struct campaign_source *s, int folder, const char *path, size_t line,
+read_below(struct campaign_source *s, int folder, const char *path, size_t line, size_t max,
     struct slice *out, struct err *err)
 {
 	struct err why = { 0 };
 	char at[600];
 	int fd;
 
-	if (path[0] == '\0')
-		return 0;
 	(void)campaign_source_at(s, line, at, sizeof(at));
 	fd = open_below(folder, path);
 	if (fd < 0)
@@ -128,11 +133,21 @@ read_template(struct campaign_source *s, int folder, const char *path, size_t li
 			: errno == ENOTDIR
 			? "not a folder on the way (symbolic links are not followed)"
 			: strerror(errno));
-	if (read_regular(fd, TEMPLATE_SOURCE_MAX, path, &s->arena, out, &why) != 0)
+	if (read_regular(fd, max, path, &s->arena, out, &why) != 0)
 		return err_set(err, "%.150s%.240s", at, why.msg);
 	if (out->len == 0)
 		return err_set(err, "%.200s%.150s is empty", at, path);
 	return 0;
+}
+
+/* "" gives the empty text. */
+static int
+read_template(struct campaign_source *s, int folder, const char *path, size_t line,
+    struct slice *out, struct err *err)
+{
+	if (path[0] == '\0')
+		return 0;
+	return read_below(s, folder, path, line, TEMPLATE_SOURCE_MAX, out, err);
 }
 
 /* ---------------------------------------------------------------- partials */
@@ -327,6 +342,178 @@ read_ses(struct campaign_source *s, int folder, struct err *err)
 	    s, folder, path, " (TextPart)", ".txt", &s->text, &s->text_pieces, err);
 }
 
+/* ---------------------------------------------------------------- files */
+
+static const char *
+digest_of(struct arena *arena, struct slice bytes)
+{
+	unsigned char digest[DIGEST_BYTES];
+	char *text = arena_alloc(arena, 2 * DIGEST_BYTES + 1);
+
+	if (text == NULL || EVP_Digest(bytes.ptr, bytes.len, digest, NULL, EVP_sha256(), NULL) != 1)
+		return NULL;
+	for (size_t i = 0; i < DIGEST_BYTES; i++)
+		(void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
+	return text;
+}
+
+/* The name by which the html calls an image: unique in the world, the same for the same bytes. */
+static struct slice
+content_id(struct campaign_source *s, const char *digest)
+{
+	const char *from = strrchr(s->file.from_address, '@');
+	size_t size = ID_DIGITS + strlen(from) + 1;
+	char *id = arena_alloc(&s->arena, size);
+
+	if (id == NULL)
+		return slice_make(NULL, 0);
+	(void)snprintf(id, size, "%.*s%s", ID_DIGITS, digest, from);
+	return slice_str(id);
+}
+
+static const struct attach *
+find_file(const struct campaign_source *s, struct slice path, bool is_image)
+{
+	for (size_t i = 0; i < s->file_count; i++)
+		if (slice_equal(slice_str(s->paths[i]), path) &&
+		    (s->files[i].content_id.len > 0) == is_image)
+			return &s->files[i];
+	return NULL;
+}
+
+static int
+add_file(struct campaign_source *s, int folder, struct slice path, size_t line, bool is_image,
+    struct err *err)
+{
+	struct attach *a = &s->files[s->file_count];
+	const char *text, *slash;
+	size_t left = ATTACH_BYTES_MAX;
+	char at[600];
+
+	(void)campaign_source_at(s, line, at, sizeof(at));
+	if (find_file(s, path, is_image) != NULL)
+		return 0;
+	if (s->file_count == ATTACH_COUNT_MAX)
+		return err_set(err, "%.200sthere are more than %d files", at, ATTACH_COUNT_MAX);
+	for (size_t i = 0; i < s->file_count; i++)
+		left -= s->files[i].bytes.len;
+	text = arena_copy(&s->arena, path).ptr;
+	if (text == NULL)
+		return err_set(err, "there is not enough memory");
+	if (read_below(s, folder, text, line, left, &a->bytes, err) != 0)
+		return -1;
+	slash = strrchr(text, '/');
+	a->name = slice_str(slash != NULL ? slash + 1 : text);
+	a->type = slice_str(attach_type(a->name));
+	a->content_id = slice_make(NULL, 0);
+	s->paths[s->file_count] = text;
+	s->digests[s->file_count] = digest_of(&s->arena, a->bytes);
+	if (s->digests[s->file_count] == NULL)
+		return err_set(err, "there is not enough memory");
+	if (is_image) {
+		a->content_id = content_id(s, s->digests[s->file_count]);
+		if (a->content_id.len == 0)
+			return err_set(err, "there is not enough memory");
+	}
+	s->file_count++;
+	return 0;
+}
+
+struct naming {
+	struct campaign_source *source;
+	int folder;
+};
+
+static int
+id_of_image(void *ctx, enum html_image kind, struct slice name, struct slice *id, struct err *err)
+{
+	struct naming *n = ctx;
+	struct campaign_source *s = n->source;
+	const struct attach *a;
+	char at[600];
+
+	(void)campaign_source_at(s, s->file.html_line, at, sizeof(at));
+	if (kind == HTML_IMAGE_FILE) {
+		if (strcmp(s->file.embed_images, "yes") != 0)
+			return 0;
+		if (!campaign_path_ok(name))
+			return err_set(err,
+			    "%.150sthe html names the image %.*s, which is no file in the folder "
+			    "of "
+			    "the campaign file or below",
+			    at, (int)(name.len > 100 ? 100 : name.len), name.ptr);
+		if (add_file(s, n->folder, name, s->file.html_line, true, err) != 0)
+			return -1;
+	}
+	a = find_file(s, name, true);
+	if (a == NULL)
+		return err_set(err,
+		    "%.150sthe html names cid:%.*s, but \"inline\" has no such file", at,
+		    (int)(name.len > 100 ? 100 : name.len), name.ptr);
+	*id = a->content_id;
+	return 0;
+}
+
+static int
+name_images(struct campaign_source *s, int folder, struct err *err)
+{
+	struct naming n = { s, folder };
+	struct buf html;
+	int result;
+
+	buf_init(&html, 2 * TEMPLATE_SOURCE_MAX);
+	result = html_images_rename(&html, s->html, id_of_image, &n, err);
+	if (result == 0) {
+		s->html = arena_copy(&s->arena, buf_slice(&html));
+		if (buf_failed(&html) || s->html.ptr == NULL)
+			result = err_set(err, "there is not enough memory for the html");
+	}
+	buf_release(&html);
+	return result;
+}
+
+static int
+read_files(struct campaign_source *s, int folder, struct err *err)
+{
+	const struct campaign_file *f = &s->file;
+
+	for (size_t i = 0; i < f->inline_images.count; i++)
+		if (add_file(s, folder, slice_str(f->inline_images.name[i]), f->inline_line, true,
+			err) != 0)
+			return -1;
+	if (s->html.len > 0 && name_images(s, folder, err) != 0)
+		return -1;
+	for (size_t i = 0; i < f->attachments.count; i++)
+		if (add_file(s, folder, slice_str(f->attachments.name[i]), f->attachments_line,
+			false, err) != 0)
+			return -1;
+	return 0;
+}
+
+int
+campaign_source_scan(const struct campaign_source *s, const char *clamd, struct err *err)
+{
+	struct err why = { 0 };
+
+	if (clamd[0] == '\0')
+		return 0;
+	for (size_t i = 0; i < s->file_count; i++) {
+		switch (clamd_scan(clamd, s->files[i].bytes, &why)) {
+		case CLAMD_CLEAN:
+			break;
+		case CLAMD_FOUND:
+			return err_set(err, "%.*s is refused by the virus scanner: %.200s",
+			    SLICE_ARG(s->files[i].name), why.msg);
+		case CLAMD_NO_VERDICT:
+			return err_set(err, "%.*s could not be scanned for viruses: %.300s",
+			    SLICE_ARG(s->files[i].name), why.msg);
+		}
+	}
+	return 0;
+}
+
+/* ---------------------------------------------------------------- the whole */
+
 static void
 source_init(struct campaign_source *s)
 {
@@ -358,6 +545,8 @@ campaign_source_read(struct campaign_source *s, const char *path, struct err *er
 		return err_set(err, "cannot open the folder of %.300s: %s", path, strerror(errno));
 	result =
 	    s->file.template[0] != '\0' ? read_ses(s, folder, err) : read_parts(s, folder, err);
+	if (result == 0)
+		result = read_files(s, folder, err);
 	(void)close(folder);
 	return result;
 }
@@ -386,6 +575,57 @@ headers_from_json(struct campaign_source *s, const char *text)
 	return ok;
 }
 
+static bool
+options_from_json(struct campaign_source *s, const char *text)
+{
+	struct campaign_file *f = &s->file;
+	struct options o;
+	struct err err;
+
+	if (options_read(&o, text, &s->arena, &err) != 0)
+		return false;
+	f->sender_name = o.sender_name.len > 0 ? o.sender_name.ptr : "";
+	f->sender_address = o.sender_addr.len > 0 ? o.sender_addr.ptr : "";
+	f->reply_to_name = o.reply_to_name.len > 0 ? o.reply_to_name.ptr : "";
+	f->iso_2022_jp.name =
+	    arena_array(&s->arena, o.jis_domain_count + 1, sizeof(*f->iso_2022_jp.name));
+	if (f->iso_2022_jp.name == NULL)
+		return false;
+	for (size_t i = 0; i < o.jis_domain_count; i++)
+		f->iso_2022_jp.name[f->iso_2022_jp.count++] = o.jis_domains[i].ptr;
+	return true;
+}
+
+/* 0, or -1 with db->error. */
+static int
+fetch_files(struct campaign_source *s, struct db *db, const char *name)
+{
+	static const char sql[] =
+	    "SELECT f.name, f.type, f.content_id, f.digest, encode(b.bytes, 'base64') "
+	    "FROM kairan.campaign c JOIN kairan.template_file f ON f.template_id = c.template_id "
+	    "JOIN kairan.blob b ON b.digest = f.digest WHERE c.name = $1 ORDER BY f.position LIMIT "
+	    "20";
+	PGresult *r = db_query(db, sql, 1, &name);
+	int result = 0;
+
+	for (int i = 0; r != NULL && result == 0 && i < PQntuples(r); i++) {
+		struct attach *a = &s->files[s->file_count];
+
+		a->name = arena_copy(&s->arena, slice_str(db_text(r, i, 0)));
+		a->type = arena_copy(&s->arena, slice_str(db_text(r, i, 1)));
+		a->content_id = arena_copy(&s->arena, slice_str(db_text(r, i, 2)));
+		s->digests[s->file_count] = arena_str(&s->arena, db_text(r, i, 3));
+		if (a->name.ptr == NULL || a->type.ptr == NULL || a->content_id.ptr == NULL ||
+		    !attach_decode(&s->arena, db_text(r, i, 4), &a->bytes)) {
+			(void)snprintf(db->error, sizeof(db->error), "there is not enough memory");
+			result = -1;
+		}
+		s->file_count++;
+	}
+	PQclear(r);
+	return r != NULL ? result : -1;
+}
+
 int
 campaign_source_fetch(struct campaign_source *s, struct db *db, const char *name)
 {
@@ -393,7 +633,7 @@ campaign_source_fetch(struct campaign_source *s, struct db *db, const char *name
 	static const char sql[] =
 	    "SELECT c.name, st.name, t.subject, c.from_name, c.from_address, c.reply_to, c.list, "
 	    "c.segment, c.missing_field, c.bad_field, st.unsubscribe_base, st.return_path_domain, "
-	    "t.html, t.body, c.headers "
+	    "t.html, t.body, c.headers, t.options, st.auto_submitted "
 	    "FROM kairan.campaign c JOIN kairan.stream st ON st.id = c.stream_id "
 	    "JOIN kairan.template t ON t.id = c.template_id WHERE c.name = $1";
 	const char **members[] = { &s->file.name, &s->file.stream, &s->file.subject,
@@ -419,13 +659,15 @@ campaign_source_fetch(struct campaign_source *s, struct db *db, const char *name
 	s->html = arena_copy(&s->arena, slice_str(db_text(r, 0, count)));
 	s->text = arena_copy(&s->arena, slice_str(db_text(r, 0, count + 1)));
 	ok = ok && s->html.ptr != NULL && s->text.ptr != NULL &&
-	    headers_from_json(s, db_text(r, 0, count + 2));
+	    headers_from_json(s, db_text(r, 0, count + 2)) &&
+	    options_from_json(s, db_text(r, 0, count + 3));
+	s->auto_submitted = db_text(r, 0, count + 4)[0] == 't';
 	PQclear(r);
 	if (!ok) {
 		(void)snprintf(db->error, sizeof(db->error), "there is not enough memory");
 		return -1;
 	}
-	return 1;
+	return fetch_files(s, db, name) == 0 ? 1 : -1;
 }
 
 void

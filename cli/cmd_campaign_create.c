@@ -14,6 +14,8 @@
 #include "campaign_compose.h"
 #include "campaign_template.h"
 #include "customer_field.h"
+#include "mime.h"
+#include "options.h"
 
 #define SEGMENT_CHECK_TIMEOUT "10s"
 #define FIELD_CHECK_TIMEOUT "30s"
@@ -204,14 +206,16 @@ check_stream(struct create *c)
 	const char *name = c->source.file.stream;
 	char where[300], names[500];
 	PGresult *r = db_query(&c->db,
-	    "SELECT unsubscribe_base, return_path_domain FROM kairan.stream WHERE name = $1", 1,
-	    &name);
+	    "SELECT unsubscribe_base, return_path_domain, auto_submitted FROM kairan.stream WHERE "
+	    "name = $1",
+	    1, &name);
 
 	if (r == NULL)
 		return cli_db_failed(c->cli, &c->db, "looking for the stream");
 	if (PQntuples(r) == 1) {
 		c->source.unsubscribe_base = arena_str(&c->source.arena, db_text(r, 0, 0));
 		c->source.return_path_domain = arena_str(&c->source.arena, db_text(r, 0, 1));
+		c->source.auto_submitted = db_text(r, 0, 2)[0] == 't';
 		PQclear(r);
 		if (c->source.unsubscribe_base == NULL || c->source.return_path_domain == NULL)
 			return cli_fail(c->cli, EXIT_FAILED, "there is not enough memory");
@@ -436,20 +440,52 @@ headers_json(const struct campaign_file *f)
 	return text;
 }
 
+static char *
+options_json(struct create *c)
+{
+	const struct campaign_file *f = &c->source.file;
+	struct slice domains[CAMPAIGN_LIST_MAX];
+	struct options o = { .sender_name = slice_str(f->sender_name),
+		.sender_addr = slice_str(f->sender_address),
+		.reply_to_name = slice_str(f->reply_to_name),
+		.jis_domains = domains,
+		.jis_domain_count = f->iso_2022_jp.count };
+
+	for (size_t i = 0; i < f->iso_2022_jp.count; i++)
+		domains[i] = slice_str(f->iso_2022_jp.name[i]);
+	return options_write(&o);
+}
+
+/* What the digest has besides the texts; nothing for a message of texts alone. */
+static void
+describe_extras(const struct create *c, const char *options, struct buf *out)
+{
+	if (strcmp(options, "{}") == 0 && c->source.file_count == 0)
+		return;
+	buf_printf(out, "\n%s\n", options);
+	for (size_t i = 0; i < c->source.file_count; i++) {
+		const struct attach *a = &c->source.files[i];
+
+		buf_printf(out, "%.*s\t%.*s\t%.*s\t%s\n", SLICE_ARG(a->name), SLICE_ARG(a->type),
+		    SLICE_ARG(a->content_id), c->source.digests[i]);
+	}
+}
+
 /* The row of these texts; made when it is not there. -1 with db->error. */
 static int64_t
-put_template(struct create *c)
+put_texts(struct create *c, const char *options, const char *extras)
 {
 	static const char sql[] =
 	    "WITH t AS (SELECT encode(sha256(convert_to($1, 'UTF8') || '\\x00'::bytea || "
-	    "convert_to($2, 'UTF8') || '\\x00'::bytea || convert_to($3, 'UTF8')), 'hex') AS "
-	    "digest), "
-	    "i AS (INSERT INTO kairan.template (digest, subject, html, body) "
-	    "SELECT digest, $1, $2, $3 FROM t ON CONFLICT (digest) DO NOTHING RETURNING id) "
+	    "convert_to($2, 'UTF8') || '\\x00'::bytea || convert_to($3, 'UTF8') || "
+	    "convert_to($5, 'UTF8')), 'hex') AS digest), "
+	    "i AS (INSERT INTO kairan.template (digest, subject, html, body, options) "
+	    "SELECT digest, $1, $2, $3, $4 FROM t ON CONFLICT (digest) DO NOTHING RETURNING id) "
 	    "SELECT id FROM i UNION ALL SELECT x.id FROM kairan.template x JOIN t ON t.digest = "
 	    "x.digest "
 	    "LIMIT 1";
-	const char *params[] = { c->source.file.subject, c->source.html.ptr, c->source.text.ptr };
+	const char *params[] = { c->source.file.subject, c->source.html.ptr, c->source.text.ptr,
+		options, extras };
 	int64_t id = -1;
 
 	for (int i = 1; i < 3; i++)
@@ -457,13 +493,69 @@ put_template(struct create *c)
 			params[i] = "";
 	/* twice: the row may have been made by somebody else in between */
 	for (int i = 0; i < 2 && id < 0; i++) {
-		PGresult *r = db_query(&c->db, sql, 3, params);
+		PGresult *r = db_query(&c->db, sql, 5, params);
 
 		if (r == NULL)
 			return -1;
 		id = db_int(r, -1);
 		PQclear(r);
 	}
+	return id;
+}
+
+/* The files of a template, and their bytes when they are new. 0, or -1 with db->error. */
+static int
+put_files(struct create *c, int64_t template_id)
+{
+	struct buf base64;
+	int result = 0;
+
+	buf_init(&base64, 2 * ATTACH_BYTES_MAX);
+	for (size_t i = 0; i < c->source.file_count && result == 0; i++) {
+		const struct attach *a = &c->source.files[i];
+		char id[24], position[24];
+		const char *blob[] = { c->source.digests[i], NULL };
+		const char *file[] = { id, position, a->name.ptr, a->type.ptr,
+			a->content_id.len > 0 ? a->content_id.ptr : "", c->source.digests[i] };
+
+		(void)snprintf(id, sizeof(id), "%lld", (long long)template_id);
+		(void)snprintf(position, sizeof(position), "%zu", i + 1);
+		buf_reset(&base64);
+		mime_put_base64(&base64, a->bytes);
+		blob[1] = buf_str(&base64);
+		if (db_run(&c->db,
+			"INSERT INTO kairan.blob (digest, bytes) VALUES ($1, decode($2, 'base64')) "
+			"ON CONFLICT DO NOTHING",
+			2, blob) != 0 ||
+		    db_run(&c->db,
+			"INSERT INTO kairan.template_file (template_id, position, name, type, "
+			"content_id, digest) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO "
+			"NOTHING",
+			6, file) != 0)
+			result = -1;
+	}
+	buf_release(&base64);
+	return result;
+}
+
+static int64_t
+put_template(struct create *c)
+{
+	char *options = options_json(c);
+	struct buf extras;
+	int64_t id = -1;
+
+	buf_init(&extras, (size_t)1 << 20);
+	if (options != NULL)
+		describe_extras(c, options, &extras);
+	if (options == NULL || buf_failed(&extras))
+		(void)snprintf(c->db.error, sizeof(c->db.error), "there is not enough memory");
+	else
+		id = put_texts(c, options, buf_str(&extras));
+	if (id >= 0 && put_files(c, id) != 0)
+		id = -1;
+	buf_release(&extras);
+	free(options);
 	return id;
 }
 
@@ -561,6 +653,9 @@ print_created(struct create *c, bool is_new, int64_t template_id)
 	print_line("subject", f->subject);
 	printf("  %-10s%s%s%s%s\n", "texts", f->template, f->html,
 	    f->html[0] != '\0' && f->text[0] != '\0' ? ", " : "", f->text);
+	for (size_t i = 0; i < c->source.file_count; i++)
+		printf("  %-10s%s (%s bytes)\n", i == 0 ? "files" : "", c->source.paths[i],
+		    cli_number((int64_t)c->source.files[i].bytes.len, number));
 	print_line("segment", f->segment);
 	if (c->customers >= 0)
 		printf("  %-10s%s customers before exclusions\n", "",
@@ -589,9 +684,19 @@ write_campaign(struct create *c)
 }
 
 static int
+check_files(struct create *c)
+{
+	struct err err = { 0 };
+
+	if (campaign_source_scan(&c->source, c->cli->config.scan_clamd, &err) != 0)
+		return cli_fail(c->cli, EXIT_FAILED, "%s", err.msg);
+	return EXIT_DONE;
+}
+
+static int
 check_and_write(struct create *c)
 {
-	static int (*const steps[])(struct create *) = { check_stream, check_templates,
+	static int (*const steps[])(struct create *) = { check_stream, check_templates, check_files,
 		check_fields, check_names, check_times, write_campaign };
 	int code = EXIT_DONE;
 

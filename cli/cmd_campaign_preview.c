@@ -201,6 +201,8 @@ print_preview(const struct look *l)
 	}
 	put_line("From:", m->from);
 	put_line("To:", m->to);
+	if (f->sender_address[0] != '\0')
+		put_line("Sender:", f->sender_address);
 	if (f->reply_to[0] != '\0')
 		put_line("Reply-To:", f->reply_to);
 	put_line("Subject:", buf_str(&m->subject));
@@ -211,6 +213,10 @@ print_preview(const struct look *l)
 	}
 	putchar('\n');
 	put_text(buf_str(&m->text));
+	if (l->source.file_count > 0)
+		putchar('\n');
+	for (size_t i = 0; i < l->source.file_count; i++)
+		put_line(i == 0 ? "Files:" : "", l->source.files[i].name.ptr);
 	printf("\n(%s bytes as sent%s%s; --html, --eml show more)\n",
 	    cli_number((int64_t)m->eml.len, number),
 	    m->html.len > 0 ? ", with an HTML part" : ", text only",
@@ -386,6 +392,8 @@ campaign_test(struct cli *cli, int argc, char **argv)
 	if (addr_parse(&address, slice_str(to), &err) != 0)
 		return cli_fail(cli, EXIT_USAGE, "--to: %s", err.msg);
 	code = look_compose(&l, argv[0], recipient, to, "[TEST]");
+	if (code == EXIT_DONE && campaign_source_scan(&l.source, cli->config.scan_clamd, &err) != 0)
+		code = cli_fail(cli, EXIT_FAILED, "%s", err.msg);
 	if (code == EXIT_DONE &&
 	    campaign_send_one(&cli->config, l.source.file.from_address, address.text,
 		buf_slice(&l.mail.eml), &temporary, &err) != 0)

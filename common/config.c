@@ -108,6 +108,13 @@ static const struct key keys[] = {
 	NUMBER(ses, idle_s, "20", 1, 3600, "idle time after which a connection is not used again"),
 
 	TEXT(message, id_domain, "", "domain of Message-ID; empty: that of the sender"),
+	TEXT(message, sender_id, "",
+	    "last part of Feedback-ID, 5 to 15 letters and digits that never change; empty: no "
+	    "Feedback-ID"),
+
+	TEXT(scan, clamd, "",
+	    "ClamAV daemon that files of campaigns are shown to: unix:/run/clamav/clamd.ctl or "
+	    "127.0.0.1:3310; empty: none"),
 
 	TEXT(dkim, dir, "/etc/kairan/dkim",
 	    "folder of DKIM keys, DOMAIN/SELECTOR.pem, made by kairan dkim new; mail from a domain "

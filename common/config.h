@@ -62,6 +62,9 @@ struct config {
 	long ses_idle_s;
 
 	char *message_id_domain;
+	char *message_sender_id;
+
+	char *scan_clamd;
 
 	char *dkim_dir;
 	char *dkim_also;

@@ -11,6 +11,7 @@
 #include "dkim_store.h"
 #include "embed.h"
 #include "log.h"
+#include "options.h"
 
 #define RUN_ARENA_MAX ((size_t)64 << 20)
 #define SQL_MAX ((size_t)256 << 10)
@@ -40,7 +41,13 @@ enum load_column {
 	L_PATH_DOMAIN,
 	L_SCOPES,
 	L_STARTED,
-	L_COLUMNS
+	L_COLUMNS,
+	L_OPTIONS,
+	L_AUTO_SUBMITTED,
+	L_FILE_NAME, /* NULL: there is none */
+	L_FILE_TYPE,
+	L_FILE_ID,
+	L_FILE_BYTES
 };
 
 static void
@@ -150,6 +157,46 @@ read_headers(struct live_run *run, const char *text, struct message_source *sour
 	return 0;
 }
 
+/* One file a row; the arrays live in the arena of the run, like the plan. */
+static int
+read_files(
+    struct live_run *run, const PGresult *rows, struct message_source *source, struct err *err)
+{
+	size_t count = PQgetisnull(rows, 0, L_FILE_NAME) ? 0 : (size_t)PQntuples(rows);
+	struct attach *files = arena_array(&run->arena, count + 1, sizeof(*files));
+
+	if (files == NULL)
+		return err_set(err, "no memory");
+	for (size_t i = 0; i < count; i++) {
+		files[i].name = slice_str(db_text(rows, (int)i, L_FILE_NAME));
+		files[i].type = slice_str(db_text(rows, (int)i, L_FILE_TYPE));
+		files[i].content_id = slice_str(db_text(rows, (int)i, L_FILE_ID));
+		if (!attach_decode(
+			&run->arena, db_text(rows, (int)i, L_FILE_BYTES), &files[i].bytes))
+			return err_set(err, "no memory for the files");
+	}
+	source->files = files;
+	source->file_count = count;
+	return 0;
+}
+
+static int
+read_options(
+    struct live_run *run, const PGresult *row, struct message_source *source, struct err *err)
+{
+	struct options o;
+
+	if (options_read(&o, db_text(row, 0, L_OPTIONS), &run->arena, err) != 0)
+		return -1;
+	source->sender_name = o.sender_name;
+	source->sender_addr = o.sender_addr;
+	source->reply_to_name = o.reply_to_name;
+	source->jis_domains = o.jis_domains;
+	source->jis_domain_count = o.jis_domain_count;
+	source->auto_submitted = db_text(row, 0, L_AUTO_SUBMITTED)[0] == 't';
+	return 0;
+}
+
 static int
 compile(struct runs *r, struct live_run *run, const PGresult *row, struct err *err)
 {
@@ -172,7 +219,13 @@ compile(struct runs *r, struct live_run *run, const PGresult *row, struct err *e
 	buf_init(&list_id, 1024);
 	buf_printf(&list_id, "%s.%s", db_text(row, 0, L_LIST), run->from_domain);
 	source.list_id = buf_slice(&list_id);
+	source.feedback_id = message_feedback_id(&run->arena, run->campaign,
+	    db_text(row, 0, L_LIST), run->stream, config->message_sender_id);
 	result = read_headers(run, db_text(row, 0, L_HEADERS), &source, err);
+	if (result == 0)
+		result = read_options(run, row, &source, err);
+	if (result == 0)
+		result = read_files(run, row, &source, err);
 	if (result == 0)
 		result = message_compile(&source, &run->arena, &run->plan, err);
 	buf_release(&list_id);
@@ -244,7 +297,7 @@ on_loaded(void *ctx, struct pgloop_answer *answer)
 
 	run->loading = false;
 	run->flights--;
-	if (answer->verdict != PGLOOP_DONE || PQntuples(answer->result) != 1) {
+	if (answer->verdict != PGLOOP_DONE || PQntuples(answer->result) == 0) {
 		log_warn("run not loaded run=%d error=\"%s\"", run->id, answer->error);
 	} else if (fill(l->r, run, answer->result, &err) < 0) {
 		/* the producer and the commands check all of this before; a newer one may differ */

@@ -2,6 +2,8 @@
 /* attach: see attach.h. Names that are not plain ASCII are written as RFC 2231 says. */
 #include "attach.h"
 
+#include <stdint.h>
+
 #include "mime.h"
 
 #define PIECE_COLUMNS 60 /* of a value in one line: " filename*10*=UTF-8''" and ";" are beside it */
@@ -26,6 +28,46 @@ attach_type(struct slice name)
 			return types[i].type;
 	}
 	return "application/octet-stream";
+}
+
+static int
+digit_of(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+bool
+attach_decode(struct arena *arena, const char *base64, struct slice *bytes)
+{
+	size_t n = 0;
+	char *data = arena_alloc(arena, strlen(base64) / 4 * 3 + 3);
+	uint32_t bits = 0;
+	unsigned count = 0;
+
+	if (data == NULL)
+		return false;
+	for (const char *p = base64; *p != '\0' && *p != '='; p++) {
+		int digit = digit_of(*p);
+
+		if (*p == '\n')
+			continue;
+		if (digit < 0)
+			return false;
+		bits = bits << 6 | (uint32_t)digit;
+		count += 6;
+		if (count >= 8) {
+			count -= 8;
+			data[n++] = (char)(bits >> count & 0xff);
+		}
+	}
+	*bytes = slice_make(data, n);
+	return true;
 }
 
 static bool

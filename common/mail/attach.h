@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "arena.h"
 #include "buf.h"
 #include "err.h"
 #include "slice.h"
@@ -25,6 +26,10 @@ struct attach {
 
 /* The media type by the ending of a name; application/octet-stream for others. */
 const char *attach_type(struct slice name);
+
+/* Bytes from base64 as PostgreSQL's encode() gives it, into the arena. False when it is none, or
+ * without memory. */
+bool attach_decode(struct arena *arena, const char *base64, struct slice *bytes) MUST_CHECK;
 
 /* Appends the header and the body of the part, in base64. 0, or -1 with err when the name, the
  * type or the id is not fit for a header. */

@@ -349,8 +349,10 @@ texter_link_end(struct texter *x)
 		return;
 	if (slice_starts_nocase(url, SLICE("mailto:")))
 		url = slice_make(url.ptr + 7, url.len - 7);
-	label = slice_trim(slice_make(x->out->data + x->link_at, x->out->len - x->link_at));
-	if (x->out->data == NULL || label.len == 0) {
+	label = slice_make(NULL, 0);
+	if (x->out->len > x->link_at)
+		label = slice_trim(slice_make(x->out->data + x->link_at, x->out->len - x->link_at));
+	if (label.len == 0) {
 		texter_attr(x, url);
 	} else if (!slice_equal(label, url)) {
 		x->blank = true;

@@ -41,6 +41,40 @@ refused(const char *text, size_t line, const char *words)
 }
 
 static void
+test_message_keys(void **state)
+{
+	(void)state;
+	assert_int_equal(parse(BASE "sender = 事務局 <office@shop.example>\n"
+				    "reply_to = \"Desk, A\" <desk@Shop.example>\n"
+				    "attachments = a.pdf, docs/案内.pdf,\n"
+				    "inline = logo.png\nembed_images = yes\n"
+				    "iso_2022_jp = Docomo.NE.JP, 日本.example\n"),
+	    0);
+	assert_string_equal(file.sender_name, "事務局");
+	assert_string_equal(file.sender_address, "office@shop.example");
+	assert_string_equal(file.reply_to_name, "Desk, A");
+	assert_string_equal(file.reply_to, "desk@shop.example");
+	assert_int_equal(file.attachments.count, 2);
+	assert_string_equal(file.attachments.name[1], "docs/案内.pdf");
+	assert_int_equal(file.attachments_line, 10);
+	assert_int_equal(file.inline_images.count, 1);
+	assert_string_equal(file.embed_images, "yes");
+	assert_int_equal(file.iso_2022_jp.count, 2);
+	assert_string_equal(file.iso_2022_jp.name[0], "docomo.ne.jp");
+	assert_string_equal(file.iso_2022_jp.name[1], "xn--wgv71a.example");
+	assert_int_equal(parse(BASE), 0);
+	assert_string_equal(file.sender_address, "");
+	assert_string_equal(file.embed_images, "no");
+	refused(BASE "attachments = a.pdf, ../b.pdf\n", 8, "without '..'");
+	refused(BASE "attachments = /etc/passwd\n", 8, "without '..'");
+	refused(BASE "inline = a//b.png\n", 8, "inline names files");
+	refused(BASE "embed_images = maybe\n", 8, "is one of: no, yes");
+	refused(BASE "iso_2022_jp = docomo\n", 8, "domain without a dot");
+	refused(BASE "iso_2022_jp = a@docomo.ne.jp\n", 8, "iso_2022_jp: ");
+	refused(BASE "sender = A <a@b\n", 8, "not of the form Name <address>");
+}
+
+static void
 test_whole(void **state)
 {
 	(void)state;
@@ -342,6 +376,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_message_keys),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_structure),
 		cmocka_unit_test(test_required),
