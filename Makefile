@@ -77,7 +77,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_REPLAYS := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(FUZZ_SOURCES))
 BENCHES := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
-SUPPORT_SOURCES := $(wildcard tests/support/*.c)
+SUPPORT_PROGRAMS := $(B)/tests/support/compose_many $(B)/tests/support/read_gmime
 FORMATTED = $(wildcard $(foreach d,$(FOLDERS) tools tests/unit tests/fuzz tests/bench tests/support,$(d)/*.c $(d)/*.h))
 SCRIPTS = $(wildcard tools/*.sh tools/compose/*.sh tools/compose/standin/*/*.sh tests/*.sh tests/integration/*.sh tests/support/*.sh tests/bench/*.sh) .ci/run
 
@@ -146,8 +146,14 @@ $(B)/tests/bench/%: tests/bench/%.c $(LIBRARIES)
 		$(shell $(PKG_CONFIG) --cflags gmime-3.0 | sed 's/-I/-isystem /g') -MMD -MP $(LINK_OPT) -o $@ $< \
 		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS) -Wl,--as-needed $(shell $(PKG_CONFIG) --libs gmime-3.0)
 
+# Programs that integration tests and benches use.
+$(B)/tests/support/%: tests/support/%.c $(LIBRARIES)
+	$(call say,SUPPORT,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -MMD -MP $(LINK_OPT) -o $@ $< \
+		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS)
+
 .PHONY: unit-tests programs-here
-unit-tests: $(UNIT_TESTS) $(FUZZ_REPLAYS)
+unit-tests: $(UNIT_TESTS) $(FUZZ_REPLAYS) $(SUPPORT_PROGRAMS)
 programs-here: $(foreach d,$(PROGRAM_DIRS),$(B)/$($(d)_PROGRAM))
 
 .PHONY: check-format

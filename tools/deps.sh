@@ -33,7 +33,7 @@ packages_of()
 		;;
 	bench)
 		packages_of demo
-		echo libgmime-3.0-dev nginx-light wrk
+		echo libgmime-3.0-dev nginx-light wrk nodejs node-nodemailer
 		;;
 	demo)
 		packages_of build

@@ -218,33 +218,39 @@ struct words {
 	struct buf *out;
 	const struct jis *jis; /* of WORD_JIS */
 	enum word_kind kind;
+	bool padded; /* any word may have padding */
 };
 
-/* How many bytes of s fit into `room` columns of payload; whole clusters, or whole characters
- * when `split`. */
+/*
+ * How many bytes of s fit into `room` columns of payload; whole clusters, or whole characters when
+ * `split`. Base64 with padding may stand in the last word only: GMime 3.2 joins the words of one
+ * charset before it decodes them, and loses what is behind a "=".
+ */
 static size_t
 word_fit(const struct words *w, struct slice s, size_t room, bool split)
 {
-	size_t taken = 0, n, cost, q_cost = 0;
+	size_t taken = 0, fit = 0, n, size, cost, q_cost = 0;
 
 	while (taken < s.len) {
 		struct slice rest = slice_make(s.ptr + taken, s.len - taken);
 
 		n = split ? mime_utf8_char(rest.ptr, rest.len) : cluster_len(rest);
+		size = taken + n;
 		if (w->kind == WORD_Q) {
 			q_cost += q_size(slice_make(rest.ptr, n));
 			cost = q_cost;
 		} else {
-			cost = taken + n;
 			if (w->kind == WORD_JIS)
-				cost = jis_size(w->jis, slice_make(s.ptr, cost));
-			cost = (cost + 2) / 3 * 4;
+				size = jis_size(w->jis, slice_make(s.ptr, size));
+			cost = (size + 2) / 3 * 4;
 		}
 		if (cost > room)
 			break;
 		taken += n;
+		if (w->kind == WORD_Q || taken == s.len || size % 3 == 0 || w->padded)
+			fit = taken;
 	}
-	return taken;
+	return fit;
 }
 
 static const char base64_digit[] =
@@ -309,27 +315,46 @@ put_word(const struct words *w, struct slice s)
 	buf_append(w->out, word, (size_t)(p - word));
 }
 
+/* Bytes of s for a word from `column` on, 0 when there is no room. In UTF-8 w->kind becomes Q where
+ * base64 would need padding. */
+static size_t
+next_word(struct words *w, size_t column, struct slice s)
+{
+	size_t overhead = word_kinds[w->kind].overhead, room, n;
+
+	if (column + overhead >= MIME_WORD_COLUMNS)
+		return 0;
+	room = MIME_WORD_COLUMNS - column - overhead;
+	n = word_fit(w, s, room, false);
+	if (n == 0)
+		n = word_fit(w, s, room, true);
+	if (n > 0)
+		return n;
+	/* as Q, which ISO-2022-JP is not read in everywhere */
+	if (w->kind == WORD_B)
+		w->kind = WORD_Q;
+	w->padded = true;
+	n = word_fit(w, s, room, false);
+	return n > 0 ? n : word_fit(w, s, room, true);
+}
+
 /* s as encoded words from `column` on; returns the column behind them. */
 static size_t
 put_words(struct buf *out, const struct jis *jis, size_t column, struct slice s)
 {
-	struct words w = { .out = out, .jis = jis, .kind = WORD_B };
-	size_t overhead;
+	struct words w = { .out = out, .jis = jis };
+	enum word_kind kind = WORD_B;
 
 	if (jis != NULL)
-		w.kind = WORD_JIS;
+		kind = WORD_JIS;
 	else if (q_size(s) <= (s.len + 2) / 3 * 4)
-		w.kind = WORD_Q;
-	overhead = word_kinds[w.kind].overhead;
+		kind = WORD_Q;
 	while (s.len > 0 && !buf_failed(out)) {
-		size_t before = out->len, n = 0, room;
+		size_t before = out->len, n;
 
-		if (column + overhead < MIME_WORD_COLUMNS) {
-			room = MIME_WORD_COLUMNS - column - overhead;
-			n = word_fit(&w, s, room, false);
-			if (n == 0)
-				n = word_fit(&w, s, room, true);
-		}
+		w.kind = kind;
+		w.padded = false;
+		n = next_word(&w, column, s);
 		if (n == 0) {
 			assert(column > 1);
 			buf_append(out, "\r\n ", 3);
@@ -475,7 +500,8 @@ addr_ok(struct slice addr)
 
 enum phrase { PHRASE_ATOMS, PHRASE_QUOTED, PHRASE_WORDS };
 
-/* RFC 5322 3.2.5. A quoted string is not folded, so a long one becomes encoded words. */
+/* RFC 5322 3.2.5. What would need folding becomes encoded words: a quoted string is not folded, and
+ * GMime 3.2 keeps the line ends between atoms. */
 static enum phrase
 phrase_kind(struct slice s, bool ascii, size_t column)
 {
@@ -491,7 +517,7 @@ phrase_kind(struct slice s, bool ascii, size_t column)
 	}
 	if (s.ptr[s.len - 1] == ' ')
 		kind = PHRASE_QUOTED;
-	if (kind == PHRASE_ATOMS && plain_fits(s, column, MIME_HEADER_COLUMNS))
+	if (kind == PHRASE_ATOMS && column + s.len <= MIME_HEADER_COLUMNS)
 		return PHRASE_ATOMS;
 	return column + quoted <= MIME_HEADER_COLUMNS ? PHRASE_QUOTED : PHRASE_WORDS;
 }

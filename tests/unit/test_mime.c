@@ -295,6 +295,51 @@ test_text_header(void **state)
 	    " thirteen\r\n");
 }
 
+/* Base64 with padding stands in the last word only, but for texts in ISO-2022-JP that have no other
+ * way; every mixture of lengths comes through. */
+static void
+test_words_of_mixed_lengths(void **state)
+{
+	static const char *const units[] = { "a", "é", "漢", "😀" };
+	struct arena arena;
+	const struct jis *jis;
+	struct buf value, field, back;
+
+	(void)state;
+	arena_init(&arena, (size_t)1 << 20);
+	jis = jis_new(&arena);
+	assert_non_null(jis);
+	buf_init(&value, 10000);
+	buf_init(&field, 100000);
+	buf_init(&back, 10000);
+	for (unsigned pattern = 0; pattern < 4096; pattern++) {
+		const char *first;
+
+		buf_reset(&value);
+		for (unsigned i = 0; i < 48; i++)
+			buf_append_str(&value, units[pattern >> 2 * (i % 6) & 3]);
+		buf_reset(&field);
+		buf_reset(&back);
+		assert_true(mime_put_text_header(&field, SLICE("Subject"), buf_slice(&value)));
+		decode_header(&back, buf_slice(&field), "Subject");
+		assert_bytes(&back, buf_slice(&value));
+		first = strstr(buf_str(&field), "=?=\r\n");
+		assert_true(first == NULL || first[5] == '\0');
+		buf_reset(&value);
+		for (unsigned i = 0; i < 48; i++)
+			buf_append_str(&value, pattern >> (i % 12) & 1 ? "漢" : "a");
+		buf_reset(&field);
+		assert_true(
+		    mime_put_text_header_in(jis, &field, SLICE("Subject"), buf_slice(&value)));
+		for (const char *p = buf_str(&field); *p != '\0'; p = strstr(p, "\r\n") + 2)
+			assert_true(strstr(p, "\r\n") - p <= 76);
+	}
+	arena_release(&arena);
+	buf_release(&value);
+	buf_release(&field);
+	buf_release(&back);
+}
+
 static void
 test_refused_headers(void **state)
 {
@@ -673,6 +718,7 @@ main(void)
 		cmocka_unit_test(test_subject_lengths),
 		cmocka_unit_test(test_names_of_all_lengths),
 		cmocka_unit_test(test_text_header),
+		cmocka_unit_test(test_words_of_mixed_lengths),
 		cmocka_unit_test(test_refused_headers),
 		cmocka_unit_test(test_mailbox),
 		cmocka_unit_test(test_token_header),
