@@ -38,8 +38,11 @@ LINK_HARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
 
 ifeq ($(KIND),san)
 OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
-	-DKAIRAN_SANITIZED
+	-DKAIRAN_SANITIZED -DKAIRAN_CRASH_POINTS
 LINK_OPT := -fsanitize=address,undefined
+else ifeq ($(KIND),crash)
+OPT := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -DKAIRAN_CRASH_POINTS
+LINK_OPT :=
 else
 OPT := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 LINK_OPT :=

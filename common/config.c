@@ -60,7 +60,11 @@ static const struct key keys[] = {
 	NUMBER(producer, hook_timeout_s, "30", 1, 3600, "longest time a hook may run"),
 
 	TEXT(dispatcher, name, "", "name of this dispatcher; empty: host name"),
-	TEXT(dispatcher, state_dir, "/var/lib/kairan", "folder of the dispatcher's lock"),
+	TEXT(dispatcher, state_dir, "/var/lib/kairan",
+	    "folder of the dispatcher's lock and journal, on a local disk"),
+	NUMBER(dispatcher, journal_slots, "131072", 1024, 16777216,
+	    "size of a new journal, 128 bytes each: so many messages back it can tell what was "
+	    "sent"),
 	NUMBER(dispatcher, batch, "256", 1, 4096, "most recipients claimed at once"),
 	TEXT(dispatcher, retry_ladder, "7m,17m,37m,79m,163m,331m",
 	    "waits between tries of a temporary failure; the last one repeats until "

@@ -31,6 +31,7 @@ struct config {
 
 	char *dispatcher_name;
 	char *dispatcher_state_dir;
+	long dispatcher_journal_slots;
 	long dispatcher_batch;
 	char *dispatcher_retry_ladder; /* seconds, comma separated, or with s, m, h */
 	long dispatcher_expire_after_s;

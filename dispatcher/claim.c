@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crash.h"
 #include "db.h"
 #include "embed.h"
+#include "journal.h"
 #include "keys.h"
 #include "log.h"
 #include "pgarray.h"
@@ -34,6 +36,7 @@ struct pipeline {
 	double interval_us;
 	struct buf ids; /* array literal */
 	char number[24];
+	char claim_seq[24];
 };
 
 struct claimer *
@@ -150,7 +153,8 @@ hand_over(struct pipeline *p, PGresult *rows)
 			.attempt = (int)db_number(rows, i, CLAIM_ATTEMPT),
 			.tries = (int)db_number(rows, i, CLAIM_TRIES),
 			.due_us = (uint64_t)due,
-			.checked_ms = dispatcher_now_ms(d) };
+			.checked_ms = dispatcher_now_ms(d),
+			.slot = -1 };
 		batch->flights++;
 		p->run->flights++;
 		route_add(d->route, f);
@@ -168,6 +172,7 @@ on_claimed(void *ctx, struct pgloop_answer *answer)
 	struct pipeline *p = ctx;
 	struct dispatcher *d = p->c->d;
 
+	CRASH_POINT("claim_answered");
 	if (answer->verdict == PGLOOP_UNKNOWN) {
 		log_warn("commit of a claim unknown run=%d; what it took is released", p->run->id);
 		if (!ask_lost_claim(p))
@@ -180,8 +185,11 @@ on_claimed(void *ctx, struct pgloop_answer *answer)
 		finish(p, TROUBLE_MS); /* the ids are popped; the producer finds them again */
 		return;
 	}
+	if (PQntuples(answer->result) > 0)
+		journal_claimed(d->journal, (uint64_t)db_number(answer->result, 0, CLAIM_SEQ));
 	if (PQntuples(answer->result) > 0 && hand_over(p, answer->result))
 		answer->result = NULL; /* the batch owns it */
+	CRASH_POINT("claim_handed_over");
 	finish(p, 0);
 	route_kick(d->route);
 }
@@ -191,7 +199,7 @@ on_popped(void *ctx, const redisReply *reply)
 {
 	struct pipeline *p = ctx;
 	struct dispatcher *d = p->c->d;
-	const char *params[4];
+	const char *params[5];
 
 	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
 		finish(p, IDLE_MIN_MS);
@@ -213,10 +221,15 @@ on_popped(void *ctx, const redisReply *reply)
 	params[1] = p->run->id_text;
 	params[2] = pgarray_end(&p->ids);
 	params[3] = p->run->scopes;
+	(void)snprintf(p->claim_seq, sizeof(p->claim_seq), "%llu",
+	    (unsigned long long)journal_claim_seq(d->journal));
+	params[4] = p->claim_seq;
+	CRASH_POINT("before_claim");
 	if (params[2] == NULL ||
 	    !pgloop_submit(
-		d->claims, p->run->claim_name, p->run->claim_sql, 4, params, on_claimed, p))
+		d->claims, p->run->claim_name, p->run->claim_sql, 5, params, on_claimed, p))
 		finish(p, TROUBLE_MS);
+	CRASH_POINT("claim_sent");
 }
 
 static void

@@ -26,6 +26,7 @@ struct settler;
 struct signer;
 struct dispatcher;
 struct flight;
+struct journal;
 struct live_run;
 
 /* What must be told against the way of a flight. main ties it together, so that no module knows
@@ -53,10 +54,11 @@ struct dispatcher {
 	struct pgloop *claims;	/* claims, looks at runs */
 	struct pgloop *records; /* records, releases */
 	struct rdsloop *redis;
+	struct journal *journal;
 	int owner; /* dispatcher.id of this life */
 	char owner_text[16];
 	bool stopping; /* no new claims, no new transactions */
-	bool fenced;   /* somebody declared us dead: stop, exit with an error */
+	bool fenced;   /* declared dead, or PostgreSQL has lost commits: stop, exit with an error */
 	struct runs *runs;
 	struct claimer *claimer;
 	struct route *route;

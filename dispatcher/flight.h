@@ -69,6 +69,7 @@ enum claim_column {
 	CLAIM_ADDRESS,
 	CLAIM_CUSTOMER,
 	CLAIM_AT,
+	CLAIM_SEQ,
 	CLAIM_FIELDS
 };
 
@@ -89,6 +90,7 @@ struct flight {
 	uint64_t order;	     /* among those due at the same time: as claimed */
 	uint64_t checked_ms; /* loop clock: claim, or last look at suppression */
 	unsigned resends;    /* sessions that ended before its turn */
+	int slot;	     /* of the journal, -1: its dot was never about to be written */
 	struct buf *message; /* while in a session, and before when it is made ahead (signer.h) */
 	bool refused;	     /* there is no message, because of: */
 	struct compose_refusal refusal;

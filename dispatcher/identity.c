@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "log.h"
-
 static int
 read_or_name(struct identity *id, struct err *err)
 {
@@ -73,9 +71,8 @@ int
 identity_register(
     const struct identity *id, const struct config *config, struct db *db, struct err *err)
 {
-	char host[256] = "", number[16];
-	const char *made[] = { config->dispatcher_name, host, id->lock_id },
-		   *old[] = { id->lock_id, number };
+	char host[256] = "";
+	const char *made[] = { config->dispatcher_name, host, id->lock_id };
 	PGresult *r;
 	int owner;
 
@@ -86,17 +83,6 @@ identity_register(
 	if (r == NULL)
 		return err_set(err, "cannot register: %s", db->error);
 	owner = (int)db_int(r, -1);
-	PQclear(r);
-	(void)snprintf(number, sizeof(number), "%d", owner);
-	r = db_query(db,
-	    "SELECT id, kairan.dispatcher_bury(id) FROM kairan.dispatcher "
-	    "WHERE lock_id = $1 AND id < $2 AND stopped_at IS NULL",
-	    2, old);
-	if (r == NULL)
-		return err_set(err, "cannot settle the earlier life: %s", db->error);
-	for (int i = 0; i < PQntuples(r); i++)
-		log_warn("earlier life ended without goodbye id=%s in_doubt=%s", db_text(r, i, 0),
-		    db_text(r, i, 1));
 	PQclear(r);
 	return owner;
 }

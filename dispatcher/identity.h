@@ -2,8 +2,8 @@
 /*
  * identity: who this dispatcher is. A lock file in the state folder belongs to one process at a
  * time (the kernel gives the lock free only when the process is dead); its first line names the
- * lock. Registering makes a new life in kairan.dispatcher and buries earlier lives with the
- * same lock, which are dead for certain.
+ * lock. Registering makes a new life in kairan.dispatcher; earlier lives with the same lock are
+ * dead for certain (recover.h settles what they held).
  */
 #ifndef KAIRAN_IDENTITY_H
 #define KAIRAN_IDENTITY_H

@@ -17,11 +17,14 @@
 #include <unistd.h>
 
 #include "claim.h"
+#include "crash.h"
 #include "db.h"
 #include "dispatcher.h"
 #include "exit.h"
 #include "identity.h"
+#include "journal.h"
 #include "log.h"
+#include "recover.h"
 #include "route.h"
 #include "runs.h"
 #include "settle.h"
@@ -39,15 +42,19 @@ struct program {
 	uv_signal_t term, interrupt;
 	uv_timer_t drain;
 	bool closing;
+	bool adopt; /* --adopt */
 	int status;
 };
 
 static void
 usage(FILE *out)
 {
-	fputs("usage: kairan-dispatcher [--config FILE]\n"
+	fputs("usage: kairan-dispatcher [--config FILE] [--adopt]\n"
 	      "Sends the recipients of running campaigns through the relay.\n\n"
 	      "  --config FILE  configuration (default: KAIRAN_CONFIG or " CONFIG_DEFAULT_FILE ")\n"
+	      "  --adopt        send from a copied database, or one that has lost commits, after "
+	      "putting\n"
+	      "                 right what the journal knows; see kairan-dispatcher(8)\n"
 	      "  --version      print the version\n\n"
 	      "Example, a second one on the same host:\n"
 	      "  KAIRAN_DISPATCHER_NAME=second kairan-dispatcher\n",
@@ -131,7 +138,25 @@ on_early_signal(int number)
 	early_stop = 1;
 }
 
-/* Waits for PostgreSQL, registers. The number of this life; exits when it makes no sense. */
+static struct journal *
+open_journal(const struct program *p, struct err *err)
+{
+	char path[4096];
+	struct journal *j;
+
+	(void)snprintf(path, sizeof(path), "%s/dispatcher-%s.journal",
+	    p->config.dispatcher_state_dir, p->config.dispatcher_name);
+	j = journal_open(
+	    path, p->identity.lock_id, (uint32_t)p->config.dispatcher_journal_slots, err);
+	if (j != NULL && journal_was_damaged(j)[0] != '\0')
+		log_error("the journal was not usable (%s) and is kept beside as "
+			  "%s.damaged-*; what earlier lives held will be in doubt",
+		    journal_was_damaged(j), path);
+	return j;
+}
+
+/* Waits for PostgreSQL, settles earlier lives, registers. The number of this life; exits when a
+ * person has to decide. */
 static int
 begin_life(struct program *p)
 {
@@ -142,15 +167,19 @@ begin_life(struct program *p)
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGINT, &action, NULL);
 	while (!early_stop) {
+		enum recover_result result = RECOVER_AGAIN;
 		struct db db;
 		int owner = -1;
 
 		if (db_open(&db, p->config.database_url, ROLE, "kairan-dispatcher", &err) == 0 &&
 		    db_check_schema(&db, &err) == 0)
-			owner = identity_register(&p->identity, &p->config, &db, &err);
+			result = recover_begin(
+			    &p->identity, &p->config, p->d.journal, &db, p->adopt, &owner, &err);
 		db_close(&db);
-		if (owner >= 0)
+		if (result == RECOVER_DONE)
 			return owner;
+		if (result == RECOVER_REFUSED)
+			fatal(EXIT_FAILED, "%s", err.msg);
 		if (!complained)
 			log_warn("%s; trying again", err.msg);
 		complained = true;
@@ -285,6 +314,9 @@ run_program(struct program *p)
 
 	if (identity_lock(&p->identity, &p->config, &err) < 0)
 		fatal(EXIT_FAILED, "%s", err.msg);
+	d->journal = open_journal(p, &err);
+	if (d->journal == NULL)
+		fatal(EXIT_FAILED, "%s", err.msg);
 	d->owner = begin_life(p);
 	(void)snprintf(d->owner_text, sizeof(d->owner_text), "%d", d->owner);
 	check_rights(&p->config);
@@ -306,6 +338,7 @@ run_program(struct program *p)
 	route_free(d->route);
 	signer_free(d->signer);
 	settler_free(d->settler);
+	journal_close(d->journal);
 	identity_unlock(&p->identity);
 	log_info("stopped");
 	return p->status;
@@ -315,8 +348,8 @@ int
 main(int argc, char **argv)
 {
 	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
-		{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' },
-		{ NULL, 0, NULL, 0 } };
+		{ "adopt", no_argument, NULL, 'a' }, { "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 } };
 	static struct program p;
 	const char *path = NULL;
 	struct err err = { 0 };
@@ -327,6 +360,9 @@ main(int argc, char **argv)
 		switch (option) {
 		case 'c':
 			path = optarg;
+			break;
+		case 'a':
+			p.adopt = true;
 			break;
 		case 'h':
 			usage(stdout);

@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crash.h"
 #include "customer_field.h"
 #include "db.h"
 #include "dkim_store.h"
 #include "embed.h"
+#include "journal.h"
 #include "log.h"
 #include "options.h"
 
@@ -21,6 +23,7 @@ struct runs {
 	struct live_run *first;
 	uv_timer_t timer;
 	bool looking; /* a look is under way */
+	bool lost;    /* PostgreSQL has lost commits */
 };
 
 /* Columns of load_run.sql. */
@@ -382,6 +385,39 @@ update(struct runs *r, const PGresult *result)
 }
 
 static void
+on_held(void *ctx, struct pgloop_answer *answer)
+{
+	struct runs *r = ctx;
+
+	if (answer->verdict != PGLOOP_DONE)
+		log_error("runs not paused error=\"%s\"", answer->error);
+	r->d->fenced = true;
+}
+
+/* Claims that PostgreSQL acknowledged are gone (reliability: an asynchronous standby was promoted,
+ * a backup restored): its rows may say queued of somebody who has the mail. Nobody sends until
+ * every journal was heard. */
+static void
+time_went_back(struct runs *r)
+{
+	const char *why = "PostgreSQL has lost commits: see kairan-dispatcher(8), LOST COMMITS";
+
+	if (r->d->fenced || r->lost)
+		return;
+	log_error(
+	    "PostgreSQL has lost commits that it acknowledged; pausing all runs and stopping. "
+	    "Start every dispatcher once with --adopt, then resume the runs");
+	r->lost = true;
+	for (struct live_run *run = r->first; run != NULL; run = run->next) {
+		run->running = false;
+		r->d->news->halted(r->d, run);
+	}
+	if (!pgloop_submit(
+		r->d->claims, "hold", "SELECT kairan.runs_hold($1)", 1, &why, on_held, r))
+		r->d->fenced = true;
+}
+
+static void
 on_looked(void *ctx, struct pgloop_answer *answer)
 {
 	struct runs *r = ctx;
@@ -393,6 +429,10 @@ on_looked(void *ctx, struct pgloop_answer *answer)
 		if (!r->d->fenced)
 			log_error("fenced: this dispatcher was declared dead; stopping");
 		r->d->fenced = true;
+		return;
+	}
+	if ((uint64_t)db_number(answer->result, 0, 2) < journal_claim_seq(r->d->journal)) {
+		time_went_back(r);
 		return;
 	}
 	update(r, answer->result);

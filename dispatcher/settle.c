@@ -5,13 +5,15 @@
  */
 #include "settle.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "crash.h"
 #include "db.h"
 #include "embed.h"
+#include "journal.h"
+#include "ladder.h"
 #include "ledger.h"
 #include "log.h"
 #include "pgarray.h"
@@ -20,9 +22,15 @@
 #define TROUBLE_MS 500		    /* wait after a refusal */
 #define ARRAY_MAX ((size_t)8 << 20) /* bytes of one array */
 #define BEHIND 8		    /* this many batches waiting: claim no more */
-#define LADDER_MAX 32
 
-enum sheet_kind { SHEET_RECORD, SHEET_LATE_RECORD, SHEET_RELEASE, SHEET_LEDGER, SHEET_RECHECK };
+enum sheet_kind {
+	SHEET_RECORD,
+	SHEET_LATE_RECORD,
+	SHEET_RELEASE,
+	SHEET_LATE_RELEASE,
+	SHEET_LEDGER,
+	SHEET_RECHECK
+};
 
 enum sheet_column {
 	COLUMN_ID,
@@ -49,7 +57,9 @@ struct sheet {
 	struct buf columns[COLUMNS];
 	struct ledger_batch ledger; /* SHEET_LEDGER */
 	struct flight **flights;    /* SHEET_RECHECK, owned */
-	uv_timer_t *again;	    /* waits after a refusal; freed by its close callback */
+	int *slots;		    /* of the journal, to be set free by the commit; owned */
+	int slot_count, slot_capacity;
+	uv_timer_t *again; /* waits after a refusal; freed by its close callback */
 };
 
 struct settler {
@@ -57,42 +67,11 @@ struct settler {
 	struct sheet *open; /* still being filled */
 	unsigned sent;	    /* waiting for an answer */
 	uv_timer_t timer;
-	long ladder_s[LADDER_MAX];
-	int ladder_steps;
+	struct ladder ladder;
 	bool stopped;
 };
 
 static void submit(struct sheet *sheet);
-
-/* "7m,17m,300" -> seconds. */
-static int
-parse_ladder(struct settler *s, const char *text, struct err *err)
-{
-	while (*text != '\0') {
-		char *end;
-		long n;
-
-		errno = 0;
-		n = strtol(text, &end, 10);
-		if (end == text || errno != 0 || n < 0 || n > 1000000 ||
-		    s->ladder_steps == LADDER_MAX)
-			return err_set(err,
-			    "dispatcher.retry_ladder: expected up to %d waits such as 7m,17m",
-			    LADDER_MAX);
-		if (*end == 'h')
-			n *= 3600;
-		else if (*end == 'm')
-			n *= 60;
-		end += *end == 'h' || *end == 'm' || *end == 's';
-		s->ladder_s[s->ladder_steps++] = n;
-		while (*end == ' ' || *end == ',')
-			end++;
-		text = end;
-	}
-	if (s->ladder_steps == 0)
-		return err_set(err, "dispatcher.retry_ladder is empty");
-	return 0;
-}
 
 static void
 on_timer(uv_timer_t *timer)
@@ -110,7 +89,7 @@ settler_new(struct dispatcher *d, struct err *err)
 		return NULL;
 	}
 	s->d = d;
-	if (parse_ladder(s, d->config->dispatcher_retry_ladder, err) < 0) {
+	if (ladder_parse(&s->ladder, d->config->dispatcher_retry_ladder, err) < 0) {
 		free(s);
 		return NULL;
 	}
@@ -160,6 +139,7 @@ sheet_free(struct sheet *sheet)
 	if (sheet->again != NULL)
 		uv_close((uv_handle_t *)sheet->again, free_handle);
 	free(sheet->flights);
+	free(sheet->slots);
 	sheet->run->flights--;
 	free(sheet);
 }
@@ -183,6 +163,24 @@ sheet_of(struct settler *s, struct live_run *run, enum sheet_kind kind)
 	run->flights++;
 	s->open = sheet;
 	return sheet;
+}
+
+/* The slot is set free when this sheet is committed. */
+static void
+keep_slot(struct sheet *sheet, int slot)
+{
+	if (slot < 0)
+		return;
+	if (sheet->slot_count == sheet->slot_capacity) {
+		int capacity = sheet->slot_capacity > 0 ? 2 * sheet->slot_capacity : 64;
+		int *slots = realloc(sheet->slots, (size_t)capacity * sizeof(*slots));
+
+		if (slots == NULL)
+			return; /* it stays taken for this life: no harm */
+		sheet->slots = slots;
+		sheet->slot_capacity = capacity;
+	}
+	sheet->slots[sheet->slot_count++] = slot;
 }
 
 /* Sends full sheets at once, others when the timer fires. */
@@ -268,16 +266,24 @@ on_answer(void *ctx, struct pgloop_answer *answer)
 		submit_later(sheet);
 		return;
 	}
-	if (sheet->kind == SHEET_RELEASE)
+	if (sheet->kind == SHEET_RELEASE || sheet->kind == SHEET_LATE_RELEASE)
 		give_back(sheet, answer->result);
 	if (sheet->kind == SHEET_RECHECK)
 		after_recheck(sheet, answer->result);
+	/* somebody declared us dead meanwhile and put these rows in doubt: we know better */
 	if (sheet->kind == SHEET_RECORD && db_int(answer->result, 0) < sheet->count) {
-		/* somebody declared us dead meanwhile and put these rows in doubt: we know better */
 		sheet->kind = SHEET_LATE_RECORD;
 		submit(sheet);
 		return;
 	}
+	if (sheet->kind == SHEET_RELEASE && PQntuples(answer->result) < sheet->count) {
+		sheet->kind = SHEET_LATE_RELEASE;
+		submit(sheet);
+		return;
+	}
+	CRASH_POINT("record_committed");
+	for (int i = 0; i < sheet->slot_count; i++)
+		journal_settled(s->d->journal, sheet->slots[i]);
 	s->sent--;
 	sheet_free(sheet);
 	s->d->news->room(s->d);
@@ -298,12 +304,18 @@ submit_arrays(struct sheet *sheet)
 		good = good && params[3 + i] != NULL;
 	}
 	sheet->sent = true;
+	CRASH_POINT("before_record");
 	if (!good)
 		abort(); /* as in sheet_of */
 	if (sheet->kind == SHEET_RELEASE) {
 		const char *release[] = { params[0], params[1], params[3], params[4] };
 
 		queued = pgloop_submit(d->records, "release", embed_dispatcher_sql_release_sql, 4,
+		    release, on_answer, sheet);
+	} else if (sheet->kind == SHEET_LATE_RELEASE) {
+		const char *release[] = { params[0], params[1], params[3], params[4] };
+
+		queued = pgloop_submit(d->records, "unsend", embed_dispatcher_sql_unsend_sql, 4,
 		    release, on_answer, sheet);
 	} else if (sheet->kind == SHEET_RECHECK) {
 		const char *recheck[] = { params[0], params[3], sheet->run->scopes };
@@ -384,6 +396,7 @@ put(struct settler *s, struct flight *f, const char *state, const struct outcome
 	pgarray_optional(&c[COLUMN_REMOTE], o->remote);
 	pgarray_optional(&c[COLUMN_REMOTE_ID], o->remote_id);
 	pgarray_int(&c[COLUMN_WAIT], wait_s);
+	keep_slot(sheet, f->slot);
 	flight_done(s, f);
 	sheet_grown(s, sheet);
 }
@@ -408,15 +421,14 @@ settle_outcome(struct settler *s, struct flight *f, const struct outcome *o)
 {
 	struct outcome expired;
 	struct live_run *run = flight_run(f);
-	int step = f->tries < s->ladder_steps ? f->tries : s->ladder_steps - 1;
+	long wait_s = ladder_wait_s(&s->ladder, f->tries);
 
 	if (log_is_on(LOG_LEVEL_DEBUG))
 		log_debug("outcome run=%d send=%d attempt=%d kind=%s code=%d reason=%s phase=%s",
 		    run->id, f->id, f->attempt, outcome_kind_name(o->kind), o->code, o->reason,
 		    outcome_phase_name(o->phase));
 	if (o->kind == OUTCOME_DEFERRED &&
-	    time(NULL) + s->ladder_s[step] >
-		run->started_s + s->d->config->dispatcher_expire_after_s) {
+	    time(NULL) + wait_s > run->started_s + s->d->config->dispatcher_expire_after_s) {
 		expired = *o;
 		expired.kind = OUTCOME_FAILED;
 		expired.cls =
@@ -425,8 +437,7 @@ settle_outcome(struct settler *s, struct flight *f, const struct outcome *o)
 	}
 	if (o->kind == OUTCOME_FAILED && o->cls == OUTCOME_HARD)
 		suppress(s, f, o);
-	put(s, f, outcome_kind_name(o->kind), o,
-	    o->kind == OUTCOME_DEFERRED ? s->ladder_s[step] : 0);
+	put(s, f, outcome_kind_name(o->kind), o, o->kind == OUTCOME_DEFERRED ? wait_s : 0);
 }
 
 void
@@ -452,24 +463,31 @@ settle_refusal(struct settler *s, struct flight *f, const struct compose_refusal
 		settle_outcome(s, f, &o);
 }
 
-void
-settle_release_row(struct settler *s, struct live_run *run, int id, int attempt)
+static void
+release_row(struct settler *s, struct live_run *run, int id, int attempt, int slot)
 {
 	struct sheet *sheet = sheet_of(s, run, SHEET_RELEASE);
 
 	pgarray_int(&sheet->columns[COLUMN_ID], id);
 	pgarray_int(&sheet->columns[COLUMN_ATTEMPT], attempt);
+	keep_slot(sheet, slot);
 	sheet_grown(s, sheet);
+}
+
+void
+settle_release_row(struct settler *s, struct live_run *run, int id, int attempt)
+{
+	release_row(s, run, id, attempt, -1);
 }
 
 void
 settle_release(struct settler *s, struct flight *f)
 {
 	struct live_run *run = flight_run(f);
-	int id = f->id, attempt = f->attempt;
+	int id = f->id, attempt = f->attempt, slot = f->slot;
 
 	flight_done(s, f);
-	settle_release_row(s, run, id, attempt);
+	release_row(s, run, id, attempt, slot);
 }
 
 void

@@ -42,6 +42,7 @@ struct pgloop {
 	struct request *first, **last; /* the first one is running in PG_PREPARING and PG_RUNNING */
 	struct prepared *prepared;
 	PGresult *result; /* of the running statement */
+	bool unsynced;	  /* ... whose commit has not reached the standby */
 	char error[300];
 };
 
@@ -188,7 +189,14 @@ finish(struct pgloop *pg, PGresult *result)
 		keep_error(pg, message != NULL ? message : PQerrorMessage(pg->conn));
 	r = take_first(pg);
 	pg->state = PG_IDLE;
-	if (good) {
+	if (good && pg->unsynced) {
+		log_warn("commit has not reached the standby: taken for unknown");
+		PQclear(result);
+		answer(r,
+		    &(struct pgloop_answer){ .verdict = PGLOOP_UNKNOWN,
+			.error = "the commit has not reached the standby",
+			.sqlstate = "" });
+	} else if (good) {
 		pg->error[0] = '\0';
 		answer(r,
 		    &(struct pgloop_answer){
@@ -224,6 +232,7 @@ run_next(struct pgloop *pg)
 
 	if (pg->state != PG_IDLE || r == NULL)
 		return;
+	pg->unsynced = false;
 	if (pg->use_prepared && !is_prepared(pg, r->name)) {
 		sent = PQsendPrepare(pg->conn, r->name, r->sql, 0, NULL);
 		pg->state = PG_PREPARING;
@@ -354,11 +363,21 @@ watch(struct pgloop *pg, int events)
 		lost(pg);
 }
 
+/*
+ * A cancelled wait for a synchronous standby looks like success, but for a warning: the commit is
+ * there and a failover would lose it (PostgreSQL, syncrep.c). Its text is translated, the name of
+ * the function is not.
+ */
 static void
-ignore_notice(void *ctx, const PGresult *result)
+on_notice(void *ctx, const PGresult *result)
 {
-	(void)ctx;
-	(void)result;
+	struct pgloop *pg = ctx;
+	const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+	if ((function != NULL && strcmp(function, "SyncRepWaitForLSN") == 0) ||
+	    (message != NULL && strstr(message, "synchronous replication") != NULL))
+		pg->unsynced = true;
 }
 
 static void
@@ -369,7 +388,7 @@ connect_start(struct pgloop *pg)
 		lost(pg);
 		return;
 	}
-	(void)PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
+	(void)PQsetNoticeReceiver(pg->conn, on_notice, pg);
 	pg->state = PG_CONNECTING;
 	(void)uv_timer_start(pg->timer, on_wait_over, CONNECT_TIMEOUT_MS, 0);
 	watch(pg, UV_WRITABLE);

@@ -16,7 +16,8 @@ struct pgloop;
 enum pgloop_verdict {
 	PGLOOP_DONE,	/* result holds rows or a command tag; committed */
 	PGLOOP_REFUSED, /* the server said no: nothing happened; error says why */
-	PGLOOP_UNKNOWN	/* the connection died: it may have happened or not */
+	PGLOOP_UNKNOWN	/* the connection died, or the commit has not reached the standby: it may
+			   have happened or not */
 };
 
 struct pgloop_answer {

@@ -1,12 +1,14 @@
--- CLAIM: the compare-and-set. $1 dispatcher, $2 run, $3 ids, $4 suppression scopes of the run.
+-- CLAIM: the compare-and-set. $1 dispatcher, $2 run, $3 ids, $4 suppression scopes of the run,
+-- $5 claims of this dispatcher that were acknowledged: when PostgreSQL knows of fewer, it has lost
+-- commits, and nothing is claimed. The last fixed column is the number of this claim.
 -- Rows that are not free any more, not due, or whose owner is fenced or run not running, are
 -- left alone; suppressed ones become skipped. Only returned rows may be sent. not_before stays
 -- set while a deferred row is being sent, so that the tally knows where it came from.
 WITH me AS (
 	UPDATE kairan.dispatcher SET claim_seq = claim_seq + 1, heartbeat_at = now()
-	WHERE id = $1 AND fenced_at IS NULL AND stopped_at IS NULL
+	WHERE id = $1 AND fenced_at IS NULL AND stopped_at IS NULL AND claim_seq >= $5::bigint
 	    AND EXISTS (SELECT FROM kairan.run WHERE id = $2 AND state = 'running')
-	RETURNING id),
+	RETURNING id, claim_seq),
 c AS (
 	UPDATE kairan.send s SET (state, reason) = (
 		SELECT CASE WHEN count(*) = 0 THEN 'sending' ELSE 'skipped' END::kairan.send_state,
@@ -25,6 +27,7 @@ t AS (
 	FROM c HAVING count(*) > 0
 	ON CONFLICT (run_id, owner, minute) DO UPDATE SET claimed = t.claimed + excluded.claimed,
 	    deferred = t.deferred + excluded.deferred, skipped = t.skipped + excluded.skipped)
-SELECT c.id, c.attempt, c.tries, c.address, cu.id IS NOT NULL, c.claimed_at/*fields*/
+SELECT c.id, c.attempt, c.tries, c.address, cu.id IS NOT NULL, c.claimed_at,
+    (SELECT claim_seq FROM me)/*fields*/
 FROM c LEFT JOIN kairan.customer cu ON cu.id = c.recipient_id
 WHERE c.state = 'sending'

@@ -4,7 +4,7 @@
 local part, what it does to everyone by a control file, and what it took is written to a log, one
 JSON line per message, before the reply to the dot is sent: the ground truth of a test.
 
-    fake_relay.py --log FILE [--control FILE] [--mail FOLDER] [--host 127.0.0.1] PORT
+    fake_relay.py --log FILE [--control FILE] [--mail FOLDER] [--lost FILE] [--host 127.0.0.1] PORT
 
 Local parts begin with
     hard     550 5.1.1 to RCPT                   soft     451 4.2.0 to RCPT, the first `times` times
@@ -26,7 +26,8 @@ With --mail, or FAKE_RELAY_MAIL in the environment, every message that is taken 
 folder, as ATTEMPT-RUN-SEND.eml by what its X-Kairan-Id says.
 
 A line of the log: at (seconds), from, to, envid, message_id, subject, kairan_id, and what the latter says
-(run, send, attempt; not verified), kept, answered.
+(run, send, attempt; not verified), kept, answered. It is on the disk before the reply. --lost gets a line
+(time, data or answer) for each client that went away in the middle of a message.
 """
 
 import argparse
@@ -69,6 +70,13 @@ class Relay:
     def write(self, record):
         line = json.dumps(record, ensure_ascii=True, sort_keys=True) + "\n"
         os.write(self.log, line.encode())
+        os.fdatasync(self.log)  # the truth survives whatever is killed next
+
+    def note_lost(self, taken):
+        """A client that went away in mid-message, or before it had its answer."""
+        if self.args.lost:
+            with open(self.args.lost, "a", encoding="utf-8") as f:
+                f.write(f"{time.time():.3f} {'answer' if taken else 'data'}\n")
 
     def put_off(self, address):
         n = self.seen.get(address, 0)
@@ -142,6 +150,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc):
         self.relay.connections.discard(self)
+        if self.in_data or self.waiting:
+            self.relay.note_lost(self.waiting)
 
     def data_received(self, data):
         self.buffer += data
@@ -324,6 +334,7 @@ def main():
     parser.add_argument("--log", required=True)
     parser.add_argument("--control")
     parser.add_argument("--mail", default=os.environ.get("FAKE_RELAY_MAIL"))
+    parser.add_argument("--lost")
     asyncio.run(serve(parser.parse_args()))
 
 

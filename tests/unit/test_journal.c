@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* journal and its slots: what a reader finds after a kill at any store, damage, locks, the ring. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "journal.h"
+
+#define LOCK_ID "0123456789abcdef0123456789abcdef"
+#define SYSTEM UINT64_C(7000000000000000001)
+
+static char folder[] = "/tmp/kairan-journal.XXXXXX";
+static char path[64];
+
+static int
+make_folder(void **state)
+{
+	(void)state;
+	if (mkdtemp(folder) == NULL)
+		return -1;
+	(void)snprintf(path, sizeof(path), "%s/j", folder);
+	return 0;
+}
+
+static int
+remove_folder(void **state)
+{
+	char command[100];
+
+	(void)state;
+	(void)snprintf(command, sizeof(command), "rm -rf %s", folder);
+	return system(command);
+}
+
+static struct journal *
+open_or_fail(uint32_t slots)
+{
+	struct err err = { 0 };
+	struct journal *j = journal_open(path, LOCK_ID, slots, &err);
+
+	if (j == NULL)
+		fail_msg("%s", err.msg);
+	return j;
+}
+
+static const struct journal_attempt someone = { 7, 3, 99, 2 };
+
+static struct journal_answer
+accepted(void)
+{
+	return (struct journal_answer){ .kind = OUTCOME_SENT,
+		.code = 250,
+		.enhanced = { 2, 0, 0 },
+		.text = SLICE("0100018f2a3b4c5d-11111111-2222-3333-4444-555555555555-000000") };
+}
+
+/* ---- slots ---- */
+
+static void
+a_slot_goes_from_nothing_to_doubt_to_answer(void **state)
+{
+	_Alignas(8) unsigned char slot[JOURNAL_SLOT_BYTES] = { 0 };
+	struct journal_answer answer = accepted();
+	struct journal_mark mark;
+
+	(void)state;
+	assert_int_equal(answer.text.len, 60);
+	assert_int_equal(journal_slot_read(slot, &mark), JOURNAL_NONE);
+	journal_slot_dot(slot, &someone, 41, 1700000000);
+	assert_int_equal(journal_slot_read(slot, &mark), JOURNAL_MARK);
+	assert_false(mark.answered);
+	assert_memory_equal(&mark.attempt, &someone, sizeof(someone));
+	assert_int_equal(mark.generation, 41);
+	assert_int_equal(mark.at_s, 1700000000);
+	journal_slot_answer(slot, &answer);
+	assert_int_equal(journal_slot_read(slot, &mark), JOURNAL_MARK);
+	assert_true(mark.answered);
+	assert_int_equal(mark.answer.kind, OUTCOME_SENT);
+	assert_int_equal(mark.answer.code, 250);
+	assert_true(slice_equal(mark.answer.text, answer.text));
+	journal_slot_dot(slot, &someone, 42, 1700000001);
+	assert_int_equal(journal_slot_read(slot, &mark), JOURNAL_MARK);
+	assert_false(mark.answered);
+}
+
+/* The compiler may keep stores in any order that the code allows; here every state between two
+ * stores is made by hand, from the bytes before and after: the words last. */
+static void
+a_kill_between_two_stores_is_never_damage(void **state)
+{
+	_Alignas(8) unsigned char before[JOURNAL_SLOT_BYTES] = { 0 }, after[JOURNAL_SLOT_BYTES];
+	_Alignas(8) unsigned char cut[JOURNAL_SLOT_BYTES];
+	struct journal_attempt other = { 8, 4, 100, 1 };
+	struct journal_answer answer = accepted();
+	struct journal_mark mark;
+	const uint64_t word = UINT64_C(0x474e495449525721); /* WRITING */
+
+	(void)state;
+	journal_slot_dot(before, &other, 5, 1);
+	journal_slot_answer(before, &answer);
+	memcpy(after, before, sizeof(after));
+	journal_slot_dot(after, &someone, 6, 2);
+	/* the dot: while it is written its word says so, whatever part of the rest is there */
+	for (size_t n = 8; n <= JOURNAL_SLOT_BYTES; n++) {
+		memcpy(cut, before, sizeof(cut));
+		memcpy(cut + 8, after + 8, n - 8);
+		memcpy(cut, &word, 8);
+		assert_int_equal(journal_slot_read(cut, &mark), JOURNAL_NONE);
+	}
+	/* the answer: its word comes last */
+	memcpy(before, after, sizeof(before));
+	journal_slot_answer(after, &answer);
+	for (size_t n = 48; n <= JOURNAL_SLOT_BYTES; n++) {
+		memcpy(cut, before, sizeof(cut));
+		memcpy(cut + 48, after + 48, n - 48);
+		assert_int_equal(journal_slot_read(cut, &mark), JOURNAL_MARK);
+		assert_false(mark.answered);
+	}
+	assert_int_equal(journal_slot_read(after, &mark), JOURNAL_MARK);
+	assert_true(mark.answered);
+}
+
+static void
+every_changed_byte_of_a_mark_is_noticed(void **state)
+{
+	_Alignas(8) unsigned char slot[JOURNAL_SLOT_BYTES] = { 0 }, bad[JOURNAL_SLOT_BYTES];
+	struct journal_answer answer = accepted();
+	struct journal_mark mark;
+
+	(void)state;
+	journal_slot_dot(slot, &someone, 41, 1700000000);
+	journal_slot_answer(slot, &answer);
+	for (size_t i = 0; i < JOURNAL_SLOT_BYTES; i++) {
+		for (int bit = 0; bit < 8; bit++) {
+			memcpy(bad, slot, sizeof(bad));
+			bad[i] ^= (unsigned char)(1 << bit);
+			if (i < 40) {
+				assert_int_equal(journal_slot_read(bad, &mark), JOURNAL_CORRUPT);
+			} else {
+				assert_int_equal(journal_slot_read(bad, &mark), JOURNAL_MARK);
+				assert_false(mark.answered);
+				assert_memory_equal(&mark.attempt, &someone, sizeof(someone));
+			}
+		}
+	}
+}
+
+/* ---- the file ---- */
+
+static void
+a_killed_process_leaves_its_marks(void **state)
+{
+	struct journal_attempt a = someone;
+	struct journal_answer answer = accepted();
+	struct journal_mark mark;
+	struct journal *j;
+	int status;
+	pid_t child = fork();
+
+	(void)state;
+	if (child == 0) {
+		j = open_or_fail(1024);
+		journal_begin_life(j, 7, SYSTEM);
+		for (int i = 0; i < 3000; i++) {
+			int slot;
+
+			a.send = i;
+			slot = journal_dot(j, -1, &a);
+			if (slot < 0)
+				_exit(1);
+			if (i == 2999)
+				kill(getpid(), SIGKILL);
+			journal_answer(j, slot, &answer);
+			journal_settled(j, slot);
+		}
+		_exit(1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+	j = open_or_fail(4096); /* the size of the file stays */
+	assert_int_equal(journal_header(j)->slots, 1024);
+	assert_int_equal(journal_header(j)->life, 7);
+	assert_int_equal(journal_evidence(j, 7, SYSTEM), JOURNAL_SAYS_ALL);
+	assert_int_equal(journal_evidence(j, 6, SYSTEM), JOURNAL_SAYS_NOTHING);
+	assert_int_equal(journal_evidence(j, 8, SYSTEM), JOURNAL_SAYS_NOTHING);
+	assert_int_equal(journal_evidence(j, 7, SYSTEM + 1), JOURNAL_SAYS_NOTHING);
+	for (int i = 0; i < 3000; i++) {
+		a.send = i;
+		assert_int_equal(journal_find(j, &a, &mark), i >= 3000 - 1024);
+		if (i >= 3000 - 1024)
+			assert_int_equal(mark.answered, i != 2999);
+	}
+	journal_close(j);
+}
+
+static void
+a_slot_is_not_used_again_before_its_record(void **state)
+{
+	struct journal_attempt a = someone;
+	struct journal *j;
+	int slot = -1;
+
+	(void)state;
+	assert_int_equal(unlink(path), 0);
+	j = open_or_fail(1024);
+	journal_begin_life(j, 7, SYSTEM);
+	for (int i = 0; i < 1024; i++) {
+		a.send = i;
+		slot = journal_dot(j, -1, &a);
+		assert_int_equal(slot, i);
+	}
+	assert_int_equal(journal_dot(j, -1, &a), -1);
+	journal_settled(j, 500);
+	assert_int_equal(journal_dot(j, -1, &a), 500);
+	assert_int_equal(journal_dot(j, -1, &a), -1);
+	/* the same attempt once more, after its answer was RELEASED */
+	assert_int_equal(journal_dot(j, 500, &a), 500);
+	journal_close(j);
+}
+
+static void
+the_newest_mark_of_an_attempt_counts(void **state)
+{
+	struct journal_answer released = { .kind = OUTCOME_RELEASED, .text = SLICE("network") };
+	struct journal_mark mark;
+	struct journal *j;
+	int slot;
+
+	(void)state;
+	assert_int_equal(unlink(path), 0);
+	j = open_or_fail(1024);
+	journal_begin_life(j, 7, SYSTEM);
+	slot = journal_dot(j, -1, &someone);
+	journal_answer(j, slot, &released);
+	assert_int_not_equal(journal_dot(j, -1, &someone), slot);
+	journal_claimed(j, 12);
+	journal_close(j);
+	j = open_or_fail(1024);
+	assert_true(journal_find(j, &someone, &mark));
+	assert_false(mark.answered);
+	assert_int_equal(journal_header(j)->claim_seq, 12);
+	assert_true(journal_each(j, 0, &mark));
+	assert_false(journal_each(j, 1, &mark));
+	/* another database, or one that went back in time: old marks are not ours */
+	journal_begin_life(j, 7, SYSTEM);
+	journal_close(j);
+	j = open_or_fail(1024);
+	assert_false(journal_find(j, &someone, &mark));
+	assert_int_equal(journal_header(j)->claim_seq, 0);
+	journal_close(j);
+}
+
+static void
+write_at(off_t at, const void *bytes, size_t n)
+{
+	int fd = open(path, O_WRONLY);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, bytes, n, at), n);
+	close(fd);
+}
+
+static void
+damage_is_told_and_kept(void **state)
+{
+	static const char junk[1024] = "junk";
+	struct journal_mark mark;
+	struct journal *j;
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(unlink(path), 0);
+	j = open_or_fail(1024);
+	journal_begin_life(j, 7, SYSTEM);
+	assert_int_equal(journal_dot(j, -1, &someone), 0);
+	journal_close(j);
+	/* one slot: marks stay true, their absence proves nothing */
+	write_at(JOURNAL_HEADER_BYTES + 5 * JOURNAL_SLOT_BYTES, "x", 1);
+	j = open_or_fail(1024);
+	assert_int_equal(journal_evidence(j, 7, SYSTEM), JOURNAL_SAYS_MARKS);
+	assert_true(journal_find(j, &someone, &mark));
+	journal_begin_life(j, 8, SYSTEM);
+	journal_close(j);
+	j = open_or_fail(1024);
+	assert_int_equal(journal_evidence(j, 8, SYSTEM), JOURNAL_SAYS_ALL);
+	journal_close(j);
+	/* another boot of the machine: the same */
+	j = open_or_fail(1024);
+	{
+		struct journal_header h = *journal_header(j);
+		unsigned char bytes[JOURNAL_HEADER_BYTES] = { 0 };
+		off_t copy;
+
+		journal_close(j);
+		memset(h.boot_id, 'x', JOURNAL_BOOT_ID);
+		journal_header_write(bytes, &h);
+		copy = h.serial % 2 == 0 ? 0 : 512;
+		write_at(copy, bytes + copy, 512);
+	}
+	j = open_or_fail(1024);
+	assert_int_equal(journal_evidence(j, 8, SYSTEM), JOURNAL_SAYS_MARKS);
+	journal_close(j);
+	/* both headers: put aside */
+	write_at(0, junk, sizeof(junk));
+	j = open_or_fail(1024);
+	assert_string_not_equal(journal_was_damaged(j), "");
+	assert_int_equal(journal_header(j)->life, 0);
+	assert_int_equal(journal_evidence(j, 8, SYSTEM), JOURNAL_SAYS_NOTHING);
+	journal_begin_life(j, 9, SYSTEM);
+	journal_close(j);
+	/* cut off, and of another lock */
+	assert_int_equal(truncate(path, JOURNAL_HEADER_BYTES + 64), 0);
+	j = open_or_fail(1024);
+	assert_string_equal(journal_was_damaged(j), "it is cut off");
+	journal_begin_life(j, 9, SYSTEM);
+	journal_close(j);
+	j = journal_open(path, "ffffffffffffffffffffffffffffffff", 1024, &err);
+	assert_non_null(j);
+	assert_string_equal(journal_was_damaged(j), "it belongs to another lock file");
+	journal_close(j);
+}
+
+/* A header copy that is cut anywhere leaves the other one. */
+static void
+a_header_cut_anywhere_leaves_the_one_before(void **state)
+{
+	unsigned char *bytes = calloc(1, journal_file_bytes(1024)), *cut;
+	struct journal_header h = { .slots = 1024, .first_life = 1, .life = 1 }, back;
+	struct err err = { 0 };
+
+	(void)state;
+	cut = calloc(1, journal_file_bytes(1024));
+	assert_int_equal(journal_header_read(bytes, journal_file_bytes(1024), &back, &err), 1);
+	memset(h.lock_id, 'a', JOURNAL_LOCK_ID);
+	memset(h.boot_id, 'b', JOURNAL_BOOT_ID);
+	journal_header_write(bytes, &h);
+	memcpy(cut, bytes, JOURNAL_HEADER_BYTES);
+	h.life = 2;
+	journal_header_write(bytes, &h);
+	for (size_t n = 0; n < 512; n++) {
+		memcpy(cut, bytes, n); /* the second copy of three is the first in the file */
+		assert_int_equal(
+		    journal_header_read(cut, journal_file_bytes(1024), &back, &err), 0);
+		assert_true(back.life == 1 || back.life == 2);
+	}
+	free(bytes);
+	free(cut);
+}
+
+static void
+only_a_plain_file_of_our_own(void **state)
+{
+	struct err err = { 0 };
+	struct journal *j;
+	char other[80];
+
+	(void)state;
+	assert_int_equal(unlink(path), 0);
+	j = open_or_fail(1024);
+	assert_null(journal_open(path, LOCK_ID, 1024, &err));
+	assert_non_null(strstr(err.msg, "another process holds"));
+	journal_close(j);
+	assert_int_equal(chmod(path, 0640), 0);
+	assert_null(journal_open(path, LOCK_ID, 1024, &err));
+	assert_non_null(strstr(err.msg, "mode 600"));
+	assert_int_equal(chmod(path, 0600), 0);
+	(void)snprintf(other, sizeof(other), "%s/other", folder);
+	assert_int_equal(link(path, other), 0);
+	assert_null(journal_open(path, LOCK_ID, 1024, &err));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink(other, path), 0);
+	assert_null(journal_open(path, LOCK_ID, 1024, &err));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_null(journal_open(path, LOCK_ID, 1024, &err));
+	assert_int_equal(unlink(path), 0);
+	j = open_or_fail(1024);
+	journal_close(j);
+	if (geteuid() != 0) {
+		print_message("# wrong owner: needs root, not tried\n");
+		return;
+	}
+	assert_int_equal(chown(path, 65534, 65534), 0);
+	assert_null(journal_open(path, LOCK_ID, 1024, &err));
+	assert_non_null(strstr(err.msg, "must belong"));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_slot_goes_from_nothing_to_doubt_to_answer),
+		cmocka_unit_test(a_kill_between_two_stores_is_never_damage),
+		cmocka_unit_test(every_changed_byte_of_a_mark_is_noticed),
+		cmocka_unit_test(a_killed_process_leaves_its_marks),
+		cmocka_unit_test(a_slot_is_not_used_again_before_its_record),
+		cmocka_unit_test(the_newest_mark_of_an_attempt_counts),
+		cmocka_unit_test(damage_is_told_and_kept),
+		cmocka_unit_test(a_header_cut_anywhere_leaves_the_one_before),
+		cmocka_unit_test(only_a_plain_file_of_our_own),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests_name("journal", tests, make_folder, remove_folder);
+}
