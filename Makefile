@@ -82,7 +82,7 @@ FUZZ_REPLAYS := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(FUZZ_SOURCES))
 BENCHES := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
 SUPPORT_PROGRAMS := $(B)/tests/support/compose_many $(B)/tests/support/read_gmime
 FORMATTED = $(wildcard $(foreach d,$(FOLDERS) tools tests/unit tests/fuzz tests/bench tests/support,$(d)/*.c $(d)/*.h))
-SCRIPTS = $(wildcard tools/*.sh tools/compose/*.sh tools/compose/standin/*/*.sh tests/*.sh tests/integration/*.sh tests/support/*.sh tests/bench/*.sh) .ci/run
+SCRIPTS = $(wildcard tools/*.sh tools/compose/*.sh tools/compose/standin/*/*.sh tests/*.sh tests/crash/*.sh tests/integration/*.sh tests/support/*.sh tests/bench/*.sh) .ci/run
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -190,6 +190,16 @@ demo-down: ## ends what `make demo KEEP=1` left up
 test: ## everything that must be green: format, warnings, units, integration, under sanitizers
 	@tools/deps.sh build services test
 	@tests/run.sh
+
+.PHONY: crash-loop crash-points
+crash-loop: ## kills -9 at random (KILLS=20) against the relay's ground truth; one JSON line last
+	@tools/deps.sh build services test
+	@$(MAKE) --no-print-directory KIND=crash programs-here
+	@KAIRAN_BIN=build/crash tests/crash/loop.sh
+crash-points: ## death at each named point (TIMES=1, PAIRS=0, POINTS="a b"); one JSON line last
+	@tools/deps.sh build services test
+	@$(MAKE) --no-print-directory KIND=crash programs-here
+	@KAIRAN_BIN=build/crash tests/crash/points.sh
 
 .PHONY: bench
 bench: ## figures as JSON lines, each with its yardstick from the same run

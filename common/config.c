@@ -57,6 +57,10 @@ static const struct key keys[] = {
 	NUMBER(producer, dead_after_s, "1800", 5, 86400,
 	    "silence after which a dispatcher counts as dead and what it held is in doubt; more "
 	    "than twice the 600 s an answer to the final dot may take"),
+	NUMBER(producer, resend_after_s, "900", 0, 604800,
+	    "with on_doubt = resend: how long evidence is waited for before a recipient in doubt "
+	    "is "
+	    "sent to once more"),
 	NUMBER(producer, hook_timeout_s, "30", 1, 3600, "longest time a hook may run"),
 
 	TEXT(dispatcher, name, "", "name of this dispatcher; empty: host name"),

@@ -27,6 +27,7 @@ struct config {
 	long producer_segment_timeout_s;
 	long producer_poll_ms;
 	long producer_dead_after_s;
+	long producer_resend_after_s;
 	long producer_hook_timeout_s;
 
 	char *dispatcher_name;

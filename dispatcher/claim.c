@@ -201,6 +201,7 @@ on_popped(void *ctx, const redisReply *reply)
 	struct dispatcher *d = p->c->d;
 	const char *params[5];
 
+	CRASH_POINT("popped");
 	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
 		finish(p, IDLE_MIN_MS);
 		return;
@@ -247,6 +248,7 @@ on_reserved(void *ctx, const redisReply *reply)
 		finish(p, TROUBLE_MS);
 		return;
 	}
+	CRASH_POINT("reserved");
 	n = (long)reply->element[0]->integer;
 	if (n <= 0) {
 		finish(p, (uint64_t)reply->element[4]->integer / 1000 + 1);

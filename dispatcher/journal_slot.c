@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "crash.h"
+
 /* Words that damage does not turn into one another. */
 #define WORD_WRITING UINT64_C(0x474e495449525721) /* "!WRITING" in a dump */
 #define WORD_DOT UINT64_C(0x21544f442f4a4b21)
@@ -105,6 +107,7 @@ journal_slot_dot(
 	struct slot *slot = bytes;
 
 	store_word(&slot->dot.word, WORD_WRITING);
+	CRASH_POINT("mark_begun");
 	store_word(&slot->answer.word, 0);
 	slot->dot.generation = generation;
 	slot->dot.owner = attempt->owner;
@@ -113,6 +116,7 @@ journal_slot_dot(
 	slot->dot.attempt = attempt->attempt;
 	slot->dot.at_s = (uint32_t)at_s;
 	slot->dot.sum = dot_sum(&slot->dot);
+	CRASH_POINT("mark_almost");
 	store_word(&slot->dot.word, WORD_DOT);
 }
 
@@ -134,6 +138,7 @@ journal_slot_answer(void *bytes, const struct journal_answer *answer)
 	if (len > 0)
 		memcpy(a->text, answer->text.ptr, len);
 	a->sum = answer_sum(a, slot->dot.generation);
+	CRASH_POINT("answer_almost");
 	store_word(&a->word, WORD_ANSWER);
 }
 

@@ -123,6 +123,7 @@ on_signal(uv_signal_t *handle, int number)
 		_exit(EXIT_FAILED);
 	}
 	log_info("stopping: finishing what is under way");
+	CRASH_POINT("stopping");
 	p->d.stopping = true;
 	route_stop(p->d.route);
 }
@@ -331,6 +332,7 @@ run_program(struct program *p)
 		    p->config.dispatcher_name, p->config.relay_host, p->config.relay_port);
 	(void)uv_run(&d->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&d->loop);
+	CRASH_POINT("before_goodbye");
 	if (!d->fenced)
 		say_goodbye(p);
 	runs_free(d->runs);

@@ -10,10 +10,12 @@
 
 #include "crash.h"
 #include "embed.h"
+#include "keys.h"
 #include "ladder.h"
 #include "ledger.h"
 #include "log.h"
 #include "pgarray.h"
+#include "rds.h"
 
 #define CHUNK 500
 #define ARRAY_MAX ((size_t)4 << 20)
@@ -53,6 +55,7 @@ struct recovery {
 	const struct config *config;
 	const struct journal *journal;
 	struct db *db;
+	redisContext *redis; /* NULL: the producer finds what is queued again */
 	struct ladder ladder;
 	enum journal_evidence evidence;
 	int dead;
@@ -111,20 +114,47 @@ chunk_record(struct chunk *c, struct db *db)
 	return db_run(db, embed_dispatcher_sql_record_sql, 3 + R_COLUMNS, params);
 }
 
-static int
-chunk_unsend(struct chunk *c, struct db *db)
+/* Only hints: nothing depends on them. */
+static void
+push_back(redisContext *redis, int run, const PGresult *ids)
 {
+	char key[KEY_MAX], text[CHUNK][12];
+	const char *argv[CHUNK + 2] = { "LPUSH", key };
+	int n = PQntuples(ids) < CHUNK ? PQntuples(ids) : CHUNK;
+
+	if (redis == NULL || n == 0)
+		return;
+	(void)snprintf(key, sizeof(key), KEY_QUEUE, run, KEY_LANE_ALL);
+	for (int i = 0; i < n; i++) {
+		(void)snprintf(text[i], sizeof(text[i]), "%d", (int)db_number(ids, n - 1 - i, 0));
+		argv[i + 2] = text[i];
+	}
+	freeReplyObject(redisCommandArgv(redis, n + 2, argv, NULL));
+}
+
+static int
+chunk_unsend(struct chunk *c, struct db *db, redisContext *redis)
+{
+	PGresult *ids;
+
 	const char *params[] = { c->run_text, c->owner_text, pgarray_end(&c->unsent_ids),
 		pgarray_end(&c->unsent_attempts) };
 
 	if (params[2] == NULL || params[3] == NULL)
 		return -1;
-	return c->unsent == 0 ? 0 : db_run(db, embed_dispatcher_sql_unsend_sql, 4, params);
+	if (c->unsent == 0)
+		return 0;
+	ids = db_query(db, embed_dispatcher_sql_unsend_sql, 4, params);
+	if (ids == NULL)
+		return -1;
+	push_back(redis, c->run, ids);
+	PQclear(ids);
+	return 0;
 }
 
 /* Suppression first, as in settle_flush(). */
 static int
-chunk_write(struct chunk *c, struct db *db)
+chunk_write(struct chunk *c, struct db *db, redisContext *redis)
 {
 	int result;
 
@@ -135,7 +165,7 @@ chunk_write(struct chunk *c, struct db *db)
 	if (result == 0)
 		result = chunk_record(c, db);
 	if (result == 0)
-		result = chunk_unsend(c, db);
+		result = chunk_unsend(c, db, redis);
 	CRASH_POINT("recover_after_write");
 	return result;
 }
@@ -267,7 +297,7 @@ settle_rows(struct recovery *r, const PGresult *rows)
 		while (row < n && row < last && db_number(rows, row, ROW_RUN) == run &&
 		    strcmp(db_text(rows, row, ROW_STATE), state) == 0)
 			add_row(r, &c, rows, row++);
-		result = chunk_write(&c, r->db);
+		result = chunk_write(&c, r->db, r->redis);
 		chunk_release(&c);
 	}
 	return result;
@@ -310,6 +340,9 @@ settle_earlier(const struct identity *id, const struct config *config,
 {
 	char number[16];
 	const char *params[] = { id->lock_id, number };
+	struct rds_address address;
+	redisContext *redis = NULL;
+	struct err ignored;
 	PGresult *lives;
 	int result = 0;
 
@@ -321,10 +354,13 @@ settle_earlier(const struct identity *id, const struct config *config,
 	    2, params);
 	if (lives == NULL)
 		return err_set(err, "cannot look for earlier lives: %s", db->error);
+	if (PQntuples(lives) > 0 && rds_address_parse(&address, config->redis_url, &ignored) == 0)
+		redis = rds_open(&address, &ignored);
 	for (int i = 0; i < PQntuples(lives) && result == 0; i++) {
 		struct recovery r = { .config = config,
 			.journal = journal,
 			.db = db,
+			.redis = redis,
 			.dead = (int)db_number(lives, i, 0) };
 
 		result = ladder_parse(&r.ladder, config->dispatcher_retry_ladder, err);
@@ -333,6 +369,8 @@ settle_earlier(const struct identity *id, const struct config *config,
 			result = err_set(err, "cannot settle the earlier life: %s", db->error);
 	}
 	PQclear(lives);
+	if (redis != NULL)
+		redisFree(redis);
 	return result;
 }
 

@@ -207,7 +207,9 @@ write_output(struct session *s)
 
 		if (out.len == 0)
 			return;
+		CRASH_POINT("before_write");
 		n = uv_try_write((uv_stream_t *)&s->tcp, &b, 1);
+		CRASH_POINT("after_write");
 		if (n < 0 && n != UV_EAGAIN) {
 			smtp_wrote(s->smtp, out.len); /* nobody knows: count it as gone */
 			smtp_abort(s->smtp, OUTCOME_PHASE_NONE, uv_strerror(n));
@@ -355,6 +357,7 @@ on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
 
 	if (n == 0 || s->closing)
 		return;
+	CRASH_POINT("reply_read");
 	if (n > 0)
 		smtp_input(s->smtp, b->base, (size_t)n);
 	else if (n == UV_EOF)
@@ -375,6 +378,7 @@ on_connect(uv_connect_t *connect, int status)
 		smtp_abort(s->smtp, OUTCOME_PHASE_CONNECT, uv_strerror(status));
 	} else {
 		s->connected = true;
+		CRASH_POINT("connected");
 		s->progress_ms = dispatcher_now_ms(s->d);
 		(void)uv_tcp_nodelay(&s->tcp, 1);
 		(void)uv_read_start((uv_stream_t *)&s->tcp, on_alloc, on_read);

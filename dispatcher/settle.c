@@ -219,7 +219,10 @@ static void
 give_back(struct sheet *sheet, const PGresult *result)
 {
 	int n = PQntuples(result);
-	int *ids = calloc((size_t)n + 1, sizeof(*ids));
+	int *ids;
+
+	CRASH_POINT("release_committed");
+	ids = calloc((size_t)n + 1, sizeof(*ids));
 
 	for (int i = 0; ids != NULL && i < n; i++)
 		ids[i] = (int)db_number(result, i, 0);
@@ -344,6 +347,7 @@ submit(struct sheet *sheet)
 	for (int i = 0; sheet->sent && i < LEDGER_COLUMNS; i++)
 		params[i] = buf_str(&sheet->ledger.columns[i]);
 	sheet->sent = true;
+	CRASH_POINT("before_ledger");
 	if (!pgloop_submit(sheet->s->d->records, "ingest", LEDGER_SQL, LEDGER_COLUMNS, params,
 		on_answer, sheet))
 		submit_later(sheet);

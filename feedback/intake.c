@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crash.h"
 #include "ledger.h"
 #include "log.h"
 
@@ -306,6 +307,7 @@ on_answer(void *ctx, struct pgloop_answer *answer)
 
 	switch (answer->verdict) {
 	case PGLOOP_DONE:
+		CRASH_POINT("events_committed");
 		on_committed(in, answer->result);
 		break;
 	case PGLOOP_REFUSED:
@@ -359,6 +361,7 @@ flush(struct intake *in)
 {
 	(void)uv_timer_stop(in->timer);
 	in->is_busy = true;
+	CRASH_POINT("before_events");
 	if (!gather(in) || !ledger_submit(&in->ledger, in->pg, on_answer, in)) {
 		log_error("no memory for a batch of feedback items=%zu", in->running.count);
 		in->is_busy = false;

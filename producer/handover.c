@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "crash.h"
 #include "keys.h"
 #include "log.h"
 
@@ -180,8 +181,10 @@ push_next(struct handover *h, struct db *db, const struct run_row *row, int64_t 
 			ids[n] = next + n + 1;
 			n++;
 		}
+		CRASH_POINT("before_push");
 		if (push_ids(h, row->id, "RPUSH", ids, n) < 0)
 			break;
+		CRASH_POINT("pushed");
 		next += n;
 	}
 	return next > row->pushed ? set_pushed(db, row->id, next) : 0;
@@ -316,6 +319,7 @@ end_run(struct db *db, const struct run_row *row, struct known_run *known)
 		return 0;
 	}
 	log_info("run finished run=%d", row->id);
+	CRASH_POINT("before_finish");
 	return db_run(db, "SELECT kairan.run_move($1, '{running}', 'finished')", 1, params);
 }
 
@@ -394,6 +398,7 @@ push_retries(struct handover *h, struct db *db)
 
 		if (push_ids(h, (int)db_number(r, i, 0), "LPUSH", &id, 1) < 0)
 			break;
+		CRASH_POINT("retry_pushed");
 		result = db_run(db,
 		    "UPDATE kairan.retry SET pushed_at = now() WHERE run_id = $1 AND send_id = $2",
 		    2, params);

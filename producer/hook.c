@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "crash.h"
 #include "log.h"
 
 #define WORDS_MAX 32
@@ -177,6 +178,7 @@ hook_round(struct db *db, const struct config *config)
 		    strstr(json, "\"event\": \"failed\"") != NULL;
 		struct err err = { 0 };
 
+		CRASH_POINT("before_hook");
 		if (wanted &&
 		    ((command[0] != '\0' &&
 			 hook_command(command, json, config->producer_hook_timeout_s, &err) < 0) ||

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "crash.h"
 #include "db.h"
 #include "exit.h"
 #include "handover.h"
@@ -31,6 +32,7 @@
 
 #define AGAIN_MS 1000 /* between attempts to reach PostgreSQL */
 #define ROLE "kairan_producer"
+#define DOUBT_EVERY_S 5 /* looks at recipients in doubt read their runs */
 
 static atomic_bool stop_asked; /* set by the signal handler, read by all threads */
 
@@ -41,7 +43,8 @@ struct producer {
 	atomic_llong epoch;   /* of the lease */
 	atomic_bool planning; /* the planner has a run in hand */
 	bool once;
-	int64_t worked; /* runs seen due or running since the start */
+	time_t doubt_looked; /* last look at who is to be sent to again */
+	int64_t worked;	     /* runs seen due or running since the start */
 };
 
 static void
@@ -124,6 +127,7 @@ plan(struct producer *p, struct db *db, int run)
 	struct err err = { 0 };
 
 	(void)snprintf(number, sizeof(number), "%d", run);
+	CRASH_POINT("run_found");
 	if (db_run(db, "SELECT kairan.run_move($1, '{scheduled}', 'planning')", 1, params) < 0) {
 		log_warn("run waits run=%d error=\"%s\"", run, db->error);
 		return;
@@ -218,6 +222,25 @@ bury_dead(struct db *db, const struct config *config)
 	return 0;
 }
 
+/* on_doubt = resend: whoever is in doubt for longer than evidence takes gets it once more. */
+static int
+resend_doubtful(struct db *db, const struct config *config)
+{
+	char patience[32];
+	const char *params[] = { patience };
+	PGresult *r;
+
+	(void)snprintf(patience, sizeof(patience), "%ld s", config->producer_resend_after_s);
+	r = db_query(db, "SELECT kairan.doubt_policy($1::interval)", 1, params);
+	if (r == NULL)
+		return -1;
+	if (db_int(r, 0) > 0)
+		log_warn("in doubt and sent again, as their campaigns ask: recipients=%s",
+		    db_text(r, 0, 0));
+	PQclear(r);
+	return 0;
+}
+
 /* What dispatchers gave back or put off after a run was cancelled; whoever cancelled has had some
  * seconds to do it himself. */
 static int
@@ -254,6 +277,11 @@ single_jobs(struct producer *p, struct db *db, time_t *daily)
 		return -1;
 	if (bury_dead(db, &p->config) < 0 || sweep_cancelled(db) < 0 || check_breaker(db) < 0)
 		return -1;
+	if (now - p->doubt_looked >= DOUBT_EVERY_S) {
+		p->doubt_looked = now;
+		if (resend_doubtful(db, &p->config) < 0)
+			return -1;
+	}
 	if (now - *daily < 3600)
 		return 0;
 	*daily = now;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "buf.h"
+#include "crash.h"
 #include "log.h"
 #include "slice.h"
 
@@ -162,7 +163,11 @@ take_row(struct writing *w, struct slice line, bool *in_page, struct err *err)
 	if (w->number - w->cursor < w->job->config->producer_page)
 		return 0;
 	*in_page = false;
-	return end_page(w, err);
+	CRASH_POINT("page_written");
+	if (end_page(w, err) < 0)
+		return -1;
+	CRASH_POINT("page_committed");
+	return 0;
 }
 
 static int

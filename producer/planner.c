@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "audience.h"
+#include "crash.h"
 #include "log.h"
 #include "order.h"
 
@@ -51,6 +52,7 @@ stage(struct planning *p, int run)
 
 	if (db_run(p->db, "SELECT kairan.plan_begin($1, $2)", 2, params) < 0)
 		return db_trouble(p, "preparing the run");
+	CRASH_POINT("plan_begun");
 	/* one transaction, so that the fence holds until the last row is there */
 	if (db_run(p->db, "BEGIN", 0, NULL) < 0 ||
 	    db_run(p->db, "SELECT kairan.plan_fence($1, $2)", 2, params) < 0)
@@ -61,6 +63,7 @@ stage(struct planning *p, int run)
 		(void)err_set(p->err, "reading the audience: the transaction was lost");
 		return roll_back(p, PLANNER_AGAIN);
 	}
+	CRASH_POINT("audience_read");
 	if (db_run(p->db, "COMMIT", 0, NULL) < 0)
 		return roll_back(p, db_trouble(p, "reading the audience"));
 	log_info("audience read run=%d matched=%lld invalid=%lld", run, (long long)counts.matched,
@@ -100,14 +103,18 @@ planner_run(struct db *db, const struct config *config, int run, int64_t epoch,
 		return db_trouble(&p, "looking at the run");
 	staged = db_text(r, 0, 0)[0] == 't';
 	PQclear(r);
+	CRASH_POINT("plan_looked");
 	if (!staged)
 		result = stage(&p, run);
+	CRASH_POINT("plan_staged");
 	if (result == PLANNER_DONE)
 		result = write_rows(&p, run, epoch);
 	if (result != PLANNER_DONE)
 		return result;
+	CRASH_POINT("plan_before_seal");
 	if (db_run(db, "SELECT kairan.plan_seal($1, $2)", 2, params) < 0)
 		return db_trouble(&p, "indexing send rows");
+	CRASH_POINT("plan_sealed");
 	log_info("run planned run=%d", run);
 	return PLANNER_DONE;
 }

@@ -25,7 +25,7 @@ packages_of()
 		packages_of build
 		packages_of services
 		echo libcmocka-dev clang-format shellcheck mandoc perl python3 curl openssl \
-			python3-dkim python3-nacl opendkim-tools knot
+			python3-dkim python3-nacl opendkim-tools knot jq
 		;;
 	fuzz)
 		packages_of build

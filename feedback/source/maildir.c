@@ -18,6 +18,7 @@
 
 #include "arena.h"
 #include "buf.h"
+#include "crash.h"
 #include "log.h"
 #include "mail_intake.h"
 
@@ -117,6 +118,7 @@ move_to_cur(struct maildir *md, const char *name)
 	char target[NAME_MAX + 32];
 	int status = -1;
 
+	CRASH_POINT("before_move");
 	for (unsigned i = 0; i < NAMES_TRIED && status < 0; i++) {
 		if (i == 0)
 			(void)snprintf(target, sizeof(target), "%s%s", name, flags);
@@ -128,6 +130,7 @@ move_to_cur(struct maildir *md, const char *name)
 		if (status < 0 && errno != EEXIST)
 			break;
 	}
+	CRASH_POINT("moved");
 	if (status == 0)
 		md->moved++;
 	else if (errno != ENOENT) /* else somebody else moved it */

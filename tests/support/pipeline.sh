@@ -125,7 +125,7 @@ pipeline_start()
 
 pipeline_relay()
 {
-	service_spawn relay "$D/relay.log" "$PYTHON" tests/support/fake_relay.py --log "$TRUTH" \
+	service_spawn relay "$D/relay.log" "$PYTHON" tests/support/fake_relay.py --log "$TRUTH" --lost "$D/lost" \
 		--control "$D/control" "$RELAY_PORT" 2>/dev/null
 }
 

@@ -1,0 +1,120 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# make crash-loop KILLS=n: kills -9 at random moments, of any program, PostgreSQL and Redis among
+# them, during campaigns into the FAKE relay, whose ground truth is on the disk before it answers.
+# The last line is one JSON object; the exit status is 1 when anybody got it twice, was lost, or is
+# unaccounted for, when doubt leaves its bound, or when feedback that was acknowledged is missing.
+# KILLS (default 20), SEED (default: the time), KEEP=1 leaves database and truth for recounting.
+# shellcheck disable=SC2119,SC2034,SC2153
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tools/tap.sh
+. tests/support/services.sh
+. tests/support/pipeline.sh
+. tests/crash/lib.sh
+
+KILLS=${KILLS:-20} SEED=${SEED:-$(date +%s)}
+RANDOM=$((SEED % 32768))
+CUSTOMERS=1500
+ALL=(producer feedback one two)
+BETWEEN=${BETWEEN:-110}	# messages taken between two kills, at least
+declare -A COUNT=([dispatcher]=0 [producer]=0 [feedback]=0 [postgresql]=0 [redis]=0 [box]=0)
+lost_file=
+
+crash_begin >&2
+lost_file=$D/lost
+: >"$lost_file"
+customers_add $((CUSTOMERS - 60)) large.example
+customers_add 20 dead.example hard
+customers_add 20 busy.example busy
+customers_add 20 soft.example soft
+campaign_add loop
+relay_set 'delay_ms = 2'
+NUMBER=0 GIVEN=0 KILLED=0
+
+# a run is always under way
+next_run()
+{
+	local left
+
+	left=$(one "coalesce(sum(queued + sending), 0) FROM kairan.campaign_progress WHERE state IN ('scheduled', 'planning', 'running')" 2>/dev/null) || return 0
+	if [ "${left:-0}" -lt 400 ] && [ "$(one "count(*) FROM kairan.run WHERE state IN ('scheduled', 'planning')" 2>/dev/null || echo 1)" = 0 ]; then
+		NUMBER=$((NUMBER + 1))
+		run_add loop "$NUMBER" >/dev/null 2>&1 || true
+	fi
+}
+
+give_feedback()
+{
+	GIVEN=$((GIVEN + 1))
+	crash_feedback "$GIVEN" "$(shuf -n 1 "$TRUTH")"
+}
+
+# waits until so many more were taken, tending meanwhile
+go_on()
+{
+	local goal=$(($(taken) + BETWEEN)) end=$((SECONDS + 60))
+
+	while [ "$(taken)" -lt "$goal" ]; do
+		crash_tend "${ALL[@]}"
+		next_run
+		if [ "$SECONDS" -gt "$end" ]; then
+			echo "# nothing moves for 60 s" >&2
+			return 1
+		fi
+		sleep 0.0$((RANDOM % 9 + 1))
+	done
+}
+
+kill_one()
+{
+	local victim
+
+	case $((RANDOM % 20)) in
+	0 | 1) victim=producer COUNT[producer]=$((COUNT[producer] + 1)) ;;
+	2 | 3) victim=feedback COUNT[feedback]=$((COUNT[feedback] + 1)) ;;
+	4 | 5) COUNT[postgresql]=$((COUNT[postgresql] + 1)); crash_postgres; return ;;
+	6 | 7) COUNT[redis]=$((COUNT[redis] + 1)); crash_redis; return ;;
+	8)	# the whole box: everything at once
+		COUNT[box]=$((COUNT[box] + 1))
+		for victim in "${ALL[@]}"; do kill -KILL "${PIDS[$victim]}" 2>/dev/null || true; done
+		crash_redis
+		crash_postgres
+		return ;;
+	*) victim=one; [ $((RANDOM % 2)) = 0 ] || victim=two; COUNT[dispatcher]=$((COUNT[dispatcher] + 1)) ;;
+	esac
+	crash_kill "$victim" || true
+}
+
+START=$SECONDS
+crash_tend "${ALL[@]}"
+next_run
+while [ "$KILLED" -lt "$KILLS" ]; do
+	go_on
+	give_feedback
+	kill_one >&2
+	KILLED=$((KILLED + 1))
+	[ $((KILLED % 50)) != 0 ] || echo "# $KILLED kills, $(taken) taken, $((SECONDS - START)) s" >&2
+done
+# faults stop: it must drain
+end=$((SECONDS + 90))
+until [ "$(one "count(*) FROM kairan.run WHERE state IN ('scheduled', 'planning', 'running')" 2>/dev/null)" = 0 ]; do
+	crash_tend "${ALL[@]}"
+	[ "$SECONDS" -lt "$end" ] || { echo '# it does not drain' >&2; break; }
+	sleep 0.2
+done
+maildir_empty() { [ -z "$(find "$D/md/new" -type f)" ]; }
+services_wait 10 maildir_empty || true
+for name in "${ALL[@]}"; do service_stop "${PIDS[$name]}" >/dev/null 2>&1 || true; done
+
+during=$(awk '{ t = int($1 * 4) } t != last { n++; last = t } END { print n + 0 }' "$lost_file")
+bound=$(((COUNT[dispatcher] + 2 * COUNT[box]) * CONNECTIONS))
+json=$(crash_count | jq -c --argjson kills "$KILLED" --argjson seed "$SEED" --argjson s "$((SECONDS - START))" \
+	--argjson during "$during" --argjson bound "$bound" --arg truth "$TRUTH" --arg database "$SUPER" \
+	--argjson by "$(for k in "${!COUNT[@]}"; do jq -cn --arg k "$k" --argjson n "${COUNT[$k]}" '{($k): $n}'; done | jq -cs add)" \
+	'{kills: $kills, kills_by_program: $by, kills_during_data: $during} + . +
+	{in_doubt_bound: $bound, seed: $seed, seconds: $s, truth: $truth, database: $database}')
+echo "$json"
+jq -e '.duplicates == 0 and .lost == 0 and .unaccounted == 0 and .in_doubt <= .in_doubt_bound
+	and .feedback_unacknowledged == 0 and .feedback_in_inbox == .feedback_distinct' <<<"$json" >/dev/null
