@@ -21,6 +21,7 @@
 #include "curlloop.h"
 #include "db.h"
 #include "log.h"
+#include "mark.h"
 #include "ses_answer.h"
 #include "ses_request.h"
 #include "settle.h"
@@ -106,9 +107,9 @@ on_read(char *to, size_t size, size_t count, void *context)
 	if (call->marked)
 		return CURL_READFUNC_ABORT; /* a second time: never */
 	if (n == left) {
-		/* Here the journal marks the point of no return (it comes with the crash-safety
-		 * work). Until then a dispatcher that dies leaves what it had claimed in doubt. */
-		if (!flight_run(call->f)->running || call->r->d->fenced) {
+		/* the point of no return */
+		if (!flight_run(call->f)->running || call->r->d->fenced ||
+		    !mark_before(call->r->d, call->f)) {
 			call->refused = true;
 			return CURL_READFUNC_ABORT;
 		}
@@ -482,9 +483,14 @@ answered(struct call *call, int status, bool whole)
 		.body_left = call->marked,
 		.to = slice_str(db_text(f->batch->rows, f->row, CLAIM_ADDRESS)) };
 	struct ses_answer a;
+	struct outcome note;
 
 	ses_answer_read(&a, &in);
 	a.outcome.remote = slice_str(r->endpoint.host);
+	note = a.outcome;
+	if (a.action != SES_SETTLE)
+		note.kind = OUTCOME_RELEASED; /* certainly not taken: it goes again */
+	mark_answer(r->d, f, &note);
 	note_latency(r, call);
 	if (r->probing && call->epoch == r->epoch &&
 	    (a.outcome.kind == OUTCOME_SENT || a.outcome.kind == OUTCOME_FAILED)) {
@@ -518,6 +524,7 @@ failed(struct call *call, CURLcode code)
 		settle_outcome(r->d->settler, call->f, &o);
 		return;
 	}
+	mark_answer(r->d, call->f, &o);
 	r->host->give_back(r->host->ctx, call->f, &o);
 	if (!call->refused)
 		unwell(r, call->epoch, &o);

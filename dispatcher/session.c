@@ -13,8 +13,8 @@
 #include "compose.h"
 #include "crash.h"
 #include "db.h"
-#include "journal.h"
 #include "log.h"
+#include "mark.h"
 #include "settle.h"
 #include "smtp.h"
 
@@ -105,41 +105,12 @@ may_send(void *ctx, uint64_t ref)
 	return flight_run(f)->running && !s->d->fenced;
 }
 
-/* The point of no return: from here on a dispatcher that dies leaves this one in doubt. */
 static bool
 before_dot(void *ctx, uint64_t ref)
 {
 	struct session *s = ctx;
-	struct flight *f = (struct flight *)(uintptr_t)ref;
-	struct journal_attempt attempt = { s->d->owner, flight_run(f)->id, f->id, f->attempt };
-	int slot;
 
-	CRASH_POINT("before_mark");
-	slot = journal_dot(s->d->journal, f->slot, &attempt);
-	if (slot < 0) {
-		log_warn("no slot of the journal is free: outcomes wait for PostgreSQL");
-		return false;
-	}
-	f->slot = slot;
-	CRASH_POINT("after_mark");
-	return true;
-}
-
-/* Before anything else is done with an outcome. In doubt is what a mark without answer says. */
-static void
-note_answer(struct session *s, const struct flight *f, const struct outcome *o)
-{
-	struct journal_answer answer = { .kind = o->kind,
-		.cls = o->cls,
-		.code = o->code,
-		.text = o->kind == OUTCOME_SENT ? o->remote_id : slice_str(o->reason) };
-
-	if (f->slot < 0 || o->kind == OUTCOME_IN_DOUBT)
-		return;
-	memcpy(answer.enhanced, o->enhanced, sizeof(answer.enhanced));
-	CRASH_POINT("before_answer_mark");
-	journal_answer(s->d->journal, f->slot, &answer);
-	CRASH_POINT("after_answer_mark");
+	return mark_before(s->d, (struct flight *)(uintptr_t)ref);
 }
 
 /* ---- the turn ---- */
@@ -153,7 +124,7 @@ take_outcomes(struct session *s)
 	while (smtp_next_outcome(s->smtp, &ref, &o)) {
 		struct flight *f = (struct flight *)(uintptr_t)ref;
 
-		note_answer(s, f, &o);
+		mark_answer(s->d, f, &o);
 		s->flights--;
 		keep_text(s, f->message);
 		f->message = NULL;
