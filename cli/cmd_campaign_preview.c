@@ -17,8 +17,10 @@
 #include <unistd.h>
 
 #include "addr.h"
+#include "auth.h"
 #include "campaign_compose.h"
 #include "jsontext.h"
+#include "relay.h"
 
 #define TEST_TIMEOUT_S 120L
 
@@ -293,30 +295,108 @@ take_reply(char *bytes, size_t size, size_t count, void *user)
 	return size * count;
 }
 
-static void
-relay_url(const struct config *config, char *dst, size_t size)
+/* The first relay of the list, and the login. */
+struct way {
+	struct relay relays[RELAYS_MAX];
+	struct auth auth;
+	struct curl_slist *connect_to; /* owned */
+};
+
+static int
+way_find(struct way *w, const struct config *config, struct err *err)
 {
-	bool v6 = strchr(config->relay_host, ':') != NULL;
-	char host[256];
+	size_t count;
+
+	*w = (struct way){ 0 };
+	if (relay_parse_list(w->relays, &count, config->relay_host, config->relay_port, err) < 0)
+		return -1;
+	if (strcmp(config->relay_protocol, "lmtp") == 0)
+		return err_set(err, "a relay that speaks LMTP cannot be given a single mail here");
+	if (config->relay_auth_file[0] == '\0')
+		return 0;
+	if (strcmp(config->relay_tls, "required") != 0 &&
+	    strcmp(config->relay_tls, "implicit") != 0)
+		return err_set(err, "relay.auth_file needs relay.tls = required or implicit");
+	return auth_load(&w->auth, config->relay_auth_file, err);
+}
+
+static void
+way_release(struct way *w)
+{
+	auth_wipe(&w->auth);
+	curl_slist_free_all(w->connect_to);
+}
+
+/* The URL names whom the certificate must be for; the connection goes where the relay is. */
+static void
+set_place(CURL *curl, struct way *w, const struct config *config)
+{
+	const struct relay *r = &w->relays[0];
+	bool implicit = strcmp(config->relay_tls, "implicit") == 0;
+	const char *name = config->relay_tls_name[0] != '\0' ? config->relay_tls_name
+	    : r->local					     ? "localhost"
+							     : r->name;
+	bool v6 = strchr(name, ':') != NULL, to_v6 = strchr(r->name, ':') != NULL;
+	char url[800], host[256], place[300];
 
 	if (gethostname(host, sizeof(host)) != 0)
 		host[0] = '\0';
 	host[sizeof(host) - 1] = '\0';
-	(void)snprintf(dst, size, "smtp://%s%s%s:%ld/%s", v6 ? "[" : "", config->relay_host,
-	    v6 ? "]" : "", config->relay_port,
+	(void)snprintf(url, sizeof(url), "%s://%s%s%s:%u/%s", implicit ? "smtps" : "smtp",
+	    v6 ? "[" : "", name, v6 ? "]" : "", r->port,
 	    config->relay_ehlo[0] != '\0' ? config->relay_ehlo : host);
+	(void)curl_easy_setopt(curl, CURLOPT_URL, url);
+	if (r->local) {
+		(void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, r->name);
+		return;
+	}
+	(void)snprintf(place, sizeof(place), "::%s%s%s:%u", to_v6 ? "[" : "", r->name,
+	    to_v6 ? "]" : "", r->port);
+	w->connect_to = curl_slist_append(NULL, place);
+	(void)curl_easy_setopt(curl, CURLOPT_CONNECT_TO, w->connect_to);
+}
+
+static void
+set_tls(CURL *curl, const struct config *config)
+{
+	bool must = strcmp(config->relay_tls, "required") == 0 ||
+	    strcmp(config->relay_tls, "implicit") == 0;
+	bool may = strcmp(config->relay_tls, "opportunistic") == 0;
+
+	(void)curl_easy_setopt(curl, CURLOPT_USE_SSL,
+	    (long)(must	  ? CURLUSESSL_ALL
+		    : may ? CURLUSESSL_TRY
+			  : CURLUSESSL_NONE));
+	(void)curl_easy_setopt(curl, CURLOPT_SSLVERSION,
+	    (long)(config->relay_tls_only_1_3 ? CURL_SSLVERSION_TLSv1_3 : CURL_SSLVERSION_TLSv1_2));
+	(void)curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, must ? 1L : 0L);
+	(void)curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, must ? 2L : 0L);
+	if (config->relay_tls_ca_file[0] != '\0')
+		(void)curl_easy_setopt(curl, CURLOPT_CAINFO, config->relay_tls_ca_file);
+	if (config->relay_tls_cert_file[0] != '\0') {
+		(void)curl_easy_setopt(curl, CURLOPT_SSLCERT, config->relay_tls_cert_file);
+		(void)curl_easy_setopt(curl, CURLOPT_SSLKEY, config->relay_tls_key_file);
+	}
 }
 
 static CURLcode
-curl_send(CURL *curl, const struct config *config, const char *from, const struct curl_slist *to,
-    struct upload *upload, struct err *reply, char *reason)
+curl_send(CURL *curl, struct way *way, const struct config *config, const char *from,
+    const struct curl_slist *to, struct upload *upload, struct err *reply, char *reason)
 {
-	char url[700], sender[300];
+	bool token = way->auth.mechanisms == AUTH_XOAUTH2;
+	char sender[300];
 
-	relay_url(config, url, sizeof(url));
+	set_place(curl, way, config);
+	set_tls(curl, config);
+	if (way->auth.user[0] != '\0') {
+		(void)curl_easy_setopt(curl, CURLOPT_USERNAME, way->auth.user);
+		(void)curl_easy_setopt(
+		    curl, token ? CURLOPT_XOAUTH2_BEARER : CURLOPT_PASSWORD, way->auth.secret);
+	}
+	if (config->relay_source[0] != '\0')
+		(void)curl_easy_setopt(curl, CURLOPT_INTERFACE, config->relay_source);
 	(void)snprintf(sender, sizeof(sender), "<%s>", from);
-	(void)curl_easy_setopt(curl, CURLOPT_URL, url);
-	(void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp");
+	(void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
 	(void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
 	(void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(curl, CURLOPT_MAIL_FROM, sender);
@@ -341,9 +421,13 @@ campaign_send_one(const struct config *config, const char *from, const char *to,
 	struct err reply = { 0 };
 	struct curl_slist *list;
 	long answer = 0;
+	struct way way;
 	CURLcode code;
 	CURL *curl;
 
+	*temporary = false;
+	if (way_find(&way, config, err) < 0)
+		return -1;
 	*temporary = true;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return err_set(err, "curl cannot be used");
@@ -352,18 +436,20 @@ campaign_send_one(const struct config *config, const char *from, const char *to,
 	if (curl == NULL || list == NULL) {
 		curl_slist_free_all(list);
 		curl_easy_cleanup(curl);
+		way_release(&way);
 		return err_set(err, "there is not enough memory");
 	}
-	code = curl_send(curl, config, from, list, &upload, &reply, reason);
+	code = curl_send(curl, &way, config, from, list, &upload, &reply, reason);
 	(void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer);
 	curl_easy_cleanup(curl);
 	curl_slist_free_all(list);
 	curl_global_cleanup();
+	way_release(&way);
 	if (code == CURLE_OK)
 		return 0;
 	*temporary = answer < 500 || answer > 599;
-	return err_set(err, "the relay %s port %ld did not take it: %s%s%s", config->relay_host,
-	    config->relay_port, reply.msg[0] >= '4' && reply.msg[0] <= '5' ? reply.msg : "",
+	return err_set(err, "the relay %s port %u did not take it: %s%s%s", way.relays[0].name,
+	    way.relays[0].port, reply.msg[0] >= '4' && reply.msg[0] <= '5' ? reply.msg : "",
 	    reply.msg[0] >= '4' && reply.msg[0] <= '5' ? "; " : "",
 	    reason[0] != '\0' ? reason : curl_easy_strerror(code));
 }

@@ -40,15 +40,29 @@ struct config {
 	long dispatcher_poll_ms;
 	char *dispatcher_transport; /* relay or ses */
 
-	char *relay_host;
+	char *relay_host; /* a list: common/relay.h */
 	long relay_port;
+	char *relay_protocol; /* smtp, lmtp */
+	char *relay_tls;      /* off, opportunistic, required, implicit */
+	char *relay_tls_name;
+	char *relay_tls_ca_file;
+	char *relay_tls_cert_file;
+	char *relay_tls_key_file;
+	bool relay_tls_only_1_3;
+	char *relay_auth_file; /* common/auth.h */
+	char *relay_source;
 	char *relay_ehlo;
 	long relay_connections;
 	long relay_messages_per_connection;
 	long relay_idle_s;
 	long relay_connect_timeout_s;
+	long relay_command_timeout_s;
+	long relay_dot_timeout_s;
 	bool relay_pipelining;
 	bool relay_next_behind_dot;
+	bool relay_chunking;
+	char *relay_ses_configuration_set;
+	bool relay_ses_tags;
 
 	char *ses_region;
 	char *ses_endpoint;

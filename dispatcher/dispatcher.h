@@ -38,6 +38,8 @@ struct dispatcher_news {
 	void (*halted)(struct dispatcher *d, struct live_run *run);
 	/* messages were made ahead: the first of the ready flights may be able to leave */
 	void (*prepared)(struct dispatcher *d);
+	/* its very first message cannot be sent, nor will the others: pause it */
+	void (*refused)(struct dispatcher *d, struct live_run *run, const char *why);
 	/* looked at again and still to be sent; takes the flight */
 	void (*checked)(struct dispatcher *d, struct flight *f);
 	/* rows that were released: their ids go back to the run's queue */

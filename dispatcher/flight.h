@@ -32,6 +32,7 @@ struct live_run {
 	bool loaded;  /* plan and statement are there */
 	bool loading;
 	bool refused;	  /* could not be loaded: said once, not tried again */
+	bool taken;	  /* a relay has taken a message of it */
 	unsigned flights; /* flights and claims under way that point here */
 
 	struct arena arena; /* owns the strings below and the plan */

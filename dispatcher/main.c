@@ -5,6 +5,8 @@
  *
  * SIGTERM or SIGINT: nothing new is begun, what is under way is finished and written down, what
  * was not sent is given back; no recipient is left in doubt by it. A second signal ends at once.
+ * SIGHUP: credentials and certificates are read again. Under systemd (Type=notify) it tells when it
+ * is ready and when it is stopping.
  */
 #include <curl/curl.h>
 #include <getopt.h>
@@ -24,6 +26,7 @@
 #include "identity.h"
 #include "journal.h"
 #include "log.h"
+#include "notify.h"
 #include "recover.h"
 #include "route.h"
 #include "runs.h"
@@ -39,7 +42,7 @@ struct program {
 	struct config config;
 	struct rds_address redis;
 	struct identity identity;
-	uv_signal_t term, interrupt;
+	uv_signal_t term, interrupt, hangup;
 	uv_timer_t drain;
 	bool closing;
 	bool adopt; /* --adopt */
@@ -89,6 +92,7 @@ finish(struct program *p)
 	close_handle((uv_handle_t *)&p->drain, NULL);
 	close_handle((uv_handle_t *)&p->term, NULL);
 	close_handle((uv_handle_t *)&p->interrupt, NULL);
+	close_handle((uv_handle_t *)&p->hangup, NULL);
 }
 
 static void
@@ -123,9 +127,21 @@ on_signal(uv_signal_t *handle, int number)
 		_exit(EXIT_FAILED);
 	}
 	log_info("stopping: finishing what is under way");
+	notify_service("STOPPING=1");
 	CRASH_POINT("stopping");
 	p->d.stopping = true;
 	route_stop(p->d.route);
+}
+
+/* SIGHUP: credentials and certificates; the configuration file takes a restart. */
+static void
+on_hangup(uv_signal_t *handle, int number)
+{
+	struct program *p = handle->data;
+
+	(void)number;
+	log_info("reading credentials and certificates again");
+	route_reload(p->d.route);
 }
 
 /* ---- the beginning ---- */
@@ -228,6 +244,12 @@ on_prepared(struct dispatcher *d)
 }
 
 static void
+on_run_refused(struct dispatcher *d, struct live_run *run, const char *why)
+{
+	runs_refuse(d->runs, run, why);
+}
+
+static void
 on_checked(struct dispatcher *d, struct flight *f)
 {
 	route_add(d->route, f);
@@ -250,6 +272,7 @@ static const struct dispatcher_news news = {
 	.room = on_room,
 	.halted = on_halted,
 	.prepared = on_prepared,
+	.refused = on_run_refused,
 	.checked = on_checked,
 	.released = on_released,
 	.trouble = trouble,
@@ -284,10 +307,12 @@ start(struct program *p)
 	runs_start(d->runs);
 	(void)uv_signal_init(&d->loop, &p->term);
 	(void)uv_signal_init(&d->loop, &p->interrupt);
+	(void)uv_signal_init(&d->loop, &p->hangup);
 	(void)uv_timer_init(&d->loop, &p->drain);
-	p->term.data = p->interrupt.data = p->drain.data = p;
+	p->term.data = p->interrupt.data = p->hangup.data = p->drain.data = p;
 	(void)uv_signal_start(&p->term, on_signal, SIGTERM);
 	(void)uv_signal_start(&p->interrupt, on_signal, SIGINT);
+	(void)uv_signal_start(&p->hangup, on_hangup, SIGHUP);
 	(void)uv_timer_start(&p->drain, on_drain, DRAIN_POLL_MS, DRAIN_POLL_MS);
 }
 
@@ -330,6 +355,7 @@ run_program(struct program *p)
 	else
 		log_info("dispatching id=%d name=%s relay=%s:%ld", d->owner,
 		    p->config.dispatcher_name, p->config.relay_host, p->config.relay_port);
+	notify_service("READY=1");
 	(void)uv_run(&d->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&d->loop);
 	CRASH_POINT("before_goodbye");

@@ -5,55 +5,168 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth.h"
 #include "log.h"
 #include "ready.h"
+#include "relay.h"
 #include "ses_route.h"
 #include "session.h"
 #include "settle.h"
 #include "signer.h"
+#include "tls.h"
 
-#define FIRST_HOLD_MS 500
-#define LONGEST_HOLD_MS 60000
 #define RELEASE_AFTER_MS 3000 /* held for longer: give the claims back */
 #define AGAIN_MS 10	      /* no connection could be begun: wait */
 #define OPENING_MAX 4	      /* connections being made at once */
 #define RESENDS_MAX 5	      /* sessions that may end under a flight before it is deferred */
+#define CLEAR_MS 600000	      /* without TLS after its handshake failed, when it is optional */
+/* Of a configuration set's name (SES API v2, ConfigurationSetName). */
+#define SES_NAME "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+
+struct lookup {
+	uv_getaddrinfo_t request;
+	struct route *route;
+	struct relay *relay;
+};
 
 struct route {
 	struct dispatcher *d;
 	struct session_host host; /* this route, as its sessions see it */
 	struct ready ready;
+	struct relay relays[RELAYS_MAX];
+	size_t relay_count;
+	struct lookup lookups[RELAYS_MAX]; /* of each relay */
 	struct session **sessions;
-	size_t session_count;
-	struct ses_route *ses; /* in place of sessions; NULL: the relay */
+	size_t session_count, session_room;
+	struct ses_route *ses; /* in place of sessions; NULL: smart hosts */
 	uv_timer_t timer;
-	uint64_t held_until_ms;
 	uint64_t held_since_ms; /* 0: not held */
-	unsigned hold_ms;
-	uint64_t open_after_ms; /* no new connection before: the last one failed, others work */
-	struct sockaddr_storage address;
-	bool resolved, resolving;
-	uv_getaddrinfo_t lookup;
 	bool stopping;
+	enum smtp_tls tls;
+	struct auth auth;
+	struct sockaddr_storage from;
 	char trouble[OUTCOME_TEXT_MAX]; /* why it is held */
 };
 
-static struct flight *take(void *ctx);
-static void give_back(void *ctx, struct flight *f, const struct outcome *why);
-static void unwell(void *ctx, const struct outcome *why);
-static void works(void *ctx);
+static struct flight *take(void *ctx, struct relay *relay);
+static void give_back(void *ctx, struct relay *relay, struct flight *f, const struct outcome *why);
+static void unwell(void *ctx, struct relay *relay, const struct outcome *why);
+static void works(void *ctx, struct relay *relay);
 static void ended(void *ctx, struct session *session);
 static void open_sessions(struct route *r);
 static void set_timer(struct route *r);
+
+/* ---- what [relay] says ---- */
+
+static int
+read_tls(struct route *r, struct err *err)
+{
+	static const struct {
+		const char *name;
+		enum smtp_tls tls;
+	} modes[] = { { "off", SMTP_TLS_OFF }, { "opportunistic", SMTP_TLS_OPPORTUNISTIC },
+		{ "required", SMTP_TLS_REQUIRED }, { "implicit", SMTP_TLS_ALREADY } };
+	const char *name = r->d->config->relay_tls;
+
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		if (strcmp(name, modes[i].name) != 0)
+			continue;
+		r->tls = modes[i].tls;
+		return 0;
+	}
+	return err_set(
+	    err, "relay.tls must be off, opportunistic, required or implicit, not '%s'", name);
+}
+
+static struct tls_context *
+make_tls(const struct route *r, struct err *err)
+{
+	const struct config *c = r->d->config;
+	struct tls_settings settings = {
+		/* without a policy a certificate proves nothing (RFC 7435) */
+		.verify = r->tls != SMTP_TLS_OPPORTUNISTIC,
+		.only_1_3 = c->relay_tls_only_1_3,
+		.ca_file = c->relay_tls_ca_file,
+		.cert_file = c->relay_tls_cert_file,
+		.key_file = c->relay_tls_key_file,
+	};
+
+	return tls_context_new(&settings, err);
+}
+
+static int
+read_login(struct route *r, struct err *err)
+{
+	const char *path = r->d->config->relay_auth_file;
+
+	if (path[0] == '\0')
+		return 0;
+	if (r->tls != SMTP_TLS_REQUIRED && r->tls != SMTP_TLS_ALREADY)
+		return err_set(err,
+		    "relay.auth_file needs relay.tls = required or implicit: a login is never "
+		    "sent in clear");
+	if (auth_load(&r->auth, path, err) < 0)
+		return -1;
+	r->host.auth = &r->auth;
+	return 0;
+}
+
+static int
+read_config(struct route *r, struct err *err)
+{
+	const struct config *c = r->d->config;
+
+	if (relay_parse_list(r->relays, &r->relay_count, c->relay_host, c->relay_port, err) < 0)
+		return -1;
+	for (size_t i = 0; i < r->relay_count; i++)
+		if (c->relay_tls_name[0] != '\0')
+			r->relays[i].tls_name = c->relay_tls_name;
+	for (const char *p = c->relay_ses_configuration_set; *p != '\0'; p++)
+		if (strchr(SES_NAME, *p) == NULL || p - c->relay_ses_configuration_set >= 64)
+			return err_set(err,
+			    "relay.ses_configuration_set: at most 64 letters, digits, - and _");
+	r->host.lmtp = strcmp(c->relay_protocol, "lmtp") == 0;
+	if (!r->host.lmtp && strcmp(c->relay_protocol, "smtp") != 0)
+		return err_set(
+		    err, "relay.protocol must be smtp or lmtp, not '%s'", c->relay_protocol);
+	if (c->relay_source[0] != '\0') {
+		if (uv_ip4_addr(c->relay_source, 0, (struct sockaddr_in *)&r->from) != 0 &&
+		    uv_ip6_addr(c->relay_source, 0, (struct sockaddr_in6 *)&r->from) != 0)
+			return err_set(err,
+			    "relay.source must be an address of this host, not '%s'",
+			    c->relay_source);
+		r->host.from = (const struct sockaddr *)&r->from;
+	}
+	if (read_tls(r, err) < 0 || read_login(r, err) < 0)
+		return -1;
+	if (r->tls != SMTP_TLS_OFF && (r->host.tls = make_tls(r, err)) == NULL)
+		return -1;
+	return 0;
+}
+
+/* The endpoint stands in the list as its only relay: it rests like one. */
+static int
+begin_ses(struct route *r, struct err *err)
+{
+	r->relays[0] = (struct relay){ .local = true, .weight = 1 };
+	relay_works(&r->relays[0]);
+	r->relay_count = 1;
+	r->ses = ses_route_new(r->d, &r->host, &r->relays[0], err);
+	if (r->ses == NULL)
+		return -1;
+	(void)snprintf(r->relays[0].name, sizeof(r->relays[0].name), "%s", ses_route_name(r->ses));
+	return 0;
+}
 
 struct route *
 route_new(struct dispatcher *d, struct err *err)
 {
 	struct route *r = calloc(1, sizeof(*r));
 
-	(void)err_set(err, "no memory");
-	if (r == NULL)
+	if (r == NULL) {
+		(void)err_set(err, "no memory");
 		return NULL;
+	}
 	r->d = d;
 	r->host = (struct session_host){ .ctx = r,
 		.take = take,
@@ -61,14 +174,19 @@ route_new(struct dispatcher *d, struct err *err)
 		.unwell = unwell,
 		.works = works,
 		.ended = ended };
-	r->hold_ms = FIRST_HOLD_MS;
-	r->sessions = calloc((size_t)d->config->relay_connections, sizeof(struct session *));
-	if (r->sessions != NULL && strcmp(d->config->dispatcher_transport, "ses") == 0)
-		r->ses = ses_route_new(d, &r->host, err);
-	if (r->sessions == NULL ||
-	    (r->ses == NULL && strcmp(d->config->dispatcher_transport, "ses") == 0)) {
-		free(r->sessions);
+	if ((strcmp(d->config->dispatcher_transport, "ses") == 0 ? begin_ses(r, err)
+								 : read_config(r, err)) < 0) {
+		tls_context_free(r->host.tls);
+		auth_wipe(&r->auth);
 		free(r);
+		return NULL;
+	}
+	/* room for one more to each relay that is being looked whether it works again */
+	r->session_room = (size_t)d->config->relay_connections + r->relay_count;
+	r->sessions = calloc(r->session_room, sizeof(struct session *));
+	if (r->sessions == NULL) {
+		(void)err_set(err, "no memory");
+		route_free(r);
 		return NULL;
 	}
 	(void)uv_timer_init(&d->loop, &r->timer);
@@ -83,8 +201,44 @@ route_free(struct route *r)
 		return;
 	ready_release(&r->ready);
 	ses_route_free(r->ses);
+	tls_context_free(r->host.tls);
+	auth_wipe(&r->auth);
 	free(r->sessions);
 	free(r);
+}
+
+/* Credentials change in place: a session reads them once, at its login. */
+static void
+reload_login(struct route *r)
+{
+	struct auth fresh;
+	struct err err = { 0 };
+
+	if (r->host.auth == NULL)
+		return;
+	if (auth_load(&fresh, r->d->config->relay_auth_file, &err) == 0)
+		r->auth = fresh;
+	else
+		log_warn("credentials not read again: %s", err.msg);
+	auth_wipe(&fresh);
+}
+
+void
+route_reload(struct route *r)
+{
+	struct err err = { 0 };
+	struct tls_context *fresh;
+
+	reload_login(r);
+	if (r->tls == SMTP_TLS_OFF || r->ses != NULL)
+		return;
+	fresh = make_tls(r, &err);
+	if (fresh == NULL) {
+		log_warn("certificates not read again: %s", err.msg);
+		return;
+	}
+	tls_context_free(r->host.tls);
+	r->host.tls = fresh;
 }
 
 /* ---- ready flights ---- */
@@ -120,13 +274,31 @@ route_is_held(const struct route *r)
 	return r->held_since_ms != 0;
 }
 
+/* Held: no relay can carry mail or be tried. */
+static void
+look_at_relays(struct route *r)
+{
+	uint64_t now = dispatcher_now_ms(r->d);
+
+	for (size_t i = 0; i < r->relay_count; i++) {
+		if (relay_is_usable(&r->relays[i], now)) {
+			r->held_since_ms = 0;
+			return;
+		}
+	}
+	if (r->held_since_ms == 0)
+		r->held_since_ms = now > 0 ? now : 1;
+}
+
 /* A session asks; after this it goes idle when there is nothing. */
 static struct flight *
-take(void *ctx)
+take(void *ctx, struct relay *relay)
 {
 	struct route *r = ctx;
+	uint64_t now = dispatcher_now_ms(r->d);
 
-	while (!r->stopping && r->held_since_ms == 0 && r->ready.count > 0 &&
+	while (!r->stopping && relay_may_begin(relay, now) &&
+	    (r->ses == NULL || r->held_since_ms == 0) && r->ready.count > 0 &&
 	    r->ready.heap[0]->due_us <= dispatcher_now_us()) {
 		struct flight *f;
 
@@ -136,9 +308,10 @@ take(void *ctx)
 		}
 		f = ready_pop(&r->ready);
 		flight_run(f)->ready--;
+		r->trouble[0] = '\0';
+		relay_took(relay, now);
 		r->d->news->room(r->d);
-		if (dispatcher_now_ms(r->d) - f->checked_ms <
-		    (uint64_t)r->d->config->dispatcher_recheck_s * 1000)
+		if (now - f->checked_ms < (uint64_t)r->d->config->dispatcher_recheck_s * 1000)
 			return f;
 		settle_recheck(r->d->settler, f); /* comes back by route_add, or is skipped */
 	}
@@ -147,14 +320,45 @@ take(void *ctx)
 	return NULL;
 }
 
-/* After several ends of sessions it is deferred. */
 static void
-give_back(void *ctx, struct flight *f, const struct outcome *why)
+note_trouble(struct route *r, const struct relay *relay, const struct outcome *why, uint64_t wait)
+{
+	log_warn("%s unwell host=%s port=%u phase=%s code=%d text=\"%.*s\" rest_ms=%llu",
+	    r->ses != NULL ? "ses" : "relay", relay->name, relay->port,
+	    outcome_phase_name(why->phase), why->code, SLICE_ARG(why->text),
+	    (unsigned long long)wait);
+	look_at_relays(r);
+	if (r->held_since_ms == 0)
+		return;
+	if (relay->local)
+		(void)snprintf(r->trouble, sizeof(r->trouble), "%s %s, %s: %.*s",
+		    r->ses != NULL ? "ses" : "relay", relay->name, outcome_phase_name(why->phase),
+		    SLICE_ARG(why->text));
+	else
+		(void)snprintf(r->trouble, sizeof(r->trouble), "relay %s:%u, %s: %.*s", relay->name,
+		    relay->port, outcome_phase_name(why->phase), SLICE_ARG(why->text));
+	if (wait >= RELEASE_AFTER_MS)
+		route_release_run(r, NULL);
+	set_timer(r);
+}
+
+/* After several ends of sessions it is deferred. What the relay itself is to blame for does not
+ * count: the relay rests. */
+static void
+give_back(void *ctx, struct relay *relay, struct flight *f, const struct outcome *why)
 {
 	struct route *r = ctx;
+	uint64_t now = dispatcher_now_ms(r->d);
+	/* the SES route says by itself when it is unwell */
+	bool blamed = r->ses == NULL && relay_is_to_blame(why);
 
-	f->resends++;
-	if (r->stopping || !flight_run(f)->running) {
+	f->resends += !blamed;
+	if (smtp_is_too_large(why)) {
+		struct live_run *run = flight_run(f);
+
+		settle_release(r->d->settler, f);
+		r->d->news->refused(r->d, run, "the message is larger than the relay's SIZE");
+	} else if (r->stopping || !flight_run(f)->running) {
 		settle_release(r->d->settler, f);
 	} else if (f->resends > RESENDS_MAX) {
 		struct outcome o = *why;
@@ -164,6 +368,8 @@ give_back(void *ctx, struct flight *f, const struct outcome *why)
 	} else {
 		route_add(r, f);
 	}
+	if (blamed && relay_throttled(relay, why, now, arc4random()))
+		note_trouble(r, relay, why, relay->begin_after_ms - now);
 }
 
 /* ---- sessions ---- */
@@ -180,9 +386,28 @@ has_free_session(const struct route *r)
 	if (r->ses != NULL)
 		return ses_route_is_free(r->ses);
 	for (size_t i = 0; i < r->session_count; i++)
-		if (session_is_free(r->sessions[i]))
+		if (session_is_free(r->sessions[i]) &&
+		    relay_may_begin(session_relay(r->sessions[i]), dispatcher_now_ms(r->d)))
 			return true;
 	return false;
+}
+
+/* The time until a resting relay may be used again; UINT64_MAX when none rests. */
+static uint64_t
+rest_left(const struct route *r)
+{
+	uint64_t now = dispatcher_now_ms(r->d), least = UINT64_MAX;
+
+	for (size_t i = 0; i < r->relay_count; i++) {
+		const struct relay *relay = &r->relays[i];
+		uint64_t after = relay->begin_after_ms;
+
+		if (relay->working == 0 && relay->open_after_ms > after)
+			after = relay->open_after_ms;
+		if (after > now && after - now < least)
+			least = after - now;
+	}
+	return least;
 }
 
 /* When a flight is due that was not a moment ago, nobody else may come by to fetch it: sessions
@@ -190,23 +415,27 @@ has_free_session(const struct route *r)
 static void
 set_timer(struct route *r)
 {
-	uint64_t now_us = dispatcher_now_us(), wait_ms = UINT64_MAX;
-	uint64_t now = dispatcher_now_ms(r->d);
+	uint64_t now_us = dispatcher_now_us(), wait_ms = rest_left(r);
 
-	if (r->held_since_ms != 0)
-		wait_ms = r->held_until_ms > now ? r->held_until_ms - now : 1;
-	else if (r->ready.count == 0)
-		return;
-	else if (r->session_count == 0 && r->open_after_ms > now)
-		wait_ms = r->open_after_ms - now;
-	else if (r->ready.heap[0]->due_us > now_us)
-		wait_ms = (r->ready.heap[0]->due_us - now_us + 999) / 1000;
-	else if (!signer_has(r->ready.heap[0])) /* signing: dispatcher_news.prepared kicks */
-		wait_ms = r->ready.heap[0]->signing ? UINT64_MAX : AGAIN_MS;
-	else if (has_free_session(r))
-		wait_ms = 0;
-	else if (r->session_count == 0 && !r->resolving && r->ses == NULL)
-		wait_ms = AGAIN_MS;
+	if (r->ready.count > 0 && r->held_since_ms != 0) {
+		uint64_t held_ms = dispatcher_now_ms(r->d) - r->held_since_ms;
+		uint64_t left = held_ms < RELEASE_AFTER_MS ? RELEASE_AFTER_MS - held_ms : 0;
+
+		wait_ms = left < wait_ms ? left : wait_ms;
+	}
+	if (r->ready.count > 0 && r->held_since_ms == 0) {
+		uint64_t due_us = r->ready.heap[0]->due_us, next = UINT64_MAX;
+
+		if (due_us > now_us)
+			next = (due_us - now_us + 999) / 1000;
+		else if (!signer_has(r->ready.heap[0])) /* dispatcher_news.prepared kicks */
+			next = r->ready.heap[0]->signing ? UINT64_MAX : AGAIN_MS;
+		else if (has_free_session(r))
+			next = 0;
+		else if (r->session_count == 0 && r->ses == NULL)
+			next = AGAIN_MS;
+		wait_ms = next < wait_ms ? next : wait_ms;
+	}
 	if (wait_ms != UINT64_MAX && !uv_is_closing((uv_handle_t *)&r->timer))
 		(void)uv_timer_start(&r->timer, on_timer, wait_ms, 0);
 }
@@ -216,13 +445,9 @@ route_kick(struct route *r)
 {
 	uint64_t now = dispatcher_now_ms(r->d);
 
-	if (r->held_since_ms != 0) {
-		if (now >= r->held_until_ms) {
-			r->held_since_ms = 0;
-		} else if (now - r->held_since_ms >= RELEASE_AFTER_MS) {
-			route_release_run(r, NULL);
-		}
-	}
+	look_at_relays(r);
+	if (r->held_since_ms != 0 && now - r->held_since_ms >= RELEASE_AFTER_MS)
+		route_release_run(r, NULL);
 	if (r->held_since_ms == 0 && !r->stopping)
 		signer_ahead(r->d->signer, &r->ready);
 	if (r->held_since_ms == 0 && !r->stopping && r->ses != NULL) {
@@ -236,67 +461,123 @@ route_kick(struct route *r)
 	set_timer(r);
 }
 
+/* Addresses of the family that we may speak from. */
 static void
-on_resolved(uv_getaddrinfo_t *lookup, int status, struct addrinfo *list)
+keep_addresses(const struct route *r, struct relay *relay, const struct addrinfo *list)
 {
-	struct route *r = lookup->data;
+	relay->address_count = relay->at = 0;
+	for (; list != NULL && relay->address_count < RELAY_ADDRESSES_MAX; list = list->ai_next) {
+		if (list->ai_addrlen > sizeof(relay->addresses[0]) ||
+		    (r->host.from != NULL && list->ai_family != r->host.from->sa_family))
+			continue;
+		memcpy(&relay->addresses[relay->address_count++], list->ai_addr, list->ai_addrlen);
+	}
+}
+
+static void
+on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
+{
+	struct lookup *l = request->data;
+	struct route *r = l->route;
 	struct outcome why = {
 		.phase = OUTCOME_PHASE_CONNECT, .scope = OUTCOME_SCOPE_ROUTE, .reason = "network"
 	};
 
-	r->resolving = false;
-	if (status == 0 && list != NULL && list->ai_addrlen <= sizeof(r->address)) {
-		memcpy(&r->address, list->ai_addr, list->ai_addrlen);
-		r->resolved = true;
-	} else {
-		why.text = slice_str(uv_strerror(status));
-		unwell(r, &why);
-	}
+	l->relay->resolving = false;
+	if (status == 0)
+		keep_addresses(r, l->relay, list);
 	uv_freeaddrinfo(list);
-	route_kick(r);
+	if (l->relay->address_count == 0) {
+		why.text = status != 0 ? slice_str(uv_strerror(status))
+				       : SLICE("no address of the family of relay.source");
+		unwell(r, l->relay, &why);
+	}
+	if (!r->stopping)
+		route_kick(r);
 }
 
 static void
-resolve(struct route *r)
+resolve(struct route *r, struct relay *relay)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+	struct lookup *l = &r->lookups[relay - r->relays];
 	char port[8];
 
-	if (r->resolving)
-		return;
-	(void)snprintf(port, sizeof(port), "%ld", r->d->config->relay_port);
-	r->lookup.data = r;
-	r->resolving = uv_getaddrinfo(&r->d->loop, &r->lookup, on_resolved,
-			   r->d->config->relay_host, port, &hints) == 0;
+	(void)snprintf(port, sizeof(port), "%u", relay->port);
+	*l = (struct lookup){ .route = r, .relay = relay };
+	l->request.data = l;
+	relay->resolving =
+	    uv_getaddrinfo(&r->d->loop, &l->request, on_resolved, relay->name, port, &hints) == 0;
+}
+
+/* False when no connection was begun, perhaps only because the name must be resolved first. */
+static bool
+open_session(struct route *r, struct relay *relay)
+{
+	uint64_t now = dispatcher_now_ms(r->d);
+	enum smtp_tls tls = r->tls;
+	struct session *s;
+	int error = 0;
+
+	if (!relay->local && relay->address_count == 0) {
+		resolve(r, relay);
+		return false;
+	}
+	if (tls == SMTP_TLS_OPPORTUNISTIC && now < relay->clear_until_ms)
+		tls = SMTP_TLS_OFF;
+	s = session_open(r->d, &r->host, relay, tls, &error);
+	if (s == NULL) {
+		struct outcome why = { .phase = OUTCOME_PHASE_CONNECT,
+			.scope = OUTCOME_SCOPE_ROUTE,
+			.reason = "network",
+			.text = slice_str(uv_strerror(error)) };
+
+		unwell(r, relay, &why);
+		return false;
+	}
+	relay->connections++;
+	r->sessions[r->session_count++] = s;
+	return true;
+}
+
+/* While a backup carries the mail, the others are looked at as soon as they may. */
+static void
+try_primaries(struct route *r)
+{
+	uint64_t now = dispatcher_now_ms(r->d);
+	bool backup = false;
+
+	for (size_t i = 0; i < r->relay_count; i++)
+		backup = backup || (r->relays[i].backup && r->relays[i].connections > 0);
+	for (size_t i = 0; backup && i < r->relay_count; i++) {
+		struct relay *relay = &r->relays[i];
+
+		if (!relay->backup && relay->connections == 0 && !relay->resolving &&
+		    now >= relay->open_after_ms && r->session_count < r->session_room)
+			(void)open_session(r, relay);
+	}
 }
 
 static void
 open_sessions(struct route *r)
 {
-	/* after a failure one connection shows whether it is over */
-	size_t connecting = 0, due = 0, most = r->hold_ms > FIRST_HOLD_MS ? 1 : OPENING_MAX;
+	size_t connecting = 0, due = 0;
 	uint64_t now_us = dispatcher_now_us();
 
+	try_primaries(r);
 	for (size_t i = 0; i < r->ready.count && i < OPENING_MAX; i++)
 		due +=
 		    r->ready.heap[i]->due_us <= now_us; /* the first few of the heap are enough */
-	if (due == 0 || dispatcher_now_ms(r->d) < r->open_after_ms)
-		return;
-	if (!r->resolved) {
-		resolve(r);
-		return;
-	}
 	for (size_t i = 0; i < r->session_count; i++)
 		connecting += session_is_connecting(r->sessions[i]);
-	while (connecting < due && connecting < most &&
+	while (connecting < due && connecting < OPENING_MAX &&
 	    r->session_count < (size_t)r->d->config->relay_connections) {
-		struct session *s =
-		    session_open(r->d, &r->host, (const struct sockaddr *)&r->address);
+		struct relay *relay =
+		    relay_choose(r->relays, r->relay_count, dispatcher_now_ms(r->d));
 
-		if (s == NULL)
+		if (relay == NULL)
 			return;
-		r->sessions[r->session_count++] = s;
-		connecting++;
+		connecting += open_session(r, relay); /* else it rests, or is being resolved */
 	}
 }
 
@@ -304,6 +585,7 @@ static void
 ended(void *ctx, struct session *session)
 {
 	struct route *r = ctx;
+	struct relay *relay = session_relay(session);
 
 	for (size_t i = 0; i < r->session_count; i++) {
 		if (r->sessions[i] == session) {
@@ -311,49 +593,30 @@ ended(void *ctx, struct session *session)
 			break;
 		}
 	}
+	relay->connections--;
+	relay->working -= session_has_worked(session);
 	route_kick(r);
 }
 
-static bool
-has_ready_session(const struct route *r)
-{
-	for (size_t i = 0; i < r->session_count; i++)
-		if (session_is_ready(r->sessions[i]))
-			return true;
-	return false;
-}
-
-/* Wait, longer each time. */
+/* Wait, longer each time; those of its connections that work go on. */
 static void
-unwell(void *ctx, const struct outcome *why)
+unwell(void *ctx, struct relay *relay, const struct outcome *why)
 {
 	struct route *r = ctx;
 	uint64_t now = dispatcher_now_ms(r->d);
 
-	if (now < r->held_until_ms || now < r->open_after_ms)
-		return; /* several were being opened: one failure, told once */
-	log_warn("%s unwell phase=%s text=\"%.*s\" hold_ms=%u", r->ses != NULL ? "ses" : "relay",
-	    outcome_phase_name(why->phase), SLICE_ARG(why->text), r->hold_ms);
-	if (has_ready_session(r)) {
-		/* it has enough of us, not of our mail */
-		r->open_after_ms = now + r->hold_ms;
-	} else {
-		r->held_since_ms = now > 0 ? now : 1;
-		r->held_until_ms = now + r->hold_ms;
-		if (r->ses != NULL)
-			(void)snprintf(r->trouble, sizeof(r->trouble), "ses %s, %s: %.*s",
-			    ses_route_name(r->ses), outcome_phase_name(why->phase),
-			    SLICE_ARG(why->text));
-		else
-			(void)snprintf(r->trouble, sizeof(r->trouble), "relay %s:%ld, %s: %.*s",
-			    r->d->config->relay_host, r->d->config->relay_port,
-			    outcome_phase_name(why->phase), SLICE_ARG(why->text));
-		if (r->hold_ms >= RELEASE_AFTER_MS)
-			route_release_run(r, NULL);
+	if (why->phase == OUTCOME_PHASE_TLS && r->tls == SMTP_TLS_OPPORTUNISTIC &&
+	    now >= relay->clear_until_ms) {
+		/* RFC 7435: in clear is what it would be without the offer */
+		log_warn("relay %s offers TLS that does not work (%.*s); going on without",
+		    relay->name, SLICE_ARG(why->text));
+		relay->clear_until_ms = now + CLEAR_MS;
+		return;
 	}
-	r->hold_ms = r->hold_ms * 2 < LONGEST_HOLD_MS ? r->hold_ms * 2 : LONGEST_HOLD_MS;
-	r->resolved = false; /* the name may point elsewhere by then */
-	set_timer(r);
+	if (why->phase == OUTCOME_PHASE_AUTH)
+		reload_login(r); /* perhaps they were renewed meanwhile */
+	if (relay_unwell(relay, why, now, arc4random()))
+		note_trouble(r, relay, why, relay->open_after_ms - now);
 }
 
 const char *
@@ -363,13 +626,21 @@ route_trouble_text(const struct route *r)
 }
 
 static void
-works(void *ctx)
+works(void *ctx, struct relay *relay)
 {
 	struct route *r = ctx;
 
-	r->hold_ms = FIRST_HOLD_MS;
-	r->held_since_ms = r->held_until_ms = r->open_after_ms = 0;
-	r->trouble[0] = '\0';
+	relay_works(relay);
+	if (r->ses != NULL) {
+		r->trouble[0] = '\0';
+		look_at_relays(r);
+		return;
+	}
+	relay->working++;
+	look_at_relays(r);
+	for (size_t i = r->session_count; !relay->backup && i-- > 0;)
+		if (session_relay(r->sessions[i])->backup)
+			session_quit(r->sessions[i]);
 }
 
 void

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * route: the SMTP relay, or Amazon SES by its API (dispatcher.transport). Owns the flights that
- * are ready (a heap by release time) and the sessions; opens as many connections as the due
- * flights need, up to relay.connections, and holds everything back while the other side is unwell.
- * With SES its requests (ses_route.h) take the place of the sessions.
+ * route: the way out by smart hosts (SMTP or LMTP), or by the API of Amazon SES
+ * (dispatcher.transport), whose requests (ses_route.h) then take the place of sessions and whose
+ * endpoint that of the only relay. Owns the flights that are ready (a heap by
+ * release time), the relays and the sessions; opens as many connections as the due flights need,
+ * up to relay.connections, spreads them over the relays that are well, and holds everything back
+ * while none is.
  */
 #ifndef KAIRAN_ROUTE_H
 #define KAIRAN_ROUTE_H
@@ -11,7 +13,8 @@
 #include "dispatcher.h"
 #include "flight.h"
 
-/* Resolves nothing yet. NULL with err (no memory, no region of SES). */
+/* Reads what [relay] names (hosts, credentials, certificates); resolves nothing yet. NULL with
+ * err, which says what to mend. */
 struct route *route_new(struct dispatcher *d, struct err *err);
 void route_free(struct route *r);
 
@@ -24,11 +27,15 @@ void route_kick(struct route *r);
 /* Releases the ready flights of a run (pause, cancel), or of all runs (run NULL). */
 void route_release_run(struct route *r, struct live_run *run);
 
-/* The relay cannot be used for now: nothing new should be claimed. */
+/* No relay can be used for now: nothing new should be claimed. */
 bool route_is_held(const struct route *r);
 
 /* What keeps the route from sending, "" when nothing does; borrowed until the next call. */
 const char *route_trouble_text(const struct route *r);
+
+/* Reads credentials and certificates again, for new connections. Those of before stay when the new
+ * ones cannot be used. */
+void route_reload(struct route *r);
 
 /* Shutdown: sessions finish what they have in hand. */
 void route_stop(struct route *r);

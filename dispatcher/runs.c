@@ -132,9 +132,34 @@ build_claim(struct live_run *run, const char *columns, struct err *err)
 	return 0;
 }
 
+static bool
+has_header(const struct message_source *source, struct slice name)
+{
+	for (size_t i = 0; i < source->header_count; i++)
+		if (slice_equal_nocase(source->headers[i].name, name))
+			return true;
+	return false;
+}
+
+/* What Amazon SES wants to read in a mail, unless the campaign says it itself; there is room for
+ * one more header. */
+static void
+add_ses_headers(
+    const struct config *config, struct message_header *headers, struct message_source *source)
+{
+	const struct slice set = SLICE("X-SES-CONFIGURATION-SET");
+
+	source->ses_tags =
+	    config->relay_ses_tags && !has_header(source, SLICE("X-SES-MESSAGE-TAGS"));
+	if (config->relay_ses_configuration_set[0] != '\0' && !has_header(source, set))
+		headers[source->header_count++] =
+		    (struct message_header){ set, slice_str(config->relay_ses_configuration_set) };
+}
+
 /* {"X-Name":"value"} -> array in the arena. */
 static int
-read_headers(struct live_run *run, const char *text, struct message_source *source, struct err *err)
+read_headers(struct runs *r, struct live_run *run, const char *text, struct message_source *source,
+    struct err *err)
 {
 	json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, NULL), *value;
 	struct message_header *headers;
@@ -144,7 +169,7 @@ read_headers(struct live_run *run, const char *text, struct message_source *sour
 		json_decref(object);
 		return err_set(err, "the campaign's headers are not understood");
 	}
-	headers = arena_array(&run->arena, json_object_size(object) + 1, sizeof(*headers));
+	headers = arena_array(&run->arena, json_object_size(object) + 2, sizeof(*headers));
 	if (headers == NULL) {
 		json_decref(object);
 		return err_set(err, "no memory");
@@ -157,6 +182,7 @@ read_headers(struct live_run *run, const char *text, struct message_source *sour
 		    arena_copy(&run->arena, slice_str(json_string_value(value)));
 	}
 	json_decref(object);
+	add_ses_headers(r->d->config, headers, source);
 	return 0;
 }
 
@@ -224,7 +250,7 @@ compile(struct runs *r, struct live_run *run, const PGresult *row, struct err *e
 	source.list_id = buf_slice(&list_id);
 	source.feedback_id = message_feedback_id(&run->arena, run->campaign,
 	    db_text(row, 0, L_LIST), run->stream, config->message_sender_id);
-	result = read_headers(run, db_text(row, 0, L_HEADERS), &source, err);
+	result = read_headers(r, run, db_text(row, 0, L_HEADERS), &source, err);
 	if (result == 0)
 		result = read_options(run, row, &source, err);
 	if (result == 0)
@@ -284,6 +310,13 @@ refuse(struct runs *r, struct live_run *run, const char *why)
 	if (pgloop_submit(r->d->claims, "refuse", "SELECT kairan.run_refuse($1, $2)", 2, params,
 		on_refused, run))
 		run->flights++;
+}
+
+void
+runs_refuse(struct runs *r, struct live_run *run, const char *why)
+{
+	if (!run->refused)
+		refuse(r, run, why);
 }
 
 struct loading {

@@ -17,6 +17,9 @@ void runs_free(struct runs *r);
 void runs_start(struct runs *r);
 void runs_stop(struct runs *r);
 
+/* Pauses the run with this reason, since nobody of it could be sent to. */
+void runs_refuse(struct runs *r, struct live_run *run, const char *why);
+
 /* Loaded and running runs, as a list; borrowed. */
 struct live_run *runs_first(const struct runs *r);
 

@@ -56,6 +56,7 @@ struct call {
 struct ses_route {
 	struct dispatcher *d;
 	const struct session_host *host;
+	struct relay *relay; /* this endpoint, as the route knows it */
 	struct aws_endpoint endpoint;
 	struct curlloop *curl;
 	char *url, *account_url;
@@ -305,7 +306,7 @@ unwell(struct ses_route *r, unsigned epoch, const struct outcome *why)
 		return;
 	r->epoch++;
 	r->probing = true;
-	r->host->unwell(r->host->ctx, why);
+	r->host->unwell(r->host->ctx, r->relay, why);
 }
 
 static void
@@ -387,7 +388,7 @@ ses_route_kick(struct ses_route *r)
 			wait_for_pace(r, now_us);
 			return;
 		}
-		f = r->host->take(r->host->ctx);
+		f = r->host->take(r->host->ctx, r->relay);
 		if (f == NULL)
 			return;
 		if (r->rate > 0) {
@@ -495,12 +496,12 @@ answered(struct call *call, int status, bool whole)
 	if (r->probing && call->epoch == r->epoch &&
 	    (a.outcome.kind == OUTCOME_SENT || a.outcome.kind == OUTCOME_FAILED)) {
 		r->probing = false;
-		r->host->works(r->host->ctx);
+		r->host->works(r->host->ctx, r->relay);
 	}
 	if (a.action == SES_SETTLE)
 		settle_outcome(r->d->settler, f, &a.outcome);
 	else
-		r->host->give_back(r->host->ctx, f, &a.outcome);
+		r->host->give_back(r->host->ctx, r->relay, f, &a.outcome);
 	react(r, call, &a); /* last: a hold releases what is ready, this one too */
 }
 
@@ -525,7 +526,7 @@ failed(struct call *call, CURLcode code)
 		return;
 	}
 	mark_answer(r->d, call->f, &o);
-	r->host->give_back(r->host->ctx, call->f, &o);
+	r->host->give_back(r->host->ctx, r->relay, call->f, &o);
 	if (!call->refused)
 		unwell(r, call->epoch, &o);
 }
@@ -723,7 +724,8 @@ make_calls(struct ses_route *r)
 }
 
 struct ses_route *
-ses_route_new(struct dispatcher *d, const struct session_host *host, struct err *err)
+ses_route_new(
+    struct dispatcher *d, const struct session_host *host, struct relay *relay, struct err *err)
 {
 	struct ses_route *r = calloc(1, sizeof(*r));
 	char region[64];
@@ -734,6 +736,7 @@ ses_route_new(struct dispatcher *d, const struct session_host *host, struct err 
 	}
 	r->d = d;
 	r->host = host;
+	r->relay = relay;
 	r->factor = 1;
 	r->rate = (double)d->config->ses_rate;
 	aws_chain_region(d->config->ses_region, region);

@@ -13,10 +13,11 @@
 
 struct ses_route;
 
-/* `host` outlives it; of its functions take, give_back, unwell and works are used. Credentials
+/* `host` and `relay`, which it hands back to them, outlive it; of host's functions take, give_back,
+ * unwell and works are used. Credentials
  * are looked for at once, without waiting. NULL with err. */
 struct ses_route *ses_route_new(
-    struct dispatcher *d, const struct session_host *host, struct err *err);
+    struct dispatcher *d, const struct session_host *host, struct relay *relay, struct err *err);
 void ses_route_free(struct ses_route *r);
 
 /* Takes due flights and sends them, as many as may go now. Safe to call at any time. */

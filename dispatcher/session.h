@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * session: one connection to the relay: a socket, a timer and an SMTP engine. It takes flights
+ * session: one connection to a relay: a socket, TLS, a timer and an SMTP engine. It takes flights
  * from its route when its engine wants one, has them composed, and gives each outcome to settle.
  */
 #ifndef KAIRAN_SESSION_H
@@ -9,37 +9,51 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
+#include "auth.h"
 #include "dispatcher.h"
 #include "flight.h"
 #include "outcome.h"
+#include "relay.h"
+#include "smtp.h"
+#include "tls.h"
 
 struct session;
 
-/* The route a session belongs to. */
+/* The route a session belongs to, and how it speaks. Borrowed for the life of its sessions. */
 struct session_host {
 	void *ctx;
+	bool lmtp;
+	struct tls_context *tls;     /* NULL: none */
+	const struct auth *auth;     /* NULL: none */
+	const struct sockaddr *from; /* local address to bind to, NULL: the kernel's choice */
+
 	/* the next flight that may leave now, NULL: none; the session has it then */
-	struct flight *(*take)(void *ctx);
-	/* back from a session that ended before its turn */
-	void (*give_back)(void *ctx, struct flight *f, const struct outcome *why);
-	/* it ended badly before any message (connect, greeting, EHLO) */
-	void (*unwell)(void *ctx, const struct outcome *why);
-	/* it got through its EHLO */
-	void (*works)(void *ctx);
+	struct flight *(*take)(void *ctx, struct relay *relay);
+	/* back from a session that ended before its turn, or with an outcome that the relay is to
+	 * blame for (relay_is_to_blame) */
+	void (*give_back)(
+	    void *ctx, struct relay *relay, struct flight *f, const struct outcome *why);
+	/* it ended badly before any message (connect, greeting, EHLO, TLS, login) */
+	void (*unwell)(void *ctx, struct relay *relay, const struct outcome *why);
+	/* it got through its EHLO, TLS and login */
+	void (*works)(void *ctx, struct relay *relay);
 	/* it has ended; its memory goes now */
 	void (*ended)(void *ctx, struct session *s);
 };
 
-/* Starts connecting. NULL without memory. `host` outlives the session, which frees itself after
- * its end. */
-struct session *session_open(
-    struct dispatcher *d, const struct session_host *host, const struct sockaddr *address);
+/* Starts connecting to the relay's present address. tls: how this connection is encrypted.
+ * NULL with *error (of libuv) when it cannot even be begun. `host` and `relay` outlive the
+ * session, which frees itself after its end. */
+struct session *session_open(struct dispatcher *d, const struct session_host *host,
+    struct relay *relay, enum smtp_tls tls, int *error);
+
+struct relay *session_relay(const struct session *s);
 
 /* True when it can take a flight now. */
 bool session_is_free(const struct session *s);
 
-/* Through EHLO and not ending. */
-bool session_is_ready(const struct session *s);
+/* Got through its EHLO, TLS and login; also while it ends. */
+bool session_has_worked(const struct session *s);
 
 /* Not yet through EHLO. */
 bool session_is_connecting(const struct session *s);

@@ -7,6 +7,7 @@
 #include "smtp.h"
 
 #include <assert.h>
+#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,9 @@
  *   first message   GREETING EHLO IDLE MAIL RCPT DATA BODY DOT
  *   next message    IDLE MAIL ..., or straight from DOT to MAIL when it was written behind the dot
  *   old server      EHLO HELO IDLE
+ *   encrypted       EHLO STARTTLS TLS EHLO, and everything learned before is forgotten
+ *   login           EHLO AUTH ... AUTH IDLE
+ *   chunk           MAIL RCPT BODY DOT: there is no DATA, and no 354 to wait for
  *   refused         MAIL RCPT DATA -> IDLE, with RSET in front of the next MAIL where one is open
  *   refused group   RCPT DATA(354) LONE_DOT IDLE: nobody to send to, but the server waits for data
  *   end             IDLE QUIT CLOSED; any state -> CLOSED when the session fails
@@ -30,6 +34,9 @@ enum smtp_state {
 	SMTP_GREETING,
 	SMTP_EHLO,
 	SMTP_HELO,
+	SMTP_STARTTLS,
+	SMTP_TLS, /* the caller's handshake */
+	SMTP_AUTH,
 	SMTP_IDLE,
 	SMTP_RSET,
 	SMTP_MAIL,
@@ -55,10 +62,12 @@ enum stage {
 struct transaction {
 	struct smtp_envelope env;
 	enum stage stage;
-	bool piped;	/* MAIL, RCPT, DATA written as one group */
-	bool behind;	/* ... behind the dot of the message before */
-	bool recipient; /* RCPT accepted */
-	bool counted;	/* in messages */
+	bool piped;	      /* MAIL, RCPT, DATA written as one group */
+	bool behind;	      /* ... behind the dot of the message before */
+	bool chunked;	      /* ... without DATA: the content goes as one BDAT */
+	bool recipient;	      /* RCPT accepted */
+	bool utf8, eight_bit; /* what its envelope and data need */
+	bool counted;	      /* in messages */
 };
 
 /* A command whose reply is awaited. */
@@ -79,6 +88,7 @@ struct finished {
 #define FINISHED_MAX 4
 #define REMOTE_MAX 255
 #define NOWHERE UINT64_MAX
+#define AUTH_STEPS_MAX 4
 
 /* Emptied output larger than this is given back. */
 #define OUTPUT_KEEP_BYTES ((size_t)1 << 20)
@@ -88,12 +98,18 @@ struct smtp {
 	enum smtp_state state; /* written by smtp_enter() alone */
 	uint32_t progress;
 	bool quitting;
-	bool rset_due;	    /* the server may hold an open transaction */
-	bool behind_failed; /* commands behind a dot were refused */
-	bool piped_failed;  /* so were commands in a group */
+	bool secure;	     /* the channel is encrypted */
+	bool ready;	     /* through EHLO, TLS and login */
+	bool tls_refused;    /* opportunistic: go on in clear */
+	bool secret_written; /* out holds a login */
+	bool rset_due;	     /* the server may hold an open transaction */
+	bool behind_failed;  /* commands behind a dot were refused */
+	bool piped_failed;   /* so were commands in a group */
+	bool chunk_failed;   /* so was BDAT */
 
-	unsigned extensions;
-	uint64_t size_max; /* SIZE of EHLO, 0 = not stated */
+	struct smtp_features features;
+	enum auth_mechanism mechanism;
+	unsigned auth_step;
 	unsigned messages;
 	uint64_t repaired;
 
@@ -366,6 +382,23 @@ turned_away(struct smtp *s, const struct smtp_reply *reply)
 	return SMTP_QUIT;
 }
 
+/* The same for what the server does not offer. */
+static enum smtp_state
+not_offered(struct smtp *s, enum outcome_phase phase, const char *text)
+{
+	struct outcome o = { .cls = OUTCOME_CONFIG,
+		.scope = OUTCOME_SCOPE_ROUTE,
+		.phase = phase,
+		.reason = "auth",
+		.text = slice_str(text) };
+
+	failure_keep(s, &o);
+	release_all(s, &o);
+	for (unsigned i = 0; i < TRANSACTIONS; i++)
+		s->tx[i].stage = STAGE_FREE;
+	return SMTP_QUIT;
+}
+
 /* ---- commands ---- */
 
 static void
@@ -417,7 +450,7 @@ static void
 send_ehlo(struct smtp *s, const struct transaction *tx)
 {
 	(void)tx;
-	put_str(s, "EHLO ");
+	put_str(s, s->options.lmtp ? "LHLO " : "EHLO ");
 	put_str(s, s->options.ehlo_name);
 	put_str(s, "\r\n");
 }
@@ -432,6 +465,26 @@ send_helo(struct smtp *s, const struct transaction *tx)
 }
 
 static void
+send_starttls(struct smtp *s, const struct transaction *tx)
+{
+	(void)tx;
+	put_str(s, "STARTTLS\r\n");
+}
+
+static void
+send_auth(struct smtp *s, const struct transaction *tx)
+{
+	size_t before = s->out.len;
+
+	(void)tx;
+	/* no growth later, so that no copy of the secret stays behind */
+	(void)buf_reserve(&s->out, AUTH_LINE_MAX);
+	auth_put(&s->out, s->options.auth, s->mechanism, s->auth_step);
+	s->queued += s->out.len - before;
+	s->secret_written = true;
+}
+
+static void
 send_rset(struct smtp *s, const struct transaction *tx)
 {
 	(void)tx;
@@ -442,7 +495,8 @@ send_rset(struct smtp *s, const struct transaction *tx)
 static bool
 asks_dsn(const struct smtp *s, const struct transaction *tx)
 {
-	return s->options.dsn && (s->extensions & SMTP_EXT_DSN) != 0 && tx->env.mail_from.len > 0;
+	return s->options.dsn && (s->features.extensions & SMTP_EXT_DSN) != 0 &&
+	    tx->env.mail_from.len > 0;
 }
 
 static void
@@ -451,13 +505,17 @@ send_mail(struct smtp *s, const struct transaction *tx)
 	put_str(s, "MAIL FROM:<");
 	put_slice(s, tx->env.mail_from);
 	put_str(s, ">");
-	if ((s->extensions & SMTP_EXT_SIZE) != 0) {
+	if ((s->features.extensions & SMTP_EXT_SIZE) != 0) {
 		size_t before = s->out.len;
 
 		buf_append_str(&s->out, " SIZE=");
 		buf_append_uint(&s->out, tx->env.data.len);
 		s->queued += s->out.len - before;
 	}
+	if (tx->utf8)
+		put_str(s, " SMTPUTF8");
+	if (tx->utf8 || tx->eight_bit)
+		put_str(s, " BODY=8BITMIME");
 	if (asks_dsn(s, tx)) {
 		put_str(s, " RET=HDRS");
 		if (tx->env.envid.len > 0) {
@@ -475,8 +533,12 @@ send_rcpt(struct smtp *s, const struct transaction *tx)
 	put_slice(s, tx->env.rcpt_to);
 	put_str(s, ">");
 	if (asks_dsn(s, tx)) {
-		put_str(s, " NOTIFY=FAILURE ORCPT=rfc822;");
-		put_xtext(s, tx->env.rcpt_to);
+		put_str(s, " NOTIFY=FAILURE");
+		/* RFC 6533 3 has another form for non-ASCII addresses; the report names them anyway */
+		if (!tx->utf8) {
+			put_str(s, " ORCPT=rfc822;");
+			put_xtext(s, tx->env.rcpt_to);
+		}
 	}
 	put_str(s, "\r\n");
 }
@@ -494,9 +556,13 @@ send_body(struct smtp *s, const struct transaction *tx)
 	size_t before = s->out.len;
 
 	/* when there is no room the buffer says so, and smtp_output() shows nothing of it */
-	(void)!smtp_body_append(&s->out, tx->env.data, &s->repaired);
+	if (tx->chunked)
+		(void)!smtp_body_append_chunk(&s->out, tx->env.data, &s->repaired);
+	else
+		(void)!smtp_body_append(&s->out, tx->env.data, &s->repaired);
 	s->queued += s->out.len - before;
-	s->dot_at = s->queued - SMTP_BODY_DOT;
+	/* a chunk is complete with its last byte */
+	s->dot_at = s->queued - (tx->chunked ? 1 : SMTP_BODY_DOT);
 	s->dot_shown = false;
 }
 
@@ -538,7 +604,7 @@ is_ok(const struct smtp_reply *reply)
 static bool
 can_pipeline(const struct smtp *s)
 {
-	return s->options.pipelining && (s->extensions & SMTP_EXT_PIPELINING) != 0 &&
+	return s->options.pipelining && (s->features.extensions & SMTP_EXT_PIPELINING) != 0 &&
 	    !s->piped_failed;
 }
 
@@ -546,6 +612,13 @@ static bool
 can_go_behind(const struct smtp *s)
 {
 	return s->options.next_behind_dot && !s->behind_failed && can_pipeline(s);
+}
+
+static bool
+can_chunk(const struct smtp *s)
+{
+	return s->options.chunking && (s->features.extensions & SMTP_EXT_CHUNKING) != 0 &&
+	    !s->chunk_failed;
 }
 
 /* The last reply of the transaction came. */
@@ -598,80 +671,97 @@ on_greeting(struct smtp *s, struct transaction *tx, const struct smtp_reply *rep
 	return is_ok(reply) ? SMTP_EHLO : turned_away(s, reply);
 }
 
-/* One line of an EHLO reply: keyword, then a space or the historical '='. */
+/* What this server can never take is not even begun (RFC 1870, RFC 6152, RFC 6531 3.5). Asked when
+ * both the server's features and the envelope are known. */
 static void
-extension_line(struct smtp *s, struct slice line)
+refuse_unfit(struct smtp *s, struct transaction *tx)
 {
-	static const struct {
-		struct slice keyword;
-		unsigned bit;
-	} known[] = {
-		{ { "PIPELINING", 10 }, SMTP_EXT_PIPELINING },
-		{ { "SIZE", 4 }, SMTP_EXT_SIZE },
-		{ { "8BITMIME", 8 }, SMTP_EXT_8BITMIME },
-		{ { "DSN", 3 }, SMTP_EXT_DSN },
-		{ { "ENHANCEDSTATUSCODES", 19 }, SMTP_EXT_ENHANCED },
-	};
-	size_t at = 0;
-	unsigned bit = 0;
+	const struct smtp_features *f = &s->features;
 
-	while (at < line.len && line.ptr[at] != ' ' && line.ptr[at] != '=')
-		at++;
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (slice_equal_nocase(slice_make(line.ptr, at), known[i].keyword))
-			bit = known[i].bit;
-	s->extensions |= bit;
-	if (bit != SMTP_EXT_SIZE)
+	if (tx->stage != STAGE_HELD || !s->ready)
 		return;
-	s->size_max = 0;
-	for (at++; at < line.len && line.ptr[at] >= '0' && line.ptr[at] <= '9'; at++) {
-		s->size_max = s->size_max * 10 + (uint64_t)(line.ptr[at] - '0');
-		if (s->size_max > UINT64_MAX / 100)
-			break;
-	}
+	if (f->size_max != 0 && tx->env.data.len > f->size_max)
+		settle_own(s, tx, OUTCOME_MESSAGE, OUTCOME_SCOPE_MESSAGE, "too_large",
+		    "larger than the SIZE the server states");
+	else if (tx->utf8 && (f->extensions & SMTP_EXT_UTF8) == 0)
+		settle_own(s, tx, OUTCOME_CONFIG, OUTCOME_SCOPE_RECIPIENT, "config",
+		    "non-ASCII address, and the server does not offer SMTPUTF8");
+	else if (tx->eight_bit && (f->extensions & SMTP_EXT_8BITMIME) == 0)
+		settle_own(s, tx, OUTCOME_MESSAGE, OUTCOME_SCOPE_MESSAGE, "content",
+		    "8-bit content, and the server does not offer 8BITMIME");
+	if (tx->stage == STAGE_SETTLED)
+		tx->stage = STAGE_FREE;
 }
 
-/* RFC 1870: a message over the stated SIZE is not even begun. */
-static void
-refuse_too_large(struct smtp *s, struct transaction *tx)
+/* What comes after EHLO, TLS or login: the next of them, or mail. */
+static enum smtp_state
+after_hello(struct smtp *s)
 {
-	if (tx->stage != STAGE_HELD || s->size_max == 0 || tx->env.data.len <= s->size_max)
-		return;
-	settle_own(s, tx, OUTCOME_MESSAGE, OUTCOME_SCOPE_MESSAGE, "too_large",
-	    "larger than the SIZE the server states");
-	tx->stage = STAGE_FREE;
+	bool wants = s->options.tls != SMTP_TLS_OFF && !s->secure && !s->tls_refused;
+
+	if (wants && (s->features.extensions & SMTP_EXT_STARTTLS) != 0)
+		return SMTP_STARTTLS;
+	if (s->options.tls == SMTP_TLS_REQUIRED && !s->secure)
+		return not_offered(s, OUTCOME_PHASE_TLS, "the server does not offer STARTTLS");
+	if (s->options.auth != NULL && s->mechanism == AUTH_NONE) {
+		if (!s->secure)
+			return not_offered(
+			    s, OUTCOME_PHASE_AUTH, "no login on a channel that is not encrypted");
+		s->mechanism = auth_choose(s->options.auth, s->features.mechanisms);
+		if (s->mechanism == AUTH_NONE)
+			return not_offered(s, OUTCOME_PHASE_AUTH,
+			    "the server offers no login that these credentials serve");
+		return SMTP_AUTH;
+	}
+	s->ready = true;
+	refuse_unfit(s, &s->tx[s->cur]);
+	return SMTP_IDLE;
 }
 
 static enum smtp_state
 on_ehlo(struct smtp *s, struct transaction *tx, const struct smtp_reply *reply)
 {
-	struct slice rest = reply->text;
-
 	(void)tx;
 	/* 521: the host never takes mail (RFC 7504) */
-	if (reply->code >= 500 && reply->code != 521)
+	if (reply->code >= 500 && reply->code != 521 && !s->options.lmtp)
 		return SMTP_HELO;
 	if (!is_ok(reply))
 		return turned_away(s, reply);
-	s->extensions = 0;
-	s->size_max = 0;
-	for (bool first = true; rest.len > 0; first = false) {
-		const char *lf = memchr(rest.ptr, '\n', rest.len);
-		size_t len = lf != NULL ? (size_t)(lf - rest.ptr) : rest.len;
-
-		if (!first)
-			extension_line(s, slice_trim(slice_make(rest.ptr, len)));
-		rest = slice_from(rest, lf != NULL ? len + 1 : len);
-	}
-	refuse_too_large(s, &s->tx[s->cur]);
-	return SMTP_IDLE;
+	s->features = smtp_ehlo_parse(reply->text);
+	return after_hello(s);
 }
 
 static enum smtp_state
 on_helo(struct smtp *s, struct transaction *tx, const struct smtp_reply *reply)
 {
 	(void)tx;
-	return is_ok(reply) ? SMTP_IDLE : turned_away(s, reply);
+	return is_ok(reply) ? after_hello(s) : turned_away(s, reply);
+}
+
+static enum smtp_state
+on_starttls(struct smtp *s, struct transaction *tx, const struct smtp_reply *reply)
+{
+	(void)tx;
+	if (is_ok(reply))
+		return SMTP_TLS;
+	if (s->options.tls == SMTP_TLS_REQUIRED || reply->code == 421 || reply->code < 400)
+		return turned_away(s, reply);
+	s->tls_refused = true;
+	return after_hello(s);
+}
+
+static enum smtp_state
+on_auth(struct smtp *s, struct transaction *tx, const struct smtp_reply *reply)
+{
+	(void)tx;
+	if (is_ok(reply))
+		return after_hello(s);
+	/* a challenge, a few at most: the last of ours cancels */
+	if (reply->code == 334 && s->auth_step < AUTH_STEPS_MAX) {
+		s->auth_step++;
+		return SMTP_AUTH;
+	}
+	return turned_away(s, reply);
 }
 
 static enum smtp_state
@@ -696,12 +786,15 @@ on_rcpt(struct smtp *s, struct transaction *tx, const struct smtp_reply *reply)
 {
 	if (is_ok(reply)) {
 		tx->recipient = true;
-		return SMTP_DATA;
-	}
-	if (!refuse(s, tx, reply))
+		if (!tx->chunked)
+			return SMTP_DATA;
+		if (tx->stage == STAGE_STARTED)
+			return SMTP_BODY;
+	} else if (!refuse(s, tx, reply)) {
 		return SMTP_CLOSED;
+	}
 	s->rset_due = true;
-	return tx->piped ? SMTP_DATA : finish(s, tx);
+	return tx->piped && !tx->chunked ? SMTP_DATA : finish(s, tx);
 }
 
 static enum smtp_state
@@ -727,8 +820,18 @@ on_dot(struct smtp *s, struct transaction *tx, const struct smtp_reply *reply)
 	if (!is_ok(reply) && reply->code < 400)
 		return fail_desync(s, reply);
 	o = outcome_of_reply(OUTCOME_PHASE_DOT, reply);
-	settle(s, tx, &o);
 	s->dot_at = NOWHERE;
+	if (tx->chunked && reply->code >= 500 && reply->code <= 504) {
+		/* it read the chunk as commands, or knows of no transaction: not taken, and what it
+		 * makes of the rest is anybody's guess */
+		s->chunk_failed = true;
+		o.kind = OUTCOME_RELEASED;
+		settle(s, tx, &o);
+		return fail_reply(s, reply);
+	}
+	settle(s, tx, &o);
+	/* RFC 3030 2: after a failed chunk the transaction is dead until RSET */
+	s->rset_due = s->rset_due || (tx->chunked && !is_ok(reply));
 	/* the server closes: what was written behind the dot has not been looked at */
 	return reply->code == 421 ? fail_reply(s, reply) : finish(s, tx);
 }
@@ -755,6 +858,9 @@ static const struct state_row states[SMTP_NSTATES] = {
 	[SMTP_GREETING] = { "greeting", 300, OUTCOME_PHASE_GREETING, NULL, on_greeting },
 	[SMTP_EHLO] = { "ehlo", 300, OUTCOME_PHASE_EHLO, send_ehlo, on_ehlo },
 	[SMTP_HELO] = { "helo", 300, OUTCOME_PHASE_EHLO, send_helo, on_helo },
+	[SMTP_STARTTLS] = { "starttls", 300, OUTCOME_PHASE_TLS, send_starttls, on_starttls },
+	[SMTP_TLS] = { "tls", 60, OUTCOME_PHASE_TLS, NULL, NULL },
+	[SMTP_AUTH] = { "auth", 300, OUTCOME_PHASE_AUTH, send_auth, on_auth },
 	[SMTP_IDLE] = { "idle", 300, OUTCOME_PHASE_NONE, NULL, NULL },
 	[SMTP_RSET] = { "rset", 300, OUTCOME_PHASE_MAIL, send_rset, on_rset },
 	[SMTP_MAIL] = { "mail", 300, OUTCOME_PHASE_MAIL, send_mail, on_mail },
@@ -825,11 +931,21 @@ smtp_new(const struct smtp_options *options, const char *remote)
 	return s;
 }
 
+/* A login that was written, or never will be, leaves no trace in the buffer. */
+static void
+forget_secret(struct smtp *s)
+{
+	if (s->secret_written && s->out.data != NULL)
+		OPENSSL_cleanse(s->out.data, s->out.capacity);
+	s->secret_written = false;
+}
+
 void
 smtp_free(struct smtp *s)
 {
 	if (s == NULL)
 		return;
+	forget_secret(s);
 	smtp_reply_release(&s->parser);
 	buf_release(&s->out);
 	free(s);
@@ -839,6 +955,7 @@ void
 smtp_reset(struct smtp *s, const char *remote)
 {
 	struct smtp fresh = { .options = s->options,
+		.secure = s->options.tls == SMTP_TLS_ALREADY,
 		.progress = s->progress,
 		.repaired = s->repaired,
 		.parser = s->parser,
@@ -846,6 +963,7 @@ smtp_reset(struct smtp *s, const char *remote)
 		.dot_at = NOWHERE };
 
 	assert(s->state == SMTP_CLOSED && s->finished_count == 0);
+	forget_secret(s);
 	if (remote != NULL) {
 		size_t len = strlen(remote);
 
@@ -867,6 +985,12 @@ smtp_input(struct smtp *s, const char *bytes, size_t n)
 		struct smtp_reply reply;
 		size_t used;
 
+		if (s->state == SMTP_TLS) {
+			/* CVE-2011-0411: they would count as said on the encrypted channel */
+			(void)fail_own(
+			    s, OUTCOME_PHASE_TLS, "system", "bytes behind the answer to STARTTLS");
+			return;
+		}
 		if (!smtp_reply_is_partial(&s->parser))
 			s->early =
 			    s->expected_count == 0 || s->expected[s->expected_at].end > s->sent;
@@ -919,16 +1043,34 @@ smtp_abort(struct smtp *s, enum outcome_phase phase, const char *text)
 		(void)fail_own(s, phase, "network", text);
 }
 
+bool
+smtp_wants_tls(const struct smtp *s)
+{
+	return s->state == SMTP_TLS;
+}
+
+void
+smtp_secured(struct smtp *s)
+{
+	assert(s->state == SMTP_TLS);
+	s->secure = true;
+	s->features = (struct smtp_features){ 0 };
+	command(s, SMTP_EHLO, s->cur);
+	smtp_enter(s, SMTP_EHLO);
+}
+
 /* ---- envelopes and output ---- */
 
+/* Nothing that could end the command or the path; non-ASCII bytes make it *utf8. */
 static bool
-path_is_safe(struct slice path)
+path_is_safe(struct slice path, bool *utf8)
 {
 	for (size_t i = 0; i < path.len; i++) {
 		unsigned char c = (unsigned char)path.ptr[i];
 
-		if (c <= ' ' || c >= 0x7f || c == '<' || c == '>')
+		if (c <= ' ' || c == 0x7f || c == '<' || c == '>')
 			return false;
+		*utf8 = *utf8 || c > 0x7f;
 	}
 	return path.len <= 254; /* RFC 5321 4.5.3.1.3 */
 }
@@ -948,19 +1090,21 @@ static bool
 envelope_is_fit(struct smtp *s, struct transaction *tx)
 {
 	const struct smtp_envelope *env = &tx->env;
+	struct smtp_body_bytes bytes = { false, false };
 
-	if (!path_is_safe(env->mail_from) || !envid_is_safe(env->envid))
+	if (!path_is_safe(env->mail_from, &tx->utf8) || !envid_is_safe(env->envid))
 		settle_own(s, tx, OUTCOME_CONFIG, OUTCOME_SCOPE_MESSAGE, "config",
 		    "bad_envelope: sender or envelope id");
-	else if (env->rcpt_to.len == 0 || !path_is_safe(env->rcpt_to))
+	else if (env->rcpt_to.len == 0 || !path_is_safe(env->rcpt_to, &tx->utf8))
 		settle_own(s, tx, OUTCOME_CONFIG, OUTCOME_SCOPE_RECIPIENT, "config",
 		    "bad_envelope: recipient");
 	else if (env->data.len > SMTP_OUTPUT_MAX / 2 - 4096)
 		settle_own(s, tx, OUTCOME_MESSAGE, OUTCOME_SCOPE_MESSAGE, "too_large",
 		    "larger than this program sends");
-	else if (env->data.len > 0 && memchr(env->data.ptr, '\0', env->data.len) != NULL)
+	else if ((bytes = smtp_body_look(env->data)).nul)
 		settle_own(s, tx, OUTCOME_MESSAGE, OUTCOME_SCOPE_MESSAGE, "content",
 		    "the message holds a NUL byte");
+	tx->eight_bit = bytes.eight_bit;
 	return tx->stage != STAGE_SETTLED;
 }
 
@@ -978,11 +1122,13 @@ held_count(const struct smtp *s)
 static bool
 is_spent(const struct smtp *s)
 {
-	unsigned n = s->messages;
+	unsigned n = s->messages, most = s->options.max_messages;
 
+	if (s->features.messages_max != 0 && (most == 0 || s->features.messages_max < most))
+		most = s->features.messages_max;
 	for (unsigned i = 0; i < TRANSACTIONS; i++)
 		n += s->tx[i].stage == STAGE_HELD && !s->tx[i].counted;
-	return s->options.max_messages != 0 && n >= s->options.max_messages;
+	return most != 0 && n >= most;
 }
 
 bool
@@ -1009,7 +1155,7 @@ smtp_offer(struct smtp *s, const struct smtp_envelope *envelope)
 	*tx = (struct transaction){ .env = *envelope, .stage = STAGE_HELD };
 	if (!envelope_is_fit(s, tx))
 		tx->stage = STAGE_FREE;
-	refuse_too_large(s, tx);
+	refuse_unfit(s, tx);
 }
 
 /* MAIL, or MAIL RCPT DATA, of a held envelope; RSET in front when one is due. */
@@ -1021,6 +1167,7 @@ begin(struct smtp *s, unsigned slot)
 	tx->stage = STAGE_STARTED;
 	tx->piped = can_pipeline(s);
 	tx->behind = slot != s->cur;
+	tx->chunked = can_chunk(s);
 	tx->recipient = false;
 	s->messages += !tx->counted;
 	tx->counted = true;
@@ -1029,7 +1176,8 @@ begin(struct smtp *s, unsigned slot)
 	command(s, SMTP_MAIL, slot);
 	if (tx->piped) {
 		command(s, SMTP_RCPT, slot);
-		command(s, SMTP_DATA, slot);
+		if (!tx->chunked)
+			command(s, SMTP_DATA, slot);
 	}
 }
 
@@ -1145,6 +1293,7 @@ smtp_wrote(struct smtp *s, size_t n)
 	if (s->state == SMTP_BODY && s->dot_at != NOWHERE && s->sent > s->dot_at)
 		smtp_enter(s, SMTP_DOT);
 	if (s->sent == s->queued) {
+		forget_secret(s);
 		if (s->out.capacity > OUTPUT_KEEP_BYTES)
 			buf_release(&s->out);
 		else
@@ -1178,6 +1327,13 @@ smtp_next_outcome(struct smtp *s, uint64_t *ref, struct outcome *o)
 /* ---- looking in ---- */
 
 bool
+smtp_is_too_large(const struct outcome *o)
+{
+	return o->kind == OUTCOME_FAILED && o->code == 0 && o->phase == OUTCOME_PHASE_MAIL &&
+	    strcmp(o->reason, "too_large") == 0;
+}
+
+bool
 smtp_has_outcome(const struct smtp *s)
 {
 	return s->finished_count > 0;
@@ -1187,6 +1343,12 @@ bool
 smtp_is_closed(const struct smtp *s)
 {
 	return s->state == SMTP_CLOSED;
+}
+
+bool
+smtp_is_ready(const struct smtp *s)
+{
+	return s->ready && !s->quitting && s->state < SMTP_QUIT;
 }
 
 bool
@@ -1204,7 +1366,11 @@ smtp_is_undecided(const struct smtp *s)
 unsigned
 smtp_deadline_s(const struct smtp *s)
 {
-	return states[s->state].timeout_s;
+	unsigned most = s->options.command_timeout_s, limit = states[s->state].timeout_s;
+
+	if (s->state == SMTP_DOT)
+		return s->options.dot_timeout_s != 0 ? s->options.dot_timeout_s : limit;
+	return most != 0 && most < limit ? most : limit;
 }
 
 uint32_t
@@ -1225,10 +1391,16 @@ smtp_state_name(const struct smtp *s)
 	return states[s->state].name;
 }
 
-unsigned
-smtp_extensions(const struct smtp *s)
+const struct smtp_features *
+smtp_features(const struct smtp *s)
 {
-	return s->extensions;
+	return &s->features;
+}
+
+bool
+smtp_is_secure(const struct smtp *s)
+{
+	return s->secure;
 }
 
 unsigned
@@ -1241,6 +1413,12 @@ bool
 smtp_pipelining_failed(const struct smtp *s)
 {
 	return s->behind_failed || s->piped_failed;
+}
+
+bool
+smtp_chunking_failed(const struct smtp *s)
+{
+	return s->chunk_failed;
 }
 
 uint64_t

@@ -55,9 +55,10 @@ copy_run(struct buf *out, const char *run, const char *upto, const char *literal
 	buf_append(out, literal, n);
 }
 
-/* Stuffs data whose last byte is LF. False, with out in any state, when a CR or LF is bare. */
+/* Appends data whose last byte is LF, stuffed or not. False, with out in any state, when a CR or
+ * LF is bare. */
 static bool
-append_clean(struct buf *out, struct slice data)
+append_clean(struct buf *out, struct slice data, bool stuffed)
 {
 	const char *line = data.ptr, *run = line;
 	const char *const end = line + data.len;
@@ -68,7 +69,7 @@ append_clean(struct buf *out, struct slice data)
 
 		if (lf == end || lf == line || lf[-1] != '\r')
 			return false;
-		if (*line == '.') {
+		if (stuffed && *line == '.') {
 			copy_run(out, run, line, ".", 1);
 			run = line;
 		}
@@ -77,12 +78,12 @@ append_clean(struct buf *out, struct slice data)
 	}
 	if (lines != count_cr(data.ptr, data.len))
 		return false;
-	copy_run(out, run, end, ".\r\n", SMTP_BODY_DOT);
+	buf_append(out, run, (size_t)(end - run));
 	return true;
 }
 
 static void
-append_repaired(struct buf *out, struct slice data, uint64_t *repaired)
+append_repaired(struct buf *out, struct slice data, bool stuffed, uint64_t *repaired)
 {
 	const char *line = data.ptr, *run = line;
 	const char *const end = line + data.len;
@@ -91,7 +92,7 @@ append_repaired(struct buf *out, struct slice data, uint64_t *repaired)
 		const char *lf = find(line, end, '\n');
 		const char *cr = find(line, lf, '\r');
 
-		if (*line == '.') {
+		if (stuffed && *line == '.') {
 			copy_run(out, run, line, ".", 1);
 			run = line;
 		}
@@ -104,7 +105,7 @@ append_repaired(struct buf *out, struct slice data, uint64_t *repaired)
 		*repaired += cr < end;
 		line = run = cr < end ? cr + 1 : end;
 	}
-	copy_run(out, run, end, ".\r\n", SMTP_BODY_DOT);
+	buf_append(out, run, (size_t)(end - run));
 }
 
 bool
@@ -115,9 +116,57 @@ smtp_body_append(struct buf *out, struct slice data, uint64_t *repaired)
 	/* one growth for the usual message; the ceiling is checked by every append */
 	if (!buf_reserve(out, data.len + data.len / 32 + SMTP_BODY_DOT + 2))
 		return false;
-	if (!append_clean(out, data)) {
+	if (!append_clean(out, data, true)) {
 		out->len = start;
-		append_repaired(out, data, repaired);
+		append_repaired(out, data, true, repaired);
 	}
+	buf_append(out, ".\r\n", SMTP_BODY_DOT);
 	return !buf_failed(out);
+}
+
+bool
+smtp_body_append_chunk(struct buf *out, struct slice data, uint64_t *repaired)
+{
+	const size_t start = out->len;
+	struct buf whole;
+
+	if (!buf_reserve(out, data.len + 64))
+		return false;
+	buf_printf(out, "BDAT %zu LAST\r\n", data.len);
+	if (append_clean(out, data, false))
+		return !buf_failed(out);
+	/* the length is known only when all is repaired */
+	out->len = start;
+	buf_init(&whole, out->max);
+	append_repaired(&whole, data, false, repaired);
+	buf_printf(out, "BDAT %zu LAST\r\n", whole.len);
+	buf_append_slice(out, buf_slice(&whole));
+	out->failed = out->failed || buf_failed(&whole);
+	buf_release(&whole);
+	return !buf_failed(out);
+}
+
+struct smtp_body_bytes
+smtp_body_look(struct slice data)
+{
+	bytes16 nul = { 0 }, high = { 0 };
+	struct smtp_body_bytes found = { false, false };
+	size_t at = 0;
+
+	for (; at + BLOCK <= data.len; at += BLOCK) {
+		bytes16 block;
+
+		memcpy(&block, data.ptr + at, BLOCK);
+		nul |= (bytes16)(block == (bytes16){ 0 });
+		high |= block;
+	}
+	for (size_t i = 0; i < BLOCK; i++) {
+		found.nul = found.nul || nul[i] != 0;
+		found.eight_bit = found.eight_bit || high[i] >= 0x80;
+	}
+	for (; at < data.len; at++) {
+		found.nul = found.nul || data.ptr[at] == '\0';
+		found.eight_bit = found.eight_bit || (unsigned char)data.ptr[at] >= 0x80;
+	}
+	return found;
 }

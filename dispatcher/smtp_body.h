@@ -7,6 +7,8 @@
 #ifndef KAIRAN_SMTP_BODY_H
 #define KAIRAN_SMTP_BODY_H
 
+#include <stdbool.h>
+
 #include "buf.h"
 
 /* The most that smtp_body_append() writes for n bytes: every bare line end and every dot doubled,
@@ -21,5 +23,17 @@
  * *repaired grows by the bare CRs and LFs made CRLF. False when out has no room (buf_failed).
  */
 bool smtp_body_append(struct buf *out, struct slice data, uint64_t *repaired) MUST_CHECK;
+
+/*
+ * The same as one chunk (RFC 3030): "BDAT n LAST" CRLF and n bytes, every line ended by CRLF,
+ * nothing stuffed and no dot behind.
+ */
+bool smtp_body_append_chunk(struct buf *out, struct slice data, uint64_t *repaired) MUST_CHECK;
+
+/* What of the data needs care: a NUL, which is never sent, and bytes above 127 (RFC 6152). */
+struct smtp_body_bytes {
+	bool nul, eight_bit;
+};
+struct smtp_body_bytes smtp_body_look(struct slice data);
 
 #endif

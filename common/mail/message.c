@@ -68,6 +68,7 @@ struct message_plan {
 	struct slice mailto_domain;
 	struct slice message_id_domain;
 	int zone_minutes;
+	bool ses_tags;
 	struct part parts[PARTS_MAX];
 	size_t part_count;
 	struct slice closing; /* files and last boundaries */
@@ -652,6 +653,7 @@ message_compile(const struct message_source *source, struct arena *arena,
 		return err_set(err, "no memory for the message");
 	m.plan->arena = arena;
 	m.plan->zone_minutes = source->zone_minutes;
+	m.plan->ses_tags = source->ses_tags;
 	buf_init(&m.scratch, MESSAGE_BUFFER_MAX);
 	if (make_domains(&m) == 0 && make_unsubscribe(&m) == 0 &&
 	    compile_named(&m, "subject", &m.plan->subject, slice_trim(source->subject),
@@ -723,7 +725,7 @@ message_text_source(const struct message_plan *plan)
 size_t
 message_size_estimate(const struct message_plan *plan, size_t value_bytes)
 {
-	/* X-Kairan-Id, Date, To, Message-ID, List-Unsubscribe, X-Kairan-Campaign */
+	/* X-Kairan-Id, X-SES-MESSAGE-TAGS, Date, To, Message-ID, List-Unsubscribe, X-Kairan-Campaign */
 	const struct fixed *f = &plan->utf8;
 	size_t size = 400 + 2 * plan->unsubscribe_base.len + f->from.len + f->reply_to.len +
 	    f->last.len + f->subject.len + plan->closing.len + plan->subject.text_bytes +
@@ -1030,6 +1032,10 @@ put_header(struct render *r)
 
 	buf_append_str(out, "X-Kairan-Id: ");
 	buf_append_slice(out, r->recipient->id_token);
+	if (plan->ses_tags) {
+		buf_append_str(out, "\r\nX-SES-MESSAGE-TAGS: kairan=");
+		buf_append_slice(out, r->recipient->id_token);
+	}
 	buf_append_str(out, "\r\nDate: ");
 	buf_append(out, date, n);
 	buf_append(out, "\r\n", 2);

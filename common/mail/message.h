@@ -6,8 +6,8 @@
  *
  * What comes out: RFC 5322 header and MIME body, 7-bit, CRLF at every line end and at the end
  * of the message, no line above 998 (76 in bodies), no line that begins with "." and therefore
- * nothing to stuff. Fields (in this order): X-Kairan-Id, Date, From, Sender, To, Reply-To,
- * Subject, Message-ID, List-Unsubscribe, X-Kairan-Campaign, List-Unsubscribe-Post, List-Id,
+ * nothing to stuff. Fields (in this order): X-Kairan-Id, X-SES-MESSAGE-TAGS,
+ * Date, From, Sender, To, Reply-To, Subject, Message-ID, List-Unsubscribe, X-Kairan-Campaign, List-Unsubscribe-Post, List-Id,
  * Feedback-ID, Auto-Submitted, the extra ones, MIME-Version, Content-Type.
  *
  * With html and text: multipart/alternative, text first. With html alone the text part is made
@@ -76,6 +76,7 @@ struct message_source {
 	struct slice unsubscribe_mailto_domain; /* of u+TOKEN@ */
 	struct slice message_id_domain;		/* needed */
 	struct slice feedback_id;
+	bool ses_tags; /* X-SES-MESSAGE-TAGS: kairan=TOKEN, which Amazon SES takes out again */
 	bool auto_submitted; /* Auto-Submitted: auto-generated (RFC 3834) */
 	int zone_minutes;    /* of Date, east of UTC */
 	const struct message_header *headers;

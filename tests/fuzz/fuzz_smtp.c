@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A session against a server that says anything. First byte: options; second: how much is
- * written at a time. Then records: a byte of kind and length, and bytes of the server.
+ * written at a time, its low bits options too. Then records: a byte of kind and length, and bytes of the server.
  * Checked: one outcome for every envelope, sent and in doubt only past the dot, nothing of the
  * content before may_send.
  */
@@ -21,6 +21,8 @@ struct world {
 	bool asked, refuse_send, refuse_dot;
 	size_t write_max;
 };
+
+static const struct auth credentials = { "u", "p", AUTH_PLAIN | AUTH_LOGIN | AUTH_XOAUTH2 };
 
 static bool
 may_send(void *ctx, uint64_t ref)
@@ -74,6 +76,8 @@ turn(struct world *w)
 	do {
 		struct slice out;
 
+		if (smtp_wants_tls(w->s))
+			smtp_secured(w->s);
 		take(w);
 		while (w->offered < MESSAGES && smtp_wants(w->s)) {
 			static const struct slice data[3] = {
@@ -117,6 +121,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	o.next_behind_dot = (data[0] & 2) != 0;
 	o.dsn = (data[0] & 4) != 0;
 	o.max_messages = data[0] >> 6;
+	o.chunking = (data[0] & 32) != 0;
+	o.lmtp = data[1] % 7 == 3;
+	o.tls = (enum smtp_tls)(data[1] % 4);
+	o.auth = data[1] % 5 == 2 ? &credentials : NULL;
 	w.refuse_send = (data[0] & 24) == 8;
 	w.refuse_dot = (data[0] & 24) == 24;
 	w.write_max = data[1] == 0 ? SIZE_MAX : data[1];

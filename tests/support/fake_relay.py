@@ -4,7 +4,8 @@
 local part, what it does to everyone by a control file, and what it took is written to a log, one
 JSON line per message, before the reply to the dot is sent: the ground truth of a test.
 
-    fake_relay.py --log FILE [--control FILE] [--mail FOLDER] [--lost FILE] [--host 127.0.0.1] PORT
+    fake_relay.py --log FILE [--control FILE] [--mail FOLDER] [--lost FILE] [--host 127.0.0.1]
+        [--name NAME] PORT | --unix PATH
 
 Local parts begin with
     hard     550 5.1.1 to RCPT                   soft     451 4.2.0 to RCPT, the first `times` times
@@ -21,13 +22,31 @@ The control file holds `key = value` lines, is looked at every 20 ms and may be 
     slow_s    1        wait before the reply to the dot of slow*
     delay_ms  0        the same for everyone
     most      0        421 to more connections than that; 0: no limit
+    ehlo      PIPELINING,SIZE 10000000,8BITMIME,DSN,ENHANCEDSTATUSCODES   what is offered
+    tls       off      or starttls (offered before it), implicit (from the first byte)
+    cert      -        file with certificate and key, PEM
+    login     -        USER:PASSWORD that AUTH must bring (XOAUTH2: USER:TOKEN); MAIL needs it then
+    discard   no       yes: what came in one piece with the final dot is thrown away
+    always354 no       yes: 354 to DATA although no recipient was accepted
+    id        taken    what follows "250 2.0.0 " in the reply to the dot; %d is counted
+    fault     -        PHASE:ACTION+ACTION...: instead of the usual reply, see below
+    faults    1000000  how often the fault acts
 
 With --mail, or FAKE_RELAY_MAIL in the environment, every message that is taken is also kept in that
 folder, as ATTEMPT-RUN-SEND.eml by what its X-Kairan-Id says.
 
-A line of the log: at (seconds), from, to, envid, message_id, subject, kairan_id, and what the latter says
-(run, send, attempt; not verified), kept, answered. It is on the disk before the reply. --lost gets a line
-(time, data or answer) for each client that went away in the middle of a message.
+Phases: greet, ehlo, starttls, auth, mail, rcpt, data, body (first bytes of a content), dot.
+Actions: raw:TEXT (Python escapes, + as \\x2b), flood:N (N bytes without a line end), lines:N (N
+continuation lines), drip:TEXT (a byte every 0.3 s), wait:SECONDS, stall (nothing more), close (RST),
+fin (FIN), go (the usual reply after all). At the dot the message counts as kept or lost by `drop`
+unless `go` is among them.
+
+Content for nobody (recipients all refused) is logged with an empty list.
+
+A line of the log: at (seconds), tls, auth, chunks, host of --name, from, to, envid, message_id, subject,
+kairan_id, and what the latter says (run, send, attempt; not verified), kept, answered. It is on the disk
+before the reply. --lost gets a line (time, data or answer) for each client that went away in the middle of a
+message.
 """
 
 import argparse
@@ -36,10 +55,28 @@ import base64
 import json
 import os
 import signal
+import socket
+import ssl
 import struct
 import time
 
-DEFAULTS = {"mode": "ok", "drop": "lost", "times": "2", "slow_s": "1", "delay_ms": "0", "most": "0"}
+DEFAULTS = {
+    "mode": "ok",
+    "drop": "lost",
+    "times": "2",
+    "slow_s": "1",
+    "delay_ms": "0",
+    "most": "0",
+    "ehlo": "PIPELINING,SIZE 10000000,8BITMIME,DSN,ENHANCEDSTATUSCODES",
+    "tls": "off",
+    "cert": "",
+    "login": "",
+    "discard": "no",
+    "always354": "no",
+    "id": "taken",
+    "fault": "",
+    "faults": "1000000",
+}
 LINE_MAX = 4096
 MESSAGE_MAX = 10_000_000
 
@@ -62,6 +99,9 @@ class Relay:
         self.server = None
         self.connections = set()
         self.seen = {}  # address: how often it was put off
+        self.taken = 0
+        self.faults = 0  # how often the present fault has acted
+        self.listening = None  # what the server was made with
         self.log = os.open(args.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def number(self, key):
@@ -101,6 +141,29 @@ class Relay:
             if key.strip() not in DEFAULTS:
                 raise SystemExit(f"unknown setting {key.strip()}")
             self.settings[key.strip()] = value.strip()
+        self.faults = 0
+
+    def actions(self, phase):
+        """What is to be done instead of the usual reply, or nothing."""
+        at, _, actions = self.settings["fault"].partition(":")
+        if at != phase or self.faults >= self.number("faults"):
+            return []
+        self.faults += 1
+        return actions.split("+")
+
+    def ssl_context(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.settings["cert"])
+        return context
+
+    async def listen(self):
+        context = self.ssl_context() if self.settings["tls"] == "implicit" else None
+        loop = asyncio.get_running_loop()
+        if self.args.unix:
+            return await loop.create_unix_server(lambda: Connection(self), self.args.unix, ssl=context)
+        return await loop.create_server(
+            lambda: Connection(self), self.args.host, self.args.port, ssl=context, reuse_address=True
+        )
 
     async def follow_control(self):
         while True:
@@ -112,10 +175,13 @@ class Relay:
                 self.server = None
                 for connection in list(self.connections):
                     connection.transport.abort()
-            elif not refuse and self.server is None:
-                self.server = await asyncio.get_running_loop().create_server(
-                    lambda: Connection(self), self.args.host, self.args.port, reuse_address=True
-                )
+            how = (self.settings["tls"] == "implicit", self.settings["cert"])
+            if self.server is not None and how != self.listening:
+                self.server.close()
+                self.server = None
+            if not refuse and self.server is None:
+                self.listening = how
+                self.server = await self.listen()
             if self.settings["mode"] != "stall":
                 for connection in list(self.connections):
                     connection.work()
@@ -129,20 +195,32 @@ class Connection(asyncio.Protocol):
         self.buffer = bytearray()
         self.waiting = False  # for the time of a reply
         self.in_data = False
+        self.in_chunk = None  # bytes of it still to come
+        self.in_auth = None  # what the next line answers
+        self.body_begun = False
+        self.lmtp = False
+        self.upgraded = False
+        self.user = ""
         self.reset()
 
     def reset(self):
+        self.chunks = 0
+        self.content = b""
         self.sender = None
         self.envid = ""
         self.recipients = []
 
     def connection_made(self, transport):
         self.transport = transport
+        if self.upgraded:
+            return  # the same connection, encrypted by now
         self.relay.connections.add(self)
         most = self.relay.number("most")
         if self.relay.settings["mode"] == "greet421" or 0 < most < len(self.relay.connections):
             self.reply("421 4.3.2 fake.example is busy")
             self.close()
+        elif self.faulted("greet", lambda: self.reply("220 fake.example ESMTP, delivers nothing")):
+            pass
         elif self.relay.settings["mode"] != "stall":
             self.reply("220 fake.example ESMTP, delivers nothing")
         else:
@@ -164,12 +242,68 @@ class Connection(asyncio.Protocol):
         self.buffer.clear()
         self.transport.close()
 
+    def encrypted(self):
+        return self.transport.get_extra_info("ssl_object") is not None
+
+    def faulted(self, phase, usual=None):
+        """True when a fault acts in this phase; nothing more is read until it is through."""
+        actions = self.relay.actions(phase)
+        if not actions:
+            return False
+        self.waiting = True
+        asyncio.ensure_future(self.act(actions, usual))
+        return True
+
+    async def act(self, actions, usual):
+        for action in actions:
+            name, _, argument = action.partition(":")
+            text = argument.encode("latin-1").decode("unicode_escape").encode("latin-1")
+            if self.transport.is_closing():
+                return
+            if name == "raw":
+                self.transport.write(text)
+            elif name == "flood":
+                self.transport.write(b"2" * int(argument))
+            elif name == "lines":
+                for _ in range(int(argument) // 1000):
+                    self.transport.write(b"250-more\r\n" * 1000)
+                    await asyncio.sleep(0)
+            elif name == "drip":
+                for byte in text:
+                    self.transport.write(bytes((byte,)))
+                    await asyncio.sleep(0.3)
+            elif name == "wait":
+                await asyncio.sleep(float(argument))
+            elif name == "stall":
+                return
+            elif name == "close":
+                # everything written must be on its way before the RST
+                await asyncio.sleep(0.02)
+                raw = self.transport.get_extra_info("socket")
+                if raw is not None and raw.family != socket.AF_UNIX:
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.transport.abort()
+                return
+            elif name == "fin":
+                self.close()
+                return
+            elif name == "go":
+                usual()
+            else:
+                raise SystemExit(f"unknown action {name}")
+        self.waiting = False
+        self.work()
+
     def work(self):
         """Goes on with what was read, unless a reply is being waited with."""
         while not self.waiting and not self.transport.is_closing():
             if self.relay.settings["mode"] == "stall":
                 return
-            if not (self.take_message() if self.in_data else self.take_command()):
+            if self.in_chunk is not None:
+                more = self.take_chunk()
+            else:
+                more = self.take_message() if self.in_data else self.take_command()
+            if not more:
                 return
 
     def take_command(self):
@@ -180,23 +314,39 @@ class Connection(asyncio.Protocol):
             return False
         line = bytes(self.buffer[:end]).rstrip(b"\r").decode("utf-8", "replace")
         del self.buffer[: end + 1]
-        self.command(line)
+        if self.in_auth is not None:
+            self.auth_answer(line)
+        else:
+            self.command(line)
         return True
 
     def command(self, line):
         verb = line[:4].upper()
-        if verb == "EHLO":
-            for keyword in ("fake.example", "PIPELINING", f"SIZE {MESSAGE_MAX}", "8BITMIME", "DSN"):
-                self.reply("250-" + keyword)
-            self.reply("250 ENHANCEDSTATUSCODES")
+        phases = {"EHLO": "ehlo", "LHLO": "ehlo", "MAIL": "mail", "RCPT": "rcpt", "DATA": "data"}
+        if verb in phases and self.faulted(phases[verb], lambda: self.obey(verb, line)):
+            return
+        self.obey(verb, line)
+
+    def obey(self, verb, line):
+        if verb in ("EHLO", "LHLO"):
+            self.lmtp = verb == "LHLO"
+            self.hello()
         elif verb == "HELO":
             self.reply("250 fake.example")
+        elif verb == "STAR":
+            self.starttls()
+        elif verb == "AUTH":
+            self.auth(line)
+        elif verb == "BDAT":
+            words = line.split()
+            self.in_chunk = int(words[1])
+            self.chunks += 1
         elif verb == "MAIL":
             self.mail(line)
         elif verb == "RCPT":
             self.rcpt(line)
         elif verb == "DATA":
-            if not self.recipients:
+            if not self.recipients and self.relay.settings["always354"] != "yes":
                 self.reply("554 5.5.1 no valid recipients")
             else:
                 self.in_data = True
@@ -212,7 +362,77 @@ class Connection(asyncio.Protocol):
         else:
             self.reply("500 5.5.2 what?")
 
+    def hello(self):
+        keywords = [k for k in self.relay.settings["ehlo"].split(",") if k]
+        if self.relay.settings["tls"] == "starttls" and not self.encrypted():
+            keywords.append("STARTTLS")
+        lines = ["fake.example"] + keywords
+        for text in lines[:-1]:
+            self.reply("250-" + text)
+        self.reply("250 " + lines[-1])
+
+    def starttls(self):
+        if self.faulted("starttls"):
+            return
+        self.waiting = True
+        self.upgraded = True
+        self.buffer.clear()
+        asyncio.ensure_future(self.upgrade())
+
+    async def upgrade(self):
+        self.reply("220 2.0.0 go")
+        try:
+            self.transport = await asyncio.get_running_loop().start_tls(
+                self.transport, self, self.relay.ssl_context(), server_side=True
+            )
+        except (OSError, ssl.SSLError):
+            return
+        self.waiting = False
+        self.work()
+
+    def auth(self, line):
+        if self.faulted("auth"):
+            return
+        words = line.split()
+        mechanism = words[1].upper()
+        if mechanism == "LOGIN":
+            self.in_auth = ["LOGIN"]
+            self.reply("334 VXNlcm5hbWU6")
+        else:
+            self.auth_check(mechanism, base64.b64decode(words[2]).decode())
+
+    def auth_answer(self, line):
+        self.in_auth.append(base64.b64decode(line).decode() if line != "*" else "")
+        if self.in_auth[0] == "LOGIN" and len(self.in_auth) == 2:
+            self.reply("334 UGFzc3dvcmQ6")
+            return
+        given = ":".join(self.in_auth[1:])
+        mechanism, self.in_auth = self.in_auth[0], None
+        self.auth_end(given if mechanism == "LOGIN" else "")
+
+    def auth_check(self, mechanism, text):
+        if mechanism == "PLAIN":
+            self.auth_end(":".join(text.split("\0")[1:]))
+            return
+        parts = dict(part.split("=", 1) for part in text.split("\1") if part)
+        given = parts["user"] + ":" + parts["auth"].partition(" ")[2]
+        if given == self.relay.settings["login"]:
+            self.auth_end(given)
+        else:
+            self.in_auth = ["XOAUTH2"]
+            self.reply("334 eyJzdGF0dXMiOiI0MDEifQ==")
+
+    def auth_end(self, given):
+        if given == self.relay.settings["login"]:
+            self.user = given.partition(":")[0]
+            self.reply("235 2.7.0 welcome")
+        else:
+            self.reply("535 5.7.8 Authentication Credentials Invalid")
+
     def mail(self, line):
+        if self.relay.settings["login"] and not self.user:
+            self.reply("530 5.7.0 Authentication required")
+            return
         if self.sender is not None:
             self.reply("503 5.5.1 nested MAIL")
             return
@@ -242,7 +462,20 @@ class Connection(asyncio.Protocol):
             self.recipients.append(address)
             self.reply("250 2.1.5 ok")
 
+    def take_chunk(self):
+        if len(self.buffer) < self.in_chunk:
+            return False
+        text = bytes(self.buffer[: self.in_chunk])
+        del self.buffer[: self.in_chunk]
+        self.in_chunk = None
+        self.take(text.removesuffix(b"\r\n"))
+        return True
+
     def take_message(self):
+        if not self.body_begun and self.buffer and self.recipients:
+            self.body_begun = True
+            if self.faulted("body"):
+                return False
         if self.buffer.startswith(b".\r\n"):
             end, size = 0, 3
         else:
@@ -253,11 +486,19 @@ class Connection(asyncio.Protocol):
             return False
         text = bytes(self.buffer[:end])
         del self.buffer[: end + size]
-        self.in_data = False
+        if self.relay.settings["discard"] == "yes":
+            self.buffer.clear()
+        self.in_data = self.body_begun = False
         self.take(text)
         return True
 
     def take(self, text):
+        if not self.recipients:
+            if text:
+                self.relay.write(self.describe(text))
+            self.reset()
+            self.reply("554 5.5.1 no valid recipients")
+            return
         address = self.recipients[0]
         record = self.describe(text)
         if self.relay.args.mail:
@@ -266,6 +507,8 @@ class Connection(asyncio.Protocol):
                 f.write(text + b"\r\n")
         delay = self.relay.number("delay_ms") / 1000
         self.reset()
+        if self.fault_at_dot(record):
+            return
         if address.startswith("perm554"):
             self.reply("554 5.7.1 refused by policy")
             return
@@ -285,12 +528,26 @@ class Connection(asyncio.Protocol):
             self.waiting = True
             asyncio.get_running_loop().call_later(delay, self.answer)
         else:
-            self.reply("250 2.0.0 taken")
+            self.reply(self.thanks())
+
+    def fault_at_dot(self, record):
+        """Like faulted(), and tells the log what became of the message."""
+        goes = self.relay.settings["fault"].split("+")[-1] == "go"
+        if not self.faulted("dot", lambda: self.reply(self.thanks())):
+            return False
+        record["kept"] = goes or self.relay.settings["drop"] == "kept"
+        record["answered"] = goes
+        self.relay.write(record)
+        return True
+
+    def thanks(self):
+        self.relay.taken += 1
+        return "250 2.0.0 " + self.relay.settings["id"].replace("%d", str(self.relay.taken))
 
     def answer(self):
         self.waiting = False
         if not self.transport.is_closing():
-            self.reply("250 2.0.0 taken")
+            self.reply(self.thanks())
             self.work()
 
     def describe(self, text):
@@ -302,6 +559,11 @@ class Connection(asyncio.Protocol):
         token = fields.get("x-kairan-id", "")
         record = {
             "at": time.time(),
+            "tls": self.encrypted(),
+            "auth": self.user,
+            "chunks": self.chunks,
+            "relay": self.relay.args.name,
+            "headers": {k: v for k, v in fields.items() if k.startswith("x-ses-")},
             "from": self.sender,
             "to": self.recipients,
             "envid": self.envid,
@@ -329,7 +591,9 @@ async def serve(args):
 
 def main():
     parser = argparse.ArgumentParser(description="FAKE relay for tests; delivers nothing")
-    parser.add_argument("port", type=int)
+    parser.add_argument("port", type=int, nargs="?", default=0)
+    parser.add_argument("--unix", help="listen on this socket instead")
+    parser.add_argument("--name", default="fake", help="told in the log")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--log", required=True)
     parser.add_argument("--control")

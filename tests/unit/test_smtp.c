@@ -3,6 +3,7 @@
  * Transcripts of SMTP sessions. Each line begins with who speaks:
  *   S  the server         D  the server, answering the dot of the next message
  *   C  the client, exactly these bytes and CRLF
+ *   T  the caller's TLS handshake, done
  * Every transcript is run whole, byte by byte, and cut at every byte of the server by a lost
  * connection, a timeout and garbage.
  */
@@ -28,8 +29,20 @@ enum {
 	NO_DOT = 16, /* before_dot says no to message 1 */
 	BIG = 32,    /* message 1 is larger than SIZE 100 */
 	NULL_FROM = 64,
-	QUIT_LAST = 128 /* smtp_quit while the last one is undecided */
+	QUIT_LAST = 128, /* smtp_quit while the last one is undecided */
+	TLS_MAY = 256,	 /* STARTTLS: opportunistic, required, there from the start */
+	TLS_MUST = 512,
+	TLS_IS = 1024,
+	LOGIN = 2048,
+	TOKEN = 4096, /* credentials with a token */
+	LMTP = 8192,
+	CHUNK = 16384,
+	UTF8 = 32768,  /* message 1 goes to a non-ASCII address */
+	EIGHT = 65536, /* message 1 is 8-bit */
 };
+
+static const struct auth credentials = { "user", "secret", AUTH_PLAIN | AUTH_LOGIN };
+static const struct auth token = { "user", "token", AUTH_XOAUTH2 };
 
 struct expect {
 	enum outcome_kind kind;
@@ -48,6 +61,7 @@ struct transcript {
 };
 
 #define BODY(n) "C Subject: " #n, "C ", "C Hello", "C ..dot", "C ."
+#define CHUNK_BODY(n) "C BDAT 27 LAST", "C Subject: " #n, "C ", "C Hello", "C .dot"
 #define MAIL(n) "C MAIL FROM:<b" #n "@example.org>"
 #define RCPT(n) "C RCPT TO:<r" #n "@example.net>"
 #define GROUP(n) MAIL(n), RCPT(n), "C DATA"
@@ -206,6 +220,143 @@ static const struct transcript transcripts[] = {
 	{ "no mark, no dot", PIPE | NO_DOT, 1, 0,
 	    { { OUTCOME_RELEASED, 0, OUTCOME_PHASE_BODY, "undefined" } },
 	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), OK3 } },
+	{ "tls when offered", TLS_MAY, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250-DSN", "S 250 STARTTLS", "C STARTTLS", "S 220 go", "T ",
+		"C EHLO me.example.org", "S 250-mx", "S 250 SIZE",
+		"C MAIL FROM:<b1@example.org> SIZE=27", "S 250 ok", RCPT(1), "S 250 ok", "C DATA",
+		"S 354 go", BODY(1), "D 250 ok" } },
+	{ "what was learned in clear is forgotten", TLS_MUST | PIPE | DSN, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250-DSN", "S 250-PIPELINING", "S 250 STARTTLS", "C STARTTLS",
+		"S 220 go", "T ", "C EHLO me.example.org", "S 500 what", "C HELO me.example.org",
+		"S 250 mx", MAIL(1), "S 250 ok", RCPT(1), "S 250 ok", "C DATA", "S 354 go", BODY(1),
+		"D 250 ok" } },
+	{ "tls not offered, may", TLS_MAY, 1, 0, { SENT },
+	    { PLAIN_HELLO, MAIL(1), "S 250 ok", RCPT(1), "S 250 ok", "C DATA", "S 354 go", BODY(1),
+		"D 250 ok" } },
+	{ "tls not offered, must", TLS_MUST, 1, 0,
+	    { { OUTCOME_RELEASED, 0, OUTCOME_PHASE_TLS, "auth" } },
+	    { PLAIN_HELLO, "C QUIT", "S 221 bye" } },
+	{ "tls refused, may", TLS_MAY, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250 STARTTLS", "C STARTTLS", "S 454 not now", MAIL(1),
+		"S 250 ok", RCPT(1), "S 250 ok", "C DATA", "S 354 go", BODY(1), "D 250 ok" } },
+	{ "tls refused, must", TLS_MUST, 1, 0,
+	    { { OUTCOME_RELEASED, 454, OUTCOME_PHASE_TLS, "auth" } },
+	    { GREETING, "S 250-mx", "S 250 STARTTLS", "C STARTTLS", "S 454 not now", "C QUIT",
+		"S 221 bye" } },
+	{ "421 at starttls", TLS_MAY, 1, 0,
+	    { { OUTCOME_RELEASED, 421, OUTCOME_PHASE_TLS, "system" } },
+	    { GREETING, "S 250-mx", "S 250 STARTTLS", "C STARTTLS", "S 421 closing" } },
+	{ "login plain behind starttls", TLS_MUST | LOGIN, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250 STARTTLS", "C STARTTLS", "S 220 go", "T ",
+		"C EHLO me.example.org", "S 250-mx", "S 250 AUTH LOGIN PLAIN XOAUTH2",
+		"C AUTH PLAIN AHVzZXIAc2VjcmV0", "S 235 ok", MAIL(1), "S 250 ok", RCPT(1),
+		"S 250 ok", "C DATA", "S 354 go", BODY(1), "D 250 ok" } },
+	{ "login login", TLS_IS | LOGIN, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250 AUTH=LOGIN", "C AUTH LOGIN", "S 334 VXNlcm5hbWU6",
+		"C dXNlcg==", "S 334 UGFzc3dvcmQ6", "C c2VjcmV0", "S 235 2.7.0 ok", MAIL(1),
+		"S 250 ok", RCPT(1), "S 250 ok", "C DATA", "S 354 go", BODY(1), "D 250 ok" } },
+	{ "login xoauth2", TLS_IS | TOKEN, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250 AUTH PLAIN XOAUTH2",
+		"C AUTH XOAUTH2 dXNlcj11c2VyAWF1dGg9QmVhcmVyIHRva2VuAQE=", "S 235 ok", MAIL(1),
+		"S 250 ok", RCPT(1), "S 250 ok", "C DATA", "S 354 go", BODY(1), "D 250 ok" } },
+	{ "login xoauth2 refused", TLS_IS | TOKEN, 1, 0,
+	    { { OUTCOME_RELEASED, 535, OUTCOME_PHASE_AUTH, "auth" } },
+	    { GREETING, "S 250-mx", "S 250 AUTH PLAIN XOAUTH2",
+		"C AUTH XOAUTH2 dXNlcj11c2VyAWF1dGg9QmVhcmVyIHRva2VuAQE=", "S 334 e30=", "C ",
+		"S 535 5.7.8 no", "C QUIT", "S 221 bye" } },
+	{ "login refused", TLS_IS | LOGIN, 1, 0,
+	    { { OUTCOME_RELEASED, 535, OUTCOME_PHASE_AUTH, "auth" } },
+	    { GREETING, "S 250-mx", "S 250 AUTH PLAIN", "C AUTH PLAIN AHVzZXIAc2VjcmV0",
+		"S 535 Authentication Credentials Invalid", "C QUIT", "S 221 bye" } },
+	{ "login not now", TLS_IS | LOGIN, 1, 0,
+	    { { OUTCOME_RELEASED, 454, OUTCOME_PHASE_AUTH, "auth" } },
+	    { GREETING, "S 250-mx", "S 250 AUTH PLAIN", "C AUTH PLAIN AHVzZXIAc2VjcmV0",
+		"S 454 Temporary authentication failure", "C QUIT", "S 221 bye" } },
+	{ "login with a challenge too many", TLS_IS | LOGIN, 1, 0,
+	    { { OUTCOME_RELEASED, 501, OUTCOME_PHASE_AUTH, "config" } },
+	    { GREETING, "S 250-mx", "S 250 AUTH PLAIN", "C AUTH PLAIN AHVzZXIAc2VjcmV0", "S 334 ",
+		"C *", "S 501 cancelled", "C QUIT", "S 221 bye" } },
+	{ "login with challenges for ever", TLS_IS | LOGIN, 1, 0,
+	    { { OUTCOME_RELEASED, 0, OUTCOME_PHASE_AUTH, "system" } },
+	    { GREETING, "S 250-mx", "S 250 AUTH PLAIN", "C AUTH PLAIN AHVzZXIAc2VjcmV0", "S 334 ",
+		"C *", "S 334 ", "C *", "S 334 ", "C *", "S 334 ", "C *", "S 334 " } },
+	{ "no login in clear", TLS_MAY | LOGIN, 1, 0,
+	    { { OUTCOME_RELEASED, 0, OUTCOME_PHASE_AUTH, "auth" } },
+	    { GREETING, "S 250-mx", "S 250 AUTH PLAIN", "C QUIT", "S 221 bye" } },
+	{ "no login in common", TLS_IS | LOGIN, 1, 0,
+	    { { OUTCOME_RELEASED, 0, OUTCOME_PHASE_AUTH, "auth" } },
+	    { GREETING, "S 250-mx", "S 250 AUTH CRAM-MD5 GSSAPI", "C QUIT", "S 221 bye" } },
+	{ "authentication required at mail", 0, 1, 0,
+	    { { OUTCOME_FAILED, 530, OUTCOME_PHASE_MAIL, "auth" } },
+	    { PLAIN_HELLO, MAIL(1), "S 530 Authentication required" } },
+	{ "lmtp", LMTP | PIPE | BEHIND, 2, 0,
+	    { { OUTCOME_DEFERRED, 452, OUTCOME_PHASE_DOT, "mailbox_full" }, SENT },
+	    { "S 220 box", "C LHLO me.example.org", "S 250-box", "S 250 PIPELINING", GROUP(1), OK3,
+		BODY(1), GROUP(2), "D 452 4.2.2 <r1@example.net> full", OK3, BODY(2),
+		"D 250 <r2@example.net> saved" } },
+	{ "lmtp has no helo", LMTP, 1, 0,
+	    { { OUTCOME_RELEASED, 500, OUTCOME_PHASE_EHLO, "config" } },
+	    { "S 220 mx", "C LHLO me.example.org", "S 500 what", "C QUIT", "S 221 bye" } },
+	{ "chunk", CHUNK, 2, 0, { SENT, SENT },
+	    { GREETING, "S 250-mx", "S 250 CHUNKING", MAIL(1), "S 250 ok", RCPT(1), "S 250 ok",
+		CHUNK_BODY(1), "D 250 ok", MAIL(2), "S 250 ok", RCPT(2), "S 250 ok", CHUNK_BODY(2),
+		"D 250 ok" } },
+	{ "chunk behind a chunk", CHUNK | PIPE | BEHIND, 3, 0, { SENT, SENT, SENT },
+	    { GREETING, "S 250-mx", "S 250-CHUNKING", "S 250 PIPELINING", MAIL(1), RCPT(1),
+		"S 250 ok", "S 250 ok", CHUNK_BODY(1), MAIL(2), RCPT(2), "D 250 ok", "S 250 ok",
+		"S 250 ok", CHUNK_BODY(2), MAIL(3), RCPT(3), "D 250 ok", "S 250 ok", "S 250 ok",
+		CHUNK_BODY(3), "D 250 ok" } },
+	{ "chunk wanted, not offered", CHUNK, 1, 0, { SENT },
+	    { PLAIN_HELLO, MAIL(1), "S 250 ok", RCPT(1), "S 250 ok", "C DATA", "S 354 go", BODY(1),
+		"D 250 ok" } },
+	{ "chunk, rcpt refused", CHUNK | PIPE, 2, 0,
+	    { { OUTCOME_FAILED, 550, OUTCOME_PHASE_RCPT, "user_unknown" }, SENT },
+	    { GREETING, "S 250-mx", "S 250-CHUNKING", "S 250 PIPELINING", MAIL(1), RCPT(1),
+		"S 250 ok", "S 550 5.1.1 no such user", "C RSET", MAIL(2), RCPT(2), "S 250 ok",
+		"S 250 ok", "S 250 ok", CHUNK_BODY(2), "D 250 ok" } },
+	{ "chunk, mail refused, rcpt not", CHUNK | PIPE, 2, 0,
+	    { { OUTCOME_DEFERRED, 451, OUTCOME_PHASE_MAIL, "system" }, SENT },
+	    { GREETING, "S 250-mx", "S 250-CHUNKING", "S 250 PIPELINING", MAIL(1), RCPT(1),
+		"S 451 later", "S 250 ok", "C RSET", MAIL(2), RCPT(2), "S 250 ok", "S 250 ok",
+		"S 250 ok", CHUNK_BODY(2), "D 250 ok" } },
+	{ "chunk refused", CHUNK | PIPE, 2, 0,
+	    { { OUTCOME_FAILED, 554, OUTCOME_PHASE_DOT, "content" }, SENT },
+	    { GREETING, "S 250-mx", "S 250-CHUNKING", "S 250 PIPELINING", MAIL(1), RCPT(1),
+		"S 250 ok", "S 250 ok", CHUNK_BODY(1), "D 554 5.6.0 looks like spam", "C RSET",
+		MAIL(2), RCPT(2), "S 250 ok", "S 250 ok", "S 250 ok", CHUNK_BODY(2), "D 250 ok" } },
+	{ "chunk not understood", CHUNK, 1, 0,
+	    { { OUTCOME_RELEASED, 500, OUTCOME_PHASE_DOT, "config" } },
+	    { GREETING, "S 250-mx", "S 250 CHUNKING", MAIL(1), "S 250 ok", RCPT(1), "S 250 ok",
+		CHUNK_BODY(1), "D 500 what" } },
+	{ "chunk, 421", CHUNK, 1, 0, { { OUTCOME_DEFERRED, 421, OUTCOME_PHASE_DOT, "system" } },
+	    { GREETING, "S 250-mx", "S 250 CHUNKING", MAIL(1), "S 250 ok", RCPT(1), "S 250 ok",
+		CHUNK_BODY(1), "D 421 closing" } },
+	{ "chunk, may not send", CHUNK | NO_SEND, 1, 0,
+	    { { OUTCOME_RELEASED, 0, OUTCOME_PHASE_BODY, "undefined" } },
+	    { GREETING, "S 250-mx", "S 250 CHUNKING", MAIL(1), "S 250 ok", RCPT(1), "S 250 ok" } },
+	{ "limits", PIPE | BEHIND, 2, 0, { SENT, SENT },
+	    { GREETING, "S 250-mx", "S 250-PIPELINING", "S 250 LIMITS RCPTMAX=1 MAILMAX=2 X=y",
+		GROUP(1), OK3, BODY(1), GROUP(2), "D 250 ok", OK3, BODY(2), "D 250 ok", "C QUIT",
+		"S 221 bye" } },
+	{ "utf8 address", UTF8, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250-8BITMIME", "S 250 SMTPUTF8",
+		"C MAIL FROM:<b1@example.org> SMTPUTF8 BODY=8BITMIME", "S 250 ok",
+		"C RCPT TO:<\xc3\xa9@example.net>", "S 250 ok", "C DATA", "S 354 go", BODY(1),
+		"D 250 ok" } },
+	{ "utf8 address, not offered", UTF8, 2, 0,
+	    { { OUTCOME_FAILED, 0, OUTCOME_PHASE_MAIL, "config" }, SENT },
+	    { GREETING, "S 250-mx", "S 250 8BITMIME", MAIL(2), "S 250 ok", RCPT(2), "S 250 ok",
+		"C DATA", "S 354 go", BODY(2), "D 250 ok" } },
+	{ "8bit", EIGHT, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250 8BITMIME", "C MAIL FROM:<b1@example.org> BODY=8BITMIME",
+		"S 250 ok", RCPT(1), "S 250 ok", "C DATA", "S 354 go", "C Subject: 1", "C ",
+		"C Hello", "C ..dot\xc3\xa9", "C .", "D 250 ok" } },
+	{ "8bit, not offered", EIGHT, 1, 0,
+	    { { OUTCOME_FAILED, 0, OUTCOME_PHASE_MAIL, "content" } }, { PLAIN_HELLO } },
+	{ "454 throttled behind the dot", PIPE, 1, 0,
+	    { { OUTCOME_DEFERRED, 454, OUTCOME_PHASE_DOT, "rate" } },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), OK3, BODY(1),
+		"D 454 Throttling failure: Maximum sending rate exceeded." } },
 	{ "quit", PIPE | QUIT_LAST, 1, 0, { SENT },
 	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), OK3, BODY(1), "D 250 ok",
 		"C QUIT", "S 221 bye" } },
@@ -258,6 +409,15 @@ run_init(struct run *r, const struct transcript *t)
 		.next_behind_dot = (t->flags & BEHIND) != 0,
 		.dsn = (t->flags & DSN) != 0,
 		.max_messages = t->max,
+		.lmtp = (t->flags & LMTP) != 0,
+		.chunking = (t->flags & CHUNK) != 0,
+		.tls = (t->flags & TLS_MAY) != 0 ? SMTP_TLS_OPPORTUNISTIC
+		    : (t->flags & TLS_MUST) != 0 ? SMTP_TLS_REQUIRED
+		    : (t->flags & TLS_IS) != 0	 ? SMTP_TLS_ALREADY
+						 : SMTP_TLS_OFF,
+		.auth = (t->flags & LOGIN) != 0 ? &credentials
+		    : (t->flags & TOKEN) != 0	? &token
+						: NULL,
 		.ctx = r,
 		.may_send = may_send,
 		.before_dot = before_dot };
@@ -308,9 +468,12 @@ offer(struct run *r)
 		    "Subject: %u\r\n\r\nHello\r\n.dot%s\r\n", n,
 		    big ? " and a hundred more, a hundred more, a hundred more, a hundred more, "
 			  "and so on"
-			: "");
+			: n == 1 && (r->t->flags & EIGHT) != 0 ? "\xc3\xa9"
+							       : "");
 		(void)snprintf(r->from[n], sizeof(r->from[n]), "b%u@example.org", n);
 		(void)snprintf(r->to[n], sizeof(r->to[n]), "r%u@example.net", n);
+		if (n == 1 && (r->t->flags & UTF8) != 0)
+			(void)snprintf(r->to[n], sizeof(r->to[n]), "\xc3\xa9@example.net");
 		smtp_offer(r->s,
 		    &(struct smtp_envelope){ .ref = n,
 			.mail_from = slice_str((r->t->flags & NULL_FROM) != 0 ? "" : r->from[n]),
@@ -327,9 +490,17 @@ offer(struct run *r)
 static void
 note_dots(struct run *r)
 {
+	static const char last[] = "Hello\r\n.dot\r\n";
 	const char *p = buf_str(&r->client);
 	unsigned n = 0;
 
+	if ((r->t->flags & CHUNK) != 0 && strstr(p, "BDAT") != NULL) {
+		for (; (p = strstr(p, last)) != NULL; p += sizeof(last) - 1) {
+			assert_true(n < r->dots_asked);
+			r->dot_written[r->dot_refs[n++]] = true;
+		}
+		return;
+	}
 	while ((p = strstr(p, "\r\n.\r\n")) != NULL) {
 		if (memcmp(p - 4, "DATA", 4) != 0) {
 			assert_true(n < r->dots_asked);
@@ -379,6 +550,15 @@ is_server(const char *line)
 	return line[0] == 'S' || line[0] == 'D';
 }
 
+static void
+handshake(struct run *r)
+{
+	assert_true(smtp_wants_tls(r->s));
+	assert_int_equal(smtp_deadline_s(r->s), 60);
+	smtp_secured(r->s);
+	(void)turn(r);
+}
+
 /* Feeds a server's lines; one by one, together up to the next client's line, or byte by byte. */
 static void
 run_whole(struct run *r, bool by_byte)
@@ -391,6 +571,10 @@ run_whole(struct run *r, bool by_byte)
 		const char *line = r->t->lines[i],
 			   *next = i + 1 < LINES_MAX ? r->t->lines[i + 1] : NULL;
 
+		if (line[0] == 'T') {
+			handshake(r);
+			continue;
+		}
 		if (!is_server(line)) {
 			expect_line(r, line + 2);
 			continue;
@@ -521,6 +705,8 @@ run_cut(const struct transcript *t, size_t cut, enum ending ending)
 		int len = snprintf(line, sizeof(line), "%s\r\n", t->lines[i] + 2);
 		size_t n = (size_t)len < cut - fed ? (size_t)len : cut - fed;
 
+		if (t->lines[i][0] == 'T')
+			handshake(&r);
 		if (!is_server(t->lines[i]))
 			continue;
 		/* a complete line ends with its LF */
@@ -784,7 +970,6 @@ test_bad_envelopes(void **state)
 		{ { "a@b.c", 5 }, { "d\0@e.f", 6 }, { "x", 1 }, "config" },
 		{ { "a@b.c", 5 }, { "<d@e.f", 6 }, { "x", 1 }, "config" },
 		{ { "a@b.c", 5 }, { "d@e.f>", 6 }, { "x", 1 }, "config" },
-		{ { "a@b.c", 5 }, { "d@e.f\xe9", 6 }, { "x", 1 }, "config" },
 		{ { "a@b.c", 5 }, { "", 0 }, { "x", 1 }, "config" },
 		{ { "a@b.c", 5 }, { "d@e.f", 5 }, { "x\0y", 3 }, "content" },
 	};
@@ -873,7 +1058,7 @@ test_reset_and_reuse(void **state)
 	feed(&r,
 	    "250-mx\r\n250-pipelining\r\n250-8BITMIME\r\n250-DSN\r\n250-SIZE=5\r\n"
 	    "250 ENHANCEDSTATUSCODES\r\n");
-	assert_int_equal(smtp_extensions(r.s),
+	assert_int_equal(smtp_features(r.s)->extensions,
 	    SMTP_EXT_PIPELINING | SMTP_EXT_8BITMIME | SMTP_EXT_DSN | SMTP_EXT_SIZE |
 		SMTP_EXT_ENHANCED);
 	assert_true(smtp_is_idle(r.s));
@@ -939,6 +1124,104 @@ test_pipelining_fallback_is_told(void **state)
 	run_release(&r);
 }
 
+/* Whatever comes with or behind the 220 in clear ends the session (CVE-2011-0411). */
+static void
+test_injection_behind_starttls(void **state)
+{
+	static const char *const inputs[] = { "220 go\r\n250 evil\r\n", "220 go\r\n2",
+		"220 go\r\n\n" };
+
+	(void)state;
+	for (size_t i = 0; i <= sizeof(inputs) / sizeof(inputs[0]); i++) {
+		struct run r;
+
+		start(&r, "tls when offered", 0, "250-mx\r\n250 STARTTLS\r\n");
+		(void)turn(&r);
+		feed(&r, i == 0 ? "220 go\r\n" : inputs[i - 1]);
+		if (i == 0) {
+			assert_true(smtp_wants_tls(r.s));
+			feed(&r, "250 evil\r\n");
+		}
+		(void)turn(&r);
+		assert_true(smtp_is_closed(r.s));
+		assert_int_equal(smtp_failure(r.s)->phase, OUTCOME_PHASE_TLS);
+		assert_int_equal(r.got[1].kind, OUTCOME_RELEASED);
+		assert_null(strstr(buf_str(&r.client), "MAIL"));
+		run_release(&r);
+	}
+}
+
+/* The caller's handshake fails. */
+static void
+test_handshake_fails(void **state)
+{
+	struct run r;
+
+	(void)state;
+	start(&r, "tls when offered", 0, "250-mx\r\n250 STARTTLS\r\n");
+	(void)turn(&r);
+	feed(&r, "220 go\r\n");
+	assert_int_equal(smtp_output(r.s).len, 0);
+	smtp_abort(r.s, OUTCOME_PHASE_TLS, "certificate has expired");
+	take(&r);
+	assert_int_equal(r.got[1].kind, OUTCOME_RELEASED);
+	assert_int_equal(r.got[1].phase, OUTCOME_PHASE_TLS);
+	assert_int_equal(smtp_failure(r.s)->scope, OUTCOME_SCOPE_ROUTE);
+	assert_true(slice_equal(smtp_failure(r.s)->text, SLICE("certificate has expired")));
+	run_release(&r);
+}
+
+/* The login is in the output buffer only until it is written. */
+static void
+test_login_is_wiped(void **state)
+{
+	static const char secret[] = "AHVzZXIAc2VjcmV0";
+	struct slice out;
+	struct run r;
+
+	(void)state;
+	start(&r, "login refused", 0, "250-mx\r\n250 AUTH PLAIN\r\n");
+	out = smtp_output(r.s);
+	assert_non_null(memmem(out.ptr, out.len, secret, sizeof(secret) - 1));
+	smtp_wrote(r.s, out.len - 1);
+	assert_non_null(memmem(out.ptr, out.len, secret, sizeof(secret) - 1));
+	smtp_wrote(r.s, 1);
+	/* the memory is still the engine's: it gives back only what is larger */
+	assert_null(memmem(out.ptr, out.len, secret, sizeof(secret) - 1));
+	run_release(&r);
+}
+
+static void
+test_timeouts(void **state)
+{
+	struct smtp_options o = {
+		.ehlo_name = "me", .command_timeout_s = 20, .dot_timeout_s = 700
+	};
+	struct smtp *s = smtp_new(&o, NULL);
+
+	(void)state;
+	assert_non_null(s);
+	assert_int_equal(smtp_deadline_s(s), 20);
+	assert_false(smtp_is_ready(s));
+	smtp_input(s, "220 mx\r\n", 8);
+	smtp_wrote(s, smtp_output(s).len);
+	smtp_input(s, "250 mx\r\n", 8);
+	assert_true(smtp_is_ready(s));
+	smtp_offer(s,
+	    &(struct smtp_envelope){
+		.ref = 1, .rcpt_to = SLICE("r@example.net"), .data = SLICE("x\r\n") });
+	smtp_wrote(s, smtp_output(s).len);
+	smtp_input(s, "250 ok\r\n", 8);
+	smtp_wrote(s, smtp_output(s).len);
+	smtp_input(s, "250 ok\r\n", 8);
+	smtp_wrote(s, smtp_output(s).len);
+	smtp_input(s, "354 go\r\n", 8);
+	smtp_wrote(s, smtp_output(s).len);
+	assert_true(smtp_is_undecided(s));
+	assert_int_equal(smtp_deadline_s(s), 700);
+	smtp_free(s);
+}
+
 int
 main(void)
 {
@@ -955,6 +1238,10 @@ main(void)
 		cmocka_unit_test(test_reset_and_reuse),
 		cmocka_unit_test(test_quit_releases_what_waits),
 		cmocka_unit_test(test_pipelining_fallback_is_told),
+		cmocka_unit_test(test_injection_behind_starttls),
+		cmocka_unit_test(test_handshake_fails),
+		cmocka_unit_test(test_login_is_wiped),
+		cmocka_unit_test(test_timeouts),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

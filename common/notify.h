@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * notify: a word to the service manager, sd_notify(3)'s protocol: one datagram to the socket that
+ * NOTIFY_SOCKET names. Does nothing where there is none.
+ */
+#ifndef KAIRAN_NOTIFY_H
+#define KAIRAN_NOTIFY_H
+
+/* state: "READY=1", "STOPPING=1". */
+void notify_service(const char *state);
+
+#endif
