@@ -25,7 +25,7 @@ packages_of()
 		packages_of build
 		packages_of services
 		echo libcmocka-dev clang-format shellcheck mandoc perl python3 curl openssl \
-			python3-dkim python3-nacl opendkim-tools knot jq
+			python3-dkim python3-nacl opendkim-tools knot jq dovecot-core
 		;;
 	fuzz)
 		packages_of build
@@ -33,7 +33,7 @@ packages_of()
 		;;
 	bench)
 		packages_of demo
-		echo libgmime-3.0-dev nginx-light wrk nodejs node-nodemailer
+		echo libgmime-3.0-dev nginx-light wrk stunnel4 nodejs node-nodemailer
 		;;
 	demo)
 		packages_of build
@@ -49,7 +49,7 @@ packages_of()
 is_service_package()
 {
 	case $1 in
-	postgresql* | redis* | postfix* | nginx* | knot | docker.io | containerd | ssl-cert) return 0 ;;
+	postgresql* | redis* | postfix* | nginx* | knot | dovecot* | stunnel4 | docker.io | containerd | ssl-cert) return 0 ;;
 	*) return 1 ;;
 	esac
 }

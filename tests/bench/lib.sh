@@ -58,6 +58,19 @@ wait_sql()
 	done
 }
 
+# smtp-sink on loopback; SINK (pid), SINK_PORT
+bench_sink()
+{
+	local user=()
+
+	[ "$(id -u)" -ne 0 ] || user=(-u nobody)
+	SINK_PORT=$(services_free_port)
+	service_spawn sink "$SERVICES_DIR/sink.log" smtp-sink "${user[@]+"${user[@]}"}" "127.0.0.1:$SINK_PORT" 1000
+	# shellcheck disable=SC2034 # used by the scripts that source this
+	SINK=$SERVICE_PID
+	sleep 0.3
+}
+
 # PostgreSQL with its default durability (fsync on), Redis, schema, a key file.
 bench_services()
 {

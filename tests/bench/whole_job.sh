@@ -2,15 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # whole_job: claim, compose, send, record with every state committed, PostgreSQL, Redis and the
 # sink on the same cores, against smtp-source -d into the same smtp-sink, in turn.
-#   whole_job.sh [BYTES] [RECIPIENTS]      default 10240 and 40,000
+#   whole_job.sh [BYTES] [RECIPIENTS] [tls]      default 10240 and 40,000
+# With tls: through TLS to a stunnel in front of the sink, against the same job without.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/support/services.sh
 . tests/bench/lib.sh
+. tests/support/make_ca.sh
 bytes=${1:-10240}
 recipients=${2:-40000}
 pairs=${ROUNDS:-5}
 sessions=${SESSIONS:-16}
+mode=${3:-plain}
 PATH=$PATH:/usr/sbin
 command -v smtp-sink >/dev/null || { echo "whole_job skipped: smtp-sink (package postfix) is not here" >&2; exit 0; }
 
@@ -25,41 +28,76 @@ while [ $((${#html} + ${#text} + 1200)) -lt "$bytes" ]; do
 	text+=$'\nThe shop is open every day from nine to seven.'
 done
 bench_campaign bench-job "$text" "$html"
-port=$(services_free_port)
-if [ "$(id -u)" -eq 0 ]; then sink_user=(-u nobody); else sink_user=(); fi
-service_spawn sink "$SERVICES_DIR/sink.log" smtp-sink "${sink_user[@]}" "127.0.0.1:$port" 1000
-sink=$SERVICE_PID
+bench_sink
+port=$SINK_PORT sink=$SINK
 export KAIRAN_RELAY_PORT=$port KAIRAN_RELAY_CONNECTIONS=$sessions KAIRAN_PRODUCER_POLL_MS=100
-sleep 0.3
 
-ours=() source=()
-rss=0 size=0 cpu=0
-for ((i = 1; i <= pairs; i++)); do
-	sql 'CHECKPOINT'
-	start=$(now_ms)
-	smtp-source -d -s "$sessions" -l "$bytes" -m "$recipients" -f a@b.example -t c@d.example "127.0.0.1:$port"
-	source+=("$(per_second "$recipients" "$start")")
+ours=() yardstick=()
+rss=0 unsent=0 cpu=0
 
-	sql "SELECT kairan.run_make('bench-job', 'pair-$i')" >/dev/null
+# arguments: run key, settings of the dispatcher. One run; RATE, and the highest memory in rss.
+job()
+{
+	local key=$1 producer dispatcher peak
+
+	shift
+	sql "SELECT kairan.run_make('bench-job', '$key')" >/dev/null
 	KAIRAN_PRODUCER_BACKLOG=$recipients program_spawn producer "$SERVICES_DIR/producer.log" "$programs/kairan-producer"
 	producer=$SERVICE_PID
-	wait_sql "SELECT state = 'running' AND pushed = planned FROM kairan.run WHERE run_key = 'pair-$i'" 300
+	wait_sql "SELECT state = 'running' AND pushed = planned FROM kairan.run WHERE run_key = '$key'" 300
 	sql 'CHECKPOINT'
-	program_spawn dispatcher "$SERVICES_DIR/dispatcher.log" "$programs/kairan-dispatcher"
+	program_spawn dispatcher "$SERVICES_DIR/dispatcher.log" env "$@" "$programs/kairan-dispatcher"
 	dispatcher=$SERVICE_PID
-	wait_sql "SELECT sent + failed >= planned FROM kairan.campaign_progress WHERE run_key = 'pair-$i'" 300
+	wait_sql "SELECT sent + failed >= planned FROM kairan.campaign_progress WHERE run_key = '$key'" 300
 	peak=$(peak_mb "$dispatcher")
 	[ "$peak" -le "$rss" ] || rss=$peak
 	cpu=$(cpu_ms "$dispatcher")
-	ours+=("$(sql "SELECT round(count(*) / extract(epoch FROM max(settled_at) - min(claimed_at)))
-	    FROM kairan.send s JOIN kairan.run r ON r.id = s.run_id WHERE r.run_key = 'pair-$i' AND s.state = 'sent'")")
+	RATE=$(sql "SELECT round(count(*) / extract(epoch FROM max(settled_at) - min(claimed_at)))
+	    FROM kairan.send s JOIN kairan.run r ON r.id = s.run_id WHERE r.run_key = '$key' AND s.state = 'sent'")
 	service_stop "$dispatcher"
 	service_stop "$producer"
+}
+
+# A stunnel in front of the sink; TLS_JOB: settings of the dispatcher that go through it.
+start_tunnel()
+{
+	local ca=$SERVICES_DIR/ca tls_port
+
+	ca_make "$ca"
+	ca_issue "$ca" sink IP:127.0.0.1
+	tls_port=$(services_free_port)
+	printf '%s\n' 'foreground = yes' 'pid =' '[sink]' "accept = 127.0.0.1:$tls_port" "connect = 127.0.0.1:$port" \
+		"cert = $ca/sink.pem" "key = $ca/sink.key" >"$ca/stunnel.conf"
+	service_spawn stunnel "$SERVICES_DIR/stunnel.log" stunnel4 "$ca/stunnel.conf"
+	TLS_JOB=("KAIRAN_RELAY_PORT=$tls_port" KAIRAN_RELAY_TLS=implicit "KAIRAN_RELAY_TLS_CA_FILE=$ca/ca.pem")
+	sleep 0.5
+}
+
+if [ "$mode" = tls ]; then
+	command -v stunnel4 >/dev/null || { echo 'whole_job_tls skipped: stunnel4 is not here' >&2; exit 0; }
+	start_tunnel
+fi
+for ((i = 1; i <= pairs; i++)); do
+	sql 'CHECKPOINT'
+	if [ "$mode" = tls ]; then
+		job "plain-$i"
+		yardstick+=("$RATE")
+		job "tls-$i" "${TLS_JOB[@]}"
+	else
+		start=$(now_ms)
+		smtp-source -d -s "$sessions" -l "$bytes" -m "$recipients" -f a@b.example -t c@d.example "127.0.0.1:$port"
+		yardstick+=("$(per_second "$recipients" "$start")")
+		job "pair-$i"
+	fi
+	ours+=("$RATE")
 done
-# the size of one mail as it went out, from a second sink that keeps it
-size=$(sql "SELECT count(*) FROM kairan.send WHERE state <> 'sent'")
-[ "$size" = 0 ] || services_fail "$size recipients were not sent"
+unsent=$(sql "SELECT count(*) FROM kairan.send WHERE state <> 'sent'")
+[ "$unsent" = 0 ] || services_fail "$unsent recipients were not sent"
 service_stop "$sink" || true # smtp-sink dies of its signal
-bench_line "whole_job_$((bytes / 1024))k" "$(median "${ours[@]}")" 'messages/s' \
-	"smtp-source -d -s $sessions into the same smtp-sink" "$(median "${source[@]}")" 0.4 \
+if [ "$mode" = tls ]; then
+	name=whole_job_tls against="the same without TLS (through stunnel on the same cores with it)" target=null
+else
+	name=whole_job_$((bytes / 1024))k against="smtp-source -d -s $sessions into the same smtp-sink" target=1.2
+fi
+bench_line "$name" "$(median "${ours[@]}")" 'messages/s' "$against" "$(median "${yardstick[@]}")" "$target" \
 	"\"recipients\":$recipients,\"pairs\":$pairs,\"rss_mb\":$rss,\"rss_target_mb\":64,\"cpu_us_per_message\":$((cpu * 1000 / recipients))"

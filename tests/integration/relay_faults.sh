@@ -162,7 +162,7 @@ fault 'F28 a reply to nothing: closed' 'sent 6' 'fault = greet:raw:220 a\r\n250 
 
 # ---- F29: tarpits --------------------------------------------------------------------------------
 fault 'F29 a greeting by drops: given up, all sent' 'sent 6' \
-	'fault = greet:drip:220 welcome to the slowest relay of all' 'faults = 2'
+	'fault = greet:drip:220 welcome to the slowest relay of all those that have ever been' 'faults = 2'
 fault 'F29 no greeting at all: given up, all sent' 'sent 6' 'fault = greet:stall' 'faults = 2'
 fault 'F29 RCPT never answered: given up, all sent' 'sent 6' 'fault = rcpt:stall' 'faults = 2'
 sql -c "INSERT INTO kairan.template (digest, subject, body) VALUES ('big', 'Big', repeat(repeat('x', 70) || E'\n', 200000))" \

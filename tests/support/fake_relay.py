@@ -37,7 +37,7 @@ folder, as ATTEMPT-RUN-SEND.eml by what its X-Kairan-Id says.
 
 Phases: greet, ehlo, starttls, auth, mail, rcpt, data, body (first bytes of a content), dot.
 Actions: raw:TEXT (Python escapes, + as \\x2b), flood:N (N bytes without a line end), lines:N (N
-continuation lines), drip:TEXT (a byte every 0.3 s), wait:SECONDS, stall (nothing more), close (RST),
+continuation lines), drip:TEXT (a byte every 0.1 s), wait:SECONDS, stall (nothing more), close (RST),
 fin (FIN), go (the usual reply after all). At the dot the message counts as kept or lost by `drop`
 unless `go` is among them.
 
@@ -271,7 +271,7 @@ class Connection(asyncio.Protocol):
             elif name == "drip":
                 for byte in text:
                     self.transport.write(bytes((byte,)))
-                    await asyncio.sleep(0.3)
+                    await asyncio.sleep(0.1)
             elif name == "wait":
                 await asyncio.sleep(float(argument))
             elif name == "stall":

@@ -240,7 +240,7 @@ postfix_start()
 	_postfix_root chown postfix "$pf/data" || return 1
 	_services_postfix+=("$dir")
 	if ! _postfix_root postfix -c "$pf/etc" start >"$pf/start.log" 2>&1 ||
-		! services_wait 15 _postfix_greets "$POSTFIX_PORT"; then
+		! services_wait 15 _postfix_greets "$POSTFIX_PORT" "$pf/etc/main.cf"; then
 		cat "$pf/start.log" "$pf/mail.log" >&2
 		services_fail 'Postfix did not start'
 		return 1
@@ -254,6 +254,11 @@ _postfix_greets()
 {
 	local line=''
 
+	# TLS from the first byte: a connection must do
+	if grep -q '^smtpd_tls_wrappermode *= *yes' "$2"; then
+		(exec 8<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+		return
+	fi
 	{ exec 8<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
 	read -r -t 5 line <&8 || true
 	printf 'QUIT\r\n' >&8 || true

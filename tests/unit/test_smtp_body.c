@@ -136,6 +136,60 @@ test_appends_and_overflows(void **state)
 	buf_release(&many);
 }
 
+/* One chunk: its stated length is that of what follows, and nothing is stuffed. */
+static void
+test_chunks(void **state)
+{
+	static const struct {
+		const char *in, *out;
+		unsigned repaired;
+	} cases[] = {
+		{ "", "BDAT 0 LAST\r\n", 0 },
+		{ "a\r\n", "BDAT 3 LAST\r\na\r\n", 0 },
+		{ "a", "BDAT 3 LAST\r\na\r\n", 0 },
+		{ ".\r\n..\r\n", "BDAT 7 LAST\r\n.\r\n..\r\n", 0 },
+		{ "a\n.\r\nb\rc", "BDAT 12 LAST\r\na\r\n.\r\nb\r\nc\r\n", 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct slice in = slice_str(cases[i].in);
+		uint64_t repaired = 0;
+		struct buf out;
+
+		buf_init(&out, 1 << 16);
+		assert_true(smtp_body_append_chunk(&out, in, &repaired));
+		assert_string_equal(buf_str(&out), cases[i].out);
+		assert_int_equal(repaired > 0, cases[i].repaired);
+		buf_release(&out);
+		buf_init(&out, 5);
+		assert_false(smtp_body_append_chunk(&out, in, &repaired));
+		buf_release(&out);
+	}
+}
+
+/* NUL and 8-bit bytes are seen wherever they stand. */
+static void
+test_look(void **state)
+{
+	char data[70];
+
+	(void)state;
+	for (size_t n = 0; n <= sizeof(data); n++) {
+		memset(data, 'a', sizeof(data));
+		assert_false(smtp_body_look(slice_make(data, n)).nul);
+		assert_false(smtp_body_look(slice_make(data, n)).eight_bit);
+		for (size_t i = 0; i < n; i++) {
+			data[i] = '\0';
+			assert_true(smtp_body_look(slice_make(data, n)).nul);
+			data[i] = '\x80';
+			assert_true(smtp_body_look(slice_make(data, n)).eight_bit);
+			assert_false(smtp_body_look(slice_make(data, n)).nul);
+			data[i] = 'a';
+		}
+	}
+}
+
 int
 main(void)
 {
@@ -143,6 +197,8 @@ main(void)
 		cmocka_unit_test(test_known),
 		cmocka_unit_test(test_every_short_text),
 		cmocka_unit_test(test_appends_and_overflows),
+		cmocka_unit_test(test_chunks),
+		cmocka_unit_test(test_look),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
