@@ -37,13 +37,22 @@ next_dispatcher()
 	start_dispatcher "$@"
 }
 
+# arguments: lines of the control file. Connections of before are cut, they know other habits.
+relay_anew()
+{
+	relay_set 'mode = refuse'
+	sleep 0.1
+	relay_set "$@"
+	sleep 0.1
+}
+
 # arguments: NAME of the test, expected states, lines of the control file. One run under the fault.
 fault()
 {
 	local name=$1 expected=$2
 
 	shift 2
-	relay_set "$@"
+	relay_anew "$@"
 	COUNT=$((COUNT + 1))
 	RUN=$(run_add faults "$COUNT")
 	run_wait "$RUN" finished 25 || true
@@ -64,7 +73,7 @@ nothing_leaves()
 
 	shift 2
 	before=$(kept)
-	relay_set "$@"
+	relay_anew "$@"
 	COUNT=$((COUNT + 1))
 	RUN=$(run_add faults "$COUNT")
 	tap_ok "$name" wait_for 15 "trouble ~ '$why' FROM kairan.dispatcher ORDER BY id DESC LIMIT 1"
@@ -135,7 +144,7 @@ relay_set
 next_dispatcher
 finishes 'F27 another dispatcher sends them'
 
-relay_set 'ehlo = PIPELINING,SIZE 100'
+relay_anew 'ehlo = PIPELINING,SIZE 100'
 RUN=$(run_add faults size)
 tap_ok 'a message over SIZE pauses the run before anything is sent' wait_for 10 "state = 'paused' AND reason ~ 'larger than' FROM kairan.run WHERE id = $RUN"
 relay_set
