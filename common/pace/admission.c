@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* admission: see admission.h. Twin of common/lua/reserve.lua, line by line where it matters. */
+#include "admission.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "heap.h"
+
+#define DAY_MINUTES 1440
+#define QUOTA_RING 1500 /* minutes; a day, the horizon and some */
+#define MINUTE_US 60e6
+#define WAKE_MIN_US 1e3
+#define WAKE_MAX_US 1e6
+#define WAKE_BLIND_US 250e3 /* no calendar at all */
+
+/* `at` plus `owed` messages of the calendar behind it. */
+struct clock {
+	double at, owed;
+	size_t cursor; /* first row that ends behind `at` */
+};
+
+struct calendar {
+	struct admission_row *rows; /* owned */
+	size_t count;
+};
+
+struct limiter {
+	struct calendar calendar;
+	struct clock next;
+	bool fresh; /* nothing is known of the past */
+};
+
+struct lane {
+	struct calendar calendar;
+	struct clock due; /* when the next permit is planned */
+	struct clock gap; /* before which it may not leave */
+	bool fresh;
+	int chain[ADMISSION_CHAIN_MAX];
+	size_t chain_count;
+	uint32_t left; /* wanted, during one call */
+};
+
+struct quota {
+	uint64_t limit, sum;
+	int64_t tail; /* oldest minute in sum */
+	uint64_t minutes[QUOTA_RING];
+};
+
+struct admission {
+	struct limiter account;
+	struct limiter *limiters;
+	size_t limiter_count;
+	struct lane *lanes;
+	size_t lane_count;
+	uint64_t generation;
+	struct quota quota;
+	struct heap waiting, ready;
+	size_t heap_room;
+};
+
+struct admission *
+admission_new(void)
+{
+	struct admission *a = calloc(1, sizeof(*a));
+
+	if (a != NULL)
+		a->account.fresh = true;
+	return a;
+}
+
+void
+admission_free(struct admission *a)
+{
+	if (a == NULL)
+		return;
+	for (size_t i = 0; i < a->limiter_count; i++)
+		free(a->limiters[i].calendar.rows);
+	for (size_t i = 0; i < a->lane_count; i++)
+		free(a->lanes[i].calendar.rows);
+	free(a->account.calendar.rows);
+	free(a->limiters);
+	free(a->lanes);
+	heap_release(&a->waiting);
+	heap_release(&a->ready);
+	free(a);
+}
+
+int
+admission_add_limiter(struct admission *a)
+{
+	struct limiter *more = realloc(a->limiters, (a->limiter_count + 1) * sizeof(*more));
+
+	if (more == NULL)
+		return -1;
+	a->limiters = more;
+	more[a->limiter_count] = (struct limiter){ .fresh = true };
+	return (int)a->limiter_count++;
+}
+
+int
+admission_add_lane(struct admission *a, const int *chain, size_t chain_count)
+{
+	struct lane *more = realloc(a->lanes, (a->lane_count + 1) * sizeof(*more));
+
+	if (more == NULL || chain_count > ADMISSION_CHAIN_MAX)
+		return -1;
+	a->lanes = more;
+	more[a->lane_count] = (struct lane){ .fresh = true, .chain_count = chain_count };
+	for (size_t i = 0; i < chain_count; i++)
+		more[a->lane_count].chain[i] = chain[i];
+	return (int)a->lane_count++;
+}
+
+/* ---------------------------------------------------------------- calendars */
+
+static int
+plan(struct admission *a, uint64_t generation, struct calendar *calendar,
+    const struct admission_row *rows, size_t count, struct err *err)
+{
+	struct admission_row *copy;
+
+	if (generation < a->generation)
+		return err_set(err, "the calendar comes from an older planner; it is ignored");
+	if (count > ADMISSION_ROWS_MAX)
+		return err_set(err, "a calendar has at most %d rows", ADMISSION_ROWS_MAX);
+	for (size_t i = 0; i < count; i++)
+		if (!(rows[i].interval > 0) || !(rows[i].till > rows[i].from) ||
+		    !isfinite(rows[i].interval) || (i > 0 && rows[i].from < rows[i - 1].till))
+			return err_set(err,
+			    "row %zu of the calendar is out of order, empty, or "
+			    "has no interval",
+			    i + 1);
+	copy = malloc((count + 1) * sizeof(*copy));
+	if (copy == NULL)
+		return err_set(err, "no memory");
+	if (count > 0)
+		memcpy(copy, rows, count * sizeof(*copy));
+	free(calendar->rows);
+	*calendar = (struct calendar){ .rows = copy, .count = count };
+	a->generation = generation;
+	return 0;
+}
+
+int
+admission_plan_limiter(struct admission *a, uint64_t generation, int limiter,
+    const struct admission_row *rows, size_t count, struct err *err)
+{
+	struct limiter *l = limiter < 0 ? &a->account : &a->limiters[limiter];
+
+	l->next.cursor = 0;
+	return plan(a, generation, &l->calendar, rows, count, err);
+}
+
+int
+admission_plan_lane(struct admission *a, uint64_t generation, int lane,
+    const struct admission_row *rows, size_t count, struct err *err)
+{
+	struct lane *l = &a->lanes[lane];
+
+	l->due.cursor = l->gap.cursor = 0;
+	return plan(a, generation, &l->calendar, rows, count, err);
+}
+
+static inline void
+seek(struct clock *c, const struct calendar *calendar)
+{
+	while (c->cursor < calendar->count && calendar->rows[c->cursor].till <= c->at)
+		c->cursor++;
+}
+
+/* Lets what is owed pass by the calendar; what its end leaves over stays owed. */
+static inline void
+run(struct clock *c, const struct calendar *calendar)
+{
+	for (; c->owed > 0 && c->cursor < calendar->count; c->cursor++) {
+		const struct admission_row *row = &calendar->rows[c->cursor];
+		double room;
+
+		if (c->at >= row->till)
+			continue;
+		if (c->at < row->from)
+			c->at = row->from;
+		room = (row->till - c->at) / row->interval;
+		if (c->owed < room) {
+			c->at += c->owed * row->interval;
+			c->owed = 0;
+			break;
+		}
+		c->owed -= room;
+		c->at = row->till;
+	}
+	seek(c, calendar);
+}
+
+/* The first moment from t on at which the calendar is open; rows before `from` end before t. */
+static inline double
+open_from(const struct calendar *calendar, size_t from, double t)
+{
+	for (size_t i = from; i < calendar->count; i++)
+		if (t < calendar->rows[i].till)
+			return t > calendar->rows[i].from ? t : calendar->rows[i].from;
+	return INFINITY;
+}
+
+static inline double
+limiter_open(struct limiter *l, double t, double now)
+{
+	if (l->fresh) {
+		l->next = (struct clock){ .at = now };
+		l->fresh = false;
+	}
+	run(&l->next, &l->calendar);
+	if (l->next.owed > 0)
+		return INFINITY;
+	return open_from(&l->calendar, l->next.cursor, t > l->next.at ? t : l->next.at);
+}
+
+static double
+lane_open(struct admission *a, struct lane *l, double s, double now)
+{
+	double t = s, u;
+
+	if (l->due.owed > 0 || l->gap.owed > 0)
+		return INFINITY;
+	if (t < l->due.at)
+		t = l->due.at;
+	if (t < l->gap.at)
+		t = l->gap.at;
+	for (;;) {
+		u = open_from(&l->calendar, l->due.cursor, t);
+		for (size_t i = 0; i < l->chain_count && u < INFINITY; i++)
+			u = limiter_open(&a->limiters[l->chain[i]], u, now);
+		if (u == t || u == INFINITY)
+			return u;
+		t = u;
+	}
+}
+
+static inline double
+deadline(const struct lane *l)
+{
+	double interval =
+	    l->due.cursor < l->calendar.count ? l->calendar.rows[l->due.cursor].interval : 0;
+
+	return l->due.at + 0.5 * interval;
+}
+
+static void
+grant(struct admission *a, struct lane *l, double s)
+{
+	if (l->due.at < s - ADMISSION_LAG_US)
+		l->due.at = s - ADMISSION_LAG_US;
+	l->due.owed = 1;
+	seek(&l->due, &l->calendar);
+	run(&l->due, &l->calendar);
+	l->gap.at = s;
+	l->gap.owed = ADMISSION_SQUEEZE;
+	seek(&l->gap, &l->calendar);
+	run(&l->gap, &l->calendar);
+	for (size_t i = 0; i < l->chain_count; i++) {
+		struct limiter *limiter = &a->limiters[l->chain[i]];
+
+		limiter->next.at = s;
+		limiter->next.owed = 1;
+		run(&limiter->next, &limiter->calendar);
+	}
+	if (a->account.calendar.rows != NULL) {
+		a->account.next.at = s;
+		a->account.next.owed = 1;
+		run(&a->account.next, &a->account.calendar);
+	}
+}
+
+/* ---------------------------------------------------------------- quota */
+
+/* Minutes that lie wholly more than a day back leave; what is left of the limit. */
+static uint64_t
+quota_left(struct quota *q, double now)
+{
+	int64_t keep = (int64_t)floor(now / MINUTE_US) - DAY_MINUTES;
+
+	if (q->limit == 0)
+		return UINT64_MAX;
+	if (q->sum == 0 || q->tail < keep - QUOTA_RING)
+		q->tail = q->sum == 0 ? keep : q->tail;
+	for (int steps = 0; q->tail < keep && steps < QUOTA_RING; q->tail++, steps++) {
+		q->sum -= q->minutes[q->tail % QUOTA_RING];
+		q->minutes[q->tail % QUOTA_RING] = 0;
+	}
+	if (q->tail < keep)
+		q->tail = keep;
+	return q->sum < q->limit ? q->limit - q->sum : 0;
+}
+
+static void
+quota_add(struct quota *q, double at, uint64_t n)
+{
+	if (q->limit == 0)
+		return;
+	q->minutes[(int64_t)floor(at / MINUTE_US) % QUOTA_RING] += n;
+	q->sum += n;
+}
+
+void
+admission_set_quota(struct admission *a, uint64_t limit, uint64_t used, double now)
+{
+	a->quota.limit = limit;
+	(void)quota_left(&a->quota, now);
+	if (used > a->quota.sum)
+		quota_add(&a->quota, now, used - a->quota.sum);
+}
+
+void
+admission_forget(struct admission *a)
+{
+	a->account.fresh = true;
+	for (size_t i = 0; i < a->limiter_count; i++)
+		a->limiters[i].fresh = true;
+	for (size_t i = 0; i < a->lane_count; i++)
+		a->lanes[i].fresh = true;
+}
+
+/* ---------------------------------------------------------------- reserve */
+
+static bool
+make_room(struct admission *a, size_t room)
+{
+	if (room <= a->heap_room)
+		return true;
+	heap_release(&a->waiting);
+	heap_release(&a->ready);
+	a->heap_room = 0;
+	if (!heap_init(&a->waiting, room) || !heap_init(&a->ready, room))
+		return false;
+	a->heap_room = room;
+	return true;
+}
+
+static void
+gather(struct admission *a, const struct admission_ask *ask)
+{
+	a->waiting.count = a->ready.count = 0;
+	for (size_t i = 0; i < ask->want_count; i++) {
+		struct lane *l = &a->lanes[ask->wants[i].lane];
+		double at;
+
+		l->left = ask->wants[i].count;
+		if (l->left == 0)
+			continue;
+		if (l->fresh) {
+			l->due = (struct clock){ .at = ask->now, .owed = 0.5 };
+			l->gap = (struct clock){ .at = ask->now };
+			l->fresh = false;
+		}
+		run(&l->due, &l->calendar);
+		run(&l->gap, &l->calendar);
+		at = lane_open(a, l, ask->now, ask->now);
+		if (at < INFINITY)
+			heap_push(&a->waiting, at, (uint32_t)i);
+	}
+}
+
+/* The next free moment, at or after s; INFINITY when there is none. */
+static double
+next_moment(struct admission *a, double s, double now)
+{
+	bool limited = a->account.calendar.rows != NULL;
+
+	if (limited)
+		s = limiter_open(&a->account, s, now);
+	if (a->ready.count == 0) {
+		if (a->waiting.count == 0)
+			return INFINITY;
+		if (heap_key(&a->waiting) > s) {
+			s = heap_key(&a->waiting);
+			if (limited)
+				s = limiter_open(&a->account, s, now);
+		}
+	}
+	return s;
+}
+
+static double
+wake_time(const struct admission_ask *ask, double moment, bool full, bool quota)
+{
+	double wake = ask->now + WAKE_BLIND_US;
+
+	if (full)
+		wake = ask->now;
+	else if (quota)
+		wake = ask->now + WAKE_MAX_US;
+	else if (moment < INFINITY)
+		wake = moment - 0.75 * ask->horizon;
+	if (wake < ask->now + WAKE_MIN_US)
+		return ask->now + WAKE_MIN_US;
+	return wake > ask->now + WAKE_MAX_US ? ask->now + WAKE_MAX_US : wake;
+}
+
+size_t
+admission_reserve(struct admission *a, const struct admission_ask *ask,
+    struct admission_permit *permits, double *wake)
+{
+	double s = ask->now, end = ask->now + ask->horizon;
+	uint64_t left = quota_left(&a->quota, ask->now);
+	size_t n = 0;
+
+	*wake = ask->now + WAKE_MAX_US;
+	if (!make_room(a, ask->want_count))
+		return 0;
+	gather(a, ask);
+	while (n < ask->max && n < left) {
+		uint32_t i;
+		struct lane *l;
+		double at;
+
+		s = next_moment(a, s, ask->now);
+		if (s >= end)
+			break;
+		while (a->waiting.count > 0 && heap_key(&a->waiting) <= s) {
+			i = heap_pop(&a->waiting);
+			heap_push(&a->ready, deadline(&a->lanes[ask->wants[i].lane]), i);
+		}
+		i = heap_pop(&a->ready);
+		l = &a->lanes[ask->wants[i].lane];
+		at = lane_open(a, l, s, ask->now);
+		if (at > s) { /* another lane took the group's or the route's turn, or it closed */
+			if (at < INFINITY)
+				heap_push(&a->waiting, at, i);
+			continue;
+		}
+		permits[n++] = (struct admission_permit){ .at = s, .lane = ask->wants[i].lane };
+		grant(a, l, s);
+		quota_add(&a->quota, s, 1);
+		if (--l->left == 0)
+			continue;
+		at = lane_open(a, l, s, ask->now);
+		if (at < INFINITY)
+			heap_push(&a->waiting, at, i);
+	}
+	*wake = wake_time(ask, s, n == ask->max, n == left);
+	return n;
+}

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * admission: no window above the limit, no credit, closed rows, quota, old planners; and the
+ * script in a real Redis grants the same as the backend in memory, permit for permit.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "admission_redis.h"
+#include "embed.h"
+
+#define START 28000000000000.0 /* some day of November 2026 */
+#define S 1e6
+
+static struct admission_permit permits[ADMISSION_PERMITS_MAX];
+
+static uint64_t
+random_next(uint64_t *state)
+{
+	uint64_t x = (*state += 0x9e3779b97f4a7c15u);
+
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+	return x ^ (x >> 31);
+}
+
+static double
+between(uint64_t *state, double low, double high)
+{
+	return low + (high - low) * ((double)(random_next(state) >> 11) / 9007199254740992.0);
+}
+
+static size_t
+ask(struct admission *a, double now, uint32_t lanes, uint32_t each, uint32_t max, double *wake)
+{
+	struct admission_want wants[64];
+
+	for (uint32_t i = 0; i < lanes; i++)
+		wants[i] = (struct admission_want){ i, each };
+	return admission_reserve(a,
+	    &(struct admission_ask){
+		.now = now, .horizon = S, .wants = wants, .want_count = lanes, .max = max },
+	    permits, wake);
+}
+
+static void
+test_one_lane_keeps_its_line(void **state)
+{
+	struct admission *a = admission_new();
+	struct admission_row row = { START, START + 900 * S, 10000 };
+	struct err err;
+	double wake, last = 0;
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(admission_add_lane(a, NULL, 0), 0);
+	assert_int_equal(admission_plan_lane(a, 1, 0, &row, 1, &err), 0);
+	for (double now = START; now < START + 10 * S; now += S / 4) {
+		size_t k = ask(a, now, 1, 1000, 1000, &wake);
+
+		for (size_t i = 0; i < k; i++, n++) {
+			assert_true(
+			    fabs(permits[i].at - (START + ((double)n + 0.5) * 10000)) < 0.1);
+			assert_true(permits[i].at >= now && permits[i].at < now + S);
+			assert_true(permits[i].at > last);
+			last = permits[i].at;
+		}
+	}
+	assert_int_equal(n, 1075); /* 9.75 s and the horizon */
+	admission_free(a);
+}
+
+static void
+test_no_credit_after_silence(void **state)
+{
+	struct admission *a = admission_new();
+	struct admission_row row = { START, START + 3600 * S, 10000 };
+	struct err err;
+	double wake;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(admission_add_lane(a, NULL, 0), 0);
+	assert_int_equal(admission_plan_lane(a, 1, 0, &row, 1, &err), 0);
+	(void)ask(a, START, 1, 1000, 1000, &wake);
+	n = ask(a, START + 600 * S, 1, 1000, 1000, &wake);
+	assert_in_range(
+	    n, 100, 106); /* 100 a second, and what a lag of one second allows: 1/0.96 */
+	for (size_t i = 1; i < n; i++)
+		assert_true(permits[i].at - permits[i - 1].at >= 9600 - 0.1);
+	admission_forget(a);
+	n = ask(a, START + 600 * S, 1, 1000, 1000, &wake);
+	assert_int_equal(n, 100); /* nothing known: paced from now on */
+	admission_free(a);
+}
+
+static void
+test_nothing_outside_the_calendar(void **state)
+{
+	struct admission *a = admission_new();
+	struct admission_row rows[] = { { START, START + S, 1000 },
+		{ START + 60 * S, START + 61 * S, 1000 } };
+	struct err err;
+	double wake;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(admission_add_lane(a, NULL, 0), 0);
+	assert_int_equal(ask(a, START, 1, 10, 10, &wake), 0); /* no calendar, no permit */
+	assert_int_equal(admission_plan_lane(a, 5, 0, rows, 2, &err), 0);
+	assert_int_equal(ask(a, START, 1, 4000, 4000, &wake), 1000);
+	assert_int_equal(ask(a, START + 2 * S, 1, 4000, 4000, &wake), 0);
+	assert_true(wake == START + 3 * S);
+	n = ask(a, START + 60 * S, 1, 4000, 4000, &wake);
+	assert_int_equal(n, 1000); /* none was saved up */
+	assert_true(permits[0].at >= START + 60 * S);
+	assert_int_equal(ask(a, START + 62 * S, 1, 4000, 4000, &wake), 0);
+	/* an older planner is not heard */
+	assert_int_equal(admission_plan_lane(a, 4, 0, rows, 2, &err), -1);
+	assert_int_equal(admission_plan_lane(a, 5, 0, rows, 2, &err), 0);
+	rows[1].from = START;
+	assert_int_equal(admission_plan_lane(a, 6, 0, rows, 2, &err), -1);
+	rows[0].interval = 0;
+	assert_int_equal(admission_plan_lane(a, 6, 0, rows, 1, &err), -1);
+	admission_free(a);
+}
+
+static void
+test_slow_lane_over_many_short_calendars(void **state)
+{
+	struct admission *a = admission_new();
+	struct err err;
+	double wake, first = 0, last = 0;
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(admission_add_lane(a, NULL, 0), 0);
+	/* 3 an hour, calendars of 15 minutes: what is left of an interval counts on */
+	for (double now = START; now < START + 6 * 3600 * S; now += S) {
+		if (fmod(now - START, 60 * S) == 0) {
+			struct admission_row row = { now - 60 * S, now + 900 * S, 1200 * S };
+
+			assert_int_equal(admission_plan_lane(a, 1, 0, &row, 1, &err), 0);
+		}
+		if (ask(a, now, 1, 1, 1, &wake) == 1) {
+			first = n++ == 0 ? permits[0].at : first;
+			last = permits[0].at;
+		}
+	}
+	assert_int_equal(n, 18);
+	assert_true(fabs(first - START - 600 * S) < 1 && fabs(last - first - 17 * 1200 * S) < 1);
+	admission_free(a);
+}
+
+static void
+test_shared_limits_hold_in_every_window(void **state)
+{
+	struct admission *a = admission_new();
+	struct admission_row account = { START, START + 900 * S, 2000 };
+	struct admission_row group = { START, START + 900 * S, 10000 };
+	struct admission_row lane = { START, START + 900 * S, 12500 };
+	double wake[3] = { START, START, START }, last = 0, last_of_group = 0;
+	size_t n = 0, of[8] = { 0 };
+	struct err err;
+	int g;
+
+	(void)state;
+	g = admission_add_limiter(a);
+	assert_int_equal(admission_plan_limiter(a, 1, -1, &account, 1, &err), 0);
+	assert_int_equal(admission_plan_limiter(a, 1, g, &group, 1, &err), 0);
+	for (int i = 0; i < 8; i++) { /* 640/s wanted, 500/s allowed; lanes 0 and 1 share 100/s */
+		assert_int_equal(admission_add_lane(a, &g, i < 2 ? 1 : 0), i);
+		assert_int_equal(admission_plan_lane(a, 1, i, &lane, 1, &err), 0);
+	}
+	for (double now = START; now < START + 60 * S; now += S / 50)
+		for (int d = 0; d < 3; d++) { /* three dispatchers */
+			if (now < wake[d])
+				continue;
+			size_t k = ask(a, now, 8, 100, 64, &wake[d]);
+
+			for (size_t i = 0; i < k; i++, n++) {
+				assert_true(permits[i].at - last >= 2000 - 0.1);
+				last = permits[i].at;
+				of[permits[i].lane]++;
+				if (permits[i].lane >= 2)
+					continue;
+				assert_true(permits[i].at - last_of_group >= 10000 - 0.1);
+				last_of_group = permits[i].at;
+			}
+		}
+	assert_in_range(n, 29900, 30550);
+	assert_in_range(of[0] + of[1], 5500, 6110);
+	admission_free(a);
+}
+
+static void
+test_quota_of_any_day(void **state)
+{
+	struct admission *a = admission_new();
+	struct admission_row row = { START, START + 3 * 86400 * S, 1e4 };
+	uint32_t *minutes = calloc(3 * 1440 + 2, sizeof(*minutes));
+	struct err err;
+	double wake;
+	size_t all = 0;
+
+	(void)state;
+	assert_non_null(minutes);
+	assert_int_equal(admission_add_lane(a, NULL, 0), 0);
+	assert_int_equal(admission_plan_lane(a, 1, 0, &row, 1, &err), 0);
+	admission_set_quota(a, 2000, 500, START);
+	for (double now = START; now < START + 3 * 86400 * S; now += 20 * S) {
+		size_t k = ask(a, now, 1, 1, 1, &wake);
+
+		all += k;
+		if (k == 1)
+			minutes[(int)((permits[0].at - START) / 60e6)]++;
+	}
+	for (int m = 0; m + 1440 <= 3 * 1440; m++) {
+		uint64_t sum = 0;
+
+		for (int k = m; k < m + 1440; k++)
+			sum += minutes[k];
+		assert_true(sum <= 2000);
+	}
+	for (int k = 0, sum = 0; k < 1440; k++)
+		assert_true((sum += (int)minutes[k]) <= 1500); /* 500 had gone before */
+	assert_true(all > 4000);
+	free(minutes);
+	admission_free(a);
+}
+
+/* ---------------------------------------------------------------- both backends */
+
+#define LANES 12
+#define LIMITERS 4
+
+struct both {
+	struct admission *a;
+	struct private_redis redis;
+	char plan_sha[41], reserve_sha[41];
+	int chain[LANES][ADMISSION_CHAIN_MAX];
+	size_t chain_count[LANES];
+	bool account;
+	uint64_t generation, random;
+};
+
+static size_t
+random_rows(uint64_t *r, double now, double slow, struct admission_row *rows)
+{
+	size_t n = random_next(r) % 6;
+	double at = now - between(r, 0, 3 * S);
+
+	for (size_t i = 0; i < n; i++) {
+		rows[i].from = at + (random_next(r) % 2 == 0 ? 0 : between(r, 0, S));
+		rows[i].till = rows[i].from + between(r, 0.05 * S, 4 * S);
+		rows[i].interval = between(r, slow / 20, slow);
+		at = rows[i].till;
+	}
+	return n;
+}
+
+static void
+publish(struct both *b, const char *field, const char *chain, const struct admission_row *rows,
+    size_t n, double now)
+{
+	char generation[24], time[32];
+	const char *argv[] = { "{p:t}:pace", "{p:t}:quota", generation, "-", "0", time, field,
+		NULL };
+	struct buf text;
+	redisReply *reply;
+
+	buf_init(&text, 1 << 16);
+	calendar_text(&text, chain, rows, n);
+	argv[7] = buf_str(&text);
+	(void)snprintf(generation, sizeof(generation), "%d", (int)b->generation);
+	(void)snprintf(time, sizeof(time), "%.17g", now);
+	reply = redis_script(&b->redis, b->plan_sha, embed_common_lua_plan_lua, 2, 8, argv);
+	assert_non_null(reply);
+	assert_int_equal(reply->type, REDIS_REPLY_INTEGER);
+	assert_int_equal(reply->integer, 1);
+	freeReplyObject(reply);
+	buf_release(&text);
+}
+
+static void
+random_calendars(struct both *b, double now)
+{
+	struct admission_row rows[8];
+	struct err err;
+	size_t n;
+	char field[16], chain[64];
+
+	b->generation++;
+	if (b->account) {
+		n = random_rows(&b->random, now, 2e4, rows);
+		assert_int_equal(admission_plan_limiter(b->a, b->generation, -1, rows, n, &err), 0);
+		publish(b, "a", "", rows, n, now);
+	}
+	for (int i = 0; i < LIMITERS; i++) {
+		n = random_rows(&b->random, now, 1e5, rows);
+		assert_int_equal(admission_plan_limiter(b->a, b->generation, i, rows, n, &err), 0);
+		(void)snprintf(field, sizeof(field), "g:%d", i);
+		publish(b, field, "", rows, n, now);
+	}
+	for (int i = 0; i < LANES; i++) {
+		n = random_rows(&b->random, now, i % 3 == 0 ? 3e6 : 1e5, rows);
+		assert_int_equal(admission_plan_lane(b->a, b->generation, i, rows, n, &err), 0);
+		chain[0] = '\0';
+		for (size_t k = 0; k < b->chain_count[i]; k++)
+			(void)snprintf(chain + strlen(chain), sizeof(chain) - strlen(chain),
+			    "%sg:%d", k > 0 ? "," : "", b->chain[i][k]);
+		(void)snprintf(field, sizeof(field), "l:%d", i);
+		publish(b, field, chain, rows, n, now);
+	}
+}
+
+static void
+begin(struct both *b, double now)
+{
+	uint64_t limit = random_next(&b->random) % 3 == 0 ? 3000 : 0;
+	char text[24], time[32];
+	const char *argv[] = { "{p:t}:pace", "{p:t}:quota", "0", text, "17", time };
+
+	b->a = admission_new();
+	b->generation = 0;
+	b->account = random_next(&b->random) % 3 != 0;
+	freeReplyObject(redisCommand(b->redis.c, "FLUSHALL"));
+	for (int i = 0; i < LIMITERS; i++)
+		assert_int_equal(admission_add_limiter(b->a), i);
+	for (int i = 0; i < LANES; i++) {
+		b->chain_count[i] = random_next(&b->random) % (ADMISSION_CHAIN_MAX + 1);
+		for (size_t k = 0; k < b->chain_count[i]; k++)
+			b->chain[i][k] = (int)((random_next(&b->random) % 2 + k * 2) % LIMITERS);
+		if (b->chain_count[i] == 3) /* each limiter once */
+			b->chain_count[i] = 2;
+		assert_int_equal(admission_add_lane(b->a, b->chain[i], b->chain_count[i]), i);
+	}
+	admission_set_quota(b->a, limit, 17, now);
+	(void)snprintf(text, sizeof(text), "%d", (int)limit);
+	(void)snprintf(time, sizeof(time), "%.17g", now);
+	freeReplyObject(
+	    redis_script(&b->redis, b->plan_sha, embed_common_lua_plan_lua, 2, 6, argv));
+	random_calendars(b, now);
+}
+
+/* One call with random wants to both; returns how many permits both gave. */
+static size_t
+compare_call(struct both *b, double now)
+{
+	struct admission_want wants[LANES];
+	char numbers[LANES][2][16], horizon[32], max[16], time[32];
+	const char *argv[6 + 2 * LANES] = { "{p:t}:pace", "{p:t}:next", "{p:t}:quota", horizon, max,
+		time };
+	struct admission_ask question = { .now = now,
+		.horizon = floor(between(&b->random, 1e4, 2 * S)),
+		.wants = wants,
+		.max = (uint32_t)(random_next(&b->random) % 200 + 1) };
+	redisReply *reply;
+	double wake;
+	size_t n;
+	int argc = 6;
+
+	for (uint32_t i = 0; i < LANES; i++) {
+		if (random_next(&b->random) % 4 == 0)
+			continue;
+		wants[question.want_count] =
+		    (struct admission_want){ i, (uint32_t)(random_next(&b->random) % 40) };
+		(void)snprintf(numbers[i][0], 16, "%u", i);
+		(void)snprintf(numbers[i][1], 16, "%u", wants[question.want_count++].count);
+		argv[argc++] = numbers[i][0];
+		argv[argc++] = numbers[i][1];
+	}
+	(void)snprintf(horizon, sizeof(horizon), "%.17g", question.horizon);
+	(void)snprintf(max, sizeof(max), "%u", question.max);
+	(void)snprintf(time, sizeof(time), "%.17g", now);
+	n = admission_reserve(b->a, &question, permits, &wake);
+	reply =
+	    redis_script(&b->redis, b->reserve_sha, embed_common_lua_reserve_lua, 3, argc, argv);
+	assert_non_null(reply);
+	if (reply->type == REDIS_REPLY_ERROR)
+		fail_msg("%s", reply->str);
+	assert_int_equal(reply->type, REDIS_REPLY_ARRAY);
+	assert_int_equal(reply->elements, 2 + 2 * n);
+	assert_int_equal(reply->element[1]->integer, (long long)floor(wake - now));
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(wants[reply->element[2 + 2 * i]->integer].lane, permits[i].lane);
+		assert_int_equal(
+		    reply->element[3 + 2 * i]->integer, (long long)floor(permits[i].at - now));
+	}
+	freeReplyObject(reply);
+	return n;
+}
+
+static void
+test_both_backends_grant_the_same(void **state)
+{
+	const char *text = getenv("KAIRAN_ADMISSION_CALLS");
+	long calls = text != NULL ? strtol(text, NULL, 10) : 6000;
+	struct both b = { .random = 20261121 };
+	size_t granted = 0, empty = 0;
+	double now = START;
+
+	(void)state;
+	if (!private_redis_start(&b.redis)) {
+		print_message("# skipped: redis-server cannot be started\n");
+		skip();
+	}
+	for (long i = 0; i < calls; i++) {
+		size_t n;
+
+		if (i % 300 == 0) {
+			admission_free(b.a);
+			begin(&b, now);
+		} else if (i % 25 == 0) {
+			random_calendars(&b, now);
+		}
+		if (i % 77 == 0) { /* Redis lost its state, and its scripts */
+			freeReplyObject(redisCommand(b.redis.c, "SCRIPT FLUSH"));
+			freeReplyObject(redisCommand(b.redis.c, "DEL {p:t}:next"));
+			admission_forget(b.a);
+		}
+		n = compare_call(&b, now);
+		granted += n;
+		empty += n == 0;
+		now += floor(between(&b.random, 0, i % 500 == 0 ? 90000 * S : 0.4 * S));
+	}
+	print_message("# %ld calls, %zu permits, %zu calls without one\n", calls, granted, empty);
+	assert_true(granted > (size_t)calls * 2 && empty < (size_t)calls);
+	admission_free(b.a);
+	private_redis_stop(&b.redis);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_one_lane_keeps_its_line),
+		cmocka_unit_test(test_no_credit_after_silence),
+		cmocka_unit_test(test_nothing_outside_the_calendar),
+		cmocka_unit_test(test_slow_lane_over_many_short_calendars),
+		cmocka_unit_test(test_shared_limits_hold_in_every_window),
+		cmocka_unit_test(test_quota_of_any_day),
+		cmocka_unit_test(test_both_backends_grant_the_same),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
