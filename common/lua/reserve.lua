@@ -5,7 +5,9 @@
 --   KEYS[1]  {p:POOL}:pace   hash of calendars, written by plan.lua, read here. Fields:
 --            'a' the account, 'g:...' and the like limiters, 'l:LANE' lanes. Value:
 --            "LIMITER,LIMITER|from,till,interval;from,till,interval;" (limiters: lanes only)
---   KEYS[2]  {p:POOL}:next   hash of clocks: "at owed" of limiters, "at owed at owed" of lanes
+--   KEYS[2]  {p:POOL}:next   hash of clocks: "at owed" of limiters, "at owed at owed" of lanes;
+--            '#': when it was made, plus the longest horizon. Permits of a state that was lost may
+--            still be leaving until then, so nothing is given before.
 --   KEYS[3]  {p:POOL}:quota  hash: limit, sum, tail, and permits by minute
 --   ARGV     horizon in us, permits at most, now (- for Redis's clock; a number for replays),
 --            then for each lane its name and how many messages wait
@@ -13,11 +15,20 @@
 -- and offsets from now, lanes by their place in ARGV from 0. Times inside are us since 2026.
 local floor, huge = math.floor, math.huge
 local EPOCH, DAY, RING = 1767225600000000, 1440, 1500
-local SQUEEZE, LAG = 0.96, 1e6
+local SQUEEZE, SLACK, LAG = 0.96, 0.5, 60e6
 local horizon, max, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if not now then
 	local time = redis.call('TIME')
 	now = time[1] * 1000000 + time[2] - EPOCH
+end
+
+local opens = redis.call('HGET', KEYS[2], '#')
+if not opens then
+	opens = string.format('%.17g', now + 1e6)
+	redis.call('HSET', KEYS[2], '#', opens)
+end
+if now < tonumber(opens) then
+	return { string.format('%.0f', now + EPOCH), 1000000 }
 end
 
 local function rows_of(text)
@@ -296,13 +307,21 @@ while n < max and n < left do
 		reply[r + 1], reply[r + 2] = l.i, floor(s - now)
 		r = r + 2
 		local due, gap, cal = l.due, l.gap, l.cal
+		local row = due.row
+		while cal.till[row] <= s do
+			row = row + 1
+		end
+		local slack = SLACK * cal.interval[row]
 		if due.at < s - LAG then
 			due.at = s - LAG
 		end
 		due.owed = 1
 		seek(due, cal)
 		run(due, cal)
-		gap.at, gap.owed = s, SQUEEZE
+		if gap.at < s - slack then
+			gap.at = s - slack
+		end
+		gap.owed = SQUEEZE
 		seek(gap, cal)
 		run(gap, cal)
 		local chain = l.chain
@@ -355,7 +374,7 @@ if n == max then
 elseif n == left then
 	wake = now + 1e6
 elseif s < huge then
-	wake = s - 0.75 * horizon
+	wake = s - 0.5 * horizon
 end
 wake = math.min(math.max(wake, now + 1e3), now + 1e6)
 reply[1], reply[2] = string.format('%.0f', now + EPOCH), floor(wake - now)

@@ -56,6 +56,8 @@ struct admission {
 	size_t lane_count;
 	uint64_t generation;
 	struct quota quota;
+	bool lost;	 /* what was handed out before is not known */
+	double opens_at; /* when it has passed for certain */
 	struct heap waiting, ready;
 	size_t heap_room;
 };
@@ -250,12 +252,19 @@ deadline(const struct lane *l)
 static void
 grant(struct admission *a, struct lane *l, double s)
 {
+	size_t row = l->due.cursor;
+	double slack;
+
+	while (l->calendar.rows[row].till <= s)
+		row++; /* there is one: s is open */
+	slack = ADMISSION_SLACK * l->calendar.rows[row].interval;
 	if (l->due.at < s - ADMISSION_LAG_US)
 		l->due.at = s - ADMISSION_LAG_US;
 	l->due.owed = 1;
 	seek(&l->due, &l->calendar);
 	run(&l->due, &l->calendar);
-	l->gap.at = s;
+	if (l->gap.at < s - slack)
+		l->gap.at = s - slack;
 	l->gap.owed = ADMISSION_SQUEEZE;
 	seek(&l->gap, &l->calendar);
 	run(&l->gap, &l->calendar);
@@ -315,6 +324,7 @@ admission_set_quota(struct admission *a, uint64_t limit, uint64_t used, double n
 void
 admission_forget(struct admission *a)
 {
+	a->lost = true;
 	a->account.fresh = true;
 	for (size_t i = 0; i < a->limiter_count; i++)
 		a->limiters[i].fresh = true;
@@ -392,7 +402,7 @@ wake_time(const struct admission_ask *ask, double moment, bool full, bool quota)
 	else if (quota)
 		wake = ask->now + WAKE_MAX_US;
 	else if (moment < INFINITY)
-		wake = moment - 0.75 * ask->horizon;
+		wake = moment - 0.5 * ask->horizon;
 	if (wake < ask->now + WAKE_MIN_US)
 		return ask->now + WAKE_MIN_US;
 	return wake > ask->now + WAKE_MAX_US ? ask->now + WAKE_MAX_US : wake;
@@ -407,6 +417,11 @@ admission_reserve(struct admission *a, const struct admission_ask *ask,
 	size_t n = 0;
 
 	*wake = ask->now + WAKE_MAX_US;
+	if (a->lost)
+		a->opens_at = ask->now + ADMISSION_HORIZON_MAX_US;
+	a->lost = false;
+	if (ask->now < a->opens_at)
+		return 0;
 	if (!make_room(a, ask->want_count))
 		return 0;
 	gather(a, ask);

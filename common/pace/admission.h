@@ -13,8 +13,10 @@
  *            lanes), a group, a route or source address. In no window does it pass more than the
  *            calendar's integral plus 1.
  *   lane     a rate calendar that is a plan: the k-th permit falls due when the plan's integral
- *            reaches k - 1/2. A lane that was kept waiting catches up at 1/ADMISSION_SQUEEZE of
- *            its rate and at most ADMISSION_LAG_US of it: what is older is the planner's.
+ *            reaches k - 1/2, never before. A lane that was kept waiting catches up at
+ *            1/ADMISSION_SQUEEZE of its rate, two permits never closer than 0.46 of an interval
+ *            (SQUEEZE - SLACK), and at most ADMISSION_LAG_US of it: what is older is the
+ *            planner's. So in no window does a lane get more than its integral / SQUEEZE + 1.5.
  *
  * A calendar is rows (from, till, interval). Between rows, and behind the last one, nothing may
  * leave: who sets the pace is gone, so sending stops. Where rows meet, what is left of an
@@ -40,7 +42,9 @@
 #define ADMISSION_EPOCH_S 1767225600 /* 2026-01-01T00:00:00Z */
 #define ADMISSION_CHAIN_MAX 3	     /* limiters of a lane beside the account */
 #define ADMISSION_SQUEEZE 0.96
-#define ADMISSION_LAG_US 1e6
+#define ADMISSION_SLACK 0.5
+#define ADMISSION_LAG_US 60e6
+#define ADMISSION_HORIZON_MAX_US 1e6
 #define ADMISSION_ROWS_MAX 512	   /* of one calendar */
 #define ADMISSION_PERMITS_MAX 4096 /* of one call */
 
@@ -88,7 +92,9 @@ int admission_plan_lane(struct admission *a, uint64_t generation, int lane,
  * hours before now: the larger figure is believed, and leaves the count a day after now. */
 void admission_set_quota(struct admission *a, uint64_t limit, uint64_t used, double now);
 
-/* As if Redis had lost everything but the calendars and the quota. */
+/* As if Redis had lost the clocks. What was handed out before may still be leaving: the first
+ * call after it and all within ADMISSION_HORIZON_MAX_US give nothing, then all start at their
+ * pace. (The script does so for a pool that it sees for the first time, too.) */
 void admission_forget(struct admission *a);
 
 /* Hands out permits into `permits` (room for ask->max). Returns their number; *wake is the time

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * scenario: what `kairan simulate` shall play, read from a JSON file and the files it names
+ * (relative to it). Everything is checked here; the simulation believes it.
+ */
+#ifndef KAIRAN_SCENARIO_H
+#define KAIRAN_SCENARIO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "arena.h"
+#include "calendar.h"
+#include "err.h"
+#include "plan.h"
+#include "providers.h"
+
+#define SCENARIO_FAULTS_MAX 64
+#define SCENARIO_LANES_MAX 4096
+#define SCENARIO_DISPATCHERS_MAX 64
+#define TAIL_LANES 16
+
+enum fault_kind {
+	FAULT_DISPATCHER_CRASH, /* what it had reserved is lost; it comes back after `for_s` */
+	FAULT_PLANNER_DOWN,	/* no calendar is published for `for_s` */
+	FAULT_REDIS_LOST	/* clocks of all limiters are gone */
+};
+
+struct scenario_fault {
+	enum fault_kind kind;
+	double at_s, for_s; /* after the start */
+	int dispatcher;
+};
+
+struct scenario_domain {
+	const char *name; /* in the arena */
+	uint32_t count;
+	uint32_t lane;
+};
+
+struct scenario_lane {
+	const char *name;  /* in the arena */
+	const char *group; /* of the provider table */
+	uint64_t count;
+	enum guard_mode guard;
+	struct zone *zone; /* of the guard; shared */
+	double cap_per_s;  /* 0: none */
+	int limiter;	   /* lanes of one limited group share it; -1: none */
+};
+
+struct scenario {
+	struct arena arena;
+	const char *name;
+	double start; /* us since 2026 */
+	int32_t start_offset_s;
+	struct zone *zone;
+	struct scenario_lane *lanes;
+	size_t lane_count;
+	struct scenario_domain *domains; /* sorted as read; none when `lanes` was given */
+	size_t domain_count;
+	uint64_t messages;
+	double account_per_s; /* 0: no limit */
+	uint64_t quota, quota_used;
+	enum plan_mode mode;
+	double window_s;	     /* of PLAN_WINDOW */
+	int quiet_open, quiet_close; /* minutes of the local day; equal: none */
+	int dispatchers;
+	uint64_t seed;
+	double jitter_us; /* a release comes up to this late */
+	double lead_us;	  /* releases stop this much before a guard */
+	struct scenario_fault faults[SCENARIO_FAULTS_MAX];
+	size_t fault_count;
+};
+
+/* 0, or -1 with err. s must be released either way. */
+int scenario_load(struct scenario *s, const char *path, struct err *err) MUST_CHECK;
+void scenario_release(struct scenario *s);
+
+/* A whole file of at most `max` bytes into the arena. {NULL, 0} with err. */
+struct slice scenario_read_file(
+    struct arena *arena, const char *path, size_t max, struct err *err) MUST_CHECK;
+
+/* "2026-11-24T09:58:00+09:00" or "...Z" as us since 2026. */
+int scenario_time(double *at, int32_t *offset_s, const char *text, struct err *err) MUST_CHECK;
+
+#endif
