@@ -145,7 +145,7 @@ $(B)/tests/fuzz/%: tests/fuzz/%.c tests/support/fuzz_replay.c $(LIBRARIES)
 # GMime is the yardstick of one bench and of nothing else.
 $(B)/tests/bench/%: tests/bench/%.c $(LIBRARIES)
 	$(call say,BENCH,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) \
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -Itests/support \
 		$(shell $(PKG_CONFIG) --cflags gmime-3.0 | sed 's/-I/-isystem /g') -MMD -MP $(LINK_OPT) -o $@ $< \
 		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS) -Wl,--as-needed $(shell $(PKG_CONFIG) --libs gmime-3.0)
 
@@ -206,6 +206,16 @@ bench: ## figures as JSON lines, each with its yardstick from the same run
 	@tools/deps.sh build services bench
 	@$(MAKE) --no-print-directory all $(BENCHES)
 	@tests/bench/run.sh
+
+.PHONY: sim
+sim: ## the full scenarios of even sending: 10 million in 500,000 domains, 10^8, 100,000 random calls
+	@$(MAKE) --no-print-directory all $(B)/tests/unit/test_admission
+	@KAIRAN_ADMISSION_CALLS=100000 $(B)/tests/unit/test_admission
+	@FULL=1 bash tests/integration/simulate.sh
+
+.PHONY: check-providers
+check-providers: $(B)/kairan ## every row of the provider table
+	@$(B)/kairan provider check
 
 .PHONY: fuzz
 fuzz: ## each parser of foreign bytes under libFuzzer (SECONDS=60 each)

@@ -8,9 +8,9 @@
 #include "interleave.h"
 
 #define HORIZON_US 1e6
-#define ASK_MAX 1024
+#define ASK_MAX 4096
 #define QUEUE_MAX (4 * ASK_MAX)
-#define AGAIN 0.1     /* of the horizon before a queue runs dry, a dispatcher asks */
+#define AGAIN 0.1      /* of the horizon before a queue runs dry, a dispatcher asks */
 #define LEAD_IN_US 2e6 /* the pool is there before the run */
 #define PUBLISH_US 60e6
 #define CALENDAR_US 900e6

@@ -15,7 +15,7 @@ make_quiet check-format
 make_quiet check-scripts
 echo "== build with sanitizers, warnings are errors"
 make_quiet KIND=san WERROR=1 programs-here unit-tests
-make_quiet KIND=san WERROR=1 check-headers check-docs
+make_quiet KIND=san WERROR=1 check-headers check-docs check-providers
 
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}

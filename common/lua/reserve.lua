@@ -12,7 +12,8 @@
 --   ARGV     horizon in us, permits at most, now (- for Redis's clock; a number for replays),
 --            then for each lane its name and how many messages wait
 -- Returns { now_us, wake_us, lane, offset_us, lane, offset_us, ... }: now since 1970 as text, wake
--- and offsets from now, lanes by their place in ARGV from 0. Times inside are us since 2026.
+-- and offsets from now, lanes by their place in ARGV from 0; in order of time where lanes share
+-- a limit, else lane by lane. Times inside are us since 2026.
 local floor, huge = math.floor, math.huge
 local EPOCH, DAY, RING = 1767225600000000, 1440, 1500
 local SQUEEZE, SLACK, LAG = 0.96, 0.5, 60e6
@@ -287,7 +288,121 @@ end
 
 local s, stop, n = now, now + horizon, 0
 local reply, r = { 0, 0 }, 2
-while n < max and n < left do
+
+local function grant(l, at)
+	n = n + 1
+	reply[r + 1], reply[r + 2] = l.i, floor(at - now)
+	r = r + 2
+	local due, gap, cal = l.due, l.gap, l.cal
+	local row = due.row
+	while cal.till[row] <= at do
+		row = row + 1
+	end
+	local slack = SLACK * cal.interval[row]
+	if due.at < at - LAG then
+		due.at = at - LAG
+	end
+	due.owed = 1
+	seek(due, cal)
+	run(due, cal)
+	if gap.at < at - slack then
+		gap.at = at - slack
+	end
+	gap.owed = SQUEEZE
+	seek(gap, cal)
+	run(gap, cal)
+	local chain = l.chain
+	for i = 1, #chain do
+		local c = chain[i].next
+		c.at, c.owed = at, 1
+		run(c, chain[i].cal)
+	end
+	if account then
+		account.next.at, account.next.owed = at, 1
+		run(account.next, account.cal)
+	end
+	if limit > 0 then
+		local minute = floor(at / 60e6)
+		taken[minute] = (taken[minute] or 0) + 1
+	end
+	l.left = l.left - 1
+end
+
+-- Lanes that share nothing, with room for whatever they may get, need no common order.
+local function lanes_are_alone()
+	if account or limit > 0 then
+		return false
+	end
+	local most = 0
+	for k = 1, waiting.n do
+		local l = waiting[k]
+		if #l.chain > 0 then
+			return false
+		end
+		for i = l.due.row, l.cal.n do
+			local from, till = math.max(l.cal.from[i], l.key), math.min(l.cal.till[i], stop)
+			if l.cal.from[i] >= stop then
+				break
+			end
+			most = most + math.max(till - from, 0) / l.cal.interval[i] / SQUEEZE + 2
+		end
+	end
+	return most <= max
+end
+
+-- All permits of one lane; steps within one row are the same operations as grant(), inline.
+local function serve(l)
+	local at, cal, due, gap = l.key, l.cal, l.due, l.gap
+	local place = l.i
+	while at < stop and l.left > 0 do
+		local i = due.row
+		local from, till, interval = cal.from[i], cal.till[i], cal.interval[i]
+		if gap.row == i and due.at >= from and gap.at >= from then
+			local d, g, left, slack = due.at, gap.at, l.left, SLACK * interval
+			local squeezed = SQUEEZE * interval
+			while at < stop and at < till and left > 0 do
+				local d2, g2 = d, g
+				if d2 < at - LAG then
+					d2 = at - LAG
+				end
+				if g2 < at - slack then
+					g2 = at - slack
+				end
+				if 1 >= (till - d2) / interval or SQUEEZE >= (till - g2) / interval then
+					break
+				end
+				reply[r + 1], reply[r + 2] = place, floor(at - now)
+				r, left = r + 2, left - 1
+				d, g = d2 + interval, g2 + squeezed
+				if at < d then
+					at = d
+				end
+				if at < g then
+					at = g
+				end
+			end
+			n = n + l.left - left
+			due.at, gap.at, l.left = d, g, left
+			seek(due, cal)
+			seek(gap, cal)
+			at = lane_open(l, at)
+		end
+		if at < stop and l.left > 0 then
+			grant(l, at)
+			at = lane_open(l, at)
+		end
+	end
+	return l.left > 0 and at or huge
+end
+
+local alone = lanes_are_alone()
+if alone then
+	s = huge
+	for k = 1, waiting.n do
+		s = math.min(s, serve(waiting[k]))
+	end
+end
+while not alone and n < max and n < left do
 	s = next_moment(s)
 	if s >= stop then
 		break
@@ -298,53 +413,12 @@ while n < max and n < left do
 	end
 	local l = pop(ready)
 	local at = lane_open(l, s)
-	if at > s then
-		if at < huge then
-			push(waiting, l, at)
-		end
-	else
-		n = n + 1
-		reply[r + 1], reply[r + 2] = l.i, floor(s - now)
-		r = r + 2
-		local due, gap, cal = l.due, l.gap, l.cal
-		local row = due.row
-		while cal.till[row] <= s do
-			row = row + 1
-		end
-		local slack = SLACK * cal.interval[row]
-		if due.at < s - LAG then
-			due.at = s - LAG
-		end
-		due.owed = 1
-		seek(due, cal)
-		run(due, cal)
-		if gap.at < s - slack then
-			gap.at = s - slack
-		end
-		gap.owed = SQUEEZE
-		seek(gap, cal)
-		run(gap, cal)
-		local chain = l.chain
-		for i = 1, #chain do
-			local c = chain[i].next
-			c.at, c.owed = s, 1
-			run(c, chain[i].cal)
-		end
-		if account then
-			account.next.at, account.next.owed = s, 1
-			run(account.next, account.cal)
-		end
-		if limit > 0 then
-			local minute = floor(s / 60e6)
-			taken[minute] = (taken[minute] or 0) + 1
-		end
-		l.left = l.left - 1
-		if l.left > 0 then
-			at = lane_open(l, s)
-			if at < huge then
-				push(waiting, l, at)
-			end
-		end
+	if at <= s then
+		grant(l, s)
+		at = l.left > 0 and lane_open(l, s) or huge
+	end
+	if at < huge then
+		push(waiting, l, at)
 	end
 end
 

@@ -206,13 +206,20 @@ open_from(const struct calendar *calendar, size_t from, double t)
 	return INFINITY;
 }
 
-static inline double
-limiter_open(struct limiter *l, double t, double now)
+/* Of every limiter that a call names, before anything else: time passes by today's calendar. */
+static void
+limiter_begin(struct limiter *l, double now)
 {
 	if (l->fresh) {
 		l->next = (struct clock){ .at = now };
 		l->fresh = false;
 	}
+	run(&l->next, &l->calendar);
+}
+
+static inline double
+limiter_open(struct limiter *l, double t)
+{
 	run(&l->next, &l->calendar);
 	if (l->next.owed > 0)
 		return INFINITY;
@@ -220,7 +227,7 @@ limiter_open(struct limiter *l, double t, double now)
 }
 
 static double
-lane_open(struct admission *a, struct lane *l, double s, double now)
+lane_open(struct admission *a, struct lane *l, double s)
 {
 	double t = s, u;
 
@@ -233,7 +240,7 @@ lane_open(struct admission *a, struct lane *l, double s, double now)
 	for (;;) {
 		u = open_from(&l->calendar, l->due.cursor, t);
 		for (size_t i = 0; i < l->chain_count && u < INFINITY; i++)
-			u = limiter_open(&a->limiters[l->chain[i]], u, now);
+			u = limiter_open(&a->limiters[l->chain[i]], u);
 		if (u == t || u == INFINITY)
 			return u;
 		t = u;
@@ -352,6 +359,7 @@ static void
 gather(struct admission *a, const struct admission_ask *ask)
 {
 	a->waiting.count = a->ready.count = 0;
+	limiter_begin(&a->account, ask->now);
 	for (size_t i = 0; i < ask->want_count; i++) {
 		struct lane *l = &a->lanes[ask->wants[i].lane];
 		double at;
@@ -366,7 +374,9 @@ gather(struct admission *a, const struct admission_ask *ask)
 		}
 		run(&l->due, &l->calendar);
 		run(&l->gap, &l->calendar);
-		at = lane_open(a, l, ask->now, ask->now);
+		for (size_t k = 0; k < l->chain_count; k++)
+			limiter_begin(&a->limiters[l->chain[k]], ask->now);
+		at = lane_open(a, l, ask->now);
 		if (at < INFINITY)
 			heap_push(&a->waiting, at, (uint32_t)i);
 	}
@@ -374,19 +384,19 @@ gather(struct admission *a, const struct admission_ask *ask)
 
 /* The next free moment, at or after s; INFINITY when there is none. */
 static double
-next_moment(struct admission *a, double s, double now)
+next_moment(struct admission *a, double s)
 {
 	bool limited = a->account.calendar.rows != NULL;
 
 	if (limited)
-		s = limiter_open(&a->account, s, now);
+		s = limiter_open(&a->account, s);
 	if (a->ready.count == 0) {
 		if (a->waiting.count == 0)
 			return INFINITY;
 		if (heap_key(&a->waiting) > s) {
 			s = heap_key(&a->waiting);
 			if (limited)
-				s = limiter_open(&a->account, s, now);
+				s = limiter_open(&a->account, s);
 		}
 	}
 	return s;
@@ -430,7 +440,7 @@ admission_reserve(struct admission *a, const struct admission_ask *ask,
 		struct lane *l;
 		double at;
 
-		s = next_moment(a, s, ask->now);
+		s = next_moment(a, s);
 		if (s >= end)
 			break;
 		while (a->waiting.count > 0 && heap_key(&a->waiting) <= s) {
@@ -439,7 +449,7 @@ admission_reserve(struct admission *a, const struct admission_ask *ask,
 		}
 		i = heap_pop(&a->ready);
 		l = &a->lanes[ask->wants[i].lane];
-		at = lane_open(a, l, s, ask->now);
+		at = lane_open(a, l, s);
 		if (at > s) { /* another lane took the group's or the route's turn, or it closed */
 			if (at < INFINITY)
 				heap_push(&a->waiting, at, i);
@@ -450,7 +460,7 @@ admission_reserve(struct admission *a, const struct admission_ask *ask,
 		quota_add(&a->quota, s, 1);
 		if (--l->left == 0)
 			continue;
-		at = lane_open(a, l, s, ask->now);
+		at = lane_open(a, l, s);
 		if (at < INFINITY)
 			heap_push(&a->waiting, at, i);
 	}

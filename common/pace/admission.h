@@ -28,7 +28,7 @@
  * slow lanes wait longest. One call should name every lane that the caller serves: limiters
  * shared by lanes are handed out in order of time.
  *
- * All times are microseconds since 2026-01-01T00:00:00Z as double, exact to 1/256 us until 2030.
+ * All times are microseconds since 2026-01-01T00:00:00Z as double, exact to 1/64 us until 2030.
  */
 #ifndef KAIRAN_ADMISSION_H
 #define KAIRAN_ADMISSION_H

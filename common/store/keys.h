@@ -14,6 +14,15 @@
  *   {p:STREAM}:tat  hash   lane -> time of the last permit given, in us of Redis's clock.
  *                          reserve.lua. Lost: starts at now, without credit.
  *
+ * For lanes (common/lua/reserve.lua and plan.lua; nobody calls them in a run yet):
+ *
+ *   {p:POOL}:pace   hash   calendars by limiter and lane, "#" the planner's generation. plan.lua
+ *                          writes, reserve.lua reads. Lost: silence until it is written again.
+ *   {p:POOL}:next   hash   clocks by limiter and lane. reserve.lua. Lost: a second of silence,
+ *                          then paced from now.
+ *   {p:POOL}:quota  hash   permits by minute of the last 24 hours, limit, sum, tail. Lost: to be
+ *                          set again from what PostgreSQL or the provider has counted.
+ *
  * The part in braces is the hash tag: keys of one script share a slot in a cluster. Lane is
  * "all" until there are lanes by provider.
  */
@@ -24,6 +33,9 @@
 #define KEY_GENERATION "{r:%d}:gen"
 #define KEY_CALENDAR "{p:%s}:cal"
 #define KEY_ARRIVAL "{p:%s}:tat"
+#define KEY_PACE "{p:%s}:pace"
+#define KEY_NEXT "{p:%s}:next"
+#define KEY_QUOTA "{p:%s}:quota"
 #define KEY_LANE_ALL "all"
 
 /* Room for any of them with its NUL: names are at most 63 characters. */
