@@ -155,6 +155,10 @@ $(B)/tests/support/%: tests/support/%.c $(LIBRARIES)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -MMD -MP $(LINK_OPT) -o $@ $< \
 		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS)
 
+$(B)/tests/support/%: tests/support/%.c $(LIBRARIES)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -MMD -MP $(LINK_OPT) -o $@ $< \
+		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS)
+
 .PHONY: unit-tests programs-here
 unit-tests: $(UNIT_TESTS) $(FUZZ_REPLAYS) $(SUPPORT_PROGRAMS)
 programs-here: $(foreach d,$(PROGRAM_DIRS),$(B)/$($(d)_PROGRAM))
@@ -225,6 +229,11 @@ fuzz: ## each parser of foreign bytes under libFuzzer (SECONDS=60 each)
 .PHONY: check-compose
 check-compose: ## docker-compose.yml with Debian's engine and stand-ins of the official images
 	@tools/check-compose.sh
+
+.PHONY: check-pages
+check-pages: $(B)/tests/support/page_samples ## pictures of the pages for recipients, by Chromium
+	@tools/deps.sh build pages
+	@tools/check-pages.sh $<
 
 .PHONY: check-headers
 check-headers: $(B)/gen/embed.h ## every header compiles alone

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cmd_customer: `kairan customer import|count|use|export|erase`. */
+/* cmd_customer: `kairan customer import|count|use|invite|export|erase`. */
 #include "cli.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "customer_import.h"
+#include "customer_invite.h"
 
 /* ---------------------------------------------------------------- count */
 
@@ -316,6 +317,27 @@ const struct cli_command cli_customer_commands[] = {
 	    "  kairan customer use \"SELECT id, mail AS email, full_name AS name FROM "
 	    "shop.members\"\n",
 	    true, run_use },
+	{ "customer invite", "ADDRESS...|--segment SEGMENT",
+	    "ask people by mail whether they want mail",
+	    "Double opt-in: sends a mail with a link. Whoever presses the button behind it has "
+	    "confirmed;\n"
+	    "customer.consent_at and kairan.confirmation keep when and how. An address that is no\n"
+	    "customer becomes one with the status unconfirmed.\n"
+	    "\n"
+	    "Options:\n"
+	    "  --segment SEGMENT  invite these customers: a name, or a condition over c\n"
+	    "  --language LANG    en or ja (default: web.language)\n"
+	    "  --text FILE        mail of your own: Subject: ..., an empty line, a text with\n"
+	    "                     {{confirm_url}}; other fields of the customer may be in it\n"
+	    "  --success URL      where to go after confirming (default: our own page)\n"
+	    "  --failure URL      where to go when the link is too old\n"
+	    "  --list LIST        confirming lifts an earlier unsubscribe from this list\n"
+	    "  --run-key KEY      with --segment: the same key again invites nobody (default: the "
+	    "day)\n"
+	    "\n"
+	    "Example:\n"
+	    "  kairan customer invite hanako@example.jp --language ja --list news\n",
+	    true, customer_invite },
 	{ "customer export", "ADDRESS", "print everything that is kept of a person",
 	    "As JSON: customer row, what was sent, left out, heard and suppressed.\n"
 	    "\n"

@@ -174,6 +174,18 @@ static const struct key keys[] = {
 	TEXT(feedback, sns_subjects, "sns.amazonaws.com", "names an SNS certificate may carry"),
 	NUMBER(feedback, batch, "200", 1, 5000, "most events committed at once"),
 	NUMBER(feedback, batch_ms, "5", 0, 1000, "longest wait for a batch to fill"),
+
+	TEXT(web, base, "",
+	    "address in front of the pages for recipients, as they reach it: https://mail.example; "
+	    "needed for mails that ask to confirm"),
+	TEXT(web, language, "en",
+	    "language of the pages, en or ja, when neither browser nor customer says"),
+	TEXT(web, words, "", "folder with wording of your own: words-ja.txt, address-ja.txt, …"),
+	TEXT(web, from_address, "", "sender of the mails that ask to confirm"),
+	TEXT(web, from_name, "", "his name"),
+	BOOL(web, address_page, "yes",
+	    "let recipients give a new address; needs web.base and web.from_address"),
+	NUMBER(web, confirm_days, "7", 1, 365, "days in which a link to confirm is good"),
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 

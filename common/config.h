@@ -99,6 +99,14 @@ struct config {
 	char *feedback_sns_subjects;
 	long feedback_batch;
 	long feedback_batch_ms;
+
+	char *web_base;
+	char *web_language;
+	char *web_words;
+	char *web_from_address;
+	char *web_from_name;
+	bool web_address_page;
+	long web_confirm_days;
 };
 
 /*

@@ -29,7 +29,8 @@
 enum token_purpose {
 	TOKEN_BOUNCE = 'b',	 /* return path b+TOKEN@…, X-Kairan-Id, SES tag */
 	TOKEN_UNSUBSCRIBE = 'u', /* u+TOKEN@… and links */
-	TOKEN_MESSAGE = 'm'	 /* Message-ID, attempt 0 */
+	TOKEN_MESSAGE = 'm',	 /* Message-ID, attempt 0 */
+	TOKEN_CONFIRM = 'c'	 /* links that confirm an address or consent */
 };
 
 struct token_keys {

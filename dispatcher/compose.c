@@ -23,6 +23,24 @@ read_values(const struct flight *f, struct template_value *values)
 	return run->field_count;
 }
 
+/* {{confirm_url}}: the page where this recipient confirms, web.base/c/TOKEN. */
+static void
+fill_confirm_url(const struct token_keys *keys, struct token token, const struct live_run *run,
+    struct template_value *values, char *url, size_t size)
+{
+	char text[TOKEN_CHARS + 1];
+	size_t n = strlen(run->web_base);
+	int length;
+
+	if (run->confirm_field == SIZE_MAX)
+		return;
+	token_make(keys, TOKEN_CONFIRM, token, text);
+	length = snprintf(url, size, "%s%sc/%s", run->web_base,
+	    n > 0 && run->web_base[n - 1] == '/' ? "" : "/", text);
+	values[run->confirm_field].present = n > 0 && length > 0 && (size_t)length < size;
+	values[run->confirm_field].text = slice_str(url);
+}
+
 static void
 write_return_path(struct flight *f)
 {
@@ -42,7 +60,7 @@ compose_flight(const struct token_keys *keys, struct flight *f, struct compose_r
 	const struct live_run *run = flight_run(f);
 	const PGresult *rows = f->batch->rows;
 	struct token token = { (uint32_t)run->id, (uint32_t)f->id, (uint16_t)f->attempt };
-	char unsubscribe[TOKEN_CHARS + 1], message_id[TOKEN_CHARS + 1];
+	char unsubscribe[TOKEN_CHARS + 1], message_id[TOKEN_CHARS + 1], confirm[600];
 	struct message_result result = { 0 };
 	struct message_recipient to = {
 		.values = values, .date = time(NULL), .run = (uint64_t)run->id
@@ -62,6 +80,7 @@ compose_flight(const struct token_keys *keys, struct flight *f, struct compose_r
 		to.to_name = slice_str(db_text(rows, f->row, CLAIM_FIELDS));
 	to.value_count = read_values(f, values);
 	to.blank_missing = run->missing_field == RUN_FIELD_BLANK;
+	fill_confirm_url(keys, token, run, values, confirm, sizeof(confirm));
 	to.message_id_left = slice_str(message_id);
 	to.id_token = slice_str(f->token);
 	to.unsubscribe_token = slice_str(unsubscribe);

@@ -44,6 +44,8 @@ struct live_run {
 	struct message_plan *plan;
 	struct dkim *dkim; /* signs its mail; NULL: not signed */
 	size_t field_count;
+	size_t confirm_field; /* its index, SIZE_MAX: the templates do not ask to confirm */
+	const char *web_base; /* in front of links to confirm; borrowed from the configuration */
 	bool has_name; /* the customer relation has a name column, it comes before the fields */
 	char *claim_sql, *claim_name;
 

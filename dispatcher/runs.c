@@ -104,7 +104,7 @@ domain_of(const char *address)
 
 /* The claim of this run, with its template's fields in the select list. */
 static int
-build_claim(struct live_run *run, const char *columns, struct err *err)
+build_claim(struct live_run *run, const char *columns, const char *base, struct err *err)
 {
 	static const char mark[] = "/*fields*/";
 	const char *text = embed_dispatcher_sql_claim_sql, *at = strstr(text, mark);
@@ -115,6 +115,11 @@ build_claim(struct live_run *run, const char *columns, struct err *err)
 	buf_init(&sql, SQL_MAX);
 	buf_append(&sql, text, (size_t)(at - text));
 	run->has_name = customer_has_column(columns, SLICE("name"));
+	run->web_base = base;
+	run->confirm_field = SIZE_MAX;
+	for (size_t i = 0; i < run->field_count; i++)
+		if (slice_equal(fields[i], SLICE("confirm_url")))
+			run->confirm_field = i; /* ours to fill, whatever the customer row has */
 	if (run->has_name)
 		buf_append_str(&sql, ", cu.name::text");
 	for (size_t i = 0; i < run->field_count; i++) {
@@ -258,7 +263,8 @@ compile(struct runs *r, struct live_run *run, const PGresult *row, struct err *e
 	if (result == 0)
 		result = message_compile(&source, &run->arena, &run->plan, err);
 	buf_release(&list_id);
-	return result == 0 ? build_claim(run, db_text(row, 0, L_COLUMNS), err) : -1;
+	return result == 0 ? build_claim(run, db_text(row, 0, L_COLUMNS), config->web_base, err)
+			   : -1;
 }
 
 static int

@@ -21,6 +21,7 @@
 #include "pgloop.h"
 #include "schema.h"
 #include "sns_intake.h"
+#include "web.h"
 
 #define CHECK_AGAIN_MS 5000
 #define REPORT_MS 60000
@@ -33,6 +34,7 @@ struct feedback_daemon {
 	struct pgloop *pg;
 	struct intake *intake;
 	struct sns_intake sns;
+	struct web *web;
 	struct http *http;
 	struct lmtp_server *lmtp;
 	struct maildir *maildir;
@@ -167,6 +169,7 @@ stop_all(struct feedback_daemon *d)
 	http_free(d->http);
 	lmtp_server_free(d->lmtp);
 	maildir_free(d->maildir);
+	web_free(d->web);
 	intake_free(d->intake);
 	sns_intake_release(&d->sns);
 	for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++)
@@ -191,11 +194,15 @@ start_sources(struct feedback_daemon *d, struct err *err)
 	const struct config *c = d->config;
 
 	if (c->feedback_http_listen[0] != '\0') {
+		d->web = web_new(c, d->keys, d->pg, d->intake, err);
+		if (d->web == NULL)
+			return -1;
 		d->http = http_new(&d->loop,
 		    &(struct http_config){ .listen = c->feedback_http_listen,
 			.path = c->feedback_http_path,
 			.sns = &d->sns,
 			.intake = d->intake,
+			.web = d->web,
 			.workers = worker_count() },
 		    err);
 		if (d->http == NULL)

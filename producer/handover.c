@@ -300,13 +300,11 @@ end_run(struct db *db, const struct run_row *row, struct known_run *known)
 	bool left;
 
 	(void)snprintf(number, sizeof(number), "%d", row->id);
-	r = db_query(db,
-	    "SELECT EXISTS (SELECT FROM kairan.send WHERE run_id = $1 "
-	    "AND state IN ('queued', 'sending', 'deferred'))",
-	    1, params);
+	CRASH_POINT("before_finish");
+	r = db_query(db, "SELECT kairan.run_end($1)", 1, params);
 	if (r == NULL)
 		return -1;
-	left = db_text(r, 0, 0)[0] == 't';
+	left = db_text(r, 0, 0)[0] != 't';
 	PQclear(r);
 	if (left) {
 		if (now_ms() - known->since_ms > STUCK_MS) {
@@ -319,8 +317,7 @@ end_run(struct db *db, const struct run_row *row, struct known_run *known)
 		return 0;
 	}
 	log_info("run finished run=%d", row->id);
-	CRASH_POINT("before_finish");
-	return db_run(db, "SELECT kairan.run_move($1, '{running}', 'finished')", 1, params);
+	return 0;
 }
 
 static void

@@ -3,7 +3,7 @@
 #
 # deps: makes sure the Debian 12 packages that a target needs are installed.
 #
-#   tools/deps.sh [build] [services] [test] [fuzz] [bench] [demo] [compose]     default: build
+#   tools/deps.sh [build] [services] [test] [fuzz] [bench] [demo] [compose] [pages]     default: build
 #   tools/deps.sh --list SET...                                          print the names only
 #
 # With everything there it prints one line and changes nothing. Otherwise it installs exactly
@@ -41,6 +41,7 @@ packages_of()
 		echo curl openssl python3
 		;;
 	compose) echo docker.io docker-compose debootstrap ;;
+	pages) echo chromium fonts-noto-cjk ;;
 	*) return 1 ;;
 	esac
 }

@@ -41,7 +41,7 @@ static const struct {
 	const char *text;
 } answers[] = {
 	{ 200, "recorded\n" },
-	{ 400, "not a document of SNS\n" },
+	{ 400, "bad request\n" },
 	{ 403, "not accepted\n" },
 	{ 404, "no such page\n" },
 	{ 405, "only POST\n" },
@@ -65,8 +65,11 @@ struct request {
 	struct arena arena;
 	struct feedback_events events;
 	struct intake_item item;
-	atomic_uint status; /* 0 until it is decided */
-	bool is_suspended;  /* waits for the work */
+	bool is_page;
+	struct web_job job;
+	struct web_answer page; /* of status; set together under the lock */
+	atomic_uint status;	/* 0 until it is decided */
+	bool is_suspended;	/* waits for the work */
 	bool mhd_holds, work_holds;
 };
 
@@ -188,6 +191,7 @@ request_free(struct request *r)
 	if (r->next != NULL)
 		r->next->previous = r->previous;
 	drop_body(r);
+	buf_release(&r->page.body);
 	arena_release(&r->arena);
 	free(r);
 }
@@ -197,6 +201,7 @@ count_answer(struct http_counts *counts, unsigned status)
 {
 	switch (status) {
 	case 200:
+	case 303:
 		counts->ok++;
 		break;
 	case 400:
@@ -218,16 +223,21 @@ count_answer(struct http_counts *counts, unsigned status)
 }
 
 /* Decides the answer unless it is decided, and wakes the connection; any thread. With
- * is_last the work lets go of the request. */
+ * is_last the work lets go of the request. page: taken when it is the answer, or NULL. */
 static void
-answer(struct request *r, unsigned status, bool is_last)
+answer_with(struct request *r, unsigned status, struct web_answer *page, bool is_last)
 {
 	struct http *http = r->http;
 	struct MHD_Connection *to_wake = NULL;
 
 	(void)pthread_mutex_lock(&http->lock);
-	if (r->status == 0)
+	if (r->status == 0) {
 		r->status = status;
+		if (page != NULL) {
+			r->page = *page;
+			page->body = (struct buf){ 0 };
+		}
+	}
 	if (r->is_suspended) {
 		r->is_suspended = false;
 		to_wake = r->mhd;
@@ -241,6 +251,12 @@ answer(struct request *r, unsigned status, bool is_last)
 	(void)pthread_mutex_unlock(&http->lock);
 	if (to_wake != NULL)
 		MHD_resume_connection(to_wake);
+}
+
+static void
+answer(struct request *r, unsigned status, bool is_last)
+{
+	answer_with(r, status, NULL, is_last);
 }
 
 /* ---- workers ---------------------------------------------------------------------------- */
@@ -301,6 +317,15 @@ on_done(struct intake_item *item, enum intake_result result)
 }
 
 static void
+on_page(struct web_job *job, struct web_answer *page)
+{
+	struct request *r = (struct request *)(void *)((char *)job - offsetof(struct request, job));
+
+	answer_with(r, page->status, page, true);
+	buf_release(&page->body);
+}
+
+static void
 refresh_open(struct http *http)
 {
 	atomic_store(&http->is_open, intake_is_open(http->config.intake));
@@ -320,6 +345,13 @@ on_ready(uv_async_t *async)
 	jobs_init(&http->ready);
 	(void)pthread_mutex_unlock(&http->lock);
 	while ((r = jobs_pop(&ready)) != NULL) {
+		if (r->is_page) {
+			r->job.in.body = buf_slice(&r->body);
+			r->job.arena = &r->arena;
+			r->job.done = on_page;
+			web_begin(http->config.web, &r->job);
+			continue;
+		}
 		r->item = (struct intake_item){ .events = r->events.items,
 			.count = r->events.count,
 			.bytes = r->arena.used_total + sizeof(*r),
@@ -459,6 +491,12 @@ look_at_header(void *ctx, enum MHD_ValueKind kind, const char *name, const char 
 	return MHD_YES;
 }
 
+static bool
+is_reading(const char *method)
+{
+	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+}
+
 /* What can be said from the head alone; 0: read the body. */
 static unsigned
 judge_head(struct http *http, struct MHD_Connection *mhd, const char *url, const char *method,
@@ -474,14 +512,78 @@ judge_head(struct http *http, struct MHD_Connection *mhd, const char *url, const
 	if (f.length > SNS_BODY_MAX)
 		return 413;
 	*is_at_once = false; /* the body is read first, so that the answer is not lost by a reset */
-	if (strcmp(url, "/healthz") == 0 &&
-	    (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0))
+	if (strcmp(url, "/healthz") == 0 && is_reading(method))
 		return atomic_load(&http->is_open) ? 200 : 503;
+	if (http->config.web != NULL && web_request_page(slice_str(url)) != WEB_NO_PAGE) {
+		if (f.length > WEB_BODY_MAX)
+			return 413;
+		return is_reading(method) || strcmp(method, "POST") == 0 ? 0 : 400;
+	}
 	if (strcmp(url, http->config.path) != 0)
 		return 404;
 	if (strcmp(method, "POST") != 0)
 		return 405;
 	return atomic_load(&http->is_open) ? 0 : 503;
+}
+
+static struct slice
+header_copy(struct request *r, enum MHD_ValueKind kind, const char *name)
+{
+	return arena_copy(&r->arena, slice_str(MHD_lookup_connection_value(r->mhd, kind, name)));
+}
+
+/* What a page is made from; bounded by CONNECTION_POOL_BYTES. */
+static void
+read_page_head(struct request *r, const char *url, const char *method)
+{
+	r->is_page = true;
+	r->job.in = (struct web_request_input){ .path = arena_copy(&r->arena, slice_str(url)),
+		.lang = header_copy(r, MHD_GET_ARGUMENT_KIND, "lang"),
+		.content_type = header_copy(r, MHD_HEADER_KIND, "Content-Type"),
+		.accept_language = header_copy(r, MHD_HEADER_KIND, "Accept-Language"),
+		.is_post = strcmp(method, "POST") == 0 };
+	r->job.agent = header_copy(r, MHD_HEADER_KIND, "User-Agent");
+}
+
+/* The tokens in our addresses are for nobody else: no cache, no referrer, no frame. */
+static struct MHD_Response *
+page_response(const struct web_answer *page)
+{
+	const char *const fields[][2] = { { "Connection", "close" },
+		{ "Content-Type", "text/html; charset=utf-8" },
+		{ "Content-Security-Policy", page->policy }, { "Cache-Control", "no-store" },
+		{ "Referrer-Policy", "no-referrer" }, { "X-Content-Type-Options", "nosniff" },
+		{ "X-Frame-Options", "DENY" }, { "X-Robots-Tag", "noindex, nofollow" },
+		{ "Location", page->location } };
+	struct MHD_Response *response =
+	    MHD_create_response_from_buffer(page->body.len, page->body.data, MHD_RESPMEM_MUST_COPY);
+
+	for (size_t i = 0; response != NULL && i < sizeof(fields) / sizeof(fields[0]); i++) {
+		if (fields[i][1] != NULL &&
+		    MHD_add_response_header(response, fields[i][0], fields[i][1]) != MHD_YES) {
+			MHD_destroy_response(response);
+			response = NULL;
+		}
+	}
+	return response;
+}
+
+static enum MHD_Result
+send_page(struct request *r)
+{
+	struct http *http = r->http;
+	struct MHD_Response *response;
+	enum MHD_Result result;
+
+	(void)pthread_mutex_lock(&http->lock);
+	count_answer(&http->counts, r->status);
+	(void)pthread_mutex_unlock(&http->lock);
+	response = page_response(&r->page);
+	if (response == NULL)
+		return MHD_NO;
+	result = MHD_queue_response(r->mhd, r->page.status, response);
+	MHD_destroy_response(response);
+	return result;
 }
 
 static enum MHD_Result
@@ -501,8 +603,9 @@ static enum MHD_Result
 take_bytes(struct request *r, const char *bytes, size_t n)
 {
 	struct http *http = r->http;
+	size_t max = r->is_page ? WEB_BODY_MAX : SNS_BODY_MAX;
 
-	if (r->status == 0 && (n > SNS_BODY_MAX || r->body.len > SNS_BODY_MAX - n)) {
+	if (r->status == 0 && (n > max || r->body.len > max - n)) {
 		r->status = 413;
 		drop_body(r);
 	} else if (r->status == 0 && atomic_load(&http->bodies) + n > BODIES_MAX) {
@@ -532,10 +635,12 @@ hand_over(struct request *r)
 		MHD_suspend_connection(r->mhd);
 		r->is_suspended = r->work_holds = true;
 		http->working++;
-		jobs_push(&http->todo, r);
+		jobs_push(r->is_page ? &http->ready : &http->todo, r);
 		(void)pthread_cond_signal(&http->wake);
 	}
 	(void)pthread_mutex_unlock(&http->lock);
+	if (is_taken && r->is_page)
+		(void)uv_async_send(http->async);
 	return is_taken;
 }
 
@@ -560,6 +665,8 @@ on_request(void *ctx, struct MHD_Connection *mhd, const char *url, const char *m
 		r->status = judge_head(http, mhd, url, method, &is_at_once);
 		if (is_at_once)
 			return send_answer(http, mhd, r->status);
+		if (http->config.web != NULL && web_request_page(slice_str(url)) != WEB_NO_PAGE)
+			read_page_head(r, url, method);
 		type = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "x-amz-sns-message-type");
 		(void)snprintf(r->type, sizeof(r->type), "%s", type != NULL ? type : "");
 		return MHD_YES;
@@ -572,6 +679,8 @@ on_request(void *ctx, struct MHD_Connection *mhd, const char *url, const char *m
 	}
 	if (r->status == 0 && hand_over(r))
 		return MHD_YES;
+	if (r->page.policy != NULL)
+		return send_page(r);
 	return send_answer(http, mhd, r->status != 0 ? r->status : 503);
 }
 

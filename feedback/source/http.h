@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http: the endpoint that SNS posts to, behind the operator's TLS proxy, and GET /healthz.
+ * http: the endpoint that SNS posts to, behind the operator's TLS proxy, the pages for
+ * recipients (web.h), and GET /healthz.
  *
  * Three kinds of threads: libmicrohttpd's own reads requests; workers verify and parse them
  * (fetching a certificate may block there); the loop's thread hands events to the intake. A
- * request is suspended meanwhile and answered when its events are committed.
+ * request is suspended meanwhile and answered when its events are committed. Pages need no
+ * worker: they go from libmicrohttpd to the loop and back.
  *
  *   200 committed   400 not a document of SNS, or doubtful framing   403 forged, not our topic
  *   404 405 413     503 try again: no database, queue full, certificate not to be had, too late
@@ -22,12 +24,14 @@
 #include "err.h"
 #include "intake.h"
 #include "sns_intake.h"
+#include "web.h"
 
 struct http_config {
 	const char *listen;	      /* "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:8080" */
 	const char *path;	      /* "/sns" */
 	const struct sns_intake *sns; /* borrowed, like all here, until http_free() */
 	struct intake *intake;
+	struct web *web; /* NULL: no pages */
 	unsigned workers;
 };
 

@@ -31,6 +31,7 @@ The control file holds `key = value` lines, is looked at every 20 ms and may be 
     id        taken    what follows "250 2.0.0 " in the reply to the dot; %d is counted
     fault     -        PHASE:ACTION+ACTION...: instead of the usual reply, see below
     faults    1000000  how often the fault acts
+    links     0        1: the log has the web addresses in the text of each mail, as "links"
 
 With --mail, or FAKE_RELAY_MAIL in the environment, every message that is taken is also kept in that
 folder, as ATTEMPT-RUN-SEND.eml by what its X-Kairan-Id says.
@@ -52,8 +53,10 @@ message.
 import argparse
 import asyncio
 import base64
+import email
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -76,6 +79,7 @@ DEFAULTS = {
     "id": "taken",
     "fault": "",
     "faults": "1000000",
+    "links": "0",
 }
 LINE_MAX = 4096
 MESSAGE_MAX = 10_000_000
@@ -89,6 +93,16 @@ def decode_token(token):
     except (ValueError, struct.error):
         return {}
     return {"run": run, "send": send, "attempt": attempt}
+
+
+def links_in(content):
+    """Web addresses in the text parts, decoded."""
+    found = []
+    for part in email.message_from_bytes(content).walk():
+        if part.get_content_maintype() == "text":
+            text = part.get_payload(decode=True).decode("utf-8", "replace")
+            found += re.findall(r"https?://[^\s\"'<>]+", text)
+    return found
 
 
 class Relay:
@@ -574,6 +588,8 @@ class Connection(asyncio.Protocol):
             "answered": True,
         }
         record.update(decode_token(token))
+        if self.relay.number("links"):
+            record["links"] = links_in(text)
         return record
 
 
