@@ -388,6 +388,10 @@ sql -c "UPDATE kairan.send SET claimed_at = now() - interval '8 days' WHERE run_
 tap_is "$(post "/c/$(token "$CRUN" 1 c)" --data do=confirm)" 303 'too late'
 tap_like "$(tr -d '\r' <"$D/head")" 'Location: https://shop.example/late' 'leads to the page for that'
 
+tap_is "$(kairan customer export moved@phone.example | grep -c '"confirmed_at": "20')" 1 'what was confirmed is in the data of a person'
+kairan customer erase moved@phone.example --yes >"$D/out"
+tap_is "$(one "count(*) FROM kairan.confirmation WHERE address LIKE 'moved@%' OR address_key LIKE 'moved@%'")" 0 'and is erased with him'
+
 # customers in a table of the owner: what was confirmed waits for him
 sql -c 'CREATE TABLE public.member AS SELECT id, email AS mail FROM kairan.customer' -c 'DROP TABLE kairan.customer' \
 	-c 'CREATE VIEW kairan.customer AS SELECT id, mail AS email FROM public.member' \
