@@ -40,29 +40,49 @@ piece_of(const struct campaign_pieces *pieces, size_t offset)
 	return found;
 }
 
-const char *
-campaign_part_at(const struct campaign_source *source, enum campaign_part part, size_t offset,
-    char *dst, size_t size)
+struct campaign_place
+campaign_part_place(const struct campaign_source *source, enum campaign_part part, size_t offset)
 {
 	const struct campaign_pieces *pieces = part == CAMPAIGN_HTML ? &source->html_pieces
 	    : part == CAMPAIGN_TEXT				     ? &source->text_pieces
 								     : NULL;
 	const struct campaign_piece *piece = pieces != NULL ? piece_of(pieces, offset) : NULL;
-	size_t line, column;
+	struct campaign_place place = { .part = "" };
 
 	if (piece != NULL) {
-		template_position(piece->text, offset - piece->from, &line, &column);
-		(void)snprintf(dst, size, "%s%s:%zu:%zu: ", piece->path, piece->part, line, column);
-		return dst;
+		place.path = piece->path;
+		place.part = piece->part;
+		template_position(piece->text, offset - piece->from, &place.line, &place.column);
+		return place;
 	}
-	template_position(campaign_part_text(source, part), offset, &line, &column);
-	if (part != CAMPAIGN_SUBJECT || source->path == NULL || source->file.template[0] != '\0')
-		(void)snprintf(
-		    dst, size, "%s: line %zu, column %zu: ", parts[part].name, line, column);
+	template_position(campaign_part_text(source, part), offset, &place.line, &place.column);
+	if (part == CAMPAIGN_SUBJECT && source->file.template[0] == '\0') {
+		place.path = source->path;
+		place.line = source->path != NULL ? source->file.subject_line : place.line;
+	}
+	return place;
+}
+
+const char *
+campaign_part_at(const struct campaign_source *source, enum campaign_part part, size_t offset,
+    char *dst, size_t size)
+{
+	struct campaign_place at = campaign_part_place(source, part, offset);
+
+	if (at.path == NULL)
+		(void)snprintf(dst, size, "%s: line %zu, column %zu: ", campaign_part_name(part),
+		    at.line, at.column);
 	else
-		(void)snprintf(dst, size, "%s:%zu: subject, column %zu: ", source->path,
-		    source->file.subject_line, column);
+		(void)snprintf(dst, size,
+		    part == CAMPAIGN_SUBJECT ? "%s%s:%zu: subject, column %zu: " : "%s%s:%zu:%zu: ",
+		    at.path, at.part, at.line, at.column);
 	return dst;
+}
+
+const char *
+campaign_part_name(enum campaign_part part)
+{
+	return parts[part].name;
 }
 
 /* "line 3, column 14: what" becomes "file:3:14: what". */
@@ -84,10 +104,46 @@ fail_part(const struct campaign_source *source, enum campaign_part part, const s
 	    what + strlen(plain));
 }
 
+/* The conditions under which an op stands, by the field that each is about. */
+struct guards {
+	struct {
+		size_t until;
+		uint32_t field;
+	} guard[TEMPLATE_NESTING_MAX + 1];
+	size_t count;
+};
+
+static void
+guard_enter(struct guards *g, size_t at, const struct template_op *op)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < g->count; i++)
+		if (g->guard[i].until > at)
+			g->guard[kept++] = g->guard[i];
+	g->count = kept;
+	if ((op->kind == TEMPLATE_OP_SKIP_UNLESS || op->kind == TEMPLATE_OP_EACH ||
+		op->kind == TEMPLATE_OP_WITH) &&
+	    op->ref.scope == 0 && g->count <= TEMPLATE_NESTING_MAX) {
+		g->guard[g->count].until = op->target;
+		g->guard[g->count++].field = op->ref.field;
+	}
+}
+
+static bool
+is_guarded(const struct guards *g, size_t at, const struct template_op *op)
+{
+	for (size_t i = 0; i < g->count; i++)
+		if (g->guard[i].until > at && g->guard[i].field == op->ref.field)
+			return true;
+	return false;
+}
+
 /* A field that stands under a condition may be missing: the condition can be about it. */
 static void
 note_uses(struct campaign_templates *t, enum campaign_part part)
 {
+	struct guards guards = { 0 };
 	const struct template *p = &t->part[part];
 	size_t conditional_until = 0;
 
@@ -96,10 +152,12 @@ note_uses(struct campaign_templates *t, enum campaign_part part)
 		bool shows = op->kind == TEMPLATE_OP_FIELD || op->kind == TEMPLATE_OP_EACH ||
 		    op->kind == TEMPLATE_OP_WITH;
 		bool required = shows && !op->has_default && i >= conditional_until;
+		bool guarded = is_guarded(&guards, i, op);
 		struct campaign_field *field;
 
 		if (op->kind == TEMPLATE_OP_TEXT)
 			continue;
+		guard_enter(&guards, i, op);
 		if (op->kind != TEMPLATE_OP_FIELD && op->target > conditional_until)
 			conditional_until = op->target;
 		if (op->kind == TEMPLATE_OP_SKIP || op->kind == TEMPLATE_OP_NEXT ||
@@ -110,13 +168,18 @@ note_uses(struct campaign_templates *t, enum campaign_part part)
 			continue;
 		}
 		field = &t->field[op->ref.field];
+		if (shows && !op->has_default && !guarded && !field->stops) {
+			field->stops = true;
+			field->stops_part = part;
+			field->stops_at = op->at;
+		}
 		if (field->used && (field->required || !required))
 			continue;
-		*field = (struct campaign_field){ .name = op->ref.name,
-			.required = required,
-			.used = true,
-			.part = part,
-			.at = op->at };
+		field->name = op->ref.name;
+		field->required = required;
+		field->used = true;
+		field->part = part;
+		field->at = op->at;
 	}
 }
 

@@ -23,6 +23,11 @@ struct campaign_field {
 	bool used;		 /* false: by nothing that is compiled */
 	enum campaign_part part; /* where it is first (required) */
 	size_t at;		 /* the byte there */
+	/* where it is first without default and not under an #if on itself: who lacks it is stopped
+	 * there, when other conditions let it be shown (required: whatever they say) */
+	bool stops;
+	enum campaign_part stops_part;
+	size_t stops_at;
 };
 
 struct campaign_templates {
@@ -39,6 +44,20 @@ int campaign_templates(
 
 /* The template of a part; empty when there is none. */
 struct slice campaign_part_text(const struct campaign_source *source, enum campaign_part part);
+
+/* subject, html or text. */
+const char *campaign_part_name(enum campaign_part part);
+
+/* Where a byte of a part stands. */
+struct campaign_place {
+	const char *path; /* NULL: in no file, as all of a campaign of the database */
+	const char *part; /* as campaign_piece has it */
+	size_t line;	  /* of a subject: that of the key in the campaign file */
+	size_t column;	  /* in characters; of a subject: in its value */
+};
+
+struct campaign_place campaign_part_place(
+    const struct campaign_source *source, enum campaign_part part, size_t offset);
 
 /* "file:line:column: " of a byte of a part into dst. A campaign of the database has no files:
  * "html: line 3, column 14: ". */

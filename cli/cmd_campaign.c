@@ -26,6 +26,17 @@ const struct cli_command cli_campaign_commands[] = {
 	    "  kairan campaign preview news.campaign --recipient "
 	    "'{\"email\":\"a@shop.example\",\"name\":\"Aiko\"}'\n",
 	    true, campaign_preview },
+	{ "campaign lint", "FILE", "say what would cost the mail its readers, before it is sent",
+	    "Looks for what the law asks, what filters and mail programs refuse, and for fields "
+	    "that\n"
+	    "customers lack (with a database). Exit code 1 when there are errors. The rules are "
+	    "in\n"
+	    "kairan-campaign(1).\n\n"
+	    "Options:\n"
+	    "  --explain RULE        what a rule asks, with an example; \"all\" for every rule\n\n"
+	    "Example:\n"
+	    "  kairan campaign lint news.campaign\n",
+	    true, campaign_lint },
 	{ "campaign test", "FILE|NAME --to ADDRESS",
 	    "send one copy marked [TEST] to an address of yours",
 	    "Goes through the configured relay at once and is counted nowhere.\n\n"

@@ -11,6 +11,7 @@
 #include "cli.h"
 
 int campaign_create(struct cli *cli, int argc, char **argv);
+int campaign_lint(struct cli *cli, int argc, char **argv);
 int campaign_preview(struct cli *cli, int argc, char **argv);
 int campaign_test(struct cli *cli, int argc, char **argv);
 int campaign_start(struct cli *cli, int argc, char **argv);

@@ -12,8 +12,10 @@
 #include <string.h>
 
 #include "campaign_compose.h"
+#include "campaign_lookup.h"
 #include "campaign_template.h"
 #include "customer_field.h"
+#include "lint.h"
 #include "mime.h"
 #include "options.h"
 
@@ -73,6 +75,33 @@ names_of(struct create *c, const char *sql, char *dst, size_t size)
 
 /* ---------------------------------------------------------------- templates */
 
+/* What is wrong with the mail is the sender's to decide. */
+static void
+count_lint_errors(struct create *c, const struct campaign_mail *mail)
+{
+	const char *domain = c->source.return_path_domain[0] != '\0'
+	    ? c->source.return_path_domain
+	    : c->cli->config.feedback_domain;
+	struct campaign_templates templates;
+	struct lint_input input = { .source = &c->source,
+		.templates = &templates,
+		.mail = mail,
+		.unsubscribe = lint_unsubscribe_by(c->source.unsubscribe_base, domain) };
+	struct lint_report report = { 0 };
+	struct err err = { 0 };
+	struct arena arena;
+
+	arena_init(&arena, LINT_ARENA_MAX);
+	if (campaign_templates(&templates, &c->source, &err) != 0 ||
+	    lint_run(&report, &input, &arena, &err) != 0)
+		warn(c, "%s: not linted: %s", c->source.path, err.msg);
+	else if (report.by_severity[LINT_ERROR] > 0)
+		warn(c, "%s: lint finds %zu error%s; see: kairan campaign lint %s", c->source.path,
+		    report.by_severity[LINT_ERROR], report.by_severity[LINT_ERROR] == 1 ? "" : "s",
+		    c->source.path);
+	arena_release(&arena);
+}
+
 static int
 check_templates(struct create *c)
 {
@@ -86,6 +115,8 @@ check_templates(struct create *c)
 		    c->source.file.html[0] != '\0' ? c->source.file.html : c->source.file.template,
 		    mail.raw_fields, mail.raw_fields == 1 ? "" : "s",
 		    mail.raw_fields == 1 ? "es" : "");
+	if (result == 0)
+		count_lint_errors(c, &mail);
 	campaign_mail_release(&mail);
 	if (result != 0)
 		return cli_fail(c->cli, EXIT_USAGE, "%s", err.msg);
@@ -165,13 +196,9 @@ check_field(struct create *c, const char *columns, const struct campaign_field *
 static int
 check_fields(struct create *c)
 {
-	static const char sql_columns[] =
-	    "SELECT string_agg(attname, E'\\n') FROM pg_attribute "
-	    "WHERE attrelid = 'kairan.customer'::regclass AND attnum > 0 AND NOT attisdropped";
 	struct campaign_templates t;
 	struct err err = { 0 };
 	const char *columns;
-	PGresult *r;
 	int code = EXIT_DONE;
 
 	if (campaign_templates(&t, &c->source, &err) != 0)
@@ -186,12 +213,8 @@ check_fields(struct create *c)
 	if (db_run(&c->db, "BEGIN READ ONLY", 0, NULL) != 0 ||
 	    db_run(&c->db, "SET LOCAL statement_timeout = '" FIELD_CHECK_TIMEOUT "'", 0, NULL) !=
 		0 ||
-	    (r = db_query(&c->db, sql_columns, 0, NULL)) == NULL)
+	    (columns = campaign_lookup_columns(&c->db, &c->source.arena)) == NULL)
 		return cli_db_failed(c->cli, &c->db, "checking the fields of the templates");
-	columns = arena_str(&c->source.arena, db_text(r, 0, 0));
-	PQclear(r);
-	if (columns == NULL)
-		return cli_fail(c->cli, EXIT_FAILED, "there is not enough memory");
 	for (size_t i = 0; i < t.fields.count && code == EXIT_DONE; i++)
 		code = check_field(c, columns, &t.field[i]);
 	rollback(c);
@@ -203,27 +226,15 @@ check_fields(struct create *c)
 static int
 check_stream(struct create *c)
 {
-	const char *name = c->source.file.stream;
 	char where[300], names[500];
-	PGresult *r = db_query(&c->db,
-	    "SELECT unsubscribe_base, return_path_domain, auto_submitted FROM kairan.stream WHERE "
-	    "name = $1",
-	    1, &name);
+	int found = campaign_lookup_stream(&c->db, &c->source);
 
-	if (r == NULL)
+	if (found < 0)
 		return cli_db_failed(c->cli, &c->db, "looking for the stream");
-	if (PQntuples(r) == 1) {
-		c->source.unsubscribe_base = arena_str(&c->source.arena, db_text(r, 0, 0));
-		c->source.return_path_domain = arena_str(&c->source.arena, db_text(r, 0, 1));
-		c->source.auto_submitted = db_text(r, 0, 2)[0] == 't';
-		PQclear(r);
-		if (c->source.unsubscribe_base == NULL || c->source.return_path_domain == NULL)
-			return cli_fail(c->cli, EXIT_FAILED, "there is not enough memory");
+	if (found > 0)
 		return EXIT_DONE;
-	}
-	PQclear(r);
 	return cli_fail(c->cli, EXIT_USAGE, "%sthere is no stream \"%s\"; there are: %s",
-	    at(c, c->source.file.stream_line, where, sizeof(where)), name,
+	    at(c, c->source.file.stream_line, where, sizeof(where)), c->source.file.stream,
 	    names_of(c, "SELECT string_agg(name, ', ' ORDER BY name) FROM kairan.stream", names,
 		sizeof(names)));
 }
@@ -250,21 +261,6 @@ check_exclusions(struct create *c, const struct campaign_names *names, size_t li
 	return EXIT_DONE;
 }
 
-/* The condition behind a named segment, or the text itself. Owned by the arena. */
-static const char *
-segment_condition(struct create *c, const char *segment, bool *named)
-{
-	PGresult *r =
-	    db_query(&c->db, "SELECT condition FROM kairan.segment WHERE name = $1", 1, &segment);
-	const char *condition = segment;
-
-	*named = r != NULL && PQntuples(r) == 1;
-	if (*named)
-		condition = arena_str(&c->source.arena, db_text(r, 0, 0));
-	PQclear(r);
-	return condition;
-}
-
 static int
 segment_refused(struct create *c, const char *segment, bool named, size_t line)
 {
@@ -288,42 +284,24 @@ segment_refused(struct create *c, const char *segment, bool named, size_t line)
 	    timeout ? " (checking it took longer than " SEGMENT_CHECK_TIMEOUT ")" : "");
 }
 
-/* One statement under the rights of a segment; the extended protocol takes no second one. NULL
- * with db->error. */
-static PGresult *
-run_segment(struct create *c, const char *start, const char *condition)
-{
-	struct buf sql;
-	PGresult *r = NULL;
-
-	buf_init(&sql, CAMPAIGN_VALUE_MAX * 2);
-	buf_printf(&sql, "%s FROM kairan.customer c WHERE (%s)", start, condition);
-	if (!buf_failed(&sql))
-		r = db_query(&c->db, buf_str(&sql), 0, NULL);
-	buf_release(&sql);
-	return r;
-}
-
 /* Plans the query, then counts: some conditions fail only when they meet a row. */
 static int
 check_segment(struct create *c, const char *segment, size_t line)
 {
-	static const char *const begin[] = { "BEGIN READ ONLY", "SET LOCAL ROLE kairan_segment",
-		"SET LOCAL statement_timeout = '" SEGMENT_CHECK_TIMEOUT "'" };
 	bool named;
-	const char *condition = segment_condition(c, segment, &named);
+	const char *condition =
+	    campaign_segment_condition(&c->db, &c->source.arena, segment, &named);
 	PGresult *r;
 
 	if (condition == NULL)
 		return cli_fail(c->cli, EXIT_FAILED, "there is not enough memory");
-	for (size_t i = 0; i < sizeof(begin) / sizeof(begin[0]); i++)
-		if (db_run(&c->db, begin[i], 0, NULL) != 0)
-			return cli_db_failed(c->cli, &c->db, "taking the rights of a segment");
-	r = run_segment(c, "EXPLAIN SELECT c.id", condition);
+	if (campaign_segment_begin(&c->db, SEGMENT_CHECK_TIMEOUT) != 0)
+		return cli_db_failed(c->cli, &c->db, "taking the rights of a segment");
+	r = campaign_segment_run(&c->db, "EXPLAIN SELECT c.id", condition);
 	if (r == NULL)
 		return segment_refused(c, segment, named, line);
 	PQclear(r);
-	r = run_segment(c, "SELECT count(*)", condition);
+	r = campaign_segment_run(&c->db, "SELECT count(*)", condition);
 	if (r == NULL && strcmp(c->db.sqlstate, "57014") != 0)
 		return segment_refused(c, segment, named, line);
 	c->customers = r != NULL ? db_int(r, -1) : -1;
