@@ -58,6 +58,37 @@ expect 1 'a recipient without an address' "$K" campaign preview "$EXAMPLES/newsl
 	--recipient '{}'
 expect 2 'broken JSON' "$K" campaign preview "$EXAMPLES/newsletter.campaign" --recipient '{x'
 
+# ---- lint without a database
+for file in "$EXAMPLES/newsletter" tools/demo/november-news tools/demo/december-sale; do
+	expect 0 "$(basename "$file") has no lint errors" env KAIRAN_DATABASE_URL= "$K" campaign lint "$file.campaign"
+done
+mkdir -p "$D/l"
+cp "$EXAMPLES"/newsletter.* "$D/l/"
+sed -i 's|https://shop.example/en/november|http://bit.ly/x|' "$D/l/newsletter.html"
+sed -i 's|^Dear .*|Dear {{city}},|' "$D/l/newsletter.txt"
+expect 1 'lint with errors' env KAIRAN_DATABASE_URL= "$K" campaign lint "$D/l/newsletter.campaign"
+tap_like "$OUT" 'l/newsletter.html:19:13: error: http://bit.ly/x hides .* \[url-shortener\]' 'names file, line, column and rule'
+tap_like "$OUT" 'newsletter.campaign: note: fields were not counted .* no database is configured' 'says what it could not look at'
+tap_like "$OUT" 'november-news: 1 error, 1 warning, 2 notes' 'and counts'
+tap_is "$(grep -c $'\033' <<<"$OUT")" 0 'without colours in a pipe'
+expect 1 'lint in JSON' env KAIRAN_DATABASE_URL= "$K" campaign lint "$D/l/newsletter.campaign" --json
+tap_is "$(python3 -c 'import json,sys; print(*[(f["rule"], f["line"], f["column"]) for f in json.load(sys.stdin)])' <<<"$OUT")" \
+	"('url-shortener', 19, 13) ('link-not-https', 19, 13) ('field-no-default', 9, 8) ('fields-not-counted', None, None)" \
+	'is an array of findings'
+expect 1 'a database that is absent ends nothing' \
+	env KAIRAN_DATABASE_URL="host=$D/none" "$K" campaign lint "$D/l/newsletter.campaign"
+expect 0 'a rule is explained' "$K" campaign lint --explain url-shortener
+tap_like "$OUT" 'url-shortener \(error\)' 'by name'
+expect 0 'all are' "$K" campaign lint --explain all
+while read -r rule _; do
+	grep -q "^\.It Cm .*\b$rule\b" man/kairan-campaign.1 || tap_note "missing: $rule"
+	grep -q "^\.It Cm .*\b$rule\b" man/kairan-campaign.1 && echo "$rule"
+done < <(grep -v '^ ' <<<"$OUT") >"$D/l/known"
+tap_is "$(wc -l <"$D/l/known")" "$(grep -cv '^ ' <<<"$OUT")" 'and each rule is in the manual'
+expect 2 'an unknown rule' "$K" campaign lint --explain none
+expect 2 'lint of no file' "$K" campaign lint "$D/none.campaign"
+expect 2 'lint of nothing' "$K" campaign lint
+
 # ---- partials from files; errors name the file they are in
 mkdir -p "$D/p/parts"
 cat >"$D/p/p.campaign" <<'CAMPAIGN'
@@ -105,10 +136,27 @@ FROM generate_series(1, 1000) AS i;
 INSERT INTO kairan.suppression (address_key, reason) SELECT 'user' || i || '@d' || i % 7 || '.example', 'complaint'
 FROM generate_series(1, 10) AS i;
 SQL
-expect 0 'create again updates' "$K" campaign create "$EXAMPLES/newsletter.campaign" --json
+expect 0 'create again updates' env KAIRAN_FEEDBACK_DOMAIN=bounce.shop.example "$K" campaign create "$EXAMPLES/newsletter.campaign" --json
 tap_like "$OUT" '"created":false.*"customers":1000,"warnings":\[\]' 'and counts the segment'
 tap_is "$(sql -c 'SELECT count(*) FROM kairan.template')" 1 'the same texts are the same template'
 tap_is "$(sql -c 'SELECT template_id FROM kairan.campaign')" 1 'which the campaign points to'
+
+# ---- lint with the database
+sql -c "UPDATE kairan.customer SET attributes = attributes || '{\"city\": \"Sendai\"}' WHERE id % 4 <> 0"
+expect 1 'lint with customers' "$K" campaign lint "$D/l/newsletter.campaign"
+tap_like "$OUT" 'newsletter.txt:9:8: warning: 250 of 1000 customers have no field "city"' 'counts who lacks a field'
+tap_like "$OUT" 'no-list-unsubscribe' 'and sees that the stream has no way out'
+sed -i 's/c.status = /c.attributes ? '"'city'"' AND c.status = /' "$D/l/newsletter.campaign"
+expect 1 'lint of a segment that has the field' "$K" campaign lint "$D/l/newsletter.campaign"
+tap_is "$(grep -c field-absent <<<"$OUT")" 0 'counts within the segment alone'
+sed -i 's/c.status = /c.statux = /' "$D/l/newsletter.campaign"
+expect 1 'lint of a broken segment' "$K" campaign lint "$D/l/newsletter.campaign"
+tap_like "$OUT" 'fields were not counted .*statux' 'says why nothing was counted'
+sed -i 's/statux/status/;s/^name = .*/name = linted/' "$D/l/newsletter.campaign"
+expect 0 'create of a campaign with lint errors' "$K" campaign create "$D/l/newsletter.campaign"
+tap_like "$OUT" 'warning: .*lint finds 2 errors; see: kairan campaign lint ' 'counts them and refuses nothing'
+sql -c "DELETE FROM kairan.campaign WHERE name = 'linted'; DELETE FROM kairan.template WHERE id NOT IN (SELECT template_id FROM kairan.campaign)"
+sql -c "UPDATE kairan.customer SET attributes = attributes - 'city'"
 
 # arguments: sed script, wanted exit code, wanted text, NAME
 refused()
