@@ -254,6 +254,12 @@ lint_at(struct lint *l, enum campaign_part part, const char *at, const char *for
 	if (l->of_rule >= LINT_RULE_FINDINGS_MAX)
 		return;
 	place = campaign_part_place(l->in->source, part, offset);
+	if (part == CAMPAIGN_SUBJECT && l->in->source->path != NULL) {
+		/* a subject of Amazon SES is found by the line that names its file */
+		place.path = l->in->source->path;
+		if (l->in->source->file.template[0] != '\0')
+			place.line = l->in->source->file.template_line;
+	}
 	va_start(args, format);
 	/* the column of a subject is that in its value, which begins behind the key */
 	add(l, file_of(l, &place, part), place.line, part == CAMPAIGN_SUBJECT ? 0 : place.column,
@@ -307,9 +313,10 @@ lint_shown(struct lint *l, struct slice text)
 const char *
 lint_find(struct slice text, struct slice word)
 {
-	char first = word.ptr[0];
-	char other = first >= 'a' && first <= 'z' ? (char)(first - 32) : first;
+	char first = word.ptr[0], other = first;
 
+	if ((first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z'))
+		other = (char)(first ^ ('a' ^ 'A'));
 	for (size_t i = 0; i + word.len <= text.len; i++)
 		if ((text.ptr[i] == first || text.ptr[i] == other) &&
 		    slice_equal_nocase(slice_make(text.ptr + i, word.len), word))
@@ -353,26 +360,40 @@ lint_url_host(struct slice url)
 	return url;
 }
 
+/* Up to a blank, a quote, a bracket, or a condition of the template; fields belong to it. */
+static size_t
+url_len(struct slice s)
+{
+	size_t n = 0, tag;
+
+	while (n < s.len && (unsigned char)s.ptr[n] > ' ' && strchr("\"'<>()", s.ptr[n]) == NULL) {
+		struct slice rest = slice_make(s.ptr + n, s.len - n);
+
+		tag = rest.len > 1 && memcmp(rest.ptr, "{{", 2) == 0 ? template_tag_len(rest) : 0;
+		if (tag > 0 && lint_template_tag(slice_make(rest.ptr, tag)) != LINT_FIELD)
+			break;
+		n += tag > 0 ? tag : 1;
+	}
+	return n;
+}
+
 bool
 lint_next_url(struct slice text, size_t *at, struct slice *url)
 {
 	while (*at < text.len) {
-		struct slice rest = slice_make(text.ptr + *at, text.len - *at);
-		const char *h = memmem(rest.ptr, rest.len, "http", 4);
-		size_t n = 0;
+		const char *h =
+		    lint_find(slice_make(text.ptr + *at, text.len - *at), SLICE("http"));
+		struct slice rest;
 
 		if (h == NULL)
 			break;
-		rest = slice_make(h, rest.len - (size_t)(h - rest.ptr));
+		rest = slice_make(h, text.len - (size_t)(h - text.ptr));
 		*at = (size_t)(h - text.ptr) + 4;
 		if (!slice_starts_nocase(rest, SLICE("http://")) &&
 		    !slice_starts_nocase(rest, SLICE("https://")))
 			continue;
-		while (n < rest.len && (unsigned char)rest.ptr[n] > ' ' &&
-		    strchr("\"'<>()", rest.ptr[n]) == NULL)
-			n++;
-		*url = slice_make(h, n);
-		*at = (size_t)(h - text.ptr) + n;
+		*url = slice_make(h, url_len(rest));
+		*at = (size_t)(h - text.ptr) + url->len;
 		return true;
 	}
 	*at = text.len;

@@ -292,34 +292,47 @@ is_scheme(struct slice url, const char *scheme)
 	return slice_starts_nocase(url, slice_str(scheme));
 }
 
-/* The attribute that makes a tag load or open something; NULL for others. */
-static const struct slice *
+/* The name of the attribute that makes a tag load or open something. */
+static const char *
 target_of(const struct lint_node *n)
 {
-	if (n->kind != LINT_OPEN)
-		return NULL;
 	if (lint_tag_is(n, "a") || lint_tag_is(n, "area"))
-		return lint_attr(n, "href");
-	if (lint_tag_is(n, "img"))
-		return lint_attr(n, "src");
-	return lint_attr(n, "background");
+		return "href";
+	return lint_tag_is(n, "img") ? "src" : "background";
+}
+
+typedef void see_link(struct lint *l, enum campaign_part part, struct slice url);
+
+/* A value that begins with a condition may hold an address in each branch. */
+static void
+each_address(struct lint *l, enum campaign_part part, struct slice text, see_link *see)
+{
+	struct slice url;
+	size_t at = 0;
+
+	while (lint_next_url(text, &at, &url))
+		see(l, part, url);
 }
 
 /* Calls see() for every target of the HTML and every address in the text part. */
 static void
-each_link(struct lint *l, void (*see)(struct lint *l, enum campaign_part part, struct slice url))
+each_link(struct lint *l, see_link *see)
 {
-	struct slice text = l->in->source->text, url;
-	size_t at = 0;
-
 	for (size_t i = 0; i < l->html.count; i++) {
-		const struct slice *target = target_of(&l->html.nodes[i]);
+		const struct lint_node *n = &l->html.nodes[i];
 
-		if (target != NULL)
-			see(l, CAMPAIGN_HTML, *target);
+		if (n->kind != LINT_OPEN)
+			continue;
+		for (const struct lint_attr *a = n->attrs; a != NULL; a = a->next) {
+			if (!slice_equal_nocase(a->name, slice_str(target_of(n))))
+				continue;
+			if (starts_with_field(slice_trim(a->value)))
+				each_address(l, CAMPAIGN_HTML, a->value, see);
+			else
+				see(l, CAMPAIGN_HTML, a->value);
+		}
 	}
-	while (lint_next_url(text, &at, &url))
-		see(l, CAMPAIGN_TEXT, url);
+	each_address(l, CAMPAIGN_TEXT, l->in->source->text, see);
 }
 
 static void
@@ -342,7 +355,7 @@ see_relative(struct lint *l, enum campaign_part part, struct slice url)
 	struct slice s = slice_trim(url);
 	size_t n = 0;
 
-	if (starts_with_field(s) || (s.len > 1 && s.ptr[0] == '#'))
+	if (s.len > 1 && s.ptr[0] == '#')
 		return;
 	while (n < s.len && strchr(":/?#{", s.ptr[n]) == NULL)
 		n++;

@@ -202,6 +202,12 @@ static const struct {
 	      "<img src='//aoba.example/x' alt=''><td background='x.png'></td>"),
 	    H("<a href='#top'>a</a><a href='{{unsubscribe_url}}'>b</a><img src='cid:x' alt=''>"
 	      "<a href='https://aoba.example/{{default a \"b\"}}'>c</a>") },
+	{ "link-not-https", 2,
+	    H("<a href='{{#if a}}https://aoba.example/{{else}}http://aoba.example/{{/if}}'>x</a>"
+	      "<a {{#if a}}href='https://aoba.example/'{{else}}href='http://aoba.example/'{{/if}}>"
+	      "y</a>"),
+	    H("<a href='{{#if a}}https://aoba.example/{{else}}https://aoba.example/b{{/if}}'>x"
+	      "</a>") },
 	{ "no-contact", 1, { .reply_to = "" },
 	    { .reply_to = "", .text = TEXT "お問い合わせ: https://aoba.example/help" } },
 	{ "no-from-name", 1, { .from = "n@aoba.example" }, { 0 } },
@@ -220,6 +226,9 @@ static const struct {
 	{ "no-postal-address", 1,
 	    { .text = "Aoba Store, Sendai\nUnsubscribe: {{unsubscribe_url}}" },
 	    { .text = "Aoba 会社概要 https://a.example\nUnsubscribe: {{unsubscribe_url}}" } },
+	{ "no-postal-address", 1,
+	    { .text = "Aoba Store, 12 months\nUnsubscribe: {{unsubscribe_url}}" },
+	    { .text = "Aoba Store, p.o. box 7\nUnsubscribe: {{unsubscribe_url}}" } },
 	{ "no-preheader", 1, { .html = HEAD WORDS PREHEADER FOOT END }, { 0 } },
 	{ "no-reply", 1, { .from = "Aoba Store <No-Reply@aoba.example>", .reply_to = "" },
 	    { .from = "Aoba Store <No-Reply@aoba.example>" } },
@@ -249,7 +258,7 @@ static const struct {
 	{ "tracking-words", 3,
 	    { .html = HTML("<a href='https://aoba.example/?utm_source=x'>x</a><img "
 			   "src='https://aoba.example/o' width='1' height='1' alt=''>"),
-		.text = TEXT "https://aoba.example/?a=1&gclid=2" },
+		.text = TEXT "HTTPS://aoba.example/{{default x \"a b\"}}?a=1&gclid=2" },
 	    H("<img src='https://aoba.example/o' width='10' height='1' alt=''>") },
 	{ "url-shortener", 2,
 	    { .html = HTML("<a href='https://BIT.LY/x'>x</a>"), .text = TEXT "(https://t.co/x)" },
@@ -356,6 +365,13 @@ test_places(void **state)
 	assert_string_equal(f->file, "x.campaign");
 	assert_int_equal(f->line, 4);
 	assert_int_equal(f->column, 0);
+	r.source.file.template = "t.json";
+	r.source.file.template_line = 6;
+	arena_release(&r.arena);
+	lint(&r, &s);
+	f = first(&r, "subject-encoding");
+	assert_string_equal(f->file, "x.campaign");
+	assert_int_equal(f->line, 6);
 	/* errors come first */
 	assert_int_equal(r.report.findings[0].rule->severity, LINT_ERROR);
 	assert_int_equal(r.report.by_severity[LINT_ERROR] + r.report.by_severity[LINT_WARNING] +
