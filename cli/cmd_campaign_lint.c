@@ -23,16 +23,16 @@ struct linting {
 	struct arena arena;
 	struct lint_input input;
 	struct lint_report report;
-	char not_counted[500];
+	char not_asked[500];
 };
 
 /* ---------------------------------------------------------------- what the database knows */
 
 static void
-not_counted(struct linting *l, const char *why)
+not_asked(struct linting *l, const char *why)
 {
-	(void)snprintf(l->not_counted, sizeof(l->not_counted), "%s", why);
-	l->input.not_counted = l->not_counted;
+	(void)snprintf(l->not_asked, sizeof(l->not_asked), "%s", why);
+	l->input.not_asked = l->not_asked;
 }
 
 /* SELECT count(*), count(*) FILTER (WHERE field IS NULL), …: as the claim would find the field. */
@@ -60,7 +60,7 @@ take_counts(struct linting *l, const PGresult *r)
 	int64_t *absent = arena_array(&l->arena, l->templates.fields.count + 1, sizeof(*absent));
 
 	if (absent == NULL) {
-		not_counted(l, "there is not enough memory");
+		not_asked(l, "there is not enough memory");
 		return;
 	}
 	for (size_t i = 0; i < l->templates.fields.count; i++)
@@ -85,9 +85,9 @@ count_fields(struct linting *l, struct db *db)
 	if (r != NULL)
 		take_counts(l, r);
 	else if (strcmp(db->sqlstate, "57014") == 0)
-		not_counted(l, "it took longer than " COUNT_TIMEOUT);
+		not_asked(l, "it took longer than " COUNT_TIMEOUT);
 	else
-		not_counted(l, db->error[0] != '\0' ? db->error : "there are too many fields");
+		not_asked(l, db->error[0] != '\0' ? db->error : "there are too many fields");
 	PQclear(r);
 	buf_release(&sql);
 }
@@ -101,15 +101,15 @@ ask_database(struct linting *l)
 	int found;
 
 	if (config->database_url[0] == '\0') {
-		not_counted(l, "no database is configured (database.url)");
+		not_asked(l, "no database is configured (database.url)");
 		return;
 	}
 	if (db_open(&db, config->database_url, "kairan_operator", "kairan", &err) < 0) {
-		not_counted(l, err.msg);
+		not_asked(l, err.msg);
 		return;
 	}
 	if (db_check_schema(&db, &err) < 0) {
-		not_counted(l, err.msg);
+		not_asked(l, err.msg);
 		db_close(&db);
 		return;
 	}
@@ -119,8 +119,10 @@ ask_database(struct linting *l)
 		    l->source.return_path_domain[0] != '\0' ? l->source.return_path_domain
 							    : config->feedback_domain);
 	if (found < 0)
-		not_counted(l, db.error);
-	else
+		not_asked(l, db.error);
+	if (found == 0)
+		not_asked(l, "there is no such stream");
+	if (found >= 0)
 		count_fields(l, &db);
 	db_close(&db);
 }

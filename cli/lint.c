@@ -32,9 +32,6 @@ static const struct lint_rule rules[] = {
 	    "{{default city \"your town\"}}"),
 	RULE("field-raw", LINT_WARNING, lint_field_raw,
 	    "write two braces, unless the field holds HTML that you made yourself", "{{name}}"),
-	RULE("fields-not-counted", LINT_NOTE, lint_fields_not_counted,
-	    "run it again with the database to learn who lacks a field",
-	    "KAIRAN_DATABASE_URL=postgresql://… kairan campaign lint news.campaign"),
 	RULE("from-free-mail", LINT_ERROR, lint_from_free_mail,
 	    "send from a domain of your own: the owner of this one lets nobody else (DMARC)",
 	    "from = Shop <news@shop.example>"),
@@ -110,6 +107,11 @@ static const struct lint_rule rules[] = {
 	    "put {{unsubscribe_url}} into it (Act on Specified Electronic Mail, Article 3; Gmail "
 	    "and Yahoo ask for a link that is seen)",
 	    "<a href=\"{{unsubscribe_url}}\">配信停止はこちら</a>"),
+	RULE("not-looked-up", LINT_NOTE, lint_not_looked_up,
+	    "run it again with the database to learn who lacks a field and whether the stream has "
+	    "a "
+	    "way out",
+	    "KAIRAN_DATABASE_URL=postgresql://… kairan campaign lint news.campaign"),
 	RULE("over-3mb", LINT_ERROR, lint_over_carrier,
 	    "make it smaller: au refuses mails of more than 3 MB", "images by link"),
 	RULE("over-102kb", LINT_WARNING, lint_over_gmail,

@@ -43,9 +43,9 @@ struct lint_input {
 	const struct campaign_templates *templates;
 	const struct campaign_mail *mail; /* a sample */
 	enum lint_unsubscribe unsubscribe;
-	int64_t customers;	 /* in the segment */
-	const int64_t *absent;	 /* of them without templates->field[i]; NULL: not counted */
-	const char *not_counted; /* why, when absent is NULL and somebody should know; or NULL */
+	int64_t customers;     /* in the segment */
+	const int64_t *absent; /* of them without templates->field[i]; NULL: not counted */
+	const char *not_asked; /* why one of these two is not known; NULL: nobody need know */
 };
 
 struct lint;

@@ -221,16 +221,18 @@ lint_field_absent(struct lint *l)
 }
 
 void
-lint_fields_not_counted(struct lint *l)
+lint_not_looked_up(struct lint *l)
 {
 	const struct campaign_templates *t = l->in->templates;
-	bool any = false;
+	bool stream = l->in->unsubscribe == LINT_UNSUBSCRIBE_UNKNOWN, fields = false;
 
 	for (size_t i = 0; i < t->fields.count; i++)
-		any |= t->field[i].stops;
-	if (any && l->in->absent == NULL && l->in->not_counted != NULL)
-		lint_whole(
-		    l, "fields were not counted among the customers: %s", l->in->not_counted);
+		fields |= t->field[i].stops && l->in->absent == NULL;
+	if (l->in->not_asked != NULL && (stream || fields))
+		lint_whole(l, "%s%s%s %s not looked up in the database: %s",
+		    stream ? "the stream" : "", stream && fields ? " and " : "",
+		    fields ? "the fields of customers" : "", fields ? "were" : "was",
+		    l->in->not_asked);
 }
 
 /* ---------------------------------------------------------------- size */

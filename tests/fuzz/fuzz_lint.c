@@ -96,7 +96,7 @@ lint(struct campaign_source *source, struct arena *arena)
 	struct lint_input input = { .source = source,
 		.templates = &templates,
 		.mail = &mail,
-		.not_counted = "this is a test" };
+		.not_asked = "this is a test" };
 
 	if (campaign_templates(&templates, source, &err) == 0 &&
 	    campaign_compose(&mail, source, &config, SLICE(""), NULL, NULL, &err) == 0 &&

@@ -68,12 +68,12 @@ sed -i 's|https://shop.example/en/november|http://bit.ly/x|' "$D/l/newsletter.ht
 sed -i 's|^Dear .*|Dear {{city}},|' "$D/l/newsletter.txt"
 expect 1 'lint with errors' env KAIRAN_DATABASE_URL= "$K" campaign lint "$D/l/newsletter.campaign"
 tap_like "$OUT" 'l/newsletter.html:19:13: error: http://bit.ly/x hides .* \[url-shortener\]' 'names file, line, column and rule'
-tap_like "$OUT" 'newsletter.campaign: note: fields were not counted .* no database is configured' 'says what it could not look at'
+tap_like "$OUT" 'newsletter.campaign: note: the stream and the fields of customers were not looked up .* no database is configured' 'says what it could not look at'
 tap_like "$OUT" 'november-news: 1 error, 1 warning, 2 notes' 'and counts'
 tap_is "$(grep -c $'\033' <<<"$OUT")" 0 'without colours in a pipe'
 expect 1 'lint in JSON' env KAIRAN_DATABASE_URL= "$K" campaign lint "$D/l/newsletter.campaign" --json
 tap_is "$(python3 -c 'import json,sys; print(*[(f["rule"], f["line"], f["column"]) for f in json.load(sys.stdin)])' <<<"$OUT")" \
-	"('url-shortener', 19, 13) ('link-not-https', 19, 13) ('field-no-default', 9, 8) ('fields-not-counted', None, None)" \
+	"('url-shortener', 19, 13) ('link-not-https', 19, 13) ('field-no-default', 9, 8) ('not-looked-up', None, None)" \
 	'is an array of findings'
 expect 1 'a database that is absent ends nothing' \
 	env KAIRAN_DATABASE_URL="host=$D/none" "$K" campaign lint "$D/l/newsletter.campaign"
@@ -151,7 +151,7 @@ expect 1 'lint of a segment that has the field' "$K" campaign lint "$D/l/newslet
 tap_is "$(grep -c field-absent <<<"$OUT")" 0 'counts within the segment alone'
 sed -i 's/c.status = /c.statux = /' "$D/l/newsletter.campaign"
 expect 1 'lint of a broken segment' "$K" campaign lint "$D/l/newsletter.campaign"
-tap_like "$OUT" 'fields were not counted .*statux' 'says why nothing was counted'
+tap_like "$OUT" 'the fields of customers were not looked up .*statux' 'says why nothing was counted'
 sed -i 's/statux/status/;s/^name = .*/name = linted/' "$D/l/newsletter.campaign"
 expect 0 'create of a campaign with lint errors' "$K" campaign create "$D/l/newsletter.campaign"
 tap_like "$OUT" 'warning: .*lint finds 2 errors; see: kairan campaign lint ' 'counts them and refuses nothing'

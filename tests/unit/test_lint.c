@@ -27,12 +27,14 @@
 	"Hello,\n\nhttps://aoba.example/\n\nAoba Store K.K., 1-1 Aoba-ku, Sendai 980-0000\n"       \
 	"Unsubscribe: {{unsubscribe_url}}\n"
 
+#define UNKNOWN (-1)
+
 /* A campaign; NULL members are those of the clean one. */
 struct sample {
 	const char *subject, *from, *reply_to, *list, *missing, *html, *text;
-	enum lint_unsubscribe unsubscribe; /* 0: HTTPS */
-	bool count;			   /* every field is absent in 3 of 10 customers */
-	const char *not_counted;
+	int unsubscribe; /* 0: HTTPS; UNKNOWN; or one of the others */
+	bool count;	 /* every field is absent in 3 of 10 customers */
+	const char *not_asked;
 	size_t pad;	 /* bytes put behind the rendered mail */
 	size_t line_pad; /* the same, in one line */
 };
@@ -90,10 +92,12 @@ lint(struct run *r, const struct sample *s)
 	struct lint_input in = { .source = &r->source,
 		.templates = &r->templates,
 		.mail = &r->mail,
-		.unsubscribe = s->unsubscribe != 0 ? s->unsubscribe : LINT_UNSUBSCRIBE_HTTPS,
+		.unsubscribe = s->unsubscribe == 0 ? LINT_UNSUBSCRIBE_HTTPS
+		    : s->unsubscribe == UNKNOWN	   ? LINT_UNSUBSCRIBE_UNKNOWN
+						   : (enum lint_unsubscribe)s->unsubscribe,
 		.customers = 10,
 		.absent = s->count ? absent : NULL,
-		.not_counted = s->not_counted };
+		.not_asked = s->not_asked };
 
 	for (size_t i = 0; i < TEMPLATE_FIELDS_MAX; i++)
 		absent[i] = 3;
@@ -164,8 +168,6 @@ static const struct {
 	{ "field-no-default", 1, H("{{city}}"), { .html = HTML("{{city}}"), .missing = "blank" } },
 	{ "field-raw", 2, H("{{{default_city}}} <p title=\"{{{x}}}\">x</p>"),
 	    H("{{default_city}} <p title=\"{{x}}\">x</p>") },
-	{ "fields-not-counted", 1, { .html = HTML("{{city}}"), .not_counted = "no database" },
-	    { .not_counted = "no database" } },
 	{ "from-free-mail", 1, { .from = "Aoba Store <aoba@yahoo.co.jp>" },
 	    { .from = "Aoba Store <aoba@mail.yahoo.co.jp.aoba.example>" } },
 	{ "html-unbalanced", 4, H("<b><table><tr><td>x</table></i>"),
@@ -241,6 +243,10 @@ static const struct {
 		.text = "unsubscribe: https://aoba.example/x" },
 	    { .html = HEAD PREHEADER WORDS "<a href='https://aoba.example/optout'>x</a>" END,
 		.text = "{{amazonSESUnsubscribeUrl}}" } },
+	{ "not-looked-up", 1, { .html = HTML("{{city}}"), .not_asked = "no database" },
+	    { .not_asked = "no database" } },
+	{ "not-looked-up", 1, { .unsubscribe = UNKNOWN, .not_asked = "no database" },
+	    { .unsubscribe = UNKNOWN } },
 	{ "over-3mb", 1, { .pad = 3000000 }, { .pad = 2900000 } },
 	{ "over-102kb", 1, { .pad = 102 << 10 }, { .pad = 95 << 10 } },
 	{ "subject-encoding", 1, { .subject = "=?UTF-8?B?5pel?=" }, { .subject = "A & B = ?" } },
