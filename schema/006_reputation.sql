@@ -299,7 +299,9 @@ DECLARE
 	r record;
 BEGIN
 	FOR r IN SELECT run.id, coalesce(
-		(SELECT breaker_why(st, 'this run', sum(t.sent + t.failed)::bigint, sum(t.sent)::bigint, sum(t.hard)::bigint, sum(t.complained)::bigint)
+		-- claimed ones count as tried: a bounce may be heard before its sending is recorded
+		(SELECT breaker_why(st, 'this run', sum(t.sent + t.failed + t.claimed)::bigint, sum(t.sent + t.claimed)::bigint,
+			sum(t.hard)::bigint, sum(t.complained)::bigint)
 			FROM tally t WHERE t.run_id = run.id AND t.minute >= coalesce(run.breaker_from, '-infinity')),
 		CASE WHEN st.breaker = 'stream' AND run.breaker_from IS NULL THEN
 			(SELECT breaker_why(st, 'the stream in 7 days', p.attempted, p.sent, p.hard, p.complained)

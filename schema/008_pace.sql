@@ -1,2 +1,0 @@
--- SPDX-License-Identifier: Apache-2.0
--- Even sending: lanes, pace, the hour guard.
