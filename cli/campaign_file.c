@@ -9,6 +9,7 @@
 
 #include "addr.h"
 #include "mime.h"
+#include "utf8.h"
 
 #define SECONDS_MAX (366 * 86400)
 
@@ -810,7 +811,7 @@ campaign_file_parse(
 	err->offset = 0;
 	if (text.len > CAMPAIGN_FILE_MAX)
 		return err_set(err, "the file is longer than %zu bytes", CAMPAIGN_FILE_MAX);
-	if (!mime_utf8_ok(text))
+	if (!utf8_ok(text))
 		return err_set(err, "the file is not UTF-8 text");
 	if (slice_starts_nocase(text, SLICE("\xef\xbb\xbf")))
 		text = slice_make(text.ptr + 3, text.len - 3);

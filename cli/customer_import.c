@@ -12,6 +12,7 @@
 
 #include "addr.h"
 #include "csv.h"
+#include "utf8.h"
 
 #define READ_BYTES ((size_t)256 * 1024)
 #define PUT_BYTES ((size_t)64 * 1024)
@@ -114,37 +115,11 @@ reject(struct import *im, uint64_t line, const char *reason, const char *detail)
 static bool
 is_utf8(struct slice s)
 {
-	const unsigned char *p = (const unsigned char *)s.ptr, *end = p + s.len;
+	size_t n;
 
-	while (p < end) {
-		uint32_t c = *p++, least;
-		int more;
-
-		if (c < 0x80)
-			continue;
-		if (c >= 0xc2 && c <= 0xdf) {
-			more = 1;
-			least = 0x80;
-		} else if (c >= 0xe0 && c <= 0xef) {
-			more = 2;
-			least = 0x800;
-		} else if (c >= 0xf0 && c <= 0xf4) {
-			more = 3;
-			least = 0x10000;
-		} else {
+	for (size_t i = 0; i < s.len; i += n)
+		if ((n = utf8_char(s.ptr + i, s.len - i)) == 0)
 			return false;
-		}
-		if (end - p < more)
-			return false;
-		c &= 0x3fu >> more;
-		for (; more > 0; more--, p++) {
-			if ((*p & 0xc0) != 0x80)
-				return false;
-			c = c << 6 | (*p & 0x3f);
-		}
-		if (c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-			return false;
-	}
 	return true;
 }
 

@@ -11,6 +11,7 @@
 #include "lint_rules.h"
 #include "message.h"
 #include "mime.h"
+#include "utf8.h"
 
 #define SHOWN_MAX 80 /* bytes of foreign text in a message */
 
@@ -295,7 +296,7 @@ lint_shown(struct lint *l, struct slice text)
 	while (i < text.len && (size_t)(p - shown) < SHOWN_MAX - 4) {
 		size_t control = mime_control_at(text.ptr + i, text.len - i);
 
-		n = mime_utf8_char(text.ptr + i, text.len - i);
+		n = utf8_char(text.ptr + i, text.len - i);
 		if (control > 0 || n == 0) {
 			if (p > shown && p[-1] != ' ')
 				*p++ = ' ';

@@ -7,6 +7,7 @@
 #include <wchar.h>
 
 #include "mime.h"
+#include "utf8.h"
 
 /* ---------------------------------------------------------------- sender */
 
@@ -95,7 +96,7 @@ columns_of(struct slice s, size_t *characters)
 	*characters = 0;
 	while (i < s.len) {
 		unsigned char c = (unsigned char)s.ptr[i];
-		size_t n = mime_utf8_char(s.ptr + i, s.len - i);
+		size_t n = utf8_char(s.ptr + i, s.len - i);
 
 		/* U+1100 up to U+115F, and nearly everything from U+2E80 on, is wide */
 		columns += c >= 0xE3 || (c == 0xE2 && n == 3 && (unsigned char)s.ptr[i + 1] >= 0xBA)

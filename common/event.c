@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "classify.h"
+#include "utf8.h"
 
 struct feedback_event *
 feedback_event_add(struct feedback_events *events, struct arena *arena)
@@ -51,39 +52,6 @@ feedback_judge_failure(struct feedback_event *event)
 		event->cls = OUTCOME_SOFT;
 }
 
-/* Length of the well-formed UTF-8 character at p (RFC 3629), 0 when there is none. */
-static size_t
-utf8_length(const unsigned char *p, size_t n)
-{
-	unsigned char c = p[0], low = 0x80, high = 0xBF;
-	size_t length;
-
-	if (c < 0x80)
-		return 1;
-	if (c >= 0xC2 && c <= 0xDF)
-		length = 2;
-	else if (c >= 0xE0 && c <= 0xEF)
-		length = 3;
-	else if (c >= 0xF0 && c <= 0xF4)
-		length = 4;
-	else
-		return 0;
-	if (c == 0xE0)
-		low = 0xA0; /* overlong */
-	else if (c == 0xED)
-		high = 0x9F; /* surrogates */
-	else if (c == 0xF0)
-		low = 0x90;
-	else if (c == 0xF4)
-		high = 0x8F;
-	if (n < length || p[1] < low || p[1] > high)
-		return 0;
-	for (size_t i = 2; i < length; i++)
-		if ((p[i] & 0xC0) != 0x80)
-			return 0;
-	return length;
-}
-
 /* C0, DEL, C1 and the two line separators of Unicode: they move a terminal or break a line. */
 static bool
 is_control(const unsigned char *p, size_t length)
@@ -110,7 +78,7 @@ feedback_text(struct arena *arena, struct slice s, size_t max)
 		return (struct slice){ NULL, 0 };
 	p = (const unsigned char *)s.ptr;
 	for (size_t i = 0; i < s.len && n < max;) {
-		size_t length = utf8_length(p + i, s.len - i);
+		size_t length = utf8_char(s.ptr + i, s.len - i);
 		if (length == 0) {
 			out[n++] = '?';
 			i++;

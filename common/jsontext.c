@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* jsontext: see jsontext.h. */
 #include "jsontext.h"
+#include "utf8.h"
 
 #include <stdint.h>
 
@@ -351,31 +352,6 @@ jsontext_inside(struct slice string)
 	return string.len >= 2 ? slice_make(string.ptr + 1, string.len - 2) : slice_make(NULL, 0);
 }
 
-static size_t
-put_utf8(char *dst, uint32_t c)
-{
-	if (c < 0x80) {
-		dst[0] = (char)c;
-		return 1;
-	}
-	if (c < 0x800) {
-		dst[0] = (char)(0xc0 | c >> 6);
-		dst[1] = (char)(0x80 | (c & 0x3f));
-		return 2;
-	}
-	if (c < 0x10000) {
-		dst[0] = (char)(0xe0 | c >> 12);
-		dst[1] = (char)(0x80 | (c >> 6 & 0x3f));
-		dst[2] = (char)(0x80 | (c & 0x3f));
-		return 3;
-	}
-	dst[0] = (char)(0xf0 | c >> 18);
-	dst[1] = (char)(0x80 | (c >> 12 & 0x3f));
-	dst[2] = (char)(0x80 | (c >> 6 & 0x3f));
-	dst[3] = (char)(0x80 | (c & 0x3f));
-	return 4;
-}
-
 size_t
 jsontext_decode(struct slice inside, char *dst)
 {
@@ -385,7 +361,7 @@ jsontext_decode(struct slice inside, char *dst)
 	for (size_t i = 0; i < inside.len; i += n) {
 		n = inside.ptr[i] == '\\' ? escape_at(inside, i, &c) : 0;
 		if (n > 0) {
-			out += put_utf8(dst + out, c);
+			out += utf8_put(dst + out, c);
 		} else {
 			dst[out++] = inside.ptr[i];
 			n = 1;

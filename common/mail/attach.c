@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "mime.h"
+#include "utf8.h"
 
 #define PIECE_COLUMNS 60 /* of a value in one line: " filename*10*=UTF-8''" and ";" are beside it */
 
@@ -104,7 +105,7 @@ id_ok(struct slice id)
 static bool
 name_ok(struct slice name)
 {
-	if (name.len == 0 || name.len > ATTACH_NAME_MAX || !mime_utf8_ok(name))
+	if (name.len == 0 || name.len > ATTACH_NAME_MAX || !utf8_ok(name))
 		return false;
 	for (size_t i = 0; i < name.len; i++)
 		if (name.ptr[i] == '/' || name.ptr[i] == '\\' ||
@@ -130,7 +131,7 @@ piece_len(struct slice s)
 	size_t taken = 0, columns = 0, n;
 
 	while (taken < s.len) {
-		n = mime_utf8_char(s.ptr + taken, s.len - taken);
+		n = utf8_char(s.ptr + taken, s.len - taken);
 		columns += n == 1 && is_token_char(s.ptr[taken]) ? 1 : 3 * n;
 		if (columns > PIECE_COLUMNS - 8)
 			break;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "template.h"
+#include "utf8.h"
 
 #define NESTING_MAX 8 /* of lists; deeper ones look like the deepest */
 
@@ -168,38 +169,13 @@ static const struct entity {
 	{ "zwj", 0x200d },
 };
 
-static size_t
-put_utf8(char dst[4], uint32_t c)
-{
-	if (c < 0x80) {
-		dst[0] = (char)c;
-		return 1;
-	}
-	if (c < 0x800) {
-		dst[0] = (char)(0xc0 | c >> 6);
-		dst[1] = (char)(0x80 | (c & 0x3f));
-		return 2;
-	}
-	if (c < 0x10000) {
-		dst[0] = (char)(0xe0 | c >> 12);
-		dst[1] = (char)(0x80 | (c >> 6 & 0x3f));
-		dst[2] = (char)(0x80 | (c & 0x3f));
-		return 3;
-	}
-	dst[0] = (char)(0xf0 | c >> 18);
-	dst[1] = (char)(0x80 | (c >> 12 & 0x3f));
-	dst[2] = (char)(0x80 | (c >> 6 & 0x3f));
-	dst[3] = (char)(0x80 | (c & 0x3f));
-	return 4;
-}
-
 /* Blanks of any width are a blank, invisible characters nothing. */
 static size_t
 put_character(char dst[4], uint32_t c)
 {
 	if (c == 0xa0 || (c >= 0x2002 && c <= 0x2009))
 		c = ' ';
-	return c == 0xad || (c >= 0x200b && c <= 0x200d) ? 0 : put_utf8(dst, c);
+	return c == 0xad || (c >= 0x200b && c <= 0x200d) ? 0 : utf8_put(dst, c);
 }
 
 /* &#38; &#x26; at s: its length, or 0. Braces stay as they are: they could become a tag. */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "mime.h"
+#include "utf8.h"
 
 #define ROWS 94
 
@@ -39,7 +40,7 @@ character_at(iconv_t cd, unsigned char row, unsigned char cell)
 	if (iconv(cd, &from, &in_left, &to, &out_left) != 0 || in_left != 0)
 		return 0;
 	n = sizeof(out) - out_left;
-	if (n == 0 || mime_utf8_char(out, n) != n)
+	if (n == 0 || utf8_char(out, n) != n)
 		return 0;
 	return code_point(out, n);
 }
@@ -109,7 +110,7 @@ convert(const struct jis *jis, struct slice text, char *dst)
 	char c[2];
 
 	for (size_t i = 0; i < text.len; i += n) {
-		n = mime_utf8_char(text.ptr + i, text.len - i);
+		n = utf8_char(text.ptr + i, text.len - i);
 		bytes = n > 0 ? place_of(jis, text.ptr + i, n, c) : 0;
 		if (bytes == 0)
 			return JIS_NO_PLACE;

@@ -13,6 +13,7 @@
 
 #include "html_text.h"
 #include "mime.h"
+#include "utf8.h"
 
 #define PARTS_MAX 2
 #define HOST_MAX 253
@@ -870,7 +871,7 @@ check_recipient(struct render *r)
 		return refuse(r, TEMPLATE_BAD_DATA, SLICE("to_addr"));
 	if (c->to_name.len > TEMPLATE_VALUE_MAX)
 		return refuse(r, TEMPLATE_TOO_LARGE, SLICE("to_name"));
-	if (!mime_utf8_ok(c->to_name))
+	if (!utf8_ok(c->to_name))
 		return refuse(r, TEMPLATE_BAD_DATA, SLICE("to_name"));
 	if (!token_ok(c->message_id_left) || c->message_id_left.ptr[0] == '.' ||
 	    c->message_id_left.ptr[c->message_id_left.len - 1] == '.')

@@ -4,6 +4,7 @@
  * encoders reserve the worst case once and then write through a pointer.
  */
 #include "mime.h"
+#include "utf8.h"
 
 #include <assert.h>
 #include <stdint.h>
@@ -15,58 +16,6 @@
 #define BASE64_RUN_MIN 96	 /* bytes; below, a copy with its line end gains nothing */
 
 /* --- characters --- */
-
-size_t
-mime_utf8_char(const char *p, size_t n)
-{
-	const unsigned char *s = (const unsigned char *)p;
-
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] < 0xc2 || s[0] > 0xf4 || n < 2 || (s[1] & 0xc0) != 0x80)
-		return 0;
-	if (s[0] < 0xe0)
-		return 2;
-	if (n < 3 || (s[2] & 0xc0) != 0x80)
-		return 0;
-	if (s[0] < 0xf0) {
-		if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f))
-			return 0;
-		return 3;
-	}
-	if (n < 4 || (s[3] & 0xc0) != 0x80)
-		return 0;
-	if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return 4;
-}
-
-bool
-mime_utf8_ok(struct slice s)
-{
-	const uint64_t high = UINT64_C(0x8080808080808080), one = UINT64_C(0x0101010101010101);
-	size_t i = 0, n;
-	uint64_t w;
-
-	while (i < s.len) {
-		/* eight bytes of ASCII without NUL at a time */
-		while (s.len - i >= 8) {
-			memcpy(&w, s.ptr + i, 8);
-			if (((w | ((w - one) & ~w)) & high) != 0)
-				break;
-			i += 8;
-		}
-		if (i == s.len)
-			return true;
-		if (s.ptr[i] == '\0')
-			return false;
-		n = mime_utf8_char(s.ptr + i, s.len - i);
-		if (n == 0)
-			return false;
-		i += n;
-	}
-	return true;
-}
 
 size_t
 mime_control_at(const char *p, size_t n)
@@ -128,7 +77,7 @@ value_ok(struct slice s, bool *ascii)
 
 	*ascii = true;
 	for (size_t i = 0; i < s.len; i += n) {
-		n = mime_utf8_char(s.ptr + i, s.len - i);
+		n = utf8_char(s.ptr + i, s.len - i);
 		if (n == 0 || mime_control_at(s.ptr + i, s.len - i) > 0)
 			return false;
 		if (n > 1)
@@ -171,12 +120,12 @@ is_regional(uint32_t c)
 static size_t
 cluster_len(struct slice s)
 {
-	size_t len = mime_utf8_char(s.ptr, s.len), n;
+	size_t len = utf8_char(s.ptr, s.len), n;
 	uint32_t last = code_point(s.ptr, len), c;
 	bool flag = is_regional(last);
 
 	while (len < s.len) {
-		n = mime_utf8_char(s.ptr + len, s.len - len);
+		n = utf8_char(s.ptr + len, s.len - len);
 		c = code_point(s.ptr + len, n);
 		if (!is_joined(c) && last != 0x200d && !(flag && is_regional(c)))
 			break;
@@ -234,7 +183,7 @@ word_fit(const struct words *w, struct slice s, size_t room, bool split)
 	while (taken < s.len) {
 		struct slice rest = slice_make(s.ptr + taken, s.len - taken);
 
-		n = split ? mime_utf8_char(rest.ptr, rest.len) : cluster_len(rest);
+		n = split ? utf8_char(rest.ptr, rest.len) : cluster_len(rest);
 		size = taken + n;
 		if (w->kind == WORD_Q) {
 			q_cost += q_size(slice_make(rest.ptr, n));

@@ -29,13 +29,6 @@
 #define MIME_HEADER_NAME_MAX 50 /* ours: leaves room for a first word */
 #define MIME_DATE_BYTES 32	/* "Tue, 01 Jul 2025 09:05:07 +0900" and a NUL */
 
-/* Length of the character at p (1..4) or 0 when it is not valid UTF-8 (RFC 3629: overlong
- * forms and surrogates are invalid). n > 0. */
-size_t mime_utf8_char(const char *p, size_t n);
-
-/* True when s is valid UTF-8 without a NUL. */
-bool mime_utf8_ok(struct slice s);
-
 /* Length of the line-breaking or control character at p that may not stand in a header: C0,
  * DEL, U+0085, U+2028, U+2029; 0 when there is another one. n > 0. */
 size_t mime_control_at(const char *p, size_t n);

@@ -15,6 +15,7 @@
 
 #include "html_scan.h"
 #include "mime.h"
+#include "utf8.h"
 
 #define ROUNDS_MAX 4 /* of an #each until its places are settled */
 #define PATH_MAX_PARTS 64
@@ -340,7 +341,7 @@ fail_at(struct compiler *c, size_t at, const char *what, struct slice text)
 
 	template_position(c->source, at, &line, &column);
 	while (shown < text.len && shown + 4 < sizeof(copy)) {
-		size_t n = mime_utf8_char(text.ptr + shown, text.len - shown);
+		size_t n = utf8_char(text.ptr + shown, text.len - shown);
 
 		if (n == 0 || mime_control_at(text.ptr + shown, text.len - shown) > 0)
 			break;
@@ -1135,7 +1136,7 @@ first_bad_byte(struct slice s)
 {
 	size_t i = 0, n;
 
-	while (i < s.len && s.ptr[i] != '\0' && (n = mime_utf8_char(s.ptr + i, s.len - i)) > 0)
+	while (i < s.len && s.ptr[i] != '\0' && (n = utf8_char(s.ptr + i, s.len - i)) > 0)
 		i += n;
 	return i;
 }
@@ -1153,7 +1154,7 @@ template_compile(struct template *t, struct slice source, enum template_context 
 		return 0;
 	if (source.len > TEMPLATE_SOURCE_MAX)
 		return err_set(err, "the template is larger than 1 MB");
-	if (!mime_utf8_ok(source))
+	if (!utf8_ok(source))
 		return fail_at(&c, first_bad_byte(source),
 		    "not valid UTF-8, or a NUL: save the file as UTF-8", slice_make(NULL, 0));
 	if (find_partials(&c) != 0)

@@ -9,6 +9,7 @@
 #include "jsontext.h"
 #include "mime.h"
 #include "template.h"
+#include "utf8.h"
 
 /* -ftrivial-auto-var-init would clear these for every recipient; each is set before it is read. */
 #if defined(__has_attribute)
@@ -73,7 +74,7 @@ check_value(const struct template_value *v, bool json)
 		return TEMPLATE_OK;
 	if (v->text.len > TEMPLATE_VALUE_MAX)
 		return TEMPLATE_TOO_LARGE;
-	if (!mime_utf8_ok(v->text))
+	if (!utf8_ok(v->text))
 		return TEMPLATE_BAD_DATA;
 	return !json || jsontext_check(v->text) ? TEMPLATE_OK : TEMPLATE_BAD_DATA;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "codes.h"
+#include "utf8.h"
 
 static bool
 is_blank_char(char c)
@@ -158,32 +159,6 @@ hex_digit(char c)
 	return -1;
 }
 
-/* Writes code point c as UTF-8; 0 when it is none. */
-static size_t
-utf8_put(uint32_t c, char *out)
-{
-	if (c < 0x80) {
-		out[0] = (char)c;
-		return c >= 0x20 ? 1 : 0;
-	}
-	if (c < 0x800) {
-		out[0] = (char)(0xC0 | (c >> 6));
-		out[1] = (char)(0x80 | (c & 63));
-		return 2;
-	}
-	if (c < 0x10000) {
-		out[0] = (char)(0xE0 | (c >> 12));
-		out[1] = (char)(0x80 | ((c >> 6) & 63));
-		out[2] = (char)(0x80 | (c & 63));
-		return c >= 0xD800 && c <= 0xDFFF ? 0 : 3;
-	}
-	out[0] = (char)(0xF0 | (c >> 18));
-	out[1] = (char)(0x80 | ((c >> 12) & 63));
-	out[2] = (char)(0x80 | ((c >> 6) & 63));
-	out[3] = (char)(0x80 | (c & 63));
-	return c <= 0x10FFFF ? 4 : 0;
-}
-
 /* "\x{HEX}" of utf-8-addr-xtext and utf-8-addr-unitext (RFC 6533 section 3). */
 static struct slice
 decode_utf8_address(struct slice s, struct arena *arena)
@@ -205,7 +180,7 @@ decode_utf8_address(struct slice s, struct arena *arena)
 				digits++;
 			}
 			if (digits >= 2 && at < s.len && s.ptr[at] == '}') {
-				n += utf8_put(c, out + n);
+				n += c >= 0x20 ? utf8_put(out + n, c) : 0;
 				i = at + 1;
 				continue;
 			}

@@ -9,6 +9,7 @@
 
 #include "html_text.h"
 #include "mime.h"
+#include "utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -32,7 +33,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	html_text(&out, html);
 	if (buf_failed(&out) || out.len == 0 || out.data[out.len - 1] != '\n')
 		abort();
-	if (mime_utf8_ok(html) && !mime_utf8_ok(buf_slice(&out)))
+	if (utf8_ok(html) && !utf8_ok(buf_slice(&out)))
 		abort();
 	if (size > 0 && memchr(html.ptr, '{', html.len) == NULL && count_tags(buf_slice(&out)) > 0)
 		abort();

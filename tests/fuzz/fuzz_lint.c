@@ -11,6 +11,7 @@
 #include "cli/lint.h"
 #include "cli/lint_html.h"
 #include "mime.h"
+#include "utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,7 +34,7 @@ check(const struct campaign_source *source, const struct lint_report *report)
 		const struct lint_finding *f = &report->findings[i];
 		struct slice text = slice_str(f->text);
 
-		if (f->rule == NULL || f->file == NULL || text.len == 0 || !mime_utf8_ok(text))
+		if (f->rule == NULL || f->file == NULL || text.len == 0 || !utf8_ok(text))
 			abort();
 		for (size_t k = 0; k < text.len; k++)
 			if (mime_control_at(text.ptr + k, text.len - k) > 0)

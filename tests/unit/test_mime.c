@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "mime.h"
+#include "utf8.h"
 
 /* --- decoders of the test --- */
 
@@ -122,7 +123,7 @@ decode_header(struct buf *dst, struct slice field, const char *name)
 		else
 			decode_q(dst, payload);
 		/* each word holds whole characters */
-		assert_true(mime_utf8_ok(slice_make(dst->data + before, dst->len - before)));
+		assert_true(utf8_ok(slice_make(dst->data + before, dst->len - before)));
 		after_word = true;
 		at += (size_t)(end + 2 - rest.ptr);
 	}
@@ -191,13 +192,13 @@ test_utf8(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_int_equal(mime_utf8_char(bad[i], strlen(bad[i])), 0);
+		assert_int_equal(utf8_char(bad[i], strlen(bad[i])), 0);
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-		assert_int_equal(mime_utf8_char(good[i], strlen(good[i])), strlen(good[i]));
-	assert_false(mime_utf8_ok(SLICE("abcdefg\0")));
-	assert_false(mime_utf8_ok(SLICE("abcdefghijk\x80")));
-	assert_true(mime_utf8_ok(SLICE("abcdefghijkあabcdefghijk")));
-	assert_true(mime_utf8_ok(SLICE("")));
+		assert_int_equal(utf8_char(good[i], strlen(good[i])), strlen(good[i]));
+	assert_false(utf8_ok(SLICE("abcdefg\0")));
+	assert_false(utf8_ok(SLICE("abcdefghijk\x80")));
+	assert_true(utf8_ok(SLICE("abcdefghijkあabcdefghijk")));
+	assert_true(utf8_ok(SLICE("")));
 }
 
 static void
