@@ -142,22 +142,20 @@ $(B)/tests/fuzz/%: tests/fuzz/%.c tests/support/fuzz_replay.c $(LIBRARIES)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -MMD -MP $(LINK_OPT) -o $@ $< tests/support/fuzz_replay.c \
 		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS)
 
-# GMime is the yardstick of one bench and of nothing else.
+# GMime is the yardstick of one bench and reads mails back in a test; no program uses it.
+gmime_cflags = $(shell $(PKG_CONFIG) --cflags gmime-3.0 | sed 's/-I/-isystem /g')
+gmime_libs = -Wl,--as-needed $(shell $(PKG_CONFIG) --libs gmime-3.0)
 $(B)/tests/bench/%: tests/bench/%.c $(LIBRARIES)
 	$(call say,BENCH,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -Itests/support \
-		$(shell $(PKG_CONFIG) --cflags gmime-3.0 | sed 's/-I/-isystem /g') -MMD -MP $(LINK_OPT) -o $@ $< \
-		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS) -Wl,--as-needed $(shell $(PKG_CONFIG) --libs gmime-3.0)
+		$(gmime_cflags) -MMD -MP $(LINK_OPT) -o $@ $< \
+		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS) $(gmime_libs)
 
 # Programs that integration tests and benches use.
 $(B)/tests/support/%: tests/support/%.c $(LIBRARIES)
 	$(call say,SUPPORT,$<)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -MMD -MP $(LINK_OPT) -o $@ $< \
-		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS)
-
-$(B)/tests/support/%: tests/support/%.c $(LIBRARIES)
-	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -MMD -MP $(LINK_OPT) -o $@ $< \
-		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) $(gmime_cflags) -MMD -MP $(LINK_OPT) -o $@ $< \
+		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS) $(gmime_libs)
 
 .PHONY: unit-tests programs-here
 unit-tests: $(UNIT_TESTS) $(FUZZ_REPLAYS) $(SUPPORT_PROGRAMS)
