@@ -5,5 +5,5 @@ set -euo pipefail
 name=$(basename "$1")
 case $name in
 fuzz_*) exec "$1" "tests/fuzz/${name#fuzz_}.in" ;;
-*) exec "$1" ;;
+*) CMOCKA_MESSAGE_OUTPUT=TAP exec "$1" ;;
 esac

@@ -630,7 +630,7 @@ message_feedback_id(struct arena *arena, const char *campaign, const char *list,
 	struct slice id = SLICE("");
 	struct buf b;
 
-	if (sender[0] == '\0')
+	if (sender == NULL || sender[0] == '\0')
 		return id;
 	buf_init(&b, 1000);
 	buf_printf(&b, "%s:%s:%s:%s", campaign, list, stream, sender);
