@@ -19,6 +19,8 @@ import sys
 import message_roundtrip
 
 CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")
+# a template drops what turns the direction of the text behind a field
+BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 UNITS = ("a", "ab ", "あ", "漢字", "😀", "👨‍👩‍👧‍👦", "🇯🇵", "é", "e\u0301", "ｶﾞ", "①", "～", "－", "¥", "\u200e", "\u202e",
          "\u200d", "\ufe0f", "\u3000", "\u00a0", "=?", "?=", "=", "_", "\\", "\"", ",", ";", "<", ">", "(", ")", "@", ":",
          ".", "'", "&", "#", "{{name}}", "{{{", "%s%n", "$", "\t", "嘊", "ĊBcc", "İ", "ß", "\U0001F3FB", "\U000E0067")
@@ -101,13 +103,14 @@ def twins(text):
 
 
 def wanted_of(pieces):
-    address, name, subject, body = (piece.decode() for piece in pieces)
+    address, to_name, subject, body = (piece.decode() for piece in pieces)
+    name, title, body = (BIDI.sub("", text) for text in (to_name, CONTROL.sub(" ", subject), body))
     plain = "%s\n%s\n-- \nStop: https://u.example.jp/u/untoken" % (name, body)
     escape = lambda text: html.escape(text).replace("&#x27;", "&#39;")
     rich = ('<p>Dear %s,</p><p>%s</p><img src="cid:logo@example.jp" alt="%s">'
             '<p><a href="https://u.example.jp/u/untoken">Stop</a></p>' % (escape(name), escape(body), escape(name)))
-    return {"to": [in_header(name), address], "text": in_body(plain), "html": in_body(rich),
-            "headers": {"Subject": in_header(subject), "X-Note": "春の号", "X-Kairan-Id": "idtoken",
+    return {"to": [in_header(to_name), address], "text": in_body(plain), "html": in_body(rich),
+            "headers": {"Subject": in_header(title), "X-Note": "春の号", "X-Kairan-Id": "idtoken",
                         "Message-ID": "<left@mail.example.jp>", "Date": "Tue, 01 Jul 2025 09:05:07 +0900",
                         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
                         "Feedback-ID": "spring:news:marketing:kairan",
