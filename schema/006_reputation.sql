@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- What comes back: counts by domain and hour that grow with the outcomes, so that no view scans
--- send; the suppression policy of a stream; the breaker; undoing a provider's false bounces; a
--- person's data.
+-- send; the suppression policy of a stream; the breaker; undoing a provider's false bounces.
 
 -- ---------------------------------------------------------------- counts
 
@@ -348,68 +347,13 @@ END
 $$;
 COMMENT ON FUNCTION suppress_undo(text, text, timestamptz, timestamptz, text, boolean) IS 'Lifts suppressions by bounce that a provider caused by mistake in a span of time; returns them by domain. dry: only shows';
 
--- ---------------------------------------------------------------- a person's data
-
-CREATE FUNCTION customer_erase(address text) RETURNS TABLE (what text, n bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
-AS $$
-DECLARE
-	key text := coalesce(address_key(address), lower(address));
-	blank text := 'erased-' || md5(random()::text || clock_timestamp()::text);
-BEGIN
-	what := 'customer';
-	IF (SELECT relkind FROM pg_class WHERE oid = 'customer'::regclass) IN ('r', 'p') THEN
-		DELETE FROM customer c WHERE coalesce(address_key(c.email), lower(c.email)) = key;
-		GET DIAGNOSTICS n = ROW_COUNT;
-		RETURN NEXT;
-	END IF;
-	what := 'send';
-	UPDATE send s SET address = blank, address_key = blank, reply = NULL, remote_id = NULL
-	WHERE s.address_key = key AND s.state NOT IN ('queued', 'sending', 'deferred');
-	GET DIAGNOSTICS n = ROW_COUNT;
-	RETURN NEXT;
-	what := 'feedback_event';
-	UPDATE feedback_event f SET address_key = NULL, reply = NULL, detail = NULL WHERE f.address_key = key;
-	GET DIAGNOSTICS n = ROW_COUNT;
-	RETURN NEXT;
-	what := 'exclusion';
-	UPDATE exclusion e SET address_key = NULL, evidence = '' WHERE e.address_key = key;
-	GET DIAGNOSTICS n = ROW_COUNT;
-	RETURN NEXT;
-	what := 'suppression';
-	UPDATE suppression s SET evidence = '', event_id = NULL WHERE s.address_key = key;
-	-- whoever wanted to be forgotten does not want mail
-	INSERT INTO suppression (address_key, reason, source) VALUES (key, 'manual', 'erased') ON CONFLICT DO NOTHING;
-	n := 1;
-	RETURN NEXT;
-	INSERT INTO audit (action, object, detail) VALUES ('customer.erase', left(md5(key), 12), 'a person''s data was erased');
-END
-$$;
-COMMENT ON FUNCTION customer_erase(text) IS 'Forgets a person: customer row, addresses and texts everywhere; keeps the suppressed key alone, so that an import does not revive it. Rows that are being sent keep their address until they are settled';
-
-CREATE FUNCTION customer_export(address text) RETURNS jsonb
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kairan, pg_temp
-AS $$
-	WITH k AS (SELECT coalesce(address_key(address), lower(address)) AS key)
-	SELECT jsonb_build_object('address', k.key,
-	    'customer', (SELECT coalesce(jsonb_agg(to_jsonb(c)), '[]') FROM customer c
-		WHERE coalesce(address_key(c.email), lower(c.email)) = k.key),
-	    'sent', (SELECT coalesce(jsonb_agg(to_jsonb(s) - '{owner,attempt,tries}'::text[] ORDER BY s.run_id, s.id), '[]')
-		FROM send s WHERE s.address_key = k.key),
-	    'left_out', (SELECT coalesce(jsonb_agg(to_jsonb(e) ORDER BY e.run_id), '[]') FROM exclusion e WHERE e.address_key = k.key),
-	    'heard', (SELECT coalesce(jsonb_agg(to_jsonb(f) ORDER BY f.id), '[]') FROM feedback_event f WHERE f.address_key = k.key),
-	    'suppressed', (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.scope), '[]') FROM suppression p WHERE p.address_key = k.key))
-	FROM k
-$$;
-COMMENT ON FUNCTION customer_export(text) IS 'Everything that is kept of a person, as JSON';
-
 -- ---------------------------------------------------------------- rights
 
 REVOKE ALL ON FUNCTION at_least_per_cent(bigint, bigint), breaker_why(stream, text, bigint, bigint, bigint, bigint), breaker_check(),
-    suppress_undo(text, text, timestamptz, timestamptz, text, boolean), customer_erase(text), customer_export(text) FROM PUBLIC;
+    suppress_undo(text, text, timestamptz, timestamptz, text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION at_least_per_cent(bigint, bigint) TO kairan_producer, kairan_dispatcher, kairan_feedback, kairan_operator, kairan_monitor;
 GRANT EXECUTE ON FUNCTION breaker_check() TO kairan_producer;
 GRANT INSERT, SELECT, UPDATE ON tally_domain TO kairan_dispatcher;
 GRANT SELECT ON tally_domain, ambiguous_domain TO kairan_operator, kairan_monitor;
 GRANT INSERT, UPDATE, DELETE ON ambiguous_domain TO kairan_operator;
-GRANT EXECUTE ON FUNCTION suppress_undo(text, text, timestamptz, timestamptz, text, boolean), customer_erase(text), customer_export(text) TO kairan_operator;
+GRANT EXECUTE ON FUNCTION suppress_undo(text, text, timestamptz, timestamptz, text, boolean) TO kairan_operator;

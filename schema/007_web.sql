@@ -376,8 +376,7 @@ COMMENT ON FUNCTION invite_run(text, text, jsonb) IS 'Makes the run that invites
 
 -- ---------------------------------------------------------------- a person's data
 
--- as before, and what was confirmed
-CREATE OR REPLACE FUNCTION customer_erase(address text) RETURNS TABLE (what text, n bigint)
+CREATE FUNCTION customer_erase(address text) RETURNS TABLE (what text, n bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
 DECLARE
@@ -417,8 +416,9 @@ BEGIN
 	INSERT INTO audit (action, object, detail) VALUES ('customer.erase', left(md5(key), 12), 'a person''s data was erased');
 END
 $$;
+COMMENT ON FUNCTION customer_erase(text) IS 'Forgets a person: customer row, addresses and texts everywhere; keeps the suppressed key alone, so that an import does not revive it. Rows that are being sent keep their address until they are settled';
 
-CREATE OR REPLACE FUNCTION customer_export(address text) RETURNS jsonb
+CREATE FUNCTION customer_export(address text) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
 	WITH k AS (SELECT coalesce(address_key(address), lower(address)) AS key)
@@ -434,6 +434,7 @@ AS $$
 	    'suppressed', (SELECT coalesce(jsonb_agg(to_jsonb(p) ORDER BY p.scope), '[]') FROM suppression p WHERE p.address_key = k.key))
 	FROM k
 $$;
+COMMENT ON FUNCTION customer_export(text) IS 'Everything that is kept of a person, as JSON';
 
 -- ---------------------------------------------------------------- rights
 
@@ -441,13 +442,13 @@ REVOKE ALL ON FUNCTION address_masked(text), customer_is_table(), run_end(int), 
     mail_campaign(text, text, text, text, text, text), page_look(int, int, int, int), unsubscribe_undo(int, int, int, int),
     address_ask(int, int, int, text, text, text, text, text, text, text, text), confirm_look(int, int, int, int),
     confirm_apply(confirmation), confirm_do(int, int, int, int, text), invite_add(text, text, text, jsonb),
-    invite_run(text, text, jsonb) FROM PUBLIC;
+    invite_run(text, text, jsonb), customer_erase(text), customer_export(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION run_end(int) TO kairan_producer;
 GRANT EXECUTE ON FUNCTION page_look(int, int, int, int), unsubscribe_undo(int, int, int, int),
     address_ask(int, int, int, text, text, text, text, text, text, text, text), confirm_look(int, int, int, int),
     confirm_do(int, int, int, int, text) TO kairan_feedback;
 GRANT EXECUTE ON FUNCTION mail_campaign(text, text, text, text, text, text), invite_add(text, text, text, jsonb),
-    invite_run(text, text, jsonb), customer_is_table() TO kairan_operator;
+    invite_run(text, text, jsonb), customer_is_table(), customer_erase(text), customer_export(text) TO kairan_operator;
 GRANT SELECT ON confirmation, confirmed, address_change TO kairan_operator;
 GRANT UPDATE (applied_at) ON confirmation TO kairan_operator;
 GRANT SELECT ON confirmed TO kairan_segment;
