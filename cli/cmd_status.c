@@ -4,6 +4,7 @@
  * again and again. A service that is absent is part of the answer, not an end of the command;
  * the exit code is then EXIT_TEMPORARY. Nothing is changed anywhere.
  */
+#include <curl/curl.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -195,6 +196,56 @@ ask_reputation(struct status *s)
 	return json_incref(s->reputation);
 }
 
+#define ANSWER_MAX ((size_t)256 * 1024)
+#define ANSWER_TIMEOUT_MS 2000L
+
+static size_t
+on_body(char *data, size_t size, size_t count, void *context)
+{
+	struct buf *body = context;
+
+	(void)size;
+	buf_append(body, data, count);
+	return buf_failed(body) ? 0 : count;
+}
+
+/* What kairan-feedback on this host says of its sources; null when it is not to be asked. */
+static json_t *
+ask_feedback(struct status *s)
+{
+	const char *listen = s->cli->config.feedback_metrics_listen;
+	json_t *answer = NULL;
+	CURLcode code = CURLE_OUT_OF_MEMORY;
+	char url[256];
+	struct buf body;
+	CURL *curl;
+
+	if (listen[0] == '\0')
+		return json_null();
+	(void)snprintf(url, sizeof(url), "http://%.200s/health", listen);
+	buf_init(&body, ANSWER_MAX);
+	curl = curl_easy_init();
+	if (curl != NULL) {
+		(void)curl_easy_setopt(curl, CURLOPT_URL, url);
+		(void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
+		(void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ANSWER_TIMEOUT_MS);
+		(void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+		(void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+		(void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
+		code = curl_easy_perform(curl);
+	}
+	curl_easy_cleanup(curl);
+	if (code == CURLE_OK)
+		answer = json_loadb(body.data != NULL ? body.data : "", body.len, 0, NULL);
+	buf_release(&body);
+	if (!json_is_object(answer)) {
+		json_decref(answer);
+		return down(code != CURLE_OK ? curl_easy_strerror(code) : "no JSON");
+	}
+	(void)json_object_set_new(answer, "ok", json_true());
+	return answer;
+}
+
 static json_t *
 collect(struct status *s)
 {
@@ -226,6 +277,7 @@ collect(struct status *s)
 	(void)json_object_set_new(o, "redis", ask_redis(s));
 	(void)json_object_set_new(o, "producer", ask(s, producer));
 	(void)json_object_set_new(o, "dispatchers", ask(s, dispatchers));
+	(void)json_object_set_new(o, "feedback", ask_feedback(s));
 	(void)json_object_set_new(o, "runs", ask(s, runs));
 	(void)json_object_set_new(o, "next", ask(s, next));
 	(void)json_object_set_new(o, "reputation", ask_reputation(s));
@@ -327,6 +379,59 @@ draw_daemons(const struct cli *cli, const json_t *status)
 		printf("  %-12snone is running\n", "dispatcher");
 }
 
+/* "12 s ago", "never" */
+static const char *
+ago(int64_t at_s, char *dst, size_t size)
+{
+	int64_t age = (int64_t)time(NULL) - at_s;
+
+	if (at_s == 0)
+		(void)snprintf(dst, size, "never");
+	else if (age < 120)
+		(void)snprintf(dst, size, "%lld s ago", (long long)(age < 0 ? 0 : age));
+	else if (age < 7200)
+		(void)snprintf(dst, size, "%lld min ago", (long long)age / 60);
+	else
+		(void)snprintf(dst, size, "%lld h ago", (long long)age / 3600);
+	return dst;
+}
+
+static void
+draw_feedback(const struct cli *cli, const json_t *feedback)
+{
+	const json_t *one;
+	char when[40], n[2][32];
+	size_t i;
+
+	if (!json_is_object(feedback))
+		return;
+	heading(cli, "Feedback");
+	if (!yes(feedback, "ok")) {
+		fputs("  ", stdout);
+		styled(cli, STYLE_RED, "absent");
+		putchar(' ');
+		cli_put_text(stdout, word(feedback, "error"));
+		putchar('\n');
+		return;
+	}
+	json_array_foreach(json_object_get(feedback, "sources"), i, one)
+	{
+		printf("  %-12s", word(one, "name"));
+		styled(cli, yes(one, "up") ? STYLE_GREEN : STYLE_RED,
+		    yes(one, "up") ? "ok    " : "failed");
+		printf(" %s committed, last %s, %s left\n",
+		    cli_number(count(one, "committed"), n[0]),
+		    ago(count(one, "last_message_s"), when, sizeof(when)),
+		    cli_number(count(one, "left"), n[1]));
+		if (word(one, "last_error")[0] == '\0')
+			continue;
+		printf("  %-12slast error %s: ", "",
+		    ago(count(one, "last_error_s"), when, sizeof(when)));
+		cli_put_text(stdout, word(one, "last_error"));
+		putchar('\n');
+	}
+}
+
 static const char *
 state_style(const char *state)
 {
@@ -409,6 +514,7 @@ draw(const struct cli *cli, const json_t *status)
 	if (!yes(json_object_get(status, "postgresql"), "ok"))
 		return;
 	draw_daemons(cli, status);
+	draw_feedback(cli, json_object_get(status, "feedback"));
 	heading(cli, "Runs");
 	json_array_foreach(json_object_get(status, "runs"), i, one) draw_run(cli, one);
 	if (json_array_size(json_object_get(status, "runs")) == 0)

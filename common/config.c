@@ -174,6 +174,9 @@ static const struct key keys[] = {
 	TEXT(feedback, sns_subjects, "sns.amazonaws.com", "names an SNS certificate may carry"),
 	NUMBER(feedback, batch, "200", 1, 5000, "most events committed at once"),
 	NUMBER(feedback, batch_ms, "5", 0, 1000, "longest wait for a batch to fill"),
+	TEXT(feedback, metrics_listen, "",
+	    "HTTP listener for /metrics and kairan status, on the loopback only: 127.0.0.1:port; "
+	    "empty: none"),
 
 	TEXT(web, base, "",
 	    "address in front of the pages for recipients, as they reach it: https://mail.example; "
@@ -186,6 +189,42 @@ static const struct key keys[] = {
 	BOOL(web, address_page, "yes",
 	    "let recipients give a new address; needs web.base and web.from_address"),
 	NUMBER(web, confirm_days, "7", 1, 365, "days in which a link to confirm is good"),
+
+	TEXT(sqs, queue_url, "", "queue of Amazon SQS to poll, by its URL; empty: none"),
+	TEXT(sqs, region, "", "its region; empty: that in the URL, else AWS_REGION, the profile's"),
+	TEXT(sqs, endpoint, "",
+	    "https://host[:port] of the API; empty: AWS_ENDPOINT_URL_SQS, AWS_ENDPOINT_URL, the "
+	    "region's"),
+	TEXT(sqs, ca_file, "",
+	    "certificate authorities for it; empty: AWS_CA_BUNDLE, else the system's"),
+	NUMBER(sqs, wait_s, "20", 1, 20, "longest wait of one poll"),
+	NUMBER(sqs, visibility_s, "120", 3, 43200,
+	    "time for which a message taken is hidden from others; it grows while it is needed"),
+	BOOL(sqs, accept_unsigned, "no",
+	    "take bodies without a signature of SNS, too: raw delivery, EventBridge. The queue's "
+	    "policy decides then who can speak"),
+	NUMBER(sqs, poison_after, "5", 1, 1000,
+	    "times after which a message that is not acceptable is kept aside and deleted"),
+
+	TEXT(postfix_log, file, "", "log of the Postfix on this host to follow; empty: none"),
+	TEXT(postfix_log, state_file, "/var/lib/kairan/postfix_log.place",
+	    "where the place in it is kept"),
+	TEXT(postfix_log, forwarders, "",
+	    "relay hosts behind it that only pass mail on, comma separated: their answer proves no "
+	    "delivery"),
+
+	TEXT(mailbox, url, "",
+	    "mailbox to empty: imaps://host[:port], pop3s://host, or imap:// and pop3:// with "
+	    "STARTTLS; "
+	    "empty: none"),
+	TEXT(mailbox, user, "", "login name"),
+	TEXT(mailbox, password_file, "", "file with the password, mode 600"),
+	TEXT(mailbox, folder, "INBOX", "folder, of IMAP"),
+	TEXT(mailbox, after, "delete",
+	    "what is done to a mail that was understood and committed: delete, seen (of IMAP)"),
+	BOOL(mailbox, tls, "yes", "no: without TLS, on the loopback only"),
+	TEXT(mailbox, ca_file, "", "certificate authorities for it; empty: the system's"),
+	NUMBER(mailbox, poll_s, "60", 1, 86400, "time between two looks"),
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 

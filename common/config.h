@@ -99,6 +99,7 @@ struct config {
 	char *feedback_sns_subjects;
 	long feedback_batch;
 	long feedback_batch_ms;
+	char *feedback_metrics_listen;
 
 	char *web_base;
 	char *web_language;
@@ -107,6 +108,28 @@ struct config {
 	char *web_from_name;
 	bool web_address_page;
 	long web_confirm_days;
+
+	char *sqs_queue_url;
+	char *sqs_region;
+	char *sqs_endpoint;
+	char *sqs_ca_file;
+	long sqs_wait_s;
+	long sqs_visibility_s;
+	bool sqs_accept_unsigned;
+	long sqs_poison_after;
+
+	char *postfix_log_file;
+	char *postfix_log_state_file;
+	char *postfix_log_forwarders;
+
+	char *mailbox_url;
+	char *mailbox_user;
+	char *mailbox_password_file;
+	char *mailbox_folder;
+	char *mailbox_after;
+	bool mailbox_tls;
+	char *mailbox_ca_file;
+	long mailbox_poll_s;
 };
 
 /*

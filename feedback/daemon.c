@@ -13,18 +13,18 @@
 
 #include "db.h"
 #include "exit.h"
-#include "http.h"
 #include "intake.h"
-#include "lmtp_server.h"
 #include "log.h"
-#include "maildir.h"
+#include "metrics.h"
 #include "pgloop.h"
 #include "schema.h"
 #include "sns_intake.h"
+#include "sources.h"
 #include "web.h"
 
 #define CHECK_AGAIN_MS 5000
 #define REPORT_MS 60000
+#define PUBLISH_MS 1000
 #define DRAIN_LOOK_MS 20
 
 struct feedback_daemon {
@@ -35,11 +35,10 @@ struct feedback_daemon {
 	struct intake *intake;
 	struct sns_intake sns;
 	struct web *web;
-	struct http *http;
-	struct lmtp_server *lmtp;
-	struct maildir *maildir;
+	struct sources sources;
+	struct metrics *metrics;
 	uv_signal_t on_term, on_int;
-	uv_timer_t check, report, drain;
+	uv_timer_t check, report, publish, drain;
 	uint64_t drain_until_ms;
 	bool is_stopping;
 	bool is_over;
@@ -91,13 +90,7 @@ static void
 report(struct feedback_daemon *d)
 {
 	const struct intake_counts *now = intake_counts(d->intake), *then = &d->reported;
-	struct http_counts http = { 0 };
-	uint64_t mails, busy, moved, left;
 
-	if (d->http != NULL)
-		http = http_counts(d->http);
-	lmtp_server_counts(d->lmtp, &mails, &busy);
-	maildir_counts(d->maildir, &moved, &left);
 	log_info("counts items=%llu events=%llu fresh=%llu batches=%llu again=%llu "
 		 "quarantined=%llu failed=%llu turned_away=%llu waiting=%zu",
 	    (unsigned long long)(now->items - then->items),
@@ -107,13 +100,17 @@ report(struct feedback_daemon *d)
 	    (unsigned long long)(now->again - then->again), (unsigned long long)now->quarantined,
 	    (unsigned long long)now->failed, (unsigned long long)now->turned_away,
 	    intake_waiting(d->intake));
-	log_info("totals http_200=%llu http_400=%llu http_403=%llu http_413=%llu http_503=%llu "
-		 "http_other=%llu lmtp_250=%llu lmtp_451=%llu maildir_moved=%llu maildir_left=%llu",
-	    (unsigned long long)http.ok, (unsigned long long)http.bad,
-	    (unsigned long long)http.forbidden, (unsigned long long)http.too_large,
-	    (unsigned long long)http.busy, (unsigned long long)http.other,
-	    (unsigned long long)mails, (unsigned long long)busy, (unsigned long long)moved,
-	    (unsigned long long)left);
+	for (size_t i = 0; i < d->sources.count; i++) {
+		struct source *source = d->sources.items[i];
+		struct source_health h = source_health(source);
+
+		log_info("source name=%s up=%d received=%llu committed=%llu left=%llu errors=%llu",
+		    source->name, h.is_up, (unsigned long long)h.received,
+		    (unsigned long long)h.committed, (unsigned long long)h.left,
+		    (unsigned long long)h.errors);
+		if (source->kind->report != NULL)
+			source->kind->report(source->self);
+	}
 	d->reported = *now;
 }
 
@@ -123,14 +120,24 @@ on_report(uv_timer_t *timer)
 	report(timer->data);
 }
 
+static void
+on_publish(uv_timer_t *timer)
+{
+	struct feedback_daemon *d = timer->data;
+
+	metrics_publish(d->metrics,
+	    &(struct metrics_state){ .counts = *intake_counts(d->intake),
+		.waiting = intake_waiting(d->intake),
+		.is_ready = intake_is_open(d->intake) });
+}
+
 /* ---- the end ---------------------------------------------------------------------------- */
 
 static void
 on_drain(uv_timer_t *timer)
 {
 	struct feedback_daemon *d = timer->data;
-	bool is_idle = http_is_idle(d->http) && lmtp_server_is_idle(d->lmtp) &&
-	    maildir_is_idle(d->maildir) && intake_waiting(d->intake) == 0;
+	bool is_idle = sources_are_idle(&d->sources) && intake_waiting(d->intake) == 0;
 
 	if (!is_idle && uv_now(&d->loop) < d->drain_until_ms)
 		return;
@@ -153,9 +160,7 @@ on_signal(uv_signal_t *handle, int number)
 	log_info("stopping signal=%d waiting=%zu", number, intake_waiting(d->intake));
 	d->is_stopping = true;
 	d->drain_until_ms = uv_now(&d->loop) + DAEMON_DRAIN_MS;
-	http_stop(d->http);
-	lmtp_server_stop(d->lmtp);
-	maildir_stop(d->maildir);
+	sources_stop(&d->sources);
 	(void)uv_timer_start(&d->drain, on_drain, 0, DRAIN_LOOK_MS);
 }
 
@@ -163,12 +168,12 @@ static void
 stop_all(struct feedback_daemon *d)
 {
 	uv_handle_t *const handles[] = { (uv_handle_t *)&d->on_term, (uv_handle_t *)&d->on_int,
-		(uv_handle_t *)&d->check, (uv_handle_t *)&d->report, (uv_handle_t *)&d->drain };
+		(uv_handle_t *)&d->check, (uv_handle_t *)&d->report, (uv_handle_t *)&d->publish,
+		(uv_handle_t *)&d->drain };
 
 	pgloop_free(d->pg);
-	http_free(d->http);
-	lmtp_server_free(d->lmtp);
-	maildir_free(d->maildir);
+	metrics_free(d->metrics);
+	sources_free(&d->sources);
 	web_free(d->web);
 	intake_free(d->intake);
 	sns_intake_release(&d->sns);
@@ -180,69 +185,35 @@ stop_all(struct feedback_daemon *d)
 
 /* ---- the beginning ---------------------------------------------------------------------- */
 
-static unsigned
-worker_count(void)
-{
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-
-	return cpus < 2 ? 2 : cpus > 8 ? 8 : (unsigned)cpus;
-}
-
 static int
 start_sources(struct feedback_daemon *d, struct err *err)
 {
-	const struct config *c = d->config;
+	const char *listen = d->config->feedback_metrics_listen;
 
-	if (c->feedback_http_listen[0] != '\0') {
-		d->web = web_new(c, d->keys, d->pg, d->intake, err);
+	if (d->config->feedback_http_listen[0] != '\0') {
+		d->web = web_new(d->config, d->keys, d->pg, d->intake, err);
 		if (d->web == NULL)
 			return -1;
-		d->http = http_new(&d->loop,
-		    &(struct http_config){ .listen = c->feedback_http_listen,
-			.path = c->feedback_http_path,
-			.sns = &d->sns,
-			.intake = d->intake,
-			.web = d->web,
-			.workers = worker_count() },
-		    err);
-		if (d->http == NULL)
-			return -1;
-		if (d->sns.policy.topic_count == 0)
-			log_warn("feedback.sns_topics is empty: every document of SNS is refused");
 	}
-	if (c->feedback_lmtp_listen[0] != '\0') {
-		d->lmtp = lmtp_server_new(&d->loop,
-		    &(struct lmtp_server_config){ .listen = c->feedback_lmtp_listen,
-			.hostname = c->relay_ehlo,
-			.bounce_domain = c->feedback_domain,
-			.keys = d->keys,
-			.intake = d->intake },
-		    err);
-		if (d->lmtp == NULL)
-			return -1;
-	}
-	if (c->feedback_maildir[0] != '\0') {
-		d->maildir = maildir_new(&d->loop,
-		    &(struct maildir_config){ .path = c->feedback_maildir,
-			.bounce_domain = c->feedback_domain,
-			.keys = d->keys,
-			.intake = d->intake },
-		    err);
-		if (d->maildir == NULL)
-			return -1;
-	}
-	if (d->http == NULL && d->lmtp == NULL && d->maildir == NULL)
-		return err_set(err,
-		    "there is nothing to listen to; set feedback.http_listen, feedback.lmtp_listen "
-		    "or "
-		    "feedback.maildir");
-	return 0;
+	if (sources_start(&d->sources,
+		&(struct sources_config){ .loop = &d->loop,
+		    .config = d->config,
+		    .keys = d->keys,
+		    .sns = &d->sns,
+		    .intake = d->intake,
+		    .web = d->web },
+		err) < 0)
+		return -1;
+	if (listen[0] == '\0')
+		return 0;
+	d->metrics = metrics_new(listen, &d->sources, err);
+	return d->metrics != NULL ? 0 : -1;
 }
 
 static int
 start_all(struct feedback_daemon *d, const char *conninfo, struct err *err)
 {
-	uv_timer_t *const timers[] = { &d->check, &d->report, &d->drain };
+	uv_timer_t *const timers[] = { &d->check, &d->report, &d->publish, &d->drain };
 
 	for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
 		(void)uv_timer_init(&d->loop, timers[i]);
@@ -266,6 +237,7 @@ start_all(struct feedback_daemon *d, const char *conninfo, struct err *err)
 		return -1;
 	(void)uv_timer_start(&d->check, check_schema, 0, 0);
 	(void)uv_timer_start(&d->report, on_report, REPORT_MS, REPORT_MS);
+	(void)uv_timer_start(&d->publish, on_publish, 0, PUBLISH_MS);
 	return 0;
 }
 

@@ -174,8 +174,10 @@ settle(struct intake *in, struct intake_item *item, enum intake_result result)
 	if (result == INTAKE_COMMITTED) {
 		in->counts.items++;
 		in->counts.events += item->count;
+		source_committed(item->source, item->notices > 0 ? item->notices : 1);
 	} else {
 		in->counts.failed++;
+		source_left(item->source);
 	}
 	item->done(item, result);
 }

@@ -28,6 +28,7 @@
 #include "err.h"
 #include "event.h"
 #include "pgloop.h"
+#include "source.h"
 
 #define INTAKE_ITEMS_MAX 5000
 #define INTAKE_BYTES_MAX ((size_t)64 * 1024 * 1024)
@@ -41,6 +42,8 @@ struct intake_item {
 	size_t count; /* at least 1 */
 	size_t bytes; /* memory that it holds, for the ceiling */
 	void (*done)(struct intake_item *item, enum intake_result result);
+	struct source *source; /* whose health counts the commit; may be NULL */
+	size_t notices;	       /* that it counts there; 0 means 1 */
 
 	/* of the intake */
 	struct intake_item *next;

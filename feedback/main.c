@@ -23,6 +23,7 @@
 #include "inbound.h"
 #include "log.h"
 #include "once.h"
+#include "replay.h"
 #include "token.h"
 
 #define RCPTS_MAX 100
@@ -32,6 +33,7 @@ static const char help[] =
     "       kairan-feedback [--config FILE] --stdin [--recipient ADDRESS]... < MAIL\n"
     "       kairan-feedback [--config FILE] --stdin --sns < DOCUMENT\n"
     "       kairan-feedback classify FILE...\n"
+    "       kairan-feedback replay [--config FILE] [--dry-run] FILE|DIR...\n"
     "\n"
     "Takes bounces, complaints, deliveries and unsubscribes, and commits them before it\n"
     "acknowledges them.\n"
@@ -133,6 +135,8 @@ main(int argc, char **argv)
 		json_object_seed(0);
 		return classify_command(argc - 1, argv + 1);
 	}
+	if (argc > 1 && strcmp(argv[1], "replay") == 0)
+		return replay_main(argc - 1, argv + 1);
 	parse_options(argc, argv, &o);
 	limit_process();
 	/* a mail must not bounce because of our own set-up */

@@ -54,7 +54,7 @@ aws_signed_headers(struct sigv4_signer *signer, const struct aws_endpoint *endpo
 {
 	struct slice token = slice_str(credentials->session_token);
 	char date[SIGV4_DATE_BYTES], hash[SIGV4_HASH_BYTES];
-	struct sigv4_header headers[4];
+	struct sigv4_header headers[5];
 	struct sigv4_request to_sign = { .method = request->method,
 		.path = request->path,
 		.query = request->query,
@@ -75,12 +75,17 @@ aws_signed_headers(struct sigv4_signer *signer, const struct aws_endpoint *endpo
 	if (token.len > 0)
 		headers[to_sign.header_count++] =
 		    (struct sigv4_header){ "x-amz-security-token", token };
+	if (request->target != NULL)
+		headers[to_sign.header_count++] =
+		    (struct sigv4_header){ "x-amz-target", slice_str(request->target) };
 	buf_init(&authorization, 1024);
 	good = sigv4_sign(signer, &to_sign, date, &authorization) == 0 &&
 	    (request->content_type == NULL ||
 		add_header(&list, "Content-Type", slice_str(request->content_type))) &&
 	    add_header(&list, "X-Amz-Date", slice_str(date)) &&
 	    (token.len == 0 || add_header(&list, "X-Amz-Security-Token", token)) &&
+	    (request->target == NULL ||
+		add_header(&list, "X-Amz-Target", slice_str(request->target))) &&
 	    add_header(&list, "Authorization", buf_slice(&authorization)) &&
 	    add_header(&list, "Expect", slice_make(NULL, 0)) &&
 	    add_header(&list, "Accept", slice_make(NULL, 0));
@@ -122,6 +127,18 @@ on_header(char *data, size_t size, size_t count, void *context)
 	return count;
 }
 
+static int
+on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+	const atomic_bool *stop = context;
+
+	(void)a;
+	(void)b;
+	(void)c;
+	(void)d;
+	return atomic_load(stop) ? 1 : 0;
+}
+
 static void
 set_options(CURL *curl, const struct aws_http *http, const char *method, struct slice body,
     struct aws_reply *reply)
@@ -142,6 +159,11 @@ set_options(CURL *curl, const struct aws_http *http, const char *method, struct 
 		(void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, http->headers);
 	if (ca != NULL)
 		(void)curl_easy_setopt(curl, CURLOPT_CAINFO, ca);
+	if (http->stop != NULL) {
+		(void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+		(void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+		(void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, http->stop);
+	}
 	if (http->no_proxy)
 		(void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
 	(void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, http->connect_timeout_ms);
@@ -180,7 +202,8 @@ aws_call(const struct aws_client *client, const struct aws_request *request,
 {
 	struct aws_http http = { .ca_file = client->ca_file,
 		.connect_timeout_ms = client->timeout_s * 1000,
-		.timeout_ms = client->timeout_s * 1000 };
+		.timeout_ms = client->timeout_s * 1000,
+		.stop = client->stop };
 	struct curl_slist *headers = NULL;
 	struct sigv4_signer signer;
 	struct buf url;

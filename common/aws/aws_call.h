@@ -8,6 +8,7 @@
 #define KAIRAN_AWS_CALL_H
 
 #include <curl/curl.h>
+#include <stdatomic.h>
 
 #include "aws_credentials.h"
 #include "aws_endpoint.h"
@@ -29,6 +30,7 @@ struct aws_request {
 	const char *method;
 	struct slice path, query; /* encoded */
 	const char *content_type; /* NULL: no body */
+	const char *target;	  /* X-Amz-Target of the JSON protocols; NULL: none */
 	struct slice body;
 };
 
@@ -38,6 +40,7 @@ struct aws_client {
 	const struct aws_credentials *credentials;
 	const char *ca_file; /* "": AWS_CA_BUNDLE, else the system's */
 	long timeout_s;
+	const atomic_bool *stop; /* true ends the wait within a second; NULL: never */
 };
 
 void aws_reply_init(struct aws_reply *reply);
@@ -54,12 +57,13 @@ struct aws_http {
 	const struct curl_slist *headers;
 	bool no_proxy;
 	long connect_timeout_ms, timeout_ms;
+	const atomic_bool *stop; /* as of aws_client */
 };
 MUST_CHECK int aws_http(const struct aws_http *http, const char *method, struct slice body,
     struct aws_reply *reply, struct err *err);
 
 /* What a signed request carries besides curl's own headers, as a list to free with
- * curl_slist_free_all: Content-Type, X-Amz-Date, X-Amz-Security-Token, Authorization, and
+ * curl_slist_free_all: Content-Type, X-Amz-Date, X-Amz-Target, X-Amz-Security-Token, Authorization, and
  * nothing of Expect and Accept. at: the service's clock. NULL without memory. */
 struct curl_slist *aws_signed_headers(struct sigv4_signer *signer,
     const struct aws_endpoint *endpoint, const struct aws_credentials *credentials,

@@ -355,7 +355,9 @@ on_ready(uv_async_t *async)
 		r->item = (struct intake_item){ .events = r->events.items,
 			.count = r->events.count,
 			.bytes = r->arena.used_total + sizeof(*r),
-			.done = on_done };
+			.done = on_done,
+			.source = http->config.source };
+		source_received(http->config.source, 1);
 		if (!intake_add(http->config.intake, &r->item))
 			answer(r, 503, true);
 	}

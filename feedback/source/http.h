@@ -31,7 +31,8 @@ struct http_config {
 	const char *path;	      /* "/sns" */
 	const struct sns_intake *sns; /* borrowed, like all here, until http_free() */
 	struct intake *intake;
-	struct web *web; /* NULL: no pages */
+	struct web *web;       /* NULL: no pages */
+	struct source *source; /* whose health is kept; may be NULL */
 	unsigned workers;
 };
 

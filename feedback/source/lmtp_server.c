@@ -63,6 +63,7 @@ struct write {
 };
 
 struct lmtp_server {
+	struct source source;
 	struct lmtp_server_config config;
 	struct lmtp_config lmtp;
 	uv_loop_t *loop;
@@ -71,7 +72,6 @@ struct lmtp_server {
 	struct message *messages;
 	unsigned session_count;
 	bool is_stopping;
-	uint64_t recorded, refused;
 };
 
 static void pump(struct session *s);
@@ -124,10 +124,9 @@ static void
 answer(struct session *s, uint64_t ref, bool is_recorded)
 {
 	if (is_recorded) {
-		s->server->recorded++;
 		(void)lmtp_answer(s->lmtp, ref, 250, "2.0.0 recorded");
 	} else {
-		s->server->refused++;
+		source_left(&s->server->source);
 		(void)lmtp_answer(s->lmtp, ref, 451, "4.3.0 try again");
 	}
 }
@@ -175,6 +174,7 @@ take_message(struct session *s, const struct lmtp_message *in)
 		.keys = server->config.keys,
 		.bounce_domain = slice_str(server->config.bounce_domain) };
 
+	source_received(&server->source, 1);
 	if (m == NULL) {
 		answer(s, in->ref, false);
 		return;
@@ -183,7 +183,8 @@ take_message(struct session *s, const struct lmtp_message *in)
 		m->item = (struct intake_item){ .events = m->events.items,
 			.count = m->events.count,
 			.bytes = m->arena.used_total + sizeof(*m),
-			.done = on_done };
+			.done = on_done,
+			.source = &server->source };
 		if (intake_add(server->config.intake, &m->item)) {
 			(void)uv_timer_start(s->timer, on_commit_late, COMMIT_S * 1000, 0);
 			return;
@@ -498,44 +499,13 @@ listen_tcp(struct lmtp_server *server, const char *text, struct err *err)
 				 uv_strerror(status));
 }
 
-struct lmtp_server *
-lmtp_server_new(uv_loop_t *loop, const struct lmtp_server_config *config, struct err *err)
+static void
+stop(void *self)
 {
-	struct lmtp_server *server = calloc(1, sizeof(*server));
-	int status;
-
-	if (server == NULL) {
-		(void)err_set(err, "no memory");
-		return NULL;
-	}
-	server->config = *config;
-	server->lmtp = (struct lmtp_config){
-		.hostname = config->hostname, .accepts = accepts, .context = server
-	};
-	server->loop = loop;
-	server->listener = stream_new(loop, is_unix(server));
-	if (server->listener == NULL) {
-		free(server);
-		(void)err_set(err, "no memory");
-		return NULL;
-	}
-	server->listener->handle.data = server;
-	status = is_unix(server) ? listen_unix(server, config->listen + 5, err)
-				 : listen_tcp(server, config->listen, err);
-	if (status < 0) {
-		lmtp_server_free(server);
-		return NULL;
-	}
-	log_info("lmtp listens address=%s", config->listen);
-	return server;
-}
-
-void
-lmtp_server_stop(struct lmtp_server *server)
-{
+	struct lmtp_server *server = self;
 	struct session *next;
 
-	if (server == NULL || server->is_stopping)
+	if (server->is_stopping)
 		return;
 	server->is_stopping = true;
 	uv_close(&server->listener->handle, free_handle);
@@ -546,29 +516,63 @@ lmtp_server_stop(struct lmtp_server *server)
 	}
 }
 
-bool
-lmtp_server_is_idle(const struct lmtp_server *server)
+static bool
+is_idle(void *self)
 {
-	return server == NULL || (server->sessions == NULL && server->messages == NULL);
+	const struct lmtp_server *server = self;
+
+	return server->sessions == NULL && server->messages == NULL;
 }
 
-void
-lmtp_server_free(struct lmtp_server *server)
+static void
+server_free(void *self)
 {
-	if (server == NULL)
-		return;
+	struct lmtp_server *server = self;
+
 	if (server->listener != NULL)
 		uv_close(&server->listener->handle, free_handle);
 	while (server->sessions != NULL)
 		session_close(server->sessions);
 	while (server->messages != NULL)
 		message_free(server->messages);
+	source_release(&server->source);
 	free(server);
 }
 
-void
-lmtp_server_counts(const struct lmtp_server *server, uint64_t *recorded, uint64_t *refused)
+static const struct source_kind lmtp_kind = {
+	.stop = stop, .is_idle = is_idle, .free = server_free
+};
+
+struct source *
+lmtp_server_new(uv_loop_t *loop, const struct lmtp_server_config *config, struct err *err)
 {
-	*recorded = server != NULL ? server->recorded : 0;
-	*refused = server != NULL ? server->refused : 0;
+	struct lmtp_server *server = calloc(1, sizeof(*server));
+	int status;
+
+	if (server == NULL) {
+		(void)err_set(err, "no memory");
+		return NULL;
+	}
+	source_init(&server->source, "lmtp", &lmtp_kind, server);
+	server->config = *config;
+	server->lmtp = (struct lmtp_config){
+		.hostname = config->hostname, .accepts = accepts, .context = server
+	};
+	server->loop = loop;
+	server->listener = stream_new(loop, is_unix(server));
+	if (server->listener == NULL) {
+		server_free(server);
+		(void)err_set(err, "no memory");
+		return NULL;
+	}
+	server->listener->handle.data = server;
+	status = is_unix(server) ? listen_unix(server, config->listen + 5, err)
+				 : listen_tcp(server, config->listen, err);
+	if (status < 0) {
+		server_free(server);
+		return NULL;
+	}
+	log_info("lmtp listens address=%s", config->listen);
+	source_up(&server->source, true);
+	return &server->source;
 }

@@ -29,24 +29,9 @@ struct lmtp_server_config {
 	struct intake *intake;
 };
 
-struct lmtp_server;
-
 /* A stale unix socket is removed only if nobody answers on it; the new one has mode 0666, so
  * restrict its folder. NULL with err. */
-struct lmtp_server *lmtp_server_new(
+struct source *lmtp_server_new(
     uv_loop_t *loop, const struct lmtp_server_config *config, struct err *err);
-
-/* Accepts nobody any more and ends the sessions that wait for nothing. */
-void lmtp_server_stop(struct lmtp_server *server);
-
-/* True when no session is left. */
-bool lmtp_server_is_idle(const struct lmtp_server *server);
-
-/* Closes everything without an answer. The loop must run until the handles are closed; items
- * still at the intake are lost to it: free that next. */
-void lmtp_server_free(struct lmtp_server *server);
-
-/* Messages committed, and answered 451. */
-void lmtp_server_counts(const struct lmtp_server *server, uint64_t *recorded, uint64_t *refused);
 
 #endif

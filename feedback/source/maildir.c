@@ -21,9 +21,9 @@
 #include "crash.h"
 #include "log.h"
 #include "mail_intake.h"
+#include "nameset.h"
 
-#define LEFT_SLOTS 4096 /* a power of two; when three quarters are used all are forgotten */
-#define NAMES_TRIED 10	/* when cur/ has the name already */
+#define NAMES_TRIED 10 /* when cur/ has the name already */
 
 struct file {
 	struct file *previous, *next;
@@ -35,6 +35,7 @@ struct file {
 };
 
 struct maildir {
+	struct source source;
 	struct maildir_config config;
 	uv_fs_event_t *watch; /* freed by their close callbacks */
 	uv_timer_t *timer;
@@ -45,51 +46,19 @@ struct maildir {
 	struct file *files; /* at the intake */
 	size_t count;
 	struct buf bytes;
-	uint64_t left[LEFT_SLOTS]; /* 0: free */
-	size_t left_count;
-	uint64_t moved, left_total;
+	struct nameset left;
 };
 
 static void advance(struct maildir *md);
 
 /* ---- names that are left alone ---------------------------------------------------------- */
 
-static uint64_t
-hash_of(const char *name)
-{
-	uint64_t h = UINT64_C(14695981039346656037);
-
-	for (; *name != '\0'; name++)
-		h = (h ^ (unsigned char)*name) * UINT64_C(1099511628211);
-	return h != 0 ? h : 1;
-}
-
-static size_t
-slot_of(const struct maildir *md, uint64_t hash)
-{
-	size_t i = hash & (LEFT_SLOTS - 1);
-
-	while (md->left[i] != 0 && md->left[i] != hash)
-		i = (i + 1) & (LEFT_SLOTS - 1);
-	return i;
-}
-
 static void
 leave(struct maildir *md, const char *name, const char *what, const char *why)
 {
-	uint64_t hash = hash_of(name);
-	size_t i;
-
 	log_error("maildir file is left in new/ file=%s: cannot %s: %s", name, what, why);
-	md->left_total++;
-	if (md->left_count >= LEFT_SLOTS / 4 * 3) {
-		memset(md->left, 0, sizeof(md->left));
-		md->left_count = 0;
-	}
-	i = slot_of(md, hash);
-	if (md->left[i] == 0)
-		md->left_count++;
-	md->left[i] = hash;
+	source_left(&md->source);
+	nameset_add(&md->left, slice_str(name));
 }
 
 /* ---- one file --------------------------------------------------------------------------- */
@@ -131,9 +100,7 @@ move_to_cur(struct maildir *md, const char *name)
 			break;
 	}
 	CRASH_POINT("moved");
-	if (status == 0)
-		md->moved++;
-	else if (errno != ENOENT) /* else somebody else moved it */
+	if (status != 0 && errno != ENOENT) /* else somebody else moved it */
 		leave(md, name, "move it to cur/", strerror(errno));
 }
 
@@ -228,7 +195,7 @@ take_file(struct maildir *md, const char *name)
 	int status;
 
 	if (name[0] == '.' || strlen(name) > NAME_MAX || is_under_way(md, name) ||
-	    md->left[slot_of(md, hash_of(name))] != 0)
+	    nameset_has(&md->left, slice_str(name)))
 		return;
 	status = read_file(md, name);
 	if (status != 0) {
@@ -244,7 +211,9 @@ take_file(struct maildir *md, const char *name)
 		f->item = (struct intake_item){ .events = f->events.items,
 			.count = f->events.count,
 			.bytes = f->arena.used_total + sizeof(*f),
-			.done = on_done };
+			.done = on_done,
+			.source = &md->source };
+		source_received(&md->source, 1);
 		if (intake_add(md->config.intake, &f->item))
 			return;
 	}
@@ -342,7 +311,49 @@ open_folders(struct maildir *md, char *path, size_t size, struct err *err)
 	return 0;
 }
 
-struct maildir *
+static void
+stop(void *self)
+{
+	struct maildir *md = self;
+
+	md->is_stopping = true;
+}
+
+static bool
+is_idle(void *self)
+{
+	const struct maildir *md = self;
+
+	return md->count == 0;
+}
+
+static void
+maildir_free(void *self)
+{
+	struct maildir *md = self;
+
+	md->is_stopping = true;
+	scan_end(md);
+	while (md->files != NULL)
+		file_free(md->files);
+	if (md->watch != NULL) {
+		uv_close((uv_handle_t *)md->watch, free_handle);
+		uv_close((uv_handle_t *)md->timer, free_handle);
+	}
+	if (md->new_fd >= 0)
+		(void)close(md->new_fd);
+	if (md->cur_fd >= 0)
+		(void)close(md->cur_fd);
+	buf_release(&md->bytes);
+	source_release(&md->source);
+	free(md);
+}
+
+static const struct source_kind maildir_kind = {
+	.stop = stop, .is_idle = is_idle, .free = maildir_free
+};
+
+struct source *
 maildir_new(uv_loop_t *loop, const struct maildir_config *config, struct err *err)
 {
 	struct maildir *md = calloc(1, sizeof(*md));
@@ -352,6 +363,7 @@ maildir_new(uv_loop_t *loop, const struct maildir_config *config, struct err *er
 		(void)err_set(err, "no memory");
 		return NULL;
 	}
+	source_init(&md->source, "maildir", &maildir_kind, md);
 	md->config = *config;
 	md->new_fd = md->cur_fd = -1;
 	buf_init(&md->bytes, INBOUND_SIZE_MAX + 1);
@@ -373,49 +385,9 @@ maildir_new(uv_loop_t *loop, const struct maildir_config *config, struct err *er
 		log_warn("maildir cannot be watched, it is looked at every %d s", MAILDIR_RESCAN_S);
 	(void)uv_timer_start(md->timer, on_look, 0, (uint64_t)MAILDIR_RESCAN_S * 1000);
 	log_info("maildir is watched path=%s", config->path);
-	return md;
+	source_up(&md->source, true);
+	return &md->source;
 fail:
 	maildir_free(md);
 	return NULL;
-}
-
-void
-maildir_stop(struct maildir *md)
-{
-	if (md != NULL)
-		md->is_stopping = true;
-}
-
-bool
-maildir_is_idle(const struct maildir *md)
-{
-	return md == NULL || md->count == 0;
-}
-
-void
-maildir_free(struct maildir *md)
-{
-	if (md == NULL)
-		return;
-	md->is_stopping = true;
-	scan_end(md);
-	while (md->files != NULL)
-		file_free(md->files);
-	if (md->watch != NULL) {
-		uv_close((uv_handle_t *)md->watch, free_handle);
-		uv_close((uv_handle_t *)md->timer, free_handle);
-	}
-	if (md->new_fd >= 0)
-		(void)close(md->new_fd);
-	if (md->cur_fd >= 0)
-		(void)close(md->cur_fd);
-	buf_release(&md->bytes);
-	free(md);
-}
-
-void
-maildir_counts(const struct maildir *md, uint64_t *moved, uint64_t *left)
-{
-	*moved = md != NULL ? md->moved : 0;
-	*left = md != NULL ? md->left_total : 0;
 }

@@ -29,21 +29,7 @@ struct maildir_config {
 	struct intake *intake;
 };
 
-struct maildir;
-
 /* NULL with err when path has no new/ and cur/. */
-struct maildir *maildir_new(uv_loop_t *loop, const struct maildir_config *config, struct err *err);
-
-/* Reads no further file. */
-void maildir_stop(struct maildir *maildir);
-
-/* No file is at the intake. */
-bool maildir_is_idle(const struct maildir *maildir);
-
-/* Items still at the intake are lost to it: free that next. */
-void maildir_free(struct maildir *maildir);
-
-/* Files committed and moved, and left because of an error. */
-void maildir_counts(const struct maildir *maildir, uint64_t *moved, uint64_t *left);
+struct source *maildir_new(uv_loop_t *loop, const struct maildir_config *config, struct err *err);
 
 #endif

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * replay: see replay.h. A file is mapped and cut into notices; every notice becomes a unit, and
+ * BATCH of them are committed together. When the database refuses a batch for what is in it, its
+ * notices are committed one by one, the bad ones as events of kind other.
+ */
+#include "replay.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fts.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "db.h"
+#include "exit.h"
+#include "ledger.h"
+#include "log.h"
+#include "mbox.h"
+#include "reader.h"
+
+#define BATCH 100
+#define DRAW_EVERY_S 1
+
+static const char help[] =
+    "Usage: kairan-feedback replay [--config FILE] [--dry-run] [--signed] [--quiet] FILE|DIR...\n"
+    "\n"
+    "Feeds archives of notices through the same way as the daemon: mails, mbox files, folders of\n"
+    "them, and JSON lines (documents of SNS, events of SES or EventBridge). What was heard before\n"
+    "does nothing, so an archive may be fed again.\n"
+    "\n"
+    "  --dry-run   read and count, commit nothing; needs no database\n"
+    "  --signed    take of JSON only documents of SNS with a good signature\n"
+    "  --quiet     no progress\n"
+    "\n"
+    "Example:\n"
+    "  kairan-feedback replay --dry-run /var/spool/bounces ses-2026-11.jsonl\n";
+
+struct replay {
+	struct config config;
+	struct token_keys keys;
+	struct reader reader;
+	struct db db;
+	bool is_dry, needs_signature, is_quiet;
+	struct unit units[BATCH];
+	size_t count;
+	struct ledger_batch batch;
+	unsigned long long files, notices, events, fresh, left, kept, kinds[OUTCOME_KINDS];
+	unsigned long long total_bytes, done_bytes;
+	time_t drawn;
+	int status; /* exit_code so far */
+};
+
+/* ---- committing ------------------------------------------------------------------------- */
+
+/* -1 with db.error. */
+static int
+commit(struct replay *r, const struct feedback_event *const *events, size_t count)
+{
+	const char *params[LEDGER_COLUMNS];
+	bool good = true;
+	PGresult *result;
+
+	ledger_reset(&r->batch);
+	for (size_t i = 0; i < count; i++)
+		good = good && ledger_add(&r->batch, events[i]);
+	if (!good || !ledger_params(&r->batch, params)) {
+		(void)snprintf(r->db.error, sizeof(r->db.error), "no memory");
+		return -1;
+	}
+	result = db_query(&r->db, LEDGER_SQL, LEDGER_COLUMNS, params);
+	if (result == NULL)
+		return -1;
+	r->fresh += (unsigned long long)db_number(result, 0, 0);
+	PQclear(result);
+	return 0;
+}
+
+static int
+commit_unit(struct replay *r, struct unit *u)
+{
+	const struct feedback_event *list[FEEDBACK_EVENTS_MAX];
+	struct feedback_event *instead;
+
+	for (size_t i = 0; i < u->events.count; i++)
+		list[i] = &u->events.items[i];
+	if (commit(r, list, u->events.count) == 0)
+		return 0;
+	if (db_is_lost(&r->db) || !intake_is_fault_of_data(r->db.sqlstate))
+		return -1;
+	instead = intake_refused_event(&u->arena, list[0], r->db.error);
+	list[0] = instead;
+	r->kept++;
+	return instead != NULL ? commit(r, list, 1) : -1;
+}
+
+/* What waits. -1: the database is gone, or without memory. */
+static int
+flush(struct replay *r)
+{
+	const struct feedback_event **list;
+	size_t n = 0, room = 0;
+	int result = 0;
+
+	for (size_t i = 0; i < r->count; i++)
+		room += r->units[i].events.count;
+	list = room > 0 && !r->is_dry ? calloc(room, sizeof(*list)) : NULL;
+	if (list != NULL) {
+		for (size_t i = 0; i < r->count; i++)
+			for (size_t k = 0; k < r->units[i].events.count; k++)
+				list[n++] = &r->units[i].events.items[k];
+		result = commit(r, list, n);
+		if (result < 0 && !db_is_lost(&r->db) && intake_is_fault_of_data(r->db.sqlstate)) {
+			result = 0;
+			for (size_t i = 0; i < r->count && result == 0; i++)
+				result = commit_unit(r, &r->units[i]);
+		}
+		free(list);
+	} else if (room > 0 && !r->is_dry) {
+		result = -1;
+	}
+	r->count = 0;
+	return result;
+}
+
+/* ---- reading ---------------------------------------------------------------------------- */
+
+static void
+draw(struct replay *r, bool is_end)
+{
+	time_t now = time(NULL);
+
+	if (r->is_quiet || isatty(STDERR_FILENO) == 0 || (!is_end && now < r->drawn + DRAW_EVERY_S))
+		return;
+	r->drawn = now;
+	(void)fprintf(stderr, "\rreplay %3.0f %%, %llu notices%s",
+	    r->total_bytes > 0 ? 100.0 * (double)r->done_bytes / (double)r->total_bytes : 100.0,
+	    r->notices, is_end ? "\n" : "");
+}
+
+static int
+take(struct replay *r, struct slice raw, bool is_json, const char *path)
+{
+	struct unit *u = &r->units[r->count];
+
+	unit_reset(u);
+	if (is_json)
+		reader_notice(&r->reader, raw, !r->needs_signature, u);
+	else
+		reader_mail(&r->reader, raw, u);
+	r->notices++;
+	draw(r, false);
+	if (u->result != UNIT_OPEN) {
+		log_warn("notice is passed over file=%s number=%llu error=\"%s\"", path, r->notices,
+		    u->why.msg);
+		r->left++;
+		if (r->status == EXIT_DONE || u->result == UNIT_AGAIN)
+			r->status = u->result == UNIT_AGAIN ? EXIT_TEMPORARY : EXIT_FAILED;
+		return 0;
+	}
+	r->events += u->events.count;
+	for (size_t i = 0; i < u->events.count; i++)
+		r->kinds[u->events.items[i].kind]++;
+	return ++r->count == BATCH ? flush(r) : 0;
+}
+
+static int
+take_text(struct replay *r, struct slice text, const char *path)
+{
+	struct slice mail, line;
+	int result = 0;
+
+	if (slice_trim(slice_make(text.ptr, text.len < 64 ? text.len : 64)).len == 0)
+		return 0;
+	if (mbox_is(text)) {
+		while (result == 0 && mbox_next(&text, &mail))
+			result = take(r, mail, false, path);
+		return result;
+	}
+	if (text.ptr[0] != '{')
+		return take(r, text, false, path);
+	while (result == 0 && text.len > 0) {
+		const char *end = memchr(text.ptr, '\n', text.len);
+
+		line = slice_make(text.ptr, end != NULL ? (size_t)(end - text.ptr) : text.len);
+		text = slice_make(text.ptr + line.len, text.len - line.len);
+		if (text.len > 0)
+			text = slice_make(text.ptr + 1, text.len - 1);
+		line = slice_trim(line);
+		if (line.len > 0)
+			result = take(r, line, true, path);
+	}
+	return result;
+}
+
+/* A file that cannot be read is said and passed over. -1: the database is gone. */
+static int
+take_file(struct replay *r, const char *path, const char *shown, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), result = 0;
+	void *text = MAP_FAILED;
+
+	if (fd >= 0 && size > 0)
+		text = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (fd < 0 || (size > 0 && text == MAP_FAILED)) {
+		log_error("file cannot be read file=%s: %s", shown, strerror(errno));
+		r->status = EXIT_FAILED;
+	} else if (size > 0) {
+		result = take_text(r, slice_make(text, size), shown);
+		(void)munmap(text, size);
+	}
+	if (fd >= 0)
+		(void)close(fd);
+	r->files++;
+	r->done_bytes += size;
+	return result;
+}
+
+static int
+by_name(const FTSENT **a, const FTSENT **b)
+{
+	return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+/* Every regular file below the arguments, hidden ones aside; counts them only when !is_take. */
+static int
+walk(struct replay *r, char **paths, bool is_take)
+{
+	FTS *fts = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_COMFOLLOW, by_name);
+	FTSENT *e;
+	int result = 0;
+
+	if (fts == NULL)
+		return -1;
+	while (result == 0 && (e = fts_read(fts)) != NULL) {
+		if (e->fts_level > 0 && e->fts_name[0] == '.') {
+			(void)fts_set(fts, e, FTS_SKIP);
+		} else if (e->fts_info == FTS_F && is_take) {
+			result = take_file(
+			    r, e->fts_accpath, e->fts_path, (size_t)e->fts_statp->st_size);
+		} else if (e->fts_info == FTS_F) {
+			r->total_bytes += (unsigned long long)e->fts_statp->st_size;
+		} else if ((e->fts_info == FTS_NS || e->fts_info == FTS_DNR ||
+			       e->fts_info == FTS_ERR) &&
+		    is_take) {
+			log_error(
+			    "cannot be read file=%s: %s", e->fts_path, strerror(e->fts_errno));
+			r->status = EXIT_FAILED;
+		}
+	}
+	(void)fts_close(fts);
+	return result;
+}
+
+/* ---- the command ------------------------------------------------------------------------ */
+
+static void
+report(const struct replay *r)
+{
+	(void)printf("{\"files\":%llu,\"notices\":%llu,\"events\":%llu,\"new\":%llu,"
+		     "\"passed_over\":%llu,\"kept_aside\":%llu,\"dry_run\":%s,\"kinds\":{",
+	    r->files, r->notices, r->events, r->fresh, r->left, r->kept,
+	    r->is_dry ? "true" : "false");
+	for (size_t i = 0, n = 0; i < OUTCOME_KINDS; i++)
+		if (r->kinds[i] > 0)
+			(void)printf("%s\"%s\":%llu", n++ > 0 ? "," : "",
+			    outcome_kind_name((enum outcome_kind)i), r->kinds[i]);
+	(void)puts("}}");
+}
+
+static int
+run(struct replay *r, char **paths)
+{
+	struct err err = { 0 };
+	int status;
+
+	if (reader_init(&r->reader, &r->config, &r->keys, &err) < 0)
+		fatal(EXIT_USAGE, "%s", err.msg);
+	if (!r->is_dry &&
+	    (db_open(&r->db, r->config.database_url, "kairan_feedback", "kairan-feedback replay",
+		 &err) != 0 ||
+		db_check_schema(&r->db, &err) != 0))
+		fatal(EXIT_TEMPORARY, "%s", err.msg);
+	for (size_t i = 0; i < BATCH; i++)
+		unit_init(&r->units[i]);
+	ledger_init(&r->batch);
+	status = walk(r, paths, false) == 0 && walk(r, paths, true) == 0 && flush(r) == 0
+	    ? r->status
+	    : EXIT_TEMPORARY;
+	draw(r, true);
+	if (status == EXIT_TEMPORARY && r->db.error[0] != '\0')
+		log_error("replay has stopped, feed the same again error=\"%s\"", r->db.error);
+	report(r);
+	for (size_t i = 0; i < BATCH; i++)
+		unit_release(&r->units[i]);
+	ledger_release(&r->batch);
+	if (!r->is_dry)
+		db_close(&r->db);
+	reader_release(&r->reader);
+	return status;
+}
+
+int
+replay_main(int argc, char **argv)
+{
+	static const struct option longs[] = { { "config", required_argument, NULL, 'c' },
+		{ "dry-run", no_argument, NULL, 'n' }, { "signed", no_argument, NULL, 's' },
+		{ "quiet", no_argument, NULL, 'q' }, { "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 } };
+	const char *config_path = NULL;
+	struct err err = { 0 };
+	struct replay *r;
+	int option, status;
+
+	r = calloc(1, sizeof(*r));
+	if (r == NULL)
+		fatal(EXIT_TEMPORARY, "no memory");
+	while ((option = getopt_long(argc, argv, "c:nqh", longs, NULL)) != -1) {
+		if (option == 'h') {
+			(void)fputs(help, stdout);
+			free(r);
+			return EXIT_DONE;
+		}
+		if (option == '?')
+			fatal(EXIT_USAGE, "see kairan-feedback replay --help");
+		config_path = option == 'c' ? optarg : config_path;
+		r->is_dry = r->is_dry || option == 'n';
+		r->needs_signature = r->needs_signature || option == 's';
+		r->is_quiet = r->is_quiet || option == 'q';
+	}
+	if (optind == argc)
+		fatal(EXIT_USAGE,
+		    "replay needs a file or a folder; see kairan-feedback replay --help");
+	if (config_load(&r->config, config_path, &err) < 0 ||
+	    token_keys_load(&r->keys, r->config.keys_file, &err) < 0)
+		fatal(EXIT_USAGE, "%s", err.msg);
+	(void)log_open("kairan-feedback", r->config.log_level);
+	json_object_seed(0);
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		fatal(EXIT_TEMPORARY, "libcurl does not start");
+	status = run(r, argv + optind);
+	token_keys_release(&r->keys);
+	config_release(&r->config);
+	curl_global_cleanup();
+	free(r);
+	return status;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reader: see reader.h. */
+#include "reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "jsontext.h"
+#include "mail_intake.h"
+#include "ses.h"
+
+int
+reader_init(struct reader *reader, const struct config *config, const struct token_keys *keys,
+    struct err *err)
+{
+	*reader = (struct reader){ .config = config, .keys = keys };
+	if (sns_intake_init(&reader->sns, config, keys, err) < 0)
+		return -1;
+	reader->cache = sns_cert_cache_new(&reader->sns.cert, err);
+	return reader->cache != NULL ? 0 : -1;
+}
+
+void
+reader_release(struct reader *reader)
+{
+	sns_cert_cache_free(reader->cache);
+	reader->cache = NULL;
+	sns_intake_release(&reader->sns);
+}
+
+/* What says something about a recipient, or is no business of a person. */
+static bool
+is_understood(const struct feedback_events *events)
+{
+	static const char *const plain[] = { "auto_reply", "read_receipt", "tls_report",
+		"sns_test" };
+
+	for (size_t i = 0; i < events->count; i++) {
+		if (events->items[i].kind != OUTCOME_OTHER)
+			return true;
+		for (size_t k = 0; k < sizeof(plain) / sizeof(plain[0]); k++)
+			if (strcmp(events->items[i].reason, plain[k]) == 0)
+				return true;
+	}
+	return false;
+}
+
+static void
+set(struct unit *unit, enum unit_result result)
+{
+	unit->result = result;
+	if (result == UNIT_OPEN)
+		unit->is_understood = is_understood(&unit->events);
+}
+
+void
+reader_mail(struct reader *reader, struct slice raw, struct unit *unit)
+{
+	struct inbound_input in = { .raw = raw,
+		.keys = reader->keys,
+		.bounce_domain = slice_str(reader->config->feedback_domain) };
+
+	if (in.raw.len > INBOUND_SIZE_MAX)
+		in.raw.len = INBOUND_SIZE_MAX;
+	if (mail_intake_read(&in, &unit->arena, &unit->events) == 0) {
+		set(unit, UNIT_OPEN);
+		return;
+	}
+	(void)err_set(&unit->why, "no memory");
+	set(unit, UNIT_AGAIN);
+}
+
+static void
+read_unsigned(struct reader *reader, struct slice raw, struct unit *unit)
+{
+	struct ses_input in = { .json = raw,
+		.keys = reader->keys,
+		.bounce_domain = slice_str(reader->config->feedback_domain) };
+
+	if (ses_parse(&in, &unit->arena, &unit->events, &unit->why) < 0) {
+		set(unit, UNIT_LEFT);
+		return;
+	}
+	set(unit, UNIT_OPEN);
+	if (unit->events.count == 0) {
+		reader_keep(unit, "sns", "sns_test", feedback_digest(&unit->arena, raw), raw);
+		unit->is_understood = true;
+	}
+}
+
+/* SNS signs a Message of a Topic; a notice of SES has neither. */
+static bool
+is_sns(struct slice raw)
+{
+	return jsontext_kind(jsontext_member(raw, SLICE("TopicArn"))) == JSONTEXT_STRING &&
+	    jsontext_kind(jsontext_member(raw, SLICE("Message"))) == JSONTEXT_STRING;
+}
+
+void
+reader_notice(struct reader *reader, struct slice raw, bool accept_unsigned, struct unit *unit)
+{
+	if (raw.len > SNS_BODY_MAX) {
+		(void)err_set(&unit->why, "longer than %d bytes", SNS_BODY_MAX);
+		set(unit, UNIT_LEFT);
+		return;
+	}
+	/* a NUL in a string is legal and fails jsontext_check: such a text is left to jansson */
+	if (jsontext_check(raw) && !is_sns(raw)) {
+		if (accept_unsigned) {
+			read_unsigned(reader, raw, unit);
+			return;
+		}
+		(void)err_set(&unit->why, "it carries no signature of SNS");
+		set(unit, UNIT_LEFT);
+		return;
+	}
+	switch (sns_intake_read(&reader->sns, reader->cache, raw, (struct slice){ NULL, 0 },
+	    &unit->arena, &unit->events, &unit->why)) {
+	case 200:
+		set(unit, UNIT_OPEN);
+		break;
+	case 503:
+		set(unit, UNIT_AGAIN);
+		break;
+	default:
+		set(unit, UNIT_LEFT);
+		break;
+	}
+}
+
+void
+reader_keep(
+    struct unit *unit, const char *source, const char *reason, struct slice name, struct slice raw)
+{
+	struct err why = unit->why;
+	struct slice parts[] = { slice_str(source), slice_str(reason), name };
+	struct feedback_event *e = intake_quarantine_event(
+	    &unit->arena, source, reason, feedback_key(&unit->arena, parts, 3), why.msg, raw);
+
+	if (e == NULL || e->key.len == 0) {
+		set(unit, UNIT_AGAIN);
+		return;
+	}
+	unit->events = (struct feedback_events){ .items = e, .count = 1, .capacity = 1 };
+	set(unit, UNIT_OPEN);
+}
+
+int
+reader_password(const char *path, const char *key, char *dst, size_t size, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	ssize_t n = -1;
+
+	dst[0] = '\0';
+	if (fd < 0)
+		return err_set(err, "%s: cannot open %s: %s", key, path, strerror(errno));
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		(void)err_set(err, "%s: %s is not a regular file", key, path);
+	} else if ((st.st_mode & 077) != 0) {
+		(void)err_set(
+		    err, "%s: %s can be read by others; run: chmod 600 %s", key, path, path);
+	} else if ((n = read(fd, dst, size - 1)) <= 0 || (size_t)n == size - 1) {
+		(void)err_set(err, "%s: %s must hold one line, the password", key, path);
+		n = -1;
+	}
+	(void)close(fd);
+	if (n < 0) {
+		explicit_bzero(dst, size);
+		return -1;
+	}
+	dst[n] = '\0';
+	dst[strcspn(dst, "\r\n")] = '\0';
+	return dst[0] != '\0' ? 0 : err_set(err, "%s: %s is empty", key, path);
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sqs_source: see sqs_source.h. Everything here runs in the thread of its pull, apart from its
+ * making and unmaking. Credentials are fetched in the thread, since that may block.
+ */
+#include "sqs_source.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "aws_call.h"
+#include "aws_chain.h"
+#include "log.h"
+#include "reader.h"
+#include "sqs.h"
+
+#define CALL_TIMEOUT_S 15 /* besides the wait of a long poll */
+#define REQUEST_MAX ((size_t)64 * 1024)
+
+struct sqs {
+	const struct config *config;
+	struct reader reader;
+	struct aws_endpoint endpoint;
+	struct aws_credentials credentials;
+	struct slice queue_url;
+	struct arena arena; /* of one answer */
+	struct unit units[SQS_BATCH_MAX];
+	struct sqs_message messages[SQS_BATCH_MAX];
+	size_t count;
+	const atomic_bool *stop;
+};
+
+/* ---- asking ----------------------------------------------------------------------------- */
+
+static int
+have_credentials(struct sqs *s, struct err *err)
+{
+	struct aws_chain chain = { .region = s->endpoint.region,
+		.ca_file = s->config->sqs_ca_file,
+		.timeout_s = CALL_TIMEOUT_S };
+	const char *from;
+
+	if (s->credentials.access_key[0] != '\0' &&
+	    (s->credentials.expires_s == 0 ||
+		s->credentials.expires_s - AWS_REFRESH_BEFORE_S > (int64_t)time(NULL)))
+		return 0;
+	if (aws_chain_fetch(&chain, &s->credentials, &from, err) < 0)
+		return -1;
+	log_info("sqs credentials from=%s", from);
+	return 0;
+}
+
+/* 0 with the answer's body in reply, -1 with err. stop NULL: for what must not be cut short. */
+static int
+call(struct sqs *s, const char *target, const struct buf *body, long timeout_s,
+    const atomic_bool *stop, struct aws_reply *reply, struct err *err)
+{
+	struct aws_client client = { .endpoint = &s->endpoint,
+		.credentials = &s->credentials,
+		.ca_file = s->config->sqs_ca_file,
+		.timeout_s = timeout_s,
+		.stop = stop };
+	struct aws_request request = { .method = "POST",
+		.path = SLICE("/"),
+		.content_type = SQS_CONTENT_TYPE,
+		.target = target,
+		.body = buf_slice(body) };
+
+	if (buf_failed(body))
+		return err_set(err, "no memory");
+	if (have_credentials(s, err) < 0 || aws_call(&client, &request, reply, err) < 0)
+		return -1;
+	if (reply->status == 200 && reply->whole)
+		return 0;
+	if (reply->status == 400 || reply->status == 401 || reply->status == 403)
+		aws_credentials_wipe(&s->credentials); /* perhaps others by now */
+	sqs_refusal(reply->status, buf_slice(&reply->body), err);
+	return -1;
+}
+
+static int
+receive(struct sqs *s, struct err *err)
+{
+	const struct config *c = s->config;
+	struct aws_reply reply;
+	struct buf body;
+	int result;
+
+	buf_init(&body, REQUEST_MAX);
+	aws_reply_init(&reply);
+	buf_init(&reply.body, SQS_ANSWER_MAX);
+	sqs_receive_body(&body, s->queue_url, c->sqs_wait_s, c->sqs_visibility_s);
+	arena_reset(&s->arena);
+	s->count = 0;
+	result = call(s, "AmazonSQS.ReceiveMessage", &body, c->sqs_wait_s + CALL_TIMEOUT_S, s->stop,
+	    &reply, err);
+	if (result == 0)
+		result =
+		    sqs_received(buf_slice(&reply.body), &s->arena, s->messages, &s->count, err);
+	aws_reply_release(&reply);
+	buf_release(&body);
+	return result;
+}
+
+/* While the database takes its time the messages must not come to somebody else. */
+static void
+extend(void *ctx)
+{
+	struct sqs *s = ctx;
+	struct slice receipts[SQS_BATCH_MAX];
+	bool failed[SQS_BATCH_MAX];
+	struct aws_reply reply;
+	struct err why = { 0 };
+	struct buf body;
+
+	for (size_t i = 0; i < s->count; i++)
+		receipts[i] = s->messages[i].receipt;
+	buf_init(&body, REQUEST_MAX);
+	aws_reply_init(&reply);
+	sqs_visibility_body(&body, s->queue_url, receipts, s->count, s->config->sqs_visibility_s);
+	if (call(s, "AmazonSQS.ChangeMessageVisibilityBatch", &body, CALL_TIMEOUT_S, NULL, &reply,
+		&why) < 0 ||
+	    sqs_batch_answer(buf_slice(&reply.body), failed, s->count, &why) < 0 ||
+	    why.msg[0] != '\0')
+		log_warn("sqs messages could not be kept hidden, they may come twice error=\"%s\"",
+		    why.msg);
+	aws_reply_release(&reply);
+	buf_release(&body);
+}
+
+/* What is not deleted comes again and does nothing then: a failure is told, no more. */
+static int
+delete_committed(struct sqs *s, struct err *err)
+{
+	struct slice receipts[SQS_BATCH_MAX];
+	bool failed[SQS_BATCH_MAX];
+	struct aws_reply reply;
+	struct buf body;
+	size_t n = 0;
+	int result;
+
+	for (size_t i = 0; i < s->count; i++)
+		if (s->units[i].result == UNIT_COMMITTED)
+			receipts[n++] = s->messages[i].receipt;
+	if (n == 0)
+		return 0;
+	buf_init(&body, REQUEST_MAX);
+	aws_reply_init(&reply);
+	sqs_delete_body(&body, s->queue_url, receipts, n);
+	result = call(s, "AmazonSQS.DeleteMessageBatch", &body, CALL_TIMEOUT_S, NULL, &reply, err);
+	if (result == 0)
+		result = sqs_batch_answer(buf_slice(&reply.body), failed, n, err);
+	if (result == 0 && err->msg[0] != '\0')
+		log_warn(
+		    "sqs messages were not deleted, they will come again error=\"%s\"", err->msg);
+	aws_reply_release(&reply);
+	buf_release(&body);
+	return result;
+}
+
+/* ---- one round -------------------------------------------------------------------------- */
+
+static void
+read_message(struct sqs *s, struct pull *pull, size_t i)
+{
+	const struct sqs_message *m = &s->messages[i];
+	struct unit *u = &s->units[i];
+
+	unit_reset(u);
+	if (m->is_intact) {
+		reader_notice(&s->reader, m->body, s->config->sqs_accept_unsigned, u);
+	} else {
+		(void)err_set(&u->why, "its body does not fit its MD5");
+		u->result = UNIT_LEFT;
+	}
+	if (u->result != UNIT_LEFT)
+		return;
+	source_left(pull_source(pull));
+	if ((long)m->receives < s->config->sqs_poison_after) {
+		log_warn("sqs message is not acceptable, left in the queue id=%.*s receives=%u "
+			 "error=\"%s\"",
+		    SLICE_ARG(m->id), m->receives, u->why.msg);
+		return;
+	}
+	log_error("sqs message is not acceptable, kept aside and deleted id=%.*s receives=%u "
+		  "error=\"%s\"",
+	    SLICE_ARG(m->id), m->receives, u->why.msg);
+	reader_keep(u, "sqs", "poison", m->id, m->body);
+}
+
+static enum pull_verdict
+run_round(void *ctx, struct pull *pull, struct err *err)
+{
+	struct sqs *s = ctx;
+
+	s->stop = pull_stop_flag(pull);
+	if (receive(s, err) < 0)
+		return PULL_FAILED;
+	source_up(pull_source(pull), true);
+	source_received(pull_source(pull), s->count);
+	for (size_t i = 0; i < s->count; i++)
+		read_message(s, pull, i);
+	pull_commit(pull, s->units, s->count);
+	return delete_committed(s, err) < 0 ? PULL_FAILED : PULL_MORE;
+}
+
+static void
+release(void *ctx)
+{
+	struct sqs *s = ctx;
+
+	for (size_t i = 0; i < SQS_BATCH_MAX; i++)
+		unit_release(&s->units[i]);
+	arena_release(&s->arena);
+	reader_release(&s->reader);
+	aws_credentials_wipe(&s->credentials);
+	free(s);
+}
+
+/* The region of the queue's own address, unless another is given. The host is the queue's, too,
+ * unless sqs.endpoint or the environment names one. */
+static int
+find_endpoint(struct sqs *s, struct err *err)
+{
+	const struct config *c = s->config;
+	struct slice region;
+	char name[64] = "";
+
+	if (sqs_url_check(s->queue_url, &region, err) < 0)
+		return -1;
+	if (c->sqs_region[0] == '\0' && region.len > 0 && region.len < sizeof(name))
+		memcpy(name, region.ptr, region.len);
+	else
+		aws_chain_region(c->sqs_region, name);
+	return aws_endpoint_make(&s->endpoint, AWS_SQS, c->sqs_endpoint, name, err);
+}
+
+struct source *
+sqs_source_new(uv_loop_t *loop, const struct config *config, const struct token_keys *keys,
+    struct intake *intake, struct err *err)
+{
+	struct sqs *s = calloc(1, sizeof(*s));
+	struct err why = { 0 };
+
+	if (s == NULL) {
+		(void)err_set(err, "no memory");
+		return NULL;
+	}
+	s->config = config;
+	s->queue_url = slice_str(config->sqs_queue_url);
+	arena_init(&s->arena, SQS_ANSWER_MAX + (size_t)64 * 1024);
+	for (size_t i = 0; i < SQS_BATCH_MAX; i++)
+		unit_init(&s->units[i]);
+	if (reader_init(&s->reader, config, keys, &why) < 0 || find_endpoint(s, &why) < 0) {
+		(void)err_set(err, "[sqs]: %s", why.msg);
+		release(s);
+		return NULL;
+	}
+	if (s->reader.sns.policy.topic_count == 0 && !config->sqs_accept_unsigned)
+		log_warn("feedback.sns_topics is empty and sqs.accept_unsigned is no: every "
+			 "message of the queue is refused");
+	log_info("sqs queue is polled host=%s region=%s", s->endpoint.host, s->endpoint.region);
+	return pull_new(loop,
+	    &(struct pull_config){ .name = "sqs",
+		.ctx = s,
+		.round = run_round,
+		.beat = extend,
+		.beat_ms = config->sqs_visibility_s * 1000 / 3,
+		.release = release,
+		.poll_ms = 1000,
+		.intake = intake },
+	    err);
+}

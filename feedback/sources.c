@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sources: see sources.h. */
+#include "sources.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "http.h"
+#include "lmtp_server.h"
+#include "log.h"
+#include "mailbox.h"
+#include "maildir.h"
+#include "postfix_log.h"
+#include "sns_intake.h"
+#include "sqs_source.h"
+
+/* ---- HTTP as a source ------------------------------------------------------------------- */
+
+struct http_source {
+	struct source source;
+	struct http *http;
+};
+
+static void
+http_source_stop(void *self)
+{
+	http_stop(((struct http_source *)self)->http);
+}
+
+static bool
+http_source_is_idle(void *self)
+{
+	return http_is_idle(((struct http_source *)self)->http);
+}
+
+static void
+http_source_free(void *self)
+{
+	struct http_source *h = self;
+
+	http_free(h->http);
+	source_release(&h->source);
+	free(h);
+}
+
+static void
+http_source_report(void *self)
+{
+	struct http_counts counts = http_counts(((struct http_source *)self)->http);
+
+	log_info("totals http_200=%llu http_400=%llu http_403=%llu http_413=%llu http_503=%llu "
+		 "http_other=%llu",
+	    (unsigned long long)counts.ok, (unsigned long long)counts.bad,
+	    (unsigned long long)counts.forbidden, (unsigned long long)counts.too_large,
+	    (unsigned long long)counts.busy, (unsigned long long)counts.other);
+}
+
+static const struct source_kind http_kind = { http_source_stop, http_source_is_idle,
+	http_source_free, http_source_report };
+
+static unsigned
+worker_count(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus < 2 ? 2 : cpus > 8 ? 8 : (unsigned)cpus;
+}
+
+static struct source *
+start_http(const struct sources_config *c, struct err *err)
+{
+	struct http_source *h = calloc(1, sizeof(*h));
+
+	if (h == NULL) {
+		(void)err_set(err, "no memory");
+		return NULL;
+	}
+	source_init(&h->source, "http", &http_kind, h);
+	h->http = http_new(c->loop,
+	    &(struct http_config){ .listen = c->config->feedback_http_listen,
+		.path = c->config->feedback_http_path,
+		.sns = c->sns,
+		.intake = c->intake,
+		.web = c->web,
+		.source = &h->source,
+		.workers = worker_count() },
+	    err);
+	if (h->http == NULL) {
+		http_source_free(h);
+		return NULL;
+	}
+	if (c->sns->policy.topic_count == 0)
+		log_warn("feedback.sns_topics is empty: every document of SNS is refused");
+	source_up(&h->source, true);
+	return &h->source;
+}
+
+/* ---- the others ------------------------------------------------------------------------- */
+
+static struct source *
+start_lmtp(const struct sources_config *c, struct err *err)
+{
+	return lmtp_server_new(c->loop,
+	    &(struct lmtp_server_config){ .listen = c->config->feedback_lmtp_listen,
+		.hostname = c->config->relay_ehlo,
+		.bounce_domain = c->config->feedback_domain,
+		.keys = c->keys,
+		.intake = c->intake },
+	    err);
+}
+
+static struct source *
+start_maildir(const struct sources_config *c, struct err *err)
+{
+	return maildir_new(c->loop,
+	    &(struct maildir_config){ .path = c->config->feedback_maildir,
+		.bounce_domain = c->config->feedback_domain,
+		.keys = c->keys,
+		.intake = c->intake },
+	    err);
+}
+
+static struct source *
+start_sqs(const struct sources_config *c, struct err *err)
+{
+	return sqs_source_new(c->loop, c->config, c->keys, c->intake, err);
+}
+
+static struct source *
+start_postfix_log(const struct sources_config *c, struct err *err)
+{
+	return postfix_log_new(c->loop, c->config, c->keys, c->intake, err);
+}
+
+static struct source *
+start_mailbox(const struct sources_config *c, struct err *err)
+{
+	return mailbox_new(c->loop, c->config, c->keys, c->intake, err);
+}
+
+int
+sources_start(struct sources *sources, const struct sources_config *c, struct err *err)
+{
+	const struct {
+		const char *setting; /* empty: it is not wanted */
+		struct source *(*start)(const struct sources_config *c, struct err *err);
+	} rows[] = {
+		{ c->config->feedback_http_listen, start_http },
+		{ c->config->feedback_lmtp_listen, start_lmtp },
+		{ c->config->feedback_maildir, start_maildir },
+		{ c->config->sqs_queue_url, start_sqs },
+		{ c->config->postfix_log_file, start_postfix_log },
+		{ c->config->mailbox_url, start_mailbox },
+	};
+
+	_Static_assert(sizeof(rows) / sizeof(rows[0]) <= SOURCES_MAX, "SOURCES_MAX");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct source *s;
+
+		if (rows[i].setting[0] == '\0')
+			continue;
+		s = rows[i].start(c, err);
+		if (s == NULL)
+			return -1;
+		sources->items[sources->count++] = s;
+	}
+	if (sources->count > 0)
+		return 0;
+	return err_set(err,
+	    "there is nothing to listen to; set feedback.http_listen, feedback.lmtp_listen, "
+	    "feedback.maildir, sqs.queue_url, postfix_log.file or mailbox.url");
+}
+
+void
+sources_stop(struct sources *sources)
+{
+	for (size_t i = 0; i < sources->count; i++)
+		sources->items[i]->kind->stop(sources->items[i]->self);
+}
+
+bool
+sources_are_idle(const struct sources *sources)
+{
+	for (size_t i = 0; i < sources->count; i++)
+		if (!sources->items[i]->kind->is_idle(sources->items[i]->self))
+			return false;
+	return true;
+}
+
+void
+sources_free(struct sources *sources)
+{
+	while (sources->count > 0) {
+		struct source *s = sources->items[--sources->count];
+
+		s->kind->free(s->self);
+	}
+}

@@ -1,0 +1,93 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# kairan feedback replay: mails, an mbox, a Maildir and JSON lines through the way of the daemon,
+# twice; health of a running daemon in kairan status. TAP, run by prove.
+# KAIRAN_BIN: folder of the programs (default bin).
+# shellcheck disable=SC2034,SC2317 # read and called by name
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+. tools/tap.sh
+. tests/support/services.sh
+. tests/support/feedback.sh
+
+feedback_start
+mkdir -p "$D/a/maildir/new" "$D/a/maildir/cur" "$D/a/.hidden"
+dsn 1 5.1.1 >"$D/a/single.eml"
+for i in {2..11}; do
+	echo 'From MAILER-DAEMON Sat Nov 21 10:00:00 2026'
+	dsn "$i" 5.1.1
+	echo
+done >"$D/a/box.mbox"
+dsn 12 4.2.2 >"$D/a/maildir/new/1.host"
+dsn 13 5.1.1 >"$D/a/maildir/cur/2.host:2,S"
+dsn 14 5.1.1 >"$D/a/.hidden/x"
+for i in {20..40}; do
+	printf '{"kind":"delivery","address":"user%s@example.com","token":"%s"}\n' "$i" "$(token "$i")"
+done | $SNS sign "$D/sns" --topic "$TOPIC" >"$D/a/signed.jsonl"
+"$PYTHON" -c 'import json, sys
+for line in sys.stdin: print(json.loads(line)["Message"])' <"$D/a/signed.jsonl" >"$D/bare.jsonl"
+
+# arguments: field, options and files
+replay()
+{
+	local field=$1
+
+	shift
+	"$BIN/kairan" feedback replay "$@" 2>"$D/replay.err" >"$D/replay.out"
+	printf '%s ' $?
+	"$PYTHON" -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$D/replay.out" "$field"
+}
+
+tap_is "$(KAIRAN_DATABASE_URL='' replay notices --dry-run "$D/a")" '0 34' 'a dry run reads all, without a database'
+tap_is "$(one 'count(*) FROM kairan.feedback_event')" 0 'and commits nothing'
+tap_is "$(replay new "$D/a")" '0 34' 'the first time all is new'
+tap_is "$(one 'count(*) FROM kairan.send WHERE bounced_at IS NOT NULL')" 13 'bounces of all kinds of files'
+tap_is "$(one 'count(*) FROM kairan.send WHERE delivered_at IS NOT NULL')" 21 'deliveries of the JSON lines'
+tap_is "$(of_send 14 bounced_at)" - 'hidden folders are passed over'
+before=$(one "md5(string_agg(s::text, '' ORDER BY id)) FROM kairan.send s")
+tap_is "$(replay new "$D/a")" '0 0' 'the second time nothing'
+tap_is "$(one "md5(string_agg(s::text, '' ORDER BY id)) FROM kairan.send s")" "$before" 'and no row has changed'
+tap_is "$(replay new "$D/bare.jsonl")" '0 0' 'events without their wrapping are the same events'
+tap_is "$(replay passed_over --signed "$D/bare.jsonl")" '1 21' 'with --signed they are passed over'
+printf '{"kind":"complaint","forge":"signature","address":"user50@example.com"}\n' |
+	$SNS sign "$D/sns" --topic "$TOPIC" >"$D/forged.jsonl"
+tap_is "$(replay passed_over "$D/forged.jsonl")" '1 1' 'a forged document is passed over'
+tap_is "$(replay files "$D/nothing")" '1 0' 'a file that is not there is an error'
+"$BIN/kairan" feedback replay 2>/dev/null
+tap_is $? 2 'no file is a mistake'
+KAIRAN_DATABASE_URL='postgresql:///kairan?host=/nonexistent' "$BIN/kairan" feedback replay "$D/a" 2>/dev/null
+tap_is $? 75 'without PostgreSQL it is temporary'
+
+# ---- health in kairan status -------------------------------------------------------------------
+
+mkdir -p "$D/md/new" "$D/md/cur"
+export KAIRAN_FEEDBACK_MAILDIR=$D/md
+daemon_start
+dsn 60 5.1.1 >"$D/md/new/1.host"
+tap_ok 'a daemon with a Maildir' services_wait 5 test -f "$D/md/cur/1.host:2,S"
+"$BIN/kairan" status >"$D/status" 2>&1
+tap_ok 'is in kairan status' grep -qE 'maildir +ok +1 committed, last [0-9] s ago, 0 left' "$D/status"
+tap_is "$("$BIN/kairan" --json status 2>/dev/null | "$PYTHON" -c '
+import json, sys; f = json.load(sys.stdin)["feedback"]; print(f["ok"], f["sources"][0]["committed"])')" 'True 1' 'and in its JSON'
+metrics metrics >"$D/metrics"
+tap_ok 'and in Prometheus' grep -q '^kairan_feedback_source_committed_total{source="maildir"} 1$' "$D/metrics"
+tap_is "$("$PYTHON" -c '
+import re, sys
+typed, bad = set(), 0
+for line in open(sys.argv[1]):
+    m = re.match(r"# TYPE (\S+) (counter|gauge)$", line)
+    if m: typed.add(m[1]); continue
+    if line.startswith("# HELP "): continue
+    m = re.match(r"([a-z_]+)(\{source=\"[a-z0-9_]+\"\})? [0-9.e+]+$", line)
+    bad += m is None or m[1] not in typed or m[1].endswith("_total") != ("_total" in m[1])
+print(bad)' "$D/metrics")" 0 'every line of which has its form and type'
+tap_is "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$METRICS/other")" 404 'another page is unknown'
+tap_is "$(curl -s -o /dev/null -w '%{http_code}' -X POST "http://127.0.0.1:$METRICS/metrics")" 405 'only GET'
+daemon_end
+tap_is $? 0 'ends well'
+"$BIN/kairan" status >"$D/status" 2>&1
+tap_ok 'a daemon that is gone is said' grep -q 'absent' "$D/status"
+KAIRAN_FEEDBACK_METRICS_LISTEN=0.0.0.0:9630 "$BIN/kairan-feedback" 2>"$D/refused.log"
+tap_is $? 2 'metrics off the loopback are a mistake'
+tap_done
