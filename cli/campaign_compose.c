@@ -212,6 +212,26 @@ set_unsubscribe(struct compose *c, const struct config *config, struct message_s
 	return 0;
 }
 
+/* The page that would show the mail; a campaign file alone gets a sample. Links are shown as they
+ * were written, whatever the stream counts. */
+static void
+set_view(struct compose *c, const struct config *config, struct message_source *m)
+{
+	struct buf link;
+
+	m->web_base = slice_str(config->web_base);
+	if (c->source->path != NULL && m->web_base.len == 0)
+		m->web_base = SLICE("https://web.example/");
+	if (m->web_base.len == 0)
+		return;
+	buf_init(&link, 2000);
+	buf_printf(&link, "%.*s%sv/%s", SLICE_ARG(m->web_base),
+	    m->web_base.ptr[m->web_base.len - 1] == '/' ? "" : "/", SAMPLE_TOKEN);
+	c->builtins[MESSAGE_VIEW_URL] =
+	    (struct template_value){ arena_copy(&c->arena, buf_slice(&link)), true };
+	buf_release(&link);
+}
+
 static struct slice
 marked_subject(struct compose *c, const char *mark)
 {
@@ -276,6 +296,7 @@ compile_message(
 	    config->message_id_domain[0] != '\0' ? slice_str(config->message_id_domain) : domain;
 	if (set_unsubscribe(c, config, &m) != 0)
 		return -1;
+	set_view(c, config, &m);
 	return message_compile(&m, &c->arena, plan, c->err);
 }
 
@@ -288,6 +309,7 @@ render_message(struct compose *c, const struct message_plan *plan, const struct 
 		.to_name = slice_str(recipient_text(c, "name")),
 		.id_token = SLICE(SAMPLE_TOKEN),
 		.unsubscribe_token = SLICE(SAMPLE_TOKEN),
+		.view_token = SLICE(SAMPLE_TOKEN),
 		.date = time(NULL),
 		.campaign = slice_str(c->source->file.name) };
 	const struct slice *names = message_fields(plan, &r.value_count);
@@ -313,7 +335,7 @@ render_message(struct compose *c, const struct message_plan *plan, const struct 
 	if (text.len > 0 && render_part(c, text, TEMPLATE_TEXT, &mail->text) != 0)
 		return -1;
 	if (c->source->html.len > 0)
-		return render_part(c, c->source->html, TEMPLATE_HTML, &mail->html);
+		return render_part(c, message_html_source(plan), TEMPLATE_HTML, &mail->html);
 	return 0;
 }
 

@@ -165,6 +165,8 @@ note_uses(struct campaign_templates *t, enum campaign_part part)
 			continue;
 		if (op->ref.field & TEMPLATE_BUILTIN) {
 			t->needs_unsubscribe |= required && message_is_unsubscribe(op->ref.field);
+			t->needs_view |=
+			    required && op->ref.field == (TEMPLATE_BUILTIN | MESSAGE_VIEW_URL);
 			continue;
 		}
 		field = &t->field[op->ref.field];

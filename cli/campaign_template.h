@@ -35,6 +35,7 @@ struct campaign_templates {
 	struct template_fields fields;
 	struct campaign_field *field; /* fields.count of them */
 	bool needs_unsubscribe;	      /* unsubscribe_url is required */
+	bool needs_view;	      /* view_url is */
 };
 
 /* Compiles all of them into the arena of source. 0, or -1 with err:

@@ -223,7 +223,10 @@ campaign_progress(struct db *db, int64_t run)
 	PGresult *r;
 
 	(void)snprintf(id, sizeof(id), "%lld", (long long)run);
-	r = db_query(db, "SELECT row_to_json(p) FROM kairan.campaign_progress p WHERE run_id = $1",
+	r = db_query(db,
+	    "SELECT row_to_json(x) FROM (SELECT p.*, e.opened, e.opened_by_proxy, "
+	    "e.opened_by_machine, e.clicked, e.clicked_by_machine FROM kairan.campaign_progress p "
+	    "JOIN kairan.engagement e ON e.run_id = p.run_id WHERE p.run_id = $1) x",
 	    1, params);
 	if (r == NULL)
 		return NULL;

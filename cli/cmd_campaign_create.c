@@ -210,6 +210,11 @@ check_fields(struct create *c)
 		    "give the "
 		    "stream \"%s\" an unsubscribe_base or set feedback.domain in the configuration",
 		    c->source.path, c->source.file.stream);
+	if (t.needs_view && c->cli->config.web_base[0] == '\0')
+		return cli_fail(c->cli, EXIT_USAGE,
+		    "%s: the templates use view_url, but web.base is not set: that is where "
+		    "kairan-feedback shows the mail in a browser",
+		    c->source.path);
 	if (db_run(&c->db, "BEGIN READ ONLY", 0, NULL) != 0 ||
 	    db_run(&c->db, "SET LOCAL statement_timeout = '" FIELD_CHECK_TIMEOUT "'", 0, NULL) !=
 		0 ||

@@ -51,6 +51,11 @@ static const struct count_line count_lines[] = {
 	{ "bounced", "bounced (heard)", false },
 	{ "complained", "complained", false },
 	{ "unsubscribed", "unsubscribed", false },
+	{ "opened", "opened", false },
+	{ "opened_by_proxy", "  of these through an image proxy", false },
+	{ "opened_by_machine", "images loaded by machines", false },
+	{ "clicked", "clicked", false },
+	{ "clicked_by_machine", "links followed by machines", false },
 };
 
 static void

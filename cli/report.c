@@ -612,6 +612,28 @@ put_tables(struct page *p)
 	    "AND (s.state IN ('deferred', 'failed', 'in_doubt') OR s.bounced_at IS NOT NULL) "
 	    "GROUP BY 1, 2, 3 ORDER BY count(*) DESC, 1 LIMIT 15";
 
+	static const char engagement[] =
+	    "SELECT x.what, to_char(x.people, 'FM999,999,999,999') AS recipients, "
+	    "to_char(x.share, 'FM990.0') AS \"of sent %\", "
+	    "to_char(x.hits, 'FM999,999,999,999') AS times, "
+	    "to_char(x.machines, 'FM999,999,999,999') AS \"machines: recipients\", "
+	    "to_char(x.machine_hits, 'FM999,999,999,999') AS \"machines: times\" "
+	    "FROM kairan.engagement e, LATERAL (VALUES ('opened', e.opened, e.opened_per_cent, "
+	    "e.open_hits, e.opened_by_machine, e.machine_open_hits), ('clicked', e.clicked, "
+	    "e.clicked_per_cent, e.click_hits, e.clicked_by_machine, e.machine_click_hits)) "
+	    "AS x(what, people, share, hits, machines, machine_hits) "
+	    "WHERE e.run_id = $1 AND (e.opened > 0 OR e.clicked > 0 OR e.opened_by_machine > 0 "
+	    "OR e.clicked_by_machine > 0)";
+	static const char links[] =
+	    "SELECT url AS link, to_char(recipients, 'FM999,999,999,999') AS recipients, "
+	    "to_char(clicks, 'FM999,999,999,999') AS clicks, "
+	    "to_char(machine_clicks, 'FM999,999,999,999') AS \"by machines\" "
+	    "FROM kairan.link_clicks WHERE run_id = $1 ORDER BY link_clicks.recipients DESC, url "
+	    "LIMIT 50";
+
+	if (put_table(p, "Opens and clicks", engagement, 1) != 0 ||
+	    put_table(p, "Links", links, 1) != 0)
+		return -1;
 	if (put_table(p, "By provider", providers, 1) != 0 ||
 	    put_table(p, "By domain (25 largest)", domains, 1) != 0)
 		return -1;

@@ -189,6 +189,8 @@ static const struct key keys[] = {
 	BOOL(web, address_page, "yes",
 	    "let recipients give a new address; needs web.base and web.from_address"),
 	NUMBER(web, confirm_days, "7", 1, 365, "days in which a link to confirm is good"),
+	TEXT(web, machines, "",
+	    "file with rules of your own for what is a machine's open or click, read before ours"),
 
 	TEXT(sqs, queue_url, "", "queue of Amazon SQS to poll, by its URL; empty: none"),
 	TEXT(sqs, region, "", "its region; empty: that in the URL, else AWS_REGION, the profile's"),

@@ -108,6 +108,7 @@ struct config {
 	char *web_from_name;
 	bool web_address_page;
 	long web_confirm_days;
+	char *web_machines;
 
 	char *sqs_queue_url;
 	char *sqs_region;

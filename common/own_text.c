@@ -11,21 +11,15 @@
 
 #include "embed.h"
 
-int
-own_text_read(const char *folder, const char *name, const char *language, struct arena *arena,
-    struct slice *text, char path[OWN_TEXT_PATH_MAX], struct err *err)
+/* 1, 0 when there is no such file, -1 with err. */
+static int
+read_file(const char *path, struct arena *arena, struct slice *text, struct err *err)
 {
 	char *bytes;
 	struct stat st;
 	ssize_t n = -1;
-	int fd;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
-	if (folder == NULL || folder[0] == '\0')
-		return 0;
-	if (snprintf(path, OWN_TEXT_PATH_MAX, "%s/%s-%s.txt", folder, name, language) >=
-	    OWN_TEXT_PATH_MAX)
-		return err_set(err, "web.words is too long");
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 && errno == ENOENT)
 		return 0;
 	if (fd < 0)
@@ -38,6 +32,28 @@ own_text_read(const char *folder, const char *name, const char *language, struct
 		return err_set(err, "cannot read %s: it is not a file, or larger than 64 kB", path);
 	*text = slice_make(bytes, (size_t)n);
 	return 1;
+}
+
+int
+own_text_file(const char *path, struct arena *arena, struct slice *text, struct err *err)
+{
+	int found = read_file(path, arena, text, err);
+
+	return found > 0 ? 0
+	    : found < 0	 ? -1
+			 : err_set(err, "cannot open %s: %s", path, strerror(ENOENT));
+}
+
+int
+own_text_read(const char *folder, const char *name, const char *language, struct arena *arena,
+    struct slice *text, char path[OWN_TEXT_PATH_MAX], struct err *err)
+{
+	if (folder == NULL || folder[0] == '\0')
+		return 0;
+	if (snprintf(path, OWN_TEXT_PATH_MAX, "%s/%s-%s.txt", folder, name, language) >=
+	    OWN_TEXT_PATH_MAX)
+		return err_set(err, "web.words is too long");
+	return read_file(path, arena, text, err);
 }
 
 int

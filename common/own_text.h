@@ -19,6 +19,10 @@
 int own_text_read(const char *folder, const char *name, const char *language, struct arena *arena,
     struct slice *text, char path[OWN_TEXT_PATH_MAX], struct err *err) MUST_CHECK;
 
+/* A whole file of at most OWN_TEXT_MAX bytes into the arena. 0, or -1 with err. */
+int own_text_file(
+    const char *path, struct arena *arena, struct slice *text, struct err *err) MUST_CHECK;
+
 struct confirm_mail {
 	const char *subject, *body; /* templates, in the arena */
 };

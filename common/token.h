@@ -30,7 +30,9 @@ enum token_purpose {
 	TOKEN_BOUNCE = 'b',	 /* return path b+TOKEN@…, X-Kairan-Id, SES tag */
 	TOKEN_UNSUBSCRIBE = 'u', /* u+TOKEN@… and links */
 	TOKEN_MESSAGE = 'm',	 /* Message-ID, attempt 0 */
-	TOKEN_CONFIRM = 'c'	 /* links that confirm an address or consent */
+	TOKEN_CONFIRM = 'c',	 /* links that confirm an address or consent */
+	TOKEN_TRACK = 't',	 /* the pixel and the links that are counted */
+	TOKEN_VIEW = 'v'	 /* the mail in a browser */
 };
 
 struct token_keys {

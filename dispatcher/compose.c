@@ -41,6 +41,21 @@ fill_confirm_url(const struct token_keys *keys, struct token token, const struct
 	values[run->confirm_field].text = slice_str(url);
 }
 
+/* Tokens of what the templates alone ask for. */
+static void
+fill_web_tokens(const struct token_keys *keys, struct token token, const struct live_run *run,
+    char view[TOKEN_CHARS + 1], char track[TOKEN_CHARS + 1], struct message_recipient *to)
+{
+	if (message_uses(run->plan, MESSAGE_VIEW_URL)) {
+		token_make(keys, TOKEN_VIEW, token, view);
+		to->view_token = slice_str(view);
+	}
+	if (message_uses(run->plan, MESSAGE_TRACK_TOKEN)) {
+		token_make(keys, TOKEN_TRACK, token, track);
+		to->track_token = slice_str(track);
+	}
+}
+
 static void
 write_return_path(struct flight *f)
 {
@@ -61,6 +76,7 @@ compose_flight(const struct token_keys *keys, struct flight *f, struct compose_r
 	const PGresult *rows = f->batch->rows;
 	struct token token = { (uint32_t)run->id, (uint32_t)f->id, (uint16_t)f->attempt };
 	char unsubscribe[TOKEN_CHARS + 1], message_id[TOKEN_CHARS + 1], confirm[600];
+	char view[TOKEN_CHARS + 1], track[TOKEN_CHARS + 1];
 	struct message_result result = { 0 };
 	struct message_recipient to = {
 		.values = values, .date = time(NULL), .run = (uint64_t)run->id
@@ -81,6 +97,7 @@ compose_flight(const struct token_keys *keys, struct flight *f, struct compose_r
 	to.value_count = read_values(f, values);
 	to.blank_missing = run->missing_field == RUN_FIELD_BLANK;
 	fill_confirm_url(keys, token, run, values, confirm, sizeof(confirm));
+	fill_web_tokens(keys, token, run, view, track, &to);
 	to.message_id_left = slice_str(message_id);
 	to.id_token = slice_str(f->token);
 	to.unsubscribe_token = slice_str(unsubscribe);

@@ -14,6 +14,7 @@
 #include "journal.h"
 #include "log.h"
 #include "options.h"
+#include "pgarray.h"
 
 #define RUN_ARENA_MAX ((size_t)64 << 20)
 #define SQL_MAX ((size_t)256 << 10)
@@ -47,6 +48,8 @@ enum load_column {
 	L_COLUMNS,
 	L_OPTIONS,
 	L_AUTO_SUBMITTED,
+	L_TRACK_OPENS,
+	L_TRACK_CLICKS,
 	L_FILE_NAME, /* NULL: there is none */
 	L_FILE_TYPE,
 	L_FILE_ID,
@@ -231,6 +234,26 @@ read_options(
 	return 0;
 }
 
+/* Where the pages are, and what of the stream is counted. */
+static void
+read_tracking(const struct config *config, const struct live_run *run, const PGresult *row,
+    struct message_source *source)
+{
+	bool opens = db_text(row, 0, L_TRACK_OPENS)[0] == 't';
+	bool clicks = db_text(row, 0, L_TRACK_CLICKS)[0] == 't';
+
+	source->web_base = slice_str(config->web_base);
+	source->keep_ses_no_track =
+	    source->ses_tags || strcmp(config->dispatcher_transport, "ses") == 0;
+	if ((opens || clicks) && source->web_base.len == 0) {
+		log_warn(
+		    "web.base is not set: opens and clicks of run=%d are not counted", run->id);
+		return;
+	}
+	source->track_opens = opens;
+	source->track_clicks = clicks;
+}
+
 static int
 compile(struct runs *r, struct live_run *run, const PGresult *row, struct err *err)
 {
@@ -260,6 +283,7 @@ compile(struct runs *r, struct live_run *run, const PGresult *row, struct err *e
 		result = read_options(run, row, &source, err);
 	if (result == 0)
 		result = read_files(run, row, &source, err);
+	read_tracking(config, run, row, &source);
 	if (result == 0)
 		result = message_compile(&source, &run->arena, &run->plan, err);
 	buf_release(&list_id);
@@ -331,6 +355,77 @@ struct loading {
 };
 
 static void
+loaded(struct runs *r, struct live_run *run)
+{
+	if (run->path_domain[0] == '\0')
+		log_warn("feedback.domain is not set: bounces of run=%d go to the sender", run->id);
+	run->loaded = true;
+	log_info("run loaded run=%d campaign=%s fields=%zu signatures=%zu links=%zu", run->id,
+	    run->campaign, run->field_count, run->dkim != NULL ? dkim_count(run->dkim) : 0,
+	    message_links(run->plan)->count);
+	r->d->news->room(r->d);
+}
+
+/* The plan is made anew when the links could not be kept; what it was stays in the arena until
+ * then, so the run is forgotten first. */
+static void
+forget(struct live_run *run)
+{
+	arena_release(&run->arena);
+	dkim_free(run->dkim);
+	run->dkim = NULL;
+	run->plan = NULL;
+}
+
+static void
+on_links_kept(void *ctx, struct pgloop_answer *answer)
+{
+	struct loading *l = ctx;
+	struct live_run *run = l->run;
+
+	run->loading = false;
+	run->flights--;
+	if (answer->verdict == PGLOOP_DONE) {
+		loaded(l->r, run);
+	} else {
+		log_warn("links not kept run=%d error=\"%s\"", run->id, answer->error);
+		forget(run); /* loaded again at the next look */
+	}
+	free(l);
+}
+
+/* Where the links of the mails lead, before the first mail is sent. False without memory. */
+static bool
+keep_links(struct loading *l)
+{
+	const struct links *links = message_links(l->run->plan);
+	const char *params[3] = { l->run->id_text };
+	struct buf ids, urls;
+	bool taken = false;
+
+	buf_init(&ids, SQL_MAX);
+	buf_init(&urls, 8 * (size_t)LINKS_MAX * LINK_URL_MAX);
+	for (size_t i = 0; i < links->count; i++) {
+		pgarray_text(&ids, slice_str(links->items[i].id));
+		pgarray_text(&urls, links->items[i].url);
+	}
+	params[1] = pgarray_end(&ids);
+	params[2] = pgarray_end(&urls);
+	if (params[1] != NULL && params[2] != NULL)
+		taken = pgloop_submit(l->r->d->claims, "keep_links",
+		    "INSERT INTO kairan.link (run_id, id, url) SELECT $1::int, * FROM "
+		    "unnest($2::text[], $3::text[]) ON CONFLICT DO NOTHING",
+		    3, params, on_links_kept, l);
+	if (taken) {
+		l->run->loading = true;
+		l->run->flights++;
+	}
+	buf_release(&ids);
+	buf_release(&urls);
+	return taken;
+}
+
+static void
 on_loaded(void *ctx, struct pgloop_answer *answer)
 {
 	struct loading *l = ctx;
@@ -344,14 +439,12 @@ on_loaded(void *ctx, struct pgloop_answer *answer)
 	} else if (fill(l->r, run, answer->result, &err) < 0) {
 		/* the producer and the commands check all of this before; a newer one may differ */
 		refuse(l->r, run, err.msg);
+	} else if (message_links(run->plan)->count == 0) {
+		loaded(l->r, run);
+	} else if (keep_links(l)) {
+		return;
 	} else {
-		if (run->path_domain[0] == '\0')
-			log_warn("feedback.domain is not set: bounces of run=%d go to the sender",
-			    run->id);
-		run->loaded = true;
-		log_info("run loaded run=%d campaign=%s fields=%zu signatures=%zu", run->id,
-		    run->campaign, run->field_count, run->dkim != NULL ? dkim_count(run->dkim) : 0);
-		l->r->d->news->room(l->r->d);
+		forget(run);
 	}
 	free(l);
 }

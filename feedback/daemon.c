@@ -137,7 +137,8 @@ static void
 on_drain(uv_timer_t *timer)
 {
 	struct feedback_daemon *d = timer->data;
-	bool is_idle = sources_are_idle(&d->sources) && intake_waiting(d->intake) == 0;
+	bool is_idle = sources_are_idle(&d->sources) && intake_waiting(d->intake) == 0 &&
+	    web_waiting(d->web) == 0;
 
 	if (!is_idle && uv_now(&d->loop) < d->drain_until_ms)
 		return;
@@ -161,6 +162,7 @@ on_signal(uv_signal_t *handle, int number)
 	d->is_stopping = true;
 	d->drain_until_ms = uv_now(&d->loop) + DAEMON_DRAIN_MS;
 	sources_stop(&d->sources);
+	web_stop(d->web);
 	(void)uv_timer_start(&d->drain, on_drain, 0, DRAIN_LOOK_MS);
 }
 
@@ -191,7 +193,7 @@ start_sources(struct feedback_daemon *d, struct err *err)
 	const char *listen = d->config->feedback_metrics_listen;
 
 	if (d->config->feedback_http_listen[0] != '\0') {
-		d->web = web_new(d->config, d->keys, d->pg, d->intake, err);
+		d->web = web_new(&d->loop, d->config, d->keys, d->pg, d->intake, err);
 		if (d->web == NULL)
 			return -1;
 	}

@@ -20,7 +20,8 @@
 #define BOUNDARY_BYTES 24 /* "=_k", a letter, 16 digits and a NUL */
 
 const struct slice message_builtins[MESSAGE_BUILTINS] = { { "unsubscribe_url", 15 },
-	{ "campaign", 8 }, { "amazonSESUnsubscribeUrl", 23 } };
+	{ "campaign", 8 }, { "amazonSESUnsubscribeUrl", 23 }, { "view_url", 8 },
+	{ LINKS_TOKEN, sizeof(LINKS_TOKEN) - 1 } };
 
 static bool
 is_alnum(char c)
@@ -67,6 +68,9 @@ struct message_plan {
 	struct template subject;
 	struct slice unsubscribe_base; /* with what stands between it and a token */
 	struct slice mailto_domain;
+	struct slice web_base; /* with "/" at its end, or empty */
+	struct links links;
+	struct slice html_source; /* as it is sent */
 	struct slice message_id_domain;
 	int zone_minutes;
 	bool ses_tags;
@@ -175,6 +179,51 @@ make_domains(struct maker *m)
 	return 0;
 }
 
+/* An address that something is put behind. */
+static int
+check_base(struct maker *m, const char *name, struct slice base)
+{
+	if ((!slice_starts_nocase(base, SLICE("https://")) &&
+		!slice_starts_nocase(base, SLICE("http://"))) ||
+	    base.len > MESSAGE_URL_MAX)
+		return err_set(
+		    m->err, "%s: not an https: address of at most %d bytes", name, MESSAGE_URL_MAX);
+	for (size_t i = 0; i < base.len; i++)
+		if (base.ptr[i] <= ' ' || base.ptr[i] > '~' ||
+		    strchr("<>\",\\", base.ptr[i]) != NULL)
+			return err_set(m->err,
+			    "%s: blanks, quotes, commas and angle brackets must be percent-encoded",
+			    name);
+	return 0;
+}
+
+/* Where the mail is shown and counted, and the html that leads there. */
+static int
+make_links(struct maker *m)
+{
+	const struct message_source *s = m->source;
+	struct links_options o = { .opens = s->track_opens,
+		.clicks = s->track_clicks,
+		.files = s->files_by_link,
+		.keep_ses = s->keep_ses_no_track,
+		.leave = { s->unsubscribe_url_base } };
+
+	if (s->web_base.len > 0) {
+		if (check_base(m, "web.base", s->web_base) != 0)
+			return -1;
+		buf_append_slice(&m->scratch, s->web_base);
+		if (s->web_base.ptr[s->web_base.len - 1] != '/')
+			buf_append_char(&m->scratch, '/');
+		if (keep(m, &m->plan->web_base) != 0)
+			return -1;
+	} else if (o.opens || o.clicks || o.files) {
+		return err_set(m->err, "web.base: needed to track opens and clicks");
+	}
+	o.base = o.leave[1] = m->plan->web_base;
+	return links_rewrite(
+	    s->html, &o, m->plan->arena, &m->plan->links, &m->plan->html_source, m->err);
+}
+
 static int
 make_unsubscribe(struct maker *m)
 {
@@ -189,18 +238,8 @@ make_unsubscribe(struct maker *m)
 	}
 	if (base.len == 0)
 		return 0;
-	if ((!slice_starts_nocase(base, SLICE("https://")) &&
-		!slice_starts_nocase(base, SLICE("http://"))) ||
-	    base.len > MESSAGE_URL_MAX)
-		return err_set(m->err,
-		    "unsubscribe_url_base: not an https: address of at most %d bytes",
-		    MESSAGE_URL_MAX);
-	for (size_t i = 0; i < base.len; i++)
-		if (base.ptr[i] <= ' ' || base.ptr[i] > '~' ||
-		    strchr("<>\",\\", base.ptr[i]) != NULL)
-			return err_set(m->err,
-			    "unsubscribe_url_base: blanks, quotes, commas and angle "
-			    "brackets must be percent-encoded");
+	if (check_base(m, "unsubscribe_url_base", base) != 0)
+		return -1;
 	buf_append_slice(&m->scratch, base);
 	if (base.ptr[base.len - 1] != '/' && base.ptr[base.len - 1] != '=')
 		buf_append_char(&m->scratch, '/');
@@ -519,8 +558,8 @@ make_parts(struct maker *m)
 		return err_set(m->err, "html or text is needed");
 	if (make_text_source(m) != 0)
 		return -1;
-	/* errors of the html itself are to be told first */
-	if (!given) {
+	/* errors of the html itself are to be told first, and by its own lines */
+	if (!given || plan->html_source.ptr != m->source->html.ptr) {
 		struct template probe;
 
 		if (compile_named(m, "html", &probe, m->source->html, TEMPLATE_HTML) != 0)
@@ -531,7 +570,7 @@ make_parts(struct maker *m)
 		return -1;
 	plan->text = &plan->parts[0].template;
 	if (m->source->html.len > 0) {
-		if (add_part(m, "html", m->source->html, TEMPLATE_HTML) != 0)
+		if (add_part(m, "html", plan->html_source, TEMPLATE_HTML) != 0)
 			return -1;
 		plan->html = &plan->parts[1].template;
 	}
@@ -656,7 +695,7 @@ message_compile(const struct message_source *source, struct arena *arena,
 	m.plan->zone_minutes = source->zone_minutes;
 	m.plan->ses_tags = source->ses_tags;
 	buf_init(&m.scratch, MESSAGE_BUFFER_MAX);
-	if (make_domains(&m) == 0 && make_unsubscribe(&m) == 0 &&
+	if (make_domains(&m) == 0 && make_unsubscribe(&m) == 0 && make_links(&m) == 0 &&
 	    compile_named(&m, "subject", &m.plan->subject, slice_trim(source->subject),
 		TEMPLATE_HEADER) == 0 &&
 	    make_parts(&m) == 0 && make_structure(&m) == 0 && make_heads(&m) == 0 &&
@@ -721,6 +760,24 @@ struct slice
 message_text_source(const struct message_plan *plan)
 {
 	return plan->text_source;
+}
+
+struct slice
+message_html_source(const struct message_plan *plan)
+{
+	return plan->html_source;
+}
+
+const struct links *
+message_links(const struct message_plan *plan)
+{
+	return &plan->links;
+}
+
+bool
+message_uses(const struct message_plan *plan, unsigned builtin)
+{
+	return (plan->fields.builtins_used >> builtin & 1) != 0;
 }
 
 size_t
@@ -851,6 +908,7 @@ struct render {
 	struct template_values values;
 	struct template_value builtins[MESSAGE_BUILTINS];
 	char url[MESSAGE_URL_MAX + 1 + MESSAGE_TOKEN_MAX + HOST_MAX + 16];
+	char view_url[MESSAGE_URL_MAX + 1 + MESSAGE_TOKEN_MAX + 8];
 };
 
 static enum template_status
@@ -859,6 +917,19 @@ refuse(struct render *r, enum template_status status, struct slice field)
 	r->result->field = field;
 	r->result->status = status;
 	return status;
+}
+
+/* Those that the templates alone may ask for. */
+static enum template_status
+check_tokens(struct render *r)
+{
+	const struct message_recipient *c = r->recipient;
+
+	if (c->view_token.len > 0 && !token_ok(c->view_token))
+		return refuse(r, TEMPLATE_BAD_DATA, SLICE("view_token"));
+	if (c->track_token.len > 0 && !token_ok(c->track_token))
+		return refuse(r, TEMPLATE_BAD_DATA, SLICE("track_token"));
+	return TEMPLATE_OK;
 }
 
 static enum template_status
@@ -880,7 +951,7 @@ check_recipient(struct render *r)
 		return refuse(r, TEMPLATE_BAD_DATA, SLICE("id_token"));
 	if (unsubscribe && !token_ok(c->unsubscribe_token))
 		return refuse(r, TEMPLATE_BAD_DATA, SLICE("unsubscribe_token"));
-	return TEMPLATE_OK;
+	return check_tokens(r);
 }
 
 static void
@@ -911,6 +982,17 @@ set_values(struct render *r)
 	    (struct template_value){ slice_make(r->url, (size_t)(p - r->url)), p > r->url };
 	r->builtins[MESSAGE_SES_UNSUBSCRIBE_URL] = r->builtins[MESSAGE_UNSUBSCRIBE_URL];
 	r->builtins[MESSAGE_CAMPAIGN] = (struct template_value){ c->campaign, true };
+	p = r->view_url;
+	if (r->plan->web_base.len > 0 && c->view_token.len > 0) {
+		add_bytes(&p, r->plan->web_base);
+		add_bytes(&p, SLICE("v/"));
+		add_bytes(&p, c->view_token);
+	}
+	r->builtins[MESSAGE_VIEW_URL] =
+	    (struct template_value){ slice_make(r->view_url, (size_t)(p - r->view_url)),
+		    p > r->view_url };
+	r->builtins[MESSAGE_TRACK_TOKEN] =
+	    (struct template_value){ c->track_token, c->track_token.len > 0 };
 	r->values = (struct template_values){ c->values, c->value_count, r->builtins,
 		MESSAGE_BUILTINS, c->blank_missing };
 	if (!template_values_check(&r->plan->fields, &r->values, &inner))
@@ -944,7 +1026,7 @@ put_to(struct render *r)
 	size_t start = out->len, raw;
 	bool ok;
 
-	r->result->cleaned += mime_put_clean(out, r->recipient->to_name);
+	r->result->cleaned += mime_put_clean(out, r->recipient->to_name, true);
 	raw = out->len - start;
 	if (buf_failed(out) || !reserve_field(out, raw))
 		return TEMPLATE_OK; /* told at the end */
@@ -988,7 +1070,7 @@ put_campaign(struct render *r)
 	buf_append_uint(out, r->recipient->run);
 	if (r->recipient->campaign.len > 0) {
 		buf_append(out, "; ", 2);
-		r->result->cleaned += mime_put_clean(out, r->recipient->campaign);
+		r->result->cleaned += mime_put_clean(out, r->recipient->campaign, true);
 	}
 	raw = out->len - start;
 	if (buf_failed(out) || !reserve_field(out, raw))
@@ -1199,5 +1281,21 @@ message_render(const struct message_plan *plan, const struct message_recipient *
 		result->status = TEMPLATE_TOO_LARGE;
 	if (result->status != TEMPLATE_OK)
 		drop(&r);
+	return result->status;
+}
+
+enum template_status
+message_render_view(const struct message_plan *plan, const struct message_recipient *recipient,
+    struct buf *out, bool *is_html, struct message_result *result)
+{
+	struct render r = { .plan = plan, .recipient = recipient, .out = out, .result = result };
+	const struct template *t = plan->html != NULL ? plan->html : plan->text;
+	struct template_result inner = { .status = TEMPLATE_OK };
+
+	*is_html = plan->html != NULL;
+	*result = (struct message_result){ .status = TEMPLATE_OK };
+	if (check_tokens(&r) == TEMPLATE_OK && set_values(&r) == TEMPLATE_OK &&
+	    template_render(t, &r.values, out, &inner) != TEMPLATE_OK)
+		return refuse(&r, inner.status, inner.field);
 	return result->status;
 }

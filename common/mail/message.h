@@ -21,8 +21,12 @@
  * place there (jis.h), else the whole message in UTF-8.
  *
  * Templates may use these names besides the customer's fields: unsubscribe_url (the link, or a
- * mailto: when there is only that; not present when there is neither), campaign, and
+ * mailto: when there is only that; not present when there is neither), view_url (the page that
+ * shows the mail in a browser; not present without web_base), campaign, and
  * amazonSESUnsubscribeUrl, which is unsubscribe_url as templates of Amazon SES call it.
+ *
+ * With opens or clicks the html is rewritten once (links.h); the text, also one made from the
+ * html, keeps its links.
  */
 #ifndef KAIRAN_MESSAGE_H
 #define KAIRAN_MESSAGE_H
@@ -36,18 +40,26 @@
 #include "attach.h"
 #include "buf.h"
 #include "err.h"
+#include "links.h"
 #include "slice.h"
 #include "template.h"
 
 #define MESSAGE_HEADERS_MAX 50 /* extra header fields */
 #define MESSAGE_TOKEN_MAX 128  /* a token string in bytes */
-#define MESSAGE_URL_MAX 700    /* unsubscribe_url_base in bytes */
+#define MESSAGE_URL_MAX 700    /* unsubscribe_url_base, web_base in bytes */
 /* The ceiling for an output buffer that takes every message: two parts of
  * TEMPLATE_OUTPUT_MAX, encoded, and room to encode in. */
 #define MESSAGE_BUFFER_MAX ((size_t)64 << 20)
 
 /* The names that the program fills, by index. */
-enum { MESSAGE_UNSUBSCRIBE_URL, MESSAGE_CAMPAIGN, MESSAGE_SES_UNSUBSCRIBE_URL, MESSAGE_BUILTINS };
+enum {
+	MESSAGE_UNSUBSCRIBE_URL,
+	MESSAGE_CAMPAIGN,
+	MESSAGE_SES_UNSUBSCRIBE_URL,
+	MESSAGE_VIEW_URL,
+	MESSAGE_TRACK_TOKEN, /* links.h writes it */
+	MESSAGE_BUILTINS
+};
 
 extern const struct slice message_builtins[MESSAGE_BUILTINS];
 
@@ -77,8 +89,12 @@ struct message_source {
 	struct slice message_id_domain;		/* needed */
 	struct slice feedback_id;
 	bool ses_tags; /* X-SES-MESSAGE-TAGS: kairan=TOKEN, which Amazon SES takes out again */
-	bool auto_submitted; /* Auto-Submitted: auto-generated (RFC 3834) */
-	int zone_minutes;    /* of Date, east of UTC */
+	bool auto_submitted;   /* Auto-Submitted: auto-generated (RFC 3834) */
+	struct slice web_base; /* http: or https:; in front of v/TOKEN, o/TOKEN, k/TOKEN/ID */
+	bool track_opens, track_clicks; /* need web_base */
+	bool files_by_link;	/* the html shows its files from web_base instead of by cid: */
+	bool keep_ses_no_track; /* the attribute is for Amazon SES to read */
+	int zone_minutes;	/* of Date, east of UTC */
 	const struct message_header *headers;
 	size_t header_count;
 	const struct attach *files; /* the html names those with a content_id */
@@ -97,6 +113,8 @@ struct message_recipient {
 	struct slice message_id_left;	/* tokens: letters, digits, ".", "_", "-", "+", "=" */
 	struct slice id_token;		/* X-Kairan-Id */
 	struct slice unsubscribe_token; /* may be empty when nothing to unsubscribe is set */
+	struct slice view_token;	/* may be empty when the templates have no view_url */
+	struct slice track_token;	/* may be empty when nothing is tracked */
 	time_t date;
 	uint64_t run;
 	struct slice campaign; /* its name */
@@ -148,6 +166,22 @@ size_t message_size_estimate(const struct message_plan *plan, size_t value_bytes
 /* The template of the text part, given or made from the html. Borrowed from the plan; empty
  * when there is no body text. */
 struct slice message_text_source(const struct message_plan *plan);
+
+/* The template of the html as it is sent, with its links rewritten; empty when there is none.
+ * Borrowed from the plan. */
+struct slice message_html_source(const struct message_plan *plan);
+
+/* The links that lead over us, each once. Borrowed from the plan. */
+const struct links *message_links(const struct message_plan *plan);
+
+/* Do the templates use the built-in name with this index? */
+bool message_uses(const struct message_plan *plan, unsigned builtin);
+
+/* Appends what a recipient sees of the mail in a browser: the html, else the text. *is_html says
+ * which. Otherwise as message_render; addresses and other tokens of the recipient may be empty. */
+enum template_status message_render_view(const struct message_plan *plan,
+    const struct message_recipient *recipient, struct buf *out, bool *is_html,
+    struct message_result *result);
 
 /*
  * Appends one message to out and returns result->status. On failure out has its length from

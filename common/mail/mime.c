@@ -33,12 +33,19 @@ mime_control_at(const char *p, size_t n)
 }
 
 unsigned
-mime_put_clean(struct buf *out, struct slice s)
+mime_put_clean(struct buf *out, struct slice s, bool is_value)
 {
 	size_t start = 0, i = 0, n;
 	unsigned runs = 0;
 
 	while (i < s.len) {
+		n = is_value ? utf8_bidi(s.ptr + i, s.len - i) : 0;
+		if (n > 0) {
+			buf_append(out, s.ptr + start, i - start);
+			runs++;
+			start = i += n;
+			continue;
+		}
 		n = mime_control_at(s.ptr + i, s.len - i);
 		if (n == 0) {
 			i++;

@@ -33,8 +33,9 @@
  * DEL, U+0085, U+2028, U+2029; 0 when there is another one. n > 0. */
 size_t mime_control_at(const char *p, size_t n);
 
-/* Appends s with each run of such characters as one space; returns the number of runs. */
-unsigned mime_put_clean(struct buf *out, struct slice s);
+/* Appends s with each run of such characters as one space; returns the number of runs. Of a value (what
+ * no author of a template wrote) bidirectional controls (utf8_bidi) are dropped, and counted. */
+unsigned mime_put_clean(struct buf *out, struct slice s, bool is_value);
 
 /* Printable ASCII without ':' (RFC 5322 2.2), at most MIME_HEADER_NAME_MAX. */
 bool mime_header_name_ok(struct slice name);

@@ -428,7 +428,7 @@ add_text(struct compiler *c, size_t to)
 		struct buf b;
 
 		buf_init(&b, TEMPLATE_SOURCE_MAX * 2);
-		mime_put_clean(&b, text);
+		mime_put_clean(&b, text, false);
 		copy = buf_failed(&b) ? slice_make(NULL, 0)
 				      : arena_copy(c->fields->arena, buf_slice(&b));
 		buf_release(&b);

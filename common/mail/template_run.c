@@ -218,18 +218,6 @@ is_true(const struct found *f)
 
 /* --- escapes --- */
 
-/* True when a bidirectional embedding, override or isolate (three bytes) is at i. */
-static bool
-is_bidi(struct slice s, size_t i)
-{
-	const unsigned char *p = (const unsigned char *)s.ptr + i;
-
-	if (s.len - i < 3 || p[0] != 0xe2)
-		return false;
-	return (p[1] == 0x80 && p[2] >= 0xaa && p[2] <= 0xae) ||
-	    (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);
-}
-
 static void
 put_span(struct template_sink *sink, struct slice s, size_t from, size_t to)
 {
@@ -245,7 +233,7 @@ put_plain(struct template_sink *sink, struct slice s)
 
 	while (i < s.len && (p = memchr(s.ptr + i, 0xe2, s.len - i)) != NULL) {
 		i = (size_t)(p - s.ptr);
-		if (!is_bidi(s, i)) {
+		if (utf8_bidi(s.ptr + i, s.len - i) == 0) {
 			i++;
 			continue;
 		}
@@ -295,7 +283,7 @@ put_marks(struct template_sink *sink, struct slice s, unsigned marks)
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned mark = mark_of[(unsigned char)s.ptr[i]] & marks;
 
-		if (mark == 0 || (mark == MARK_BIDI && !is_bidi(s, i)))
+		if (mark == 0 || (mark == MARK_BIDI && utf8_bidi(s.ptr + i, s.len - i) == 0))
 			continue;
 		put_span(sink, s, start, i);
 		if (mark == MARK_BIDI)
@@ -356,7 +344,7 @@ put_line(struct template_sink *sink, struct slice s)
 	unsigned runs = 0;
 
 	while (i < s.len) {
-		bool bidi = (unsigned char)s.ptr[i] == 0xe2 && is_bidi(s, i);
+		bool bidi = (unsigned char)s.ptr[i] == 0xe2 && utf8_bidi(s.ptr + i, s.len - i) > 0;
 
 		if (!bidi && mime_control_at(s.ptr + i, s.len - i) == 0) {
 			i++;

@@ -193,6 +193,7 @@ request_free(struct request *r)
 	drop_body(r);
 	buf_release(&r->page.body);
 	arena_release(&r->arena);
+	arena_release(&r->job.view_arena);
 	free(r);
 }
 
@@ -201,6 +202,7 @@ count_answer(struct http_counts *counts, unsigned status)
 {
 	switch (status) {
 	case 200:
+	case 302:
 	case 303:
 		counts->ok++;
 		break;
@@ -538,13 +540,19 @@ header_copy(struct request *r, enum MHD_ValueKind kind, const char *name)
 static void
 read_page_head(struct request *r, const char *url, const char *method)
 {
+	static const char *const purposes[] = { "Sec-Purpose", "Purpose", "X-Purpose", "X-Moz" };
+
 	r->is_page = true;
 	r->job.in = (struct web_request_input){ .path = arena_copy(&r->arena, slice_str(url)),
 		.lang = header_copy(r, MHD_GET_ARGUMENT_KIND, "lang"),
 		.content_type = header_copy(r, MHD_HEADER_KIND, "Content-Type"),
 		.accept_language = header_copy(r, MHD_HEADER_KIND, "Accept-Language"),
-		.is_post = strcmp(method, "POST") == 0 };
+		.is_post = strcmp(method, "POST") == 0,
+		.is_head = strcmp(method, "HEAD") == 0 };
 	r->job.agent = header_copy(r, MHD_HEADER_KIND, "User-Agent");
+	for (size_t i = 0; i < sizeof(purposes) / sizeof(purposes[0]) && r->job.purpose.len == 0;
+	     i++)
+		r->job.purpose = header_copy(r, MHD_HEADER_KIND, purposes[i]);
 }
 
 /* The tokens in our addresses are for nobody else: no cache, no referrer, no frame. */
@@ -552,7 +560,7 @@ static struct MHD_Response *
 page_response(const struct web_answer *page)
 {
 	const char *const fields[][2] = { { "Connection", "close" },
-		{ "Content-Type", "text/html; charset=utf-8" },
+		{ "Content-Type", page->type != NULL ? page->type : "text/html; charset=utf-8" },
 		{ "Content-Security-Policy", page->policy }, { "Cache-Control", "no-store" },
 		{ "Referrer-Policy", "no-referrer" }, { "X-Content-Type-Options", "nosniff" },
 		{ "X-Frame-Options", "DENY" }, { "X-Robots-Tag", "noindex, nofollow" },

@@ -49,12 +49,13 @@ static const struct {
 	[PAGE_CONFIRMED_MOVE] = { WORD_CONFIRMED_TITLE, WORD_CONFIRMED_MOVE_TEXT, WORDS },
 	[PAGE_CONFIRMED_JOIN] = { WORD_CONFIRMED_TITLE, WORD_CONFIRMED_JOIN_TEXT, WORDS },
 	[PAGE_EXPIRED] = { WORD_EXPIRED_TITLE, WORD_EXPIRED_TEXT, WORDS },
+	[PAGE_GONE] = { WORD_GONE_TITLE, WORD_GONE_TEXT, WORDS },
 	[PAGE_BAD] = { WORD_BAD_TITLE, WORD_BAD_TEXT, WORDS },
 	[PAGE_BUSY] = { WORD_BUSY_TITLE, WORD_BUSY_TEXT, WORDS },
 };
 
-static void
-put_escaped(struct buf *out, struct slice s)
+void
+page_put_escaped(struct buf *out, struct slice s, bool lines)
 {
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = (unsigned char)s.ptr[i];
@@ -76,10 +77,18 @@ put_escaped(struct buf *out, struct slice s)
 			buf_append_str(out, "&#39;");
 			break;
 		default:
-			buf_append_char(out, c < 0x20 || c == 0x7f ? ' ' : (char)c);
+			if ((c < 0x20 || c == 0x7f) && (!lines || (c != '\n' && c != '\t')))
+				c = ' ';
+			buf_append_char(out, (char)c);
 			break;
 		}
 	}
+}
+
+static void
+put_escaped(struct buf *out, struct slice s)
+{
+	page_put_escaped(out, s, false);
 }
 
 /* A text with its places filled in. What stands in a value is never a place itself. */

@@ -29,6 +29,7 @@ enum page_kind {
 	PAGE_CONFIRMED_MOVE,
 	PAGE_CONFIRMED_JOIN,
 	PAGE_EXPIRED,
+	PAGE_GONE, /* a mail to somebody whose data was erased */
 	PAGE_BAD,  /* forged, cut off, of a run that is gone: all alike */
 	PAGE_BUSY, /* try again */
 	PAGE_KINDS
@@ -53,6 +54,9 @@ struct page {
 
 /* Appends the page. */
 void page_render(const struct page *page, struct buf *out);
+
+/* Appends text escaped for HTML; control characters become blanks, but line ends stay with lines. */
+void page_put_escaped(struct buf *out, struct slice text, bool lines);
 
 /* The value of style-src in the Content-Security-Policy that lets the page's own style in:
  * 'sha256-…'. dst has room for 64 bytes. */

@@ -4,7 +4,7 @@
  * each step that waits ends in a callback that answers or goes one step on. When the database
  * says no or is gone, nothing was promised and the page says so.
  */
-#include "web.h"
+#include "web_inside.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,28 +17,6 @@
 
 #define WORDS_ARENA_MAX ((size_t)1024 * 1024)
 #define AGENT_MAX 300
-
-struct web {
-	const struct config *config;
-	const struct token_keys *keys;
-	struct pgloop *pg;
-	struct intake *intake;
-	enum page_language language; /* when nobody says otherwise */
-	bool may_move;
-	struct arena arena;
-	struct words words[LANGUAGES];
-	struct confirm_mail mails[LANGUAGES];
-	char style_source[64];
-	const char *policy;
-	char days[24];
-};
-
-/* Text parameters of the row that a token names, and what follows. */
-enum { P_RUN, P_SEND, P_ATTEMPT, P_REST };
-struct row_params {
-	char text[P_REST][16];
-	const char *values[11];
-};
 
 /* ---- the beginning ---------------------------------------------------------------------- */
 
@@ -84,8 +62,8 @@ fill(struct web *web, struct err *err)
 }
 
 struct web *
-web_new(const struct config *config, const struct token_keys *keys, struct pgloop *pg,
-    struct intake *intake, struct err *err)
+web_new(uv_loop_t *loop, const struct config *config, const struct token_keys *keys,
+    struct pgloop *pg, struct intake *intake, struct err *err)
 {
 	struct web *web = calloc(1, sizeof(*web));
 
@@ -98,7 +76,7 @@ web_new(const struct config *config, const struct token_keys *keys, struct pgloo
 	web->pg = pg;
 	web->intake = intake;
 	arena_init(&web->arena, WORDS_ARENA_MAX);
-	if (fill(web, err) < 0) {
+	if (fill(web, err) < 0 || web_track_init(web, loop, err) < 0) {
 		web_free(web);
 		return NULL;
 	}
@@ -110,14 +88,28 @@ web_free(struct web *web)
 {
 	if (web == NULL)
 		return;
+	hits_free(web->hits);
 	arena_release(&web->arena);
 	free(web);
 }
 
+void
+web_stop(struct web *web)
+{
+	if (web != NULL)
+		hits_stop(web->hits);
+}
+
+size_t
+web_waiting(const struct web *web)
+{
+	return web != NULL ? hits_waiting(web->hits) : 0;
+}
+
 /* ---- answers ---------------------------------------------------------------------------- */
 
-static void
-answer(struct web_job *job, unsigned status, enum page_kind kind)
+void
+web_answer_page(struct web_job *job, unsigned status, enum page_kind kind)
 {
 	struct web_answer a = { .status = status, .policy = job->policy };
 
@@ -138,8 +130,8 @@ redirect(struct web_job *job, const char *url)
 }
 
 /* The reader's word first, then the browser's, then the customer's. */
-static void
-choose_language(struct web_job *job, const char *locale)
+void
+web_choose_language(struct web_job *job, const char *locale)
 {
 	const enum page_language wishes[] = { job->request.asked, job->request.browser,
 		web_request_language(slice_str(locale)), job->web->language };
@@ -152,17 +144,17 @@ choose_language(struct web_job *job, const char *locale)
 }
 
 /* The row of an answer: false after answering that there is none. */
-static bool
-has_row(struct web_job *job, const struct pgloop_answer *a)
+bool
+web_has_row(struct web_job *job, const struct pgloop_answer *a)
 {
 	if (a->verdict != PGLOOP_DONE) {
 		log_warn("page not served run=%u send=%u error=\"%s\"", job->request.token.run,
 		    job->request.token.send, a->error);
-		answer(job, 503, PAGE_BUSY);
+		web_answer_page(job, 503, PAGE_BUSY);
 		return false;
 	}
 	if (PQntuples(a->result) != 1) {
-		answer(job, 404, PAGE_BAD);
+		web_answer_page(job, 404, PAGE_BAD);
 		return false;
 	}
 	return true;
@@ -180,8 +172,8 @@ keep(struct web_job *job, const struct pgloop_answer *a, int column)
 	return arena_copy(job->arena, slice_str(db_text(a->result, 0, column)));
 }
 
-static void
-row_params(const struct web_job *job, struct row_params *p)
+void
+web_row_params(const struct web_job *job, struct row_params *p)
 {
 	const struct token *t = &job->request.token;
 
@@ -192,12 +184,12 @@ row_params(const struct web_job *job, struct row_params *p)
 		p->values[i] = p->text[i];
 }
 
-static void
-submit(struct web_job *job, const char *name, const char *sql, int count,
+void
+web_submit(struct web_job *job, const char *name, const char *sql, int count,
     const struct row_params *p, pgloop_done *done)
 {
 	if (!pgloop_submit(job->web->pg, name, sql, count, p->values, done, job))
-		answer(job, 503, PAGE_BUSY);
+		web_answer_page(job, 503, PAGE_BUSY);
 }
 
 /* ---- unsubscribe ------------------------------------------------------------------------ */
@@ -220,12 +212,12 @@ on_unsubscribed(struct intake_item *item, enum intake_result result)
 	    (struct web_job *)(void *)((char *)item - offsetof(struct web_job, item));
 
 	if (result != INTAKE_COMMITTED) {
-		answer(job, 503, PAGE_BUSY);
+		web_answer_page(job, 503, PAGE_BUSY);
 		return;
 	}
 	job->page.is_all = job->request.all;
 	job->page.may_undo = true;
-	answer(job, 200, PAGE_OFF);
+	web_answer_page(job, 200, PAGE_OFF);
 }
 
 static bool
@@ -261,7 +253,7 @@ static void
 unsubscribe(struct web_job *job)
 {
 	if (!make_event(job)) {
-		answer(job, 503, PAGE_BUSY);
+		web_answer_page(job, 503, PAGE_BUSY);
 		return;
 	}
 	job->item = (struct intake_item){ .events = job->events.items,
@@ -269,7 +261,7 @@ unsubscribe(struct web_job *job)
 		.bytes = job->arena->used_total,
 		.done = on_unsubscribed };
 	if (!intake_add(job->web->intake, &job->item))
-		answer(job, 503, PAGE_BUSY);
+		web_answer_page(job, 503, PAGE_BUSY);
 }
 
 static void
@@ -277,8 +269,8 @@ on_undone(void *ctx, struct pgloop_answer *a)
 {
 	struct web_job *job = ctx;
 
-	if (has_row(job, a))
-		answer(job, 200, is_true(a, 0) ? PAGE_UNDONE : PAGE_LATE);
+	if (web_has_row(job, a))
+		web_answer_page(job, 200, is_true(a, 0) ? PAGE_UNDONE : PAGE_LATE);
 }
 
 static void
@@ -286,9 +278,9 @@ undo(struct web_job *job)
 {
 	struct row_params p;
 
-	row_params(job, &p);
+	web_row_params(job, &p);
 	p.values[P_REST] = WEB_UNDO_MINUTES;
-	submit(job, "unsubscribe_undo", "SELECT kairan.unsubscribe_undo($1, $2, $3, $4)",
+	web_submit(job, "unsubscribe_undo", "SELECT kairan.unsubscribe_undo($1, $2, $3, $4)",
 	    P_REST + 1, &p, on_undone);
 }
 
@@ -304,11 +296,11 @@ serve_unsubscribe(struct web_job *job, const struct pgloop_answer *a)
 	if (r->is_post && r->undo)
 		undo(job);
 	else if (is_off)
-		answer(job, 200, PAGE_OFF);
+		web_answer_page(job, 200, PAGE_OFF);
 	/* a replay of what was obeyed before a newer consent asks again instead (RFC 8058 knows no
 	 * such case; the page's own button still acts) */
 	else if (!r->is_post || (is_true(a, L_IS_REPEAT) && !r->is_from_page))
-		answer(job, 200, PAGE_ASK);
+		web_answer_page(job, 200, PAGE_ASK);
 	else
 		unsubscribe(job);
 }
@@ -321,18 +313,18 @@ on_asked(void *ctx, struct pgloop_answer *a)
 	struct web_job *job = ctx;
 	const char *said;
 
-	if (!has_row(job, a))
+	if (!web_has_row(job, a))
 		return;
 	said = db_text(a->result, 0, 0);
 	if (strcmp(said, "asked") == 0) {
-		answer(job, 200, PAGE_ASKED);
+		web_answer_page(job, 200, PAGE_ASKED);
 	} else if (strcmp(said, "limit") == 0) {
-		answer(job, 429, PAGE_LIMIT);
+		web_answer_page(job, 429, PAGE_LIMIT);
 	} else if (strcmp(said, "mismatch") == 0 || strcmp(said, "same") == 0) {
 		job->page.mistake = said[0] == 'm' ? WORD_MOVE_MISMATCH : WORD_MOVE_SAME;
-		answer(job, 422, PAGE_MOVE);
+		web_answer_page(job, 422, PAGE_MOVE);
 	} else {
-		answer(job, 404, PAGE_BAD);
+		web_answer_page(job, 404, PAGE_BAD);
 	}
 }
 
@@ -348,12 +340,12 @@ ask_address(struct web_job *job)
 	if (addr_parse(&from, job->request.old_address, NULL) < 0 ||
 	    addr_parse(&to, job->request.new_address, NULL) < 0) {
 		job->page.mistake = WORD_MOVE_BAD;
-		answer(job, 422, PAGE_MOVE);
+		web_answer_page(job, 422, PAGE_MOVE);
 		return;
 	}
 	(void)snprintf(campaign, sizeof(campaign), "kairan-address-%s",
 	    words_language_name(job->page.language));
-	row_params(job, &p);
+	web_row_params(job, &p);
 	p.values[3] = from.key;
 	p.values[4] = to.text;
 	p.values[5] = to.key;
@@ -362,7 +354,7 @@ ask_address(struct web_job *job)
 	p.values[8] = c->web_from_address;
 	p.values[9] = mail->subject;
 	p.values[10] = mail->body;
-	submit(job, "address_ask",
+	web_submit(job, "address_ask",
 	    "SELECT kairan.address_ask($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", 11, &p,
 	    on_asked);
 }
@@ -374,9 +366,9 @@ serve_address(struct web_job *job)
 	job->page.new_address = job->request.new_address;
 	job->page.old_address = job->request.old_address;
 	if (!job->web->may_move)
-		answer(job, 404, PAGE_BAD);
+		web_answer_page(job, 404, PAGE_BAD);
 	else if (!job->request.is_post)
-		answer(job, 200, PAGE_MOVE);
+		web_answer_page(job, 200, PAGE_MOVE);
 	else
 		ask_address(job);
 }
@@ -386,9 +378,9 @@ on_looked(void *ctx, struct pgloop_answer *a)
 {
 	struct web_job *job = ctx;
 
-	if (!has_row(job, a))
+	if (!web_has_row(job, a))
 		return;
-	choose_language(job, db_text(a->result, 0, L_LOCALE));
+	web_choose_language(job, db_text(a->result, 0, L_LOCALE));
 	job->page.address = keep(job, a, L_ADDRESS);
 	job->page.list = keep(job, a, L_LIST);
 	job->page.sender = keep(job, a, L_SENDER);
@@ -410,7 +402,7 @@ confirmed(struct web_job *job)
 	if (job->success_url[0] != '\0')
 		redirect(job, job->success_url);
 	else
-		answer(job, 200,
+		web_answer_page(job, 200,
 		    job->page.kind == PAGE_CONFIRM_MOVE ? PAGE_CONFIRMED_MOVE
 							: PAGE_CONFIRMED_JOIN);
 }
@@ -421,7 +413,7 @@ expired(struct web_job *job)
 	if (job->failure_url[0] != '\0')
 		redirect(job, job->failure_url);
 	else
-		answer(job, 410, PAGE_EXPIRED);
+		web_answer_page(job, 410, PAGE_EXPIRED);
 }
 
 static void
@@ -430,7 +422,7 @@ on_confirmed(void *ctx, struct pgloop_answer *a)
 	struct web_job *job = ctx;
 	const char *said;
 
-	if (!has_row(job, a))
+	if (!web_has_row(job, a))
 		return;
 	said = db_text(a->result, 0, 0);
 	if (strcmp(said, "confirmed") == 0 || strcmp(said, "done") == 0)
@@ -445,10 +437,10 @@ confirm(struct web_job *job)
 	struct row_params p;
 	struct slice agent = feedback_text(job->arena, job->agent, AGENT_MAX);
 
-	row_params(job, &p);
+	web_row_params(job, &p);
 	p.values[3] = job->web->days;
 	p.values[4] = agent.len > 0 ? agent.ptr : "";
-	submit(
+	web_submit(
 	    job, "confirm_do", "SELECT kairan.confirm_do($1, $2, $3, $4, $5)", 5, &p, on_confirmed);
 }
 
@@ -475,9 +467,9 @@ on_confirm_looked(void *ctx, struct pgloop_answer *a)
 	const char *state, *policy;
 	bool is_move;
 
-	if (!has_row(job, a))
+	if (!web_has_row(job, a))
 		return;
-	choose_language(job, db_text(a->result, 0, C_LOCALE));
+	web_choose_language(job, db_text(a->result, 0, C_LOCALE));
 	is_move = strcmp(db_text(a->result, 0, C_KIND), "address") == 0;
 	state = db_text(a->result, 0, C_STATE);
 	job->page.kind = is_move ? PAGE_CONFIRM_MOVE : PAGE_CONFIRM_JOIN;
@@ -486,7 +478,7 @@ on_confirm_looked(void *ctx, struct pgloop_answer *a)
 	job->success_url = keep(job, a, C_SUCCESS).ptr;
 	job->failure_url = keep(job, a, C_FAILURE).ptr;
 	if (job->success_url == NULL || job->failure_url == NULL) {
-		answer(job, 503, PAGE_BUSY);
+		web_answer_page(job, 503, PAGE_BUSY);
 		return;
 	}
 	policy = make_policy(job->web, origin_of(job->success_url, job->arena), job->arena);
@@ -499,7 +491,7 @@ on_confirm_looked(void *ctx, struct pgloop_answer *a)
 	else if (job->request.is_post)
 		confirm(job);
 	else
-		answer(job, 200, job->page.kind);
+		web_answer_page(job, 200, job->page.kind);
 }
 
 /* ---- every request ---------------------------------------------------------------------- */
@@ -513,23 +505,31 @@ web_begin(struct web *web, struct web_job *job)
 	job->policy = web->policy;
 	web_request_parse(&job->request, &job->in, web->keys, job->arena);
 	job->page = (struct page){ .days = web->config->web_confirm_days, .mistake = WORDS };
-	choose_language(job, "");
+	web_choose_language(job, "");
 	if (!job->request.has_token) {
-		answer(job, 404, PAGE_BAD);
+		web_answer_page(job, 404, PAGE_BAD);
+		return;
+	}
+	if (job->request.page == WEB_OPEN || job->request.page == WEB_CLICK) {
+		web_track_begin(job);
 		return;
 	}
 	if (!intake_is_open(web->intake)) {
-		answer(job, 503, PAGE_BUSY);
+		web_answer_page(job, 503, PAGE_BUSY);
 		return;
 	}
-	row_params(job, &p);
+	if (job->request.page == WEB_VIEW) {
+		web_view_begin(job);
+		return;
+	}
+	web_row_params(job, &p);
 	if (job->request.page == WEB_CONFIRM) {
 		p.values[P_REST] = web->days;
-		submit(job, "confirm_look", "SELECT * FROM kairan.confirm_look($1, $2, $3, $4)",
+		web_submit(job, "confirm_look", "SELECT * FROM kairan.confirm_look($1, $2, $3, $4)",
 		    P_REST + 1, &p, on_confirm_looked);
 	} else {
 		p.values[P_REST] = WEB_UNDO_MINUTES;
-		submit(job, "page_look", "SELECT * FROM kairan.page_look($1, $2, $3, $4)",
+		web_submit(job, "page_look", "SELECT * FROM kairan.page_look($1, $2, $3, $4)",
 		    P_REST + 1, &p, on_looked);
 	}
 }

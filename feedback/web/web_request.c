@@ -8,10 +8,14 @@ static const struct {
 	char letter;
 	enum web_page page;
 	enum token_purpose purpose;
+	bool has_rest;
 } pages[] = {
-	{ 'u', WEB_UNSUBSCRIBE, TOKEN_UNSUBSCRIBE },
-	{ 'a', WEB_ADDRESS, TOKEN_UNSUBSCRIBE },
-	{ 'c', WEB_CONFIRM, TOKEN_CONFIRM },
+	{ 'u', WEB_UNSUBSCRIBE, TOKEN_UNSUBSCRIBE, false },
+	{ 'a', WEB_ADDRESS, TOKEN_UNSUBSCRIBE, false },
+	{ 'c', WEB_CONFIRM, TOKEN_CONFIRM, false },
+	{ 'v', WEB_VIEW, TOKEN_VIEW, true },
+	{ 'o', WEB_OPEN, TOKEN_TRACK, false },
+	{ 'k', WEB_CLICK, TOKEN_TRACK, true },
 };
 #define PAGES (sizeof(pages) / sizeof(pages[0]))
 
@@ -244,8 +248,12 @@ web_request_parse(struct web_request *r, const struct web_request_input *in,
 		return;
 	r->page = pages[page].page;
 	r->token_text = slice_make(in->path.ptr + 3, in->path.len - 3);
-	if (r->token_text.len > 0 && r->token_text.ptr[r->token_text.len - 1] == '/')
+	if (pages[page].has_rest) {
+		r->rest = r->token_text;
+		r->token_text = cut_at(&r->rest, '/');
+	} else if (r->token_text.len > 0 && r->token_text.ptr[r->token_text.len - 1] == '/') {
 		r->token_text.len--;
+	}
 	r->has_token = token_verify(keys, pages[page].purpose, r->token_text, &r->token);
 	if (!in->is_post || in->body.len == 0 || in->body.len > WEB_BODY_MAX)
 		return;

@@ -5,6 +5,9 @@
  *   /u/TOKEN   unsubscribe      POST acts: a body of RFC 8058, the page's form, or nothing at all
  *   /a/TOKEN   new address      POST with old and new
  *   /c/TOKEN   confirm          POST confirms
+ *   /v/TOKEN   mail in a browser; /v/TOKEN/NAME an image of it
+ *   /o/TOKEN   pixel
+ *   /k/TOKEN/LINK   to where the link leads
  *
  * Only POST asks for a change. A form is application/x-www-form-urlencoded or
  * multipart/form-data (RFC 8058 3.2 lets senders choose); what is not understood in it is left
@@ -25,7 +28,15 @@
 #define WEB_VALUE_MAX 512
 #define WEB_ARENA_MAX ((size_t)64 * 1024) /* an arena of this size is always enough */
 
-enum web_page { WEB_NO_PAGE, WEB_UNSUBSCRIBE, WEB_ADDRESS, WEB_CONFIRM };
+enum web_page {
+	WEB_NO_PAGE,
+	WEB_UNSUBSCRIBE,
+	WEB_ADDRESS,
+	WEB_CONFIRM,
+	WEB_VIEW,
+	WEB_OPEN,
+	WEB_CLICK
+};
 enum page_language { LANGUAGE_EN, LANGUAGE_JA, LANGUAGES, LANGUAGE_NONE = LANGUAGES };
 
 /* As libmicrohttpd gives them; any may be empty. Borrowed while the request is used. */
@@ -34,7 +45,7 @@ struct web_request_input {
 	struct slice lang; /* of the query */
 	struct slice content_type, accept_language;
 	struct slice body;
-	bool is_post;
+	bool is_post, is_head;
 };
 
 struct web_request {
@@ -43,6 +54,7 @@ struct web_request {
 	bool has_token; /* it verifies for the purpose of the page */
 	struct token token;
 	struct slice token_text;
+	struct slice rest;	    /* what stands behind the token of WEB_VIEW and WEB_CLICK */
 	enum page_language asked;   /* ?lang=, or NONE */
 	enum page_language browser; /* Accept-Language, or NONE */
 	/* of the form */

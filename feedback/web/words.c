@@ -44,6 +44,8 @@ static const char *const names[WORDS] = {
 	"confirmed_join_text",
 	"expired_title",
 	"expired_text",
+	"gone_title",
+	"gone_text",
 	"bad_title",
 	"bad_text",
 	"busy_title",

@@ -16,6 +16,7 @@ static const char *const names[PAGE_KINDS] = { [PAGE_ASK] = "ask",
 	[PAGE_CONFIRMED_MOVE] = "confirmed-move",
 	[PAGE_CONFIRMED_JOIN] = "confirmed-join",
 	[PAGE_EXPIRED] = "expired",
+	[PAGE_GONE] = "gone",
 	[PAGE_BAD] = "bad",
 	[PAGE_BUSY] = "busy" };
 

@@ -273,6 +273,25 @@ test_injection(void **state)
 	}
 }
 
+/* U+202E turns what follows around: "gro.live@a" would read as another address. */
+static void
+test_bidi_names(void **state)
+{
+	struct template_value v = { SLICE("ok"), true };
+	struct message_recipient to = base_recipient(&v, 1);
+	struct message_source s = base_source();
+	const char *m;
+
+	(void)state;
+	to.to_name = SLICE("Ta\xe2\x80\xae"
+			   "ro\xe2\x81\xa9");
+	to.campaign = SLICE("\xe2\x81\xa6July");
+	m = compose_to(&s, &to);
+	assert_has(m, "\r\nTo: Taro <a@b.jp>\r\n");
+	assert_has(m, "\r\nX-Kairan-Campaign: 7; July\r\n");
+	assert_int_equal(result.cleaned, 3);
+}
+
 static void
 test_bad_recipients(void **state)
 {
@@ -367,6 +386,43 @@ refused(const struct message_source *s, const char *msg)
 	assert_string_equal(compose(s, "x"), "");
 	if (strstr(last_err.msg, msg) == NULL)
 		fail_msg("\"%s\" is not in \"%s\"", msg, last_err.msg);
+}
+
+static void
+test_tracking(void **state)
+{
+	struct template_value v = { SLICE("ok"), true };
+	struct message_recipient to = base_recipient(&v, 1);
+	struct message_source s = base_source();
+	const char *m;
+
+	(void)state;
+	s.html = SLICE("<a href=\"https://a.jp/\">x</a> {{view_url}}");
+	s.text = SLICE("");
+	to.view_token = SLICE("vvv");
+	to.track_token = SLICE("ttt");
+	m = compose_to(&s, &to);
+	assert_int_equal(result.status, TEMPLATE_MISSING_FIELD); /* no web_base */
+	assert_true(slice_equal(result.field, SLICE("view_url")));
+	s.web_base = SLICE("https://w.jp");
+	m = compose_to(&s, &to);
+	assert_has(m, "https://w.jp/v/vvv");
+	assert_null(strstr(m, "ttt"));
+	s.track_clicks = true;
+	m = compose_to(&s, &to);
+	assert_has(m, "href=3D\"https://w.jp/k/ttt/");
+	assert_has(m, "https://a.jp/"); /* the text made from it keeps its links */
+	s.track_opens = true;
+	s.html = SLICE("x");
+	m = compose_to(&s, &to);
+	assert_has(m, "x<img src=3D\"https://w.jp/o/ttt\"");
+	to.track_token = SLICE("t t");
+	(void)compose_to(&s, &to);
+	assert_int_equal(result.status, TEMPLATE_BAD_DATA);
+	s.web_base = SLICE("");
+	refused(&s, "web.base: ");
+	s.web_base = SLICE("ftp://x");
+	refused(&s, "web.base: ");
 }
 
 static void
@@ -970,6 +1026,8 @@ main(void)
 		cmocka_unit_test(test_alternative),
 		cmocka_unit_test(test_japanese_is_base64),
 		cmocka_unit_test(test_injection),
+		cmocka_unit_test(test_bidi_names),
+		cmocka_unit_test(test_tracking),
 		cmocka_unit_test(test_bad_recipients),
 		cmocka_unit_test(test_failure_keeps_the_front),
 		cmocka_unit_test(test_full_buffer),

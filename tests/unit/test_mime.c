@@ -447,10 +447,11 @@ test_clean(void **state)
 
 	(void)state;
 	buf_init(&out, 1000);
-	assert_int_equal(mime_put_clean(&out, SLICE("a\r\n\t\0b\x7f\xc2\x85 c\xe2\x80\xa8")), 3);
+	assert_int_equal(
+	    mime_put_clean(&out, SLICE("a\r\n\t\0b\x7f\xc2\x85 c\xe2\x80\xa8"), false), 3);
 	assert_string_equal(buf_str(&out), "a b  c ");
 	buf_reset(&out);
-	assert_int_equal(mime_put_clean(&out, SLICE("\xc2\x86\xe2\x80\xaa")), 0);
+	assert_int_equal(mime_put_clean(&out, SLICE("\xc2\x86\xe2\x80\xaa"), false), 0);
 	assert_int_equal(out.len, 5);
 	buf_release(&out);
 }
