@@ -43,6 +43,9 @@ static const struct key keys[] = {
 	    "PostgreSQL, as libpq takes it: postgresql://user@host/db or host=… dbname=…. Without "
 	    "a user each program logs in with its own role (kairan_producer, …)"),
 	BOOL(database, prepared, "yes", "named prepared statements; no behind PgBouncer"),
+	NUMBER(database, timeout_s, "120", 1, 3600,
+	    "longest wait of dispatcher and feedback for the answer to a statement; then the "
+	    "connection is opened anew"),
 	TEXT(redis, url, "redis://127.0.0.1:6379/0",
 	    "redis://[:password@]host:port/number or unix:///path[?db=number]"),
 	TEXT(keys, file, "/etc/kairan/token.key",

@@ -18,6 +18,7 @@ struct config {
 	/* all strings owned, never NULL */
 	char *database_url;
 	bool database_prepared;
+	long database_timeout_s;
 	char *redis_url;
 	char *keys_file;
 	char *log_level;

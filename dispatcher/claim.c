@@ -35,6 +35,8 @@ struct pipeline {
 	uint64_t first_us; /* loop clock */
 	double interval_us;
 	struct buf ids; /* array literal */
+	uv_timer_t
+	    *again; /* waits before a lost claim is asked about; freed by its close callback */
 	char number[24];
 	char claim_seq[24];
 };
@@ -79,6 +81,12 @@ on_timer(uv_timer_t *timer)
 	claim_kick(timer->data);
 }
 
+static void
+free_handle(uv_handle_t *handle)
+{
+	free(handle);
+}
+
 /* Ends a pipeline; the run is asked again after wait_ms. */
 static void
 finish(struct pipeline *p, uint64_t wait_ms)
@@ -91,20 +99,66 @@ finish(struct pipeline *p, uint64_t wait_ms)
 	run->again_ms = dispatcher_now_ms(c->d) + wait_ms;
 	c->pipelines--;
 	buf_release(&p->ids);
+	if (p->again != NULL)
+		uv_close((uv_handle_t *)p->again, free_handle);
 	free(p);
 	claim_kick(c);
 }
 
+/* ---- a claim whose commit is unknown ---- */
+
+static void on_fenced(void *ctx, struct pgloop_answer *answer);
 static void on_lost_claim(void *ctx, struct pgloop_answer *answer);
 
-static bool
-ask_lost_claim(struct pipeline *p)
+static void fence_claims(struct pipeline *p);
+
+static void
+on_again(uv_timer_t *timer)
 {
+	fence_claims(timer->data);
+}
+
+/* Asked until there is an answer: nobody else would release those rows while we live. */
+static void
+fence_later(struct pipeline *p)
+{
+	if (p->again == NULL) {
+		p->again = malloc(sizeof(*p->again));
+		if (p->again == NULL)
+			abort(); /* the next life settles them */
+		(void)uv_timer_init(&p->c->d->loop, p->again);
+		p->again->data = p;
+	}
+	(void)uv_timer_start(p->again, on_again, TROUBLE_MS, 0);
+}
+
+static void
+fence_claims(struct pipeline *p)
+{
+	const char *params[] = { p->c->d->owner_text };
+
+	if (!pgloop_submit(p->c->d->claims, "fence_claims", embed_dispatcher_sql_fence_claims_sql,
+		1, params, on_fenced, p))
+		fence_later(p);
+}
+
+static void
+on_fenced(void *ctx, struct pgloop_answer *answer)
+{
+	struct pipeline *p = ctx;
 	const char *known = p->run->claimed_at[0] != '\0' ? p->run->claimed_at : "-infinity";
 	const char *params[] = { p->run->id_text, p->c->d->owner_text, buf_str(&p->ids), known };
 
-	return pgloop_submit(p->c->d->claims, "lost_claim", embed_dispatcher_sql_lost_claim_sql, 4,
-	    params, on_lost_claim, p);
+	if (answer->verdict == PGLOOP_UNKNOWN) {
+		fence_claims(p);
+		return;
+	}
+	if (answer->verdict == PGLOOP_DONE && PQntuples(answer->result) == 1)
+		journal_claimed(p->c->d->journal, (uint64_t)db_number(answer->result, 0, 0));
+	if (answer->verdict != PGLOOP_DONE ||
+	    !pgloop_submit(p->c->d->claims, "lost_claim", embed_dispatcher_sql_lost_claim_sql, 4,
+		params, on_lost_claim, p))
+		fence_later(p);
 }
 
 /* What was claimed although we could not know it was not sent: release it. */
@@ -112,9 +166,9 @@ static void
 on_lost_claim(void *ctx, struct pgloop_answer *answer)
 {
 	struct pipeline *p = ctx;
+
 	if (answer->verdict != PGLOOP_DONE) {
-		if (answer->verdict == PGLOOP_REFUSED || !ask_lost_claim(p))
-			finish(p, TROUBLE_MS);
+		fence_later(p);
 		return;
 	}
 	for (int i = 0; i < PQntuples(answer->result); i++)
@@ -122,6 +176,8 @@ on_lost_claim(void *ctx, struct pgloop_answer *answer)
 		    (int)db_number(answer->result, i, 1));
 	finish(p, TROUBLE_MS);
 }
+
+/* ---- the usual way ---- */
 
 static bool
 hand_over(struct pipeline *p, PGresult *rows)
@@ -175,8 +231,7 @@ on_claimed(void *ctx, struct pgloop_answer *answer)
 	CRASH_POINT("claim_answered");
 	if (answer->verdict == PGLOOP_UNKNOWN) {
 		log_warn("commit of a claim unknown run=%d; what it took is released", p->run->id);
-		if (!ask_lost_claim(p))
-			finish(p, TROUBLE_MS);
+		fence_claims(p);
 		return;
 	}
 	if (answer->verdict == PGLOOP_REFUSED) {
@@ -202,6 +257,11 @@ on_popped(void *ctx, const redisReply *reply)
 	const char *params[5];
 
 	CRASH_POINT("popped");
+	if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
+		log_warn("jobs refused run=%d error=\"%s\"", p->run->id, reply->str);
+		finish(p, TROUBLE_MS);
+		return;
+	}
 	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
 		finish(p, IDLE_MIN_MS);
 		return;

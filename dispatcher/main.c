@@ -287,8 +287,10 @@ start(struct program *p)
 
 	if (conninfo == NULL)
 		fatal(EXIT_USAGE, "%s", err.msg);
-	d->claims = pgloop_new(&d->loop, conninfo, p->config.database_prepared);
-	d->records = pgloop_new(&d->loop, conninfo, p->config.database_prepared);
+	d->claims = pgloop_new(
+	    &d->loop, conninfo, p->config.database_prepared, p->config.database_timeout_s);
+	d->records = pgloop_new(
+	    &d->loop, conninfo, p->config.database_prepared, p->config.database_timeout_s);
 	free(conninfo);
 	d->redis = rdsloop_new(&d->loop, &p->redis);
 	d->news = &news;

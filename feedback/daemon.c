@@ -229,7 +229,8 @@ start_all(struct feedback_daemon *d, const char *conninfo, struct err *err)
 		return err_set(err, "cannot watch signals");
 	if (sns_intake_init(&d->sns, d->config, d->keys, err) < 0)
 		return -1;
-	d->pg = pgloop_new(&d->loop, conninfo, d->config->database_prepared);
+	d->pg = pgloop_new(
+	    &d->loop, conninfo, d->config->database_prepared, d->config->database_timeout_s);
 	if (d->pg != NULL)
 		d->intake = intake_new(
 		    &d->loop, d->pg, d->config->feedback_batch, d->config->feedback_batch_ms);

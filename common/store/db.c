@@ -28,6 +28,10 @@ db_conninfo(const char *url, const char *role, const char *application, struct e
 	char *why = NULL;
 	PQconninfoOption *options = PQconninfoParse(url, &why);
 	bool has_user = getenv("PGUSER") != NULL;
+	static const struct {
+		const char *keyword, *value;
+	} liveness[] = { { "keepalives_idle", "30" }, { "keepalives_interval", "10" },
+		{ "keepalives_count", "3" }, { "tcp_user_timeout", "60000" } };
 	struct buf b;
 
 	if (options == NULL) {
@@ -50,6 +54,10 @@ db_conninfo(const char *url, const char *role, const char *application, struct e
 	append_conninfo(&b, "application_name", application);
 	if (strstr(buf_str(&b), "connect_timeout=") == NULL)
 		append_conninfo(&b, "connect_timeout", "10");
+	/* a peer that vanishes without a word is noticed within a minute, idle or not */
+	for (size_t i = 0; i < sizeof(liveness) / sizeof(liveness[0]); i++)
+		if (strstr(buf_str(&b), liveness[i].keyword) == NULL)
+			append_conninfo(&b, liveness[i].keyword, liveness[i].value);
 	if (strstr(buf_str(&b), "target_session_attrs=") == NULL)
 		append_conninfo(&b, "target_session_attrs", "read-write");
 	if (buf_failed(&b)) {

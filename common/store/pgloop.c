@@ -11,6 +11,7 @@
 #define FIRST_WAIT_MS 100
 #define LONGEST_WAIT_MS 5000
 #define CONNECT_TIMEOUT_MS 10000
+#define WATCH_MS 1000 /* the watchdog looks this often */
 
 enum pgloop_state { PG_WAITING, PG_CONNECTING, PG_IDLE, PG_PREPARING, PG_RUNNING };
 
@@ -31,13 +32,16 @@ struct prepared {
 
 struct pgloop {
 	uv_loop_t *loop;
-	uv_timer_t *timer; /* freed by its close callback */
-	uv_poll_t *poll;   /* NULL when there is no socket */
+	uv_timer_t *timer;    /* freed by its close callback */
+	uv_timer_t *watchdog; /* likewise */
+	uv_poll_t *poll;      /* NULL when there is no socket */
 	PGconn *conn;
 	char *conninfo;
 	enum pgloop_state state;
 	bool use_prepared;
 	unsigned wait_ms;
+	uint64_t timeout_ms; /* longest wait for an answer */
+	uint64_t asked_ms;   /* loop clock: when the running statement was sent */
 	unsigned waiting;
 	struct request *first, **last; /* the first one is running in PG_PREPARING and PG_RUNNING */
 	struct prepared *prepared;
@@ -124,11 +128,11 @@ on_wait_over(uv_timer_t *timer)
 }
 
 static void
-lost(struct pgloop *pg)
+lost_because(struct pgloop *pg, const char *why)
 {
 	struct request *r = NULL;
 
-	keep_error(pg, pg->conn != NULL ? PQerrorMessage(pg->conn) : "no memory");
+	keep_error(pg, why);
 	log_warn("postgresql connection lost error=\"%s\" retry_ms=%u", pg->error, pg->wait_ms);
 	/* a statement that was only being prepared has not run: it goes on waiting */
 	if (pg->state == PG_RUNNING)
@@ -141,6 +145,24 @@ lost(struct pgloop *pg)
 		answer(r,
 		    &(struct pgloop_answer){
 			.verdict = PGLOOP_UNKNOWN, .error = pg->error, .sqlstate = "" });
+}
+
+static void
+lost(struct pgloop *pg)
+{
+	lost_because(pg, pg->conn != NULL ? PQerrorMessage(pg->conn) : "no memory");
+}
+
+/* A network that swallows everything looks like a slow statement: after a while the connection is
+ * of no use, and what was asked is unknown. */
+static void
+on_watch(uv_timer_t *timer)
+{
+	struct pgloop *pg = timer->data;
+
+	if ((pg->state == PG_RUNNING || pg->state == PG_PREPARING) &&
+	    uv_now(pg->loop) - pg->asked_ms >= pg->timeout_ms)
+		lost_because(pg, "PostgreSQL does not answer");
 }
 
 static bool
@@ -233,6 +255,7 @@ run_next(struct pgloop *pg)
 	if (pg->state != PG_IDLE || r == NULL)
 		return;
 	pg->unsynced = false;
+	pg->asked_ms = uv_now(pg->loop);
 	if (pg->use_prepared && !is_prepared(pg, r->name)) {
 		sent = PQsendPrepare(pg->conn, r->name, r->sql, 0, NULL);
 		pg->state = PG_PREPARING;
@@ -395,7 +418,7 @@ connect_start(struct pgloop *pg)
 }
 
 struct pgloop *
-pgloop_new(uv_loop_t *loop, const char *conninfo, bool prepared)
+pgloop_new(uv_loop_t *loop, const char *conninfo, bool prepared, long timeout_s)
 {
 	struct pgloop *pg = calloc(1, sizeof(*pg));
 
@@ -403,9 +426,11 @@ pgloop_new(uv_loop_t *loop, const char *conninfo, bool prepared)
 		return NULL;
 	pg->conninfo = strdup(conninfo);
 	pg->timer = malloc(sizeof(*pg->timer));
-	if (pg->conninfo == NULL || pg->timer == NULL) {
+	pg->watchdog = malloc(sizeof(*pg->watchdog));
+	if (pg->conninfo == NULL || pg->timer == NULL || pg->watchdog == NULL) {
 		free(pg->conninfo);
 		free(pg->timer);
+		free(pg->watchdog);
 		free(pg);
 		return NULL;
 	}
@@ -413,8 +438,11 @@ pgloop_new(uv_loop_t *loop, const char *conninfo, bool prepared)
 	pg->use_prepared = prepared;
 	pg->wait_ms = FIRST_WAIT_MS;
 	pg->last = &pg->first;
+	pg->timeout_ms = (uint64_t)timeout_s * 1000;
 	(void)uv_timer_init(loop, pg->timer);
-	pg->timer->data = pg;
+	(void)uv_timer_init(loop, pg->watchdog);
+	pg->timer->data = pg->watchdog->data = pg;
+	(void)uv_timer_start(pg->watchdog, on_watch, WATCH_MS, WATCH_MS);
 	connect_start(pg);
 	return pg;
 }
@@ -427,6 +455,8 @@ pgloop_free(struct pgloop *pg)
 	forget_connection(pg);
 	(void)uv_timer_stop(pg->timer);
 	uv_close((uv_handle_t *)pg->timer, free_handle);
+	(void)uv_timer_stop(pg->watchdog);
+	uv_close((uv_handle_t *)pg->watchdog, free_handle);
 	while (pg->first != NULL)
 		free(take_first(pg));
 	free(pg->conninfo);

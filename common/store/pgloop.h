@@ -32,9 +32,10 @@ typedef void pgloop_done(void *ctx, struct pgloop_answer *answer);
 
 /*
  * Starts connecting at once. conninfo (from db_conninfo) is copied. prepared: use named
- * prepared statements. NULL without memory.
+ * prepared statements. timeout_s: a statement without an answer for so long costs the connection
+ * and is PGLOOP_UNKNOWN; the server may still be working on it. NULL without memory.
  */
-struct pgloop *pgloop_new(uv_loop_t *loop, const char *conninfo, bool prepared);
+struct pgloop *pgloop_new(uv_loop_t *loop, const char *conninfo, bool prepared, long timeout_s);
 
 /* Closes; waiting and running statements are dropped without a call. The handles belong to the
  * loop until uv_run has closed them. */

@@ -1,12 +1,13 @@
 -- CLAIM: the compare-and-set. $1 dispatcher, $2 run, $3 ids, $4 suppression scopes of the run,
 -- $5 claims of this dispatcher that were acknowledged: when PostgreSQL knows of fewer, it has lost
--- commits, and nothing is claimed. The last fixed column is the number of this claim.
+-- commits, and nothing is claimed; when of many more, fence_claims has been in between. The last fixed column is the number of this claim.
 -- Rows that are not free any more, not due, or whose owner is fenced or run not running, are
 -- left alone; suppressed ones become skipped. Only returned rows may be sent. not_before stays
 -- set while a deferred row is being sent, so that the tally knows where it came from.
 WITH me AS (
 	UPDATE kairan.dispatcher SET claim_seq = claim_seq + 1, heartbeat_at = now()
 	WHERE id = $1 AND fenced_at IS NULL AND stopped_at IS NULL AND claim_seq >= $5::bigint
+	    AND claim_seq < $5::bigint + 1048576
 	    AND EXISTS (SELECT FROM kairan.run WHERE id = $2 AND state = 'running')
 	RETURNING id, claim_seq),
 c AS (

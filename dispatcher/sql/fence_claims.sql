@@ -1,0 +1,5 @@
+-- After a claim whose commit is unknown: its statement may still be on its way, or wait for a lock in
+-- a process of PostgreSQL that has not noticed that we are gone. The update waits for one that has
+-- begun (CLAIM updates this row first) and makes those that come later find nothing: their $5 is too
+-- low. What was taken is looked up after this commit. $1 dispatcher.
+UPDATE kairan.dispatcher SET claim_seq = claim_seq + 1048576 WHERE id = $1 RETURNING claim_seq
