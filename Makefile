@@ -203,6 +203,16 @@ crash-points: ## death at each named point (TIMES=1, PAIRS=0, POINTS="a b"); one
 	@$(MAKE) --no-print-directory KIND=crash programs-here
 	@KAIRAN_BIN=build/crash tests/crash/points.sh
 
+.PHONY: soak chaos
+soak: ## one fault a minute at half of the peak (MINUTES=5; KILL_EVERY=10: rate under kills); one JSON line last
+	@tools/deps.sh build services test
+	@$(MAKE) --no-print-directory KIND=crash programs-here
+	@KAIRAN_BIN=build/crash tests/crash/soak.sh
+chaos: ## the long form of the fault tests: proxies, a disk that fails, memory that ends
+	@tools/deps.sh build services test
+	@$(MAKE) --no-print-directory KIND=crash programs-here
+	@FULL=1 KAIRAN_BIN=build/crash prove --timer --exec bash tests/integration/chaos_*.sh
+
 .PHONY: bench
 bench: ## figures as JSON lines, each with its yardstick from the same run
 	@tools/deps.sh build services bench
@@ -243,8 +253,9 @@ check-scripts: ## shellcheck
 	@shellcheck -x -S warning $(SCRIPTS) && echo "scripts are clean"
 
 .PHONY: check-docs
-check-docs: ## every configuration key and command has its place in the manual
+check-docs: ## every configuration key and command has its place in the manual, every fault its test
 	@tools/check-docs.sh
+	@tools/check-faults.sh
 
 .PHONY: check-corpus
 check-corpus: $(B)/$(feedback_PROGRAM) ## scores the bounce classifier on mails beside the checkout (KAIRAN_CORPUS)

@@ -423,24 +423,77 @@ config_print_sample(FILE *out)
 	}
 }
 
+/* The value as text; text is room for a number. */
+static const char *
+value_text(const struct config *c, const struct key *k, char text[24])
+{
+	const char *at = (const char *)c + k->offset;
+
+	if (k->type == KEY_NUMBER)
+		(void)snprintf(text, 24, "%ld", *(const long *)(const void *)at);
+	else if (k->type == KEY_BOOL)
+		return *(const bool *)(const void *)at ? "yes" : "no";
+	else if (is_secret(k) && has_password(c))
+		return "(hidden)";
+	else
+		return *(char *const *)(const void *)at;
+	return text;
+}
+
+static void
+exchange(struct config *c, struct config *fresh, const struct key *k)
+{
+	size_t size = k->type == KEY_TEXT ? sizeof(char *)
+	    : k->type == KEY_NUMBER	  ? sizeof(long)
+					  : sizeof(bool);
+	char kept[sizeof(long) > sizeof(char *) ? sizeof(long) : sizeof(char *)];
+
+	memcpy(kept, (char *)c + k->offset, size);
+	memcpy((char *)c + k->offset, (char *)fresh + k->offset, size);
+	memcpy((char *)fresh + k->offset, kept, size);
+}
+
+static bool
+is_same(const struct config *a, const struct config *b, const struct key *k)
+{
+	const char *x = (const char *)a + k->offset, *y = (const char *)b + k->offset;
+
+	if (k->type == KEY_TEXT)
+		return strcmp(*(char *const *)(const void *)x, *(char *const *)(const void *)y) ==
+		    0;
+	return memcmp(x, y, k->type == KEY_NUMBER ? sizeof(long) : sizeof(bool)) == 0;
+}
+
+void
+config_take(struct config *c, struct config *fresh, const char *const *live, size_t count,
+    config_changed *told, void *ctx)
+{
+	char name[100], before[24], after[24];
+
+	for (size_t i = 0; i < KEYS; i++) {
+		bool is_live = false;
+
+		if (is_same(c, fresh, &keys[i]))
+			continue;
+		(void)snprintf(name, sizeof(name), "%s.%s", keys[i].section, keys[i].name);
+		for (size_t k = 0; k < count && !is_live; k++)
+			is_live = strcmp(live[k], name) == 0;
+		told(ctx, name, value_text(c, &keys[i], before), value_text(fresh, &keys[i], after),
+		    is_live);
+		if (is_live)
+			exchange(c, fresh, &keys[i]);
+	}
+}
+
 void
 config_print(const struct config *c, FILE *out)
 {
 	const char *section = "";
+	char text[24];
 
 	for (size_t i = 0; i < KEYS; i++) {
-		const char *at = (const char *)c + keys[i].offset;
-
 		if (strcmp(section, keys[i].section) != 0)
 			fprintf(out, "[%s]\n", section = keys[i].section);
-		fprintf(out, "%s = ", keys[i].name);
-		if (keys[i].type == KEY_NUMBER)
-			fprintf(out, "%ld\n", *(const long *)(const void *)at);
-		else if (keys[i].type == KEY_BOOL)
-			fprintf(out, "%s\n", *(const bool *)(const void *)at ? "yes" : "no");
-		else if (is_secret(&keys[i]) && has_password(c))
-			fputs("(hidden)\n", out);
-		else
-			fprintf(out, "%s\n", *(char *const *)(const void *)at);
+		fprintf(out, "%s = %s\n", keys[i].name, value_text(c, &keys[i], text));
 	}
 }

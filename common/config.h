@@ -142,6 +142,17 @@ struct config {
 int config_load(struct config *c, const char *path, struct err *err) MUST_CHECK;
 void config_release(struct config *c);
 
+/* key: "section.name"; values as text, "(hidden)" for those with a password. */
+typedef void config_changed(
+    void *ctx, const char *key, const char *from, const char *to, bool is_live);
+
+/*
+ * Compares both and tells of every key that differs. Those named in live ("section.name") are
+ * exchanged between c and fresh; pointers into their old texts are good until fresh is released.
+ */
+void config_take(struct config *c, struct config *fresh, const char *const *live, size_t count,
+    config_changed *told, void *ctx);
+
 /* The commented sample file with every key, its default and its help. */
 void config_print_sample(FILE *out);
 

@@ -9,4 +9,11 @@
 /* state: "READY=1", "STOPPING=1". */
 void notify_service(const char *state);
 
+/* "RELOADING=1" with the time that systemd wants beside it; READY=1 follows. */
+void notify_reloading(void);
+
+/* Milliseconds after which the manager wants to hear WATCHDOG=1 again, half of what it allows
+ * (WATCHDOG_USEC, WATCHDOG_PID); 0: it does not. */
+unsigned long notify_watchdog_ms(void);
+
 #endif

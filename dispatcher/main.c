@@ -5,8 +5,8 @@
  *
  * SIGTERM or SIGINT: nothing new is begun, what is under way is finished and written down, what
  * was not sent is given back; no recipient is left in doubt by it. A second signal ends at once.
- * SIGHUP: credentials and certificates are read again. Under systemd (Type=notify) it tells when it
- * is ready and when it is stopping.
+ * SIGHUP: the configuration, credentials and certificates are read again. Under systemd (Type=notify)
+ * it tells when it is ready, reloading and stopping, and that its loop turns (WatchdogSec=).
  */
 #include <curl/curl.h>
 #include <getopt.h>
@@ -28,6 +28,7 @@
 #include "log.h"
 #include "notify.h"
 #include "recover.h"
+#include "reload.h"
 #include "route.h"
 #include "runs.h"
 #include "settle.h"
@@ -36,6 +37,9 @@
 #define ROLE "kairan_dispatcher"
 #define AGAIN_S 1 /* between attempts to reach PostgreSQL at the start */
 #define DRAIN_POLL_MS 20
+#define STOPPING_WORD_MS 5000 /* "still stopping", so often */
+#define STOPPING_WORD "EXTEND_TIMEOUT_USEC=20000000"
+#define STOPPING_SPARE_S 30 /* to write outcomes down, behind the last answer */
 
 struct program {
 	struct dispatcher d;
@@ -47,6 +51,10 @@ struct program {
 	bool closing;
 	bool adopt; /* --adopt */
 	int status;
+	const char *path;	   /* of the configuration, or NULL */
+	unsigned long watchdog_ms; /* 0: nobody watches */
+	uint64_t told_ms;	   /* loop clock: last word to the service manager */
+	uint64_t patient_until_ms; /* while stopping */
 };
 
 static void
@@ -95,12 +103,28 @@ finish(struct program *p)
 	close_handle((uv_handle_t *)&p->hangup, NULL);
 }
 
+/* The loop turns; and an end that waits for the relay's answers is no hang. */
+static void
+tell_manager(struct program *p)
+{
+	uint64_t now = dispatcher_now_ms(&p->d);
+
+	if (p->watchdog_ms > 0 && now - p->told_ms >= p->watchdog_ms)
+		notify_service("WATCHDOG=1");
+	else if (!p->d.stopping || now - p->told_ms < STOPPING_WORD_MS)
+		return;
+	if (p->d.stopping && now < p->patient_until_ms)
+		notify_service(STOPPING_WORD);
+	p->told_ms = now;
+}
+
 static void
 on_drain(uv_timer_t *timer)
 {
 	struct program *p = timer->data;
 	struct dispatcher *d = &p->d;
 
+	tell_manager(p);
 	if (d->fenced && !d->stopping) {
 		p->status = EXIT_FAILED;
 		d->stopping = true;
@@ -127,21 +151,25 @@ on_signal(uv_signal_t *handle, int number)
 		_exit(EXIT_FAILED);
 	}
 	log_info("stopping: finishing what is under way");
-	notify_service("STOPPING=1");
+	notify_service("STOPPING=1\n" STOPPING_WORD);
 	CRASH_POINT("stopping");
+	p->patient_until_ms = dispatcher_now_ms(&p->d) +
+	    (uint64_t)(p->config.relay_dot_timeout_s + STOPPING_SPARE_S) * 1000;
 	p->d.stopping = true;
 	route_stop(p->d.route);
 }
 
-/* SIGHUP: credentials and certificates; the configuration file takes a restart. */
 static void
 on_hangup(uv_signal_t *handle, int number)
 {
 	struct program *p = handle->data;
 
 	(void)number;
-	log_info("reading credentials and certificates again");
-	route_reload(p->d.route);
+	if (p->d.stopping)
+		return;
+	notify_reloading();
+	reload_config(&p->d, &p->config, p->path);
+	notify_service("READY=1");
 }
 
 /* ---- the beginning ---- */
@@ -358,6 +386,7 @@ run_program(struct program *p)
 		log_info("dispatching id=%d name=%s relay=%s:%ld", d->owner,
 		    p->config.dispatcher_name, p->config.relay_host, p->config.relay_port);
 	notify_service("READY=1");
+	p->watchdog_ms = notify_watchdog_ms();
 	(void)uv_run(&d->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&d->loop);
 	CRASH_POINT("before_goodbye");
@@ -381,7 +410,6 @@ main(int argc, char **argv)
 		{ "adopt", no_argument, NULL, 'a' }, { "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 } };
 	static struct program p;
-	const char *path = NULL;
 	struct err err = { 0 };
 	int option;
 
@@ -389,7 +417,7 @@ main(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
-			path = optarg;
+			p.path = optarg;
 			break;
 		case 'a':
 			p.adopt = true;
@@ -408,7 +436,7 @@ main(int argc, char **argv)
 	if (optind < argc)
 		fatal(EXIT_USAGE, "unexpected argument '%s'; see kairan-dispatcher --help",
 		    argv[optind]);
-	if (config_load(&p.config, path, &err) < 0 ||
+	if (config_load(&p.config, p.path, &err) < 0 ||
 	    rds_address_parse(&p.redis, p.config.redis_url, &err) < 0 ||
 	    token_keys_load(&p.d.keys, p.config.keys_file, &err) < 0)
 		fatal(EXIT_USAGE, "%s", err.msg);

@@ -223,12 +223,31 @@ reload_login(struct route *r)
 	auth_wipe(&fresh);
 }
 
+/* relay.connections may have grown; when it shrinks, sessions end as they are done. */
+static void
+make_room(struct route *r)
+{
+	size_t room = (size_t)r->d->config->relay_connections + r->relay_count;
+	struct session **sessions;
+
+	if (room <= r->session_room)
+		return;
+	sessions = realloc(r->sessions, room * sizeof(struct session *));
+	if (sessions == NULL) {
+		log_warn("no memory for more connections");
+		return;
+	}
+	r->sessions = sessions;
+	r->session_room = room;
+}
+
 void
 route_reload(struct route *r)
 {
 	struct err err = { 0 };
 	struct tls_context *fresh;
 
+	make_room(r);
 	reload_login(r);
 	if (r->tls == SMTP_TLS_OFF || r->ses != NULL)
 		return;

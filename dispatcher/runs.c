@@ -589,6 +589,13 @@ runs_start(struct runs *r)
 }
 
 void
+runs_reload(struct runs *r)
+{
+	if (!uv_is_closing((uv_handle_t *)&r->timer))
+		runs_start(r);
+}
+
+void
 runs_stop(struct runs *r)
 {
 	(void)uv_timer_stop(&r->timer);

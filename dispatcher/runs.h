@@ -15,6 +15,9 @@ void runs_free(struct runs *r);
 
 /* Starts, ends the periodic look. */
 void runs_start(struct runs *r);
+
+/* dispatcher.poll_ms may have changed. */
+void runs_reload(struct runs *r);
 void runs_stop(struct runs *r);
 
 /* Pauses the run with this reason, since nobody of it could be sent to. */

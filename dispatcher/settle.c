@@ -99,6 +99,12 @@ settler_new(struct dispatcher *d, struct err *err)
 }
 
 void
+settle_reload(struct settler *s, const struct ladder *ladder)
+{
+	s->ladder = *ladder;
+}
+
+void
 settler_free(struct settler *s)
 {
 	free(s);

@@ -14,7 +14,12 @@
 #include "outcome.h"
 
 /* err: what is wrong with dispatcher.retry_ladder. */
+struct ladder;
+
 struct settler *settler_new(struct dispatcher *d, struct err *err);
+
+/* Waits of tries to come; copied. */
+void settle_reload(struct settler *s, const struct ladder *ladder);
 void settler_free(struct settler *s);
 
 /* Each takes the flight (and frees it). */

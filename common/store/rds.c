@@ -111,6 +111,28 @@ rds_address_parse(struct rds_address *a, const char *url, struct err *err)
 	return err_set(err, "redis.url must begin with redis:// or unix://");
 }
 
+/* ---- replies of a sane size ---- */
+
+static redisReplyObjectFunctions bounded; /* hiredis's own, but for this one */
+static void *(*create_any)(const redisReadTask *, int);
+
+static void *
+create_array(const redisReadTask *task, int elements)
+{
+	return elements <= RDS_ARRAY_MAX ? create_any(task, elements) : NULL;
+}
+
+void
+rds_bound(redisContext *redis)
+{
+	if (redis->reader == NULL || redis->reader->fn == NULL || redis->reader->fn == &bounded)
+		return;
+	create_any = redis->reader->fn->createArray;
+	bounded = *redis->reader->fn;
+	bounded.createArray = create_array;
+	redis->reader->fn = &bounded;
+}
+
 static int
 expect_ok(redisContext *c, redisReply *reply, const char *doing, struct err *err)
 {
@@ -140,6 +162,7 @@ rds_open(const struct rds_address *a, struct err *err)
 		return NULL;
 	}
 	(void)redisSetTimeout(c, timeout);
+	rds_bound(c);
 	if (a->password[0] != '\0')
 		failed = a->user[0] != '\0'
 		    ? expect_ok(

@@ -12,6 +12,8 @@
 #include "err.h"
 
 #define RDS_TIMEOUT_S 5
+#define RDS_ARRAY_MAX 65536		 /* elements of one reply; a batch has 4,096 at most */
+#define RDS_REPLY_MAX ((size_t)16 << 20) /* bytes of one reply */
 
 struct rds_address {
 	char path[108]; /* unix socket, or "" */
@@ -27,6 +29,10 @@ int rds_address_parse(struct rds_address *a, const char *url, struct err *err) M
 /* Connects, authenticates, selects. NULL with err that says what to check; owned
  * (redisFree). */
 redisContext *rds_open(const struct rds_address *a, struct err *err) MUST_CHECK;
+
+/* A reply that announces more than RDS_ARRAY_MAX elements ends the connection: hiredis would make
+ * room for all of them at once. */
+void rds_bound(redisContext *redis);
 
 /* Refuses a server that may throw our lists away: 0 when its maxmemory-policy keeps everything
  * or cannot be asked for; -1 with err. */

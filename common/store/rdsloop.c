@@ -71,6 +71,10 @@ on_poll(uv_poll_t *poll, int status, int events)
 	}
 	if (a->redis != NULL && (events & UV_READABLE) != 0)
 		redisAsyncHandleRead(a->redis);
+	if (a->redis != NULL && a->redis->c.reader->len > RDS_REPLY_MAX) {
+		log_warn("redis sends a reply that is too large");
+		redisAsyncFree(a->redis);
+	}
 	if (a->redis != NULL && (events & UV_WRITABLE) != 0)
 		redisAsyncHandleWrite(a->redis);
 }
@@ -258,6 +262,7 @@ open_connection(struct rdsloop *r)
 		wait_and_open(r, "no memory");
 		return;
 	}
+	rds_bound(&c->c);
 	r->redis = c;
 	c->data = r;
 	(void)redisAsyncSetConnectCallback(c, on_connect);

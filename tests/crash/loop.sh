@@ -5,7 +5,8 @@
 # them, during campaigns into the FAKE relay, whose ground truth is on the disk before it answers.
 # The last line is one JSON object; the exit status is 1 when anybody got it twice, was lost, or is
 # unaccounted for, when doubt leaves its bound, or when feedback that was acknowledged is missing.
-# KILLS (default 20), SEED (default: the time), KEEP=1 leaves database and truth for recounting.
+# KILLS (default 20), SEED (default: the time), KEEP=1 leaves database and truth for recounting,
+# ONLY=box (or a program's name) kills nothing else. What else was counted stands in a note before it.
 # shellcheck disable=SC2119,SC2034,SC2153
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -71,12 +72,12 @@ kill_one()
 {
 	local victim
 
-	case $((RANDOM % 20)) in
-	0 | 1) victim=producer COUNT[producer]=$((COUNT[producer] + 1)) ;;
-	2 | 3) victim=feedback COUNT[feedback]=$((COUNT[feedback] + 1)) ;;
-	4 | 5) COUNT[postgresql]=$((COUNT[postgresql] + 1)); crash_postgres; return ;;
-	6 | 7) COUNT[redis]=$((COUNT[redis] + 1)); crash_redis; return ;;
-	8)	# the whole box: everything at once
+	case ${ONLY:-$((RANDOM % 20))} in
+	0 | 1 | producer) victim=producer COUNT[producer]=$((COUNT[producer] + 1)) ;;
+	2 | 3 | feedback) victim=feedback COUNT[feedback]=$((COUNT[feedback] + 1)) ;;
+	4 | 5 | postgresql) COUNT[postgresql]=$((COUNT[postgresql] + 1)); crash_postgres; return ;;
+	6 | 7 | redis) COUNT[redis]=$((COUNT[redis] + 1)); crash_redis; return ;;
+	8 | box) # the whole box: everything at once
 		COUNT[box]=$((COUNT[box] + 1))
 		for victim in "${ALL[@]}"; do kill -KILL "${PIDS[$victim]}" 2>/dev/null || true; done
 		crash_redis
@@ -115,6 +116,8 @@ json=$(crash_count | jq -c --argjson kills "$KILLED" --argjson seed "$SEED" --ar
 	--argjson by "$(for k in "${!COUNT[@]}"; do jq -cn --arg k "$k" --argjson n "${COUNT[$k]}" '{($k): $n}'; done | jq -cs add)" \
 	'{kills: $kills, kills_by_program: $by, kills_during_data: $during} + . +
 	{in_doubt_bound: $bound, seed: $seed, seconds: $s, truth: $truth, database: $database}')
-echo "$json"
+echo "# $(jq -c '{seed, seconds, recipients, feedback_given, feedback_unacknowledged, feedback_distinct, feedback_in_inbox}' <<<"$json")"
+jq -c '{kills, kills_by_program, kills_during_data, accepted, duplicates, lost, in_doubt, in_doubt_bound, in_doubt_not_in_truth,
+	unaccounted, truth, database}' <<<"$json"
 jq -e '.duplicates == 0 and .lost == 0 and .unaccounted == 0 and .in_doubt <= .in_doubt_bound
 	and .feedback_unacknowledged == 0 and .feedback_in_inbox == .feedback_distinct' <<<"$json" >/dev/null

@@ -7,6 +7,9 @@
 #   chaos_start NAME LISTEN TO   a proxy (tests/support/chaos_proxy.py has the commands)
 #   chaos NAME COMMAND...        tells it something and waits until it has obeyed
 #   chaos_said NAME WORD         how often its log has a line that begins so
+#   under_way                    a run of campaign chaos is in its middle, its number in RUN
+#   goes_on NAME                 the fault is over: sending goes on, one test
+#   ends_well NAME EXPECTED      the run finishes with these states and the truth agrees, one test each
 #   chaos_pg, chaos_redis, chaos_relay   proxies named pg, redis, relay; set PG_URL, REDIS_URL, RELAY_PROXY
 
 CHAOS_SEED=${CHAOS_SEED:-1}
@@ -73,4 +76,47 @@ chaos_relay()
 	# shellcheck disable=SC2034
 	RELAY_PROXY=$(services_free_port)
 	chaos_start relay "$RELAY_PROXY" "$RELAY_PORT"
+}
+
+RUN='' CHAOS_RUNS=0
+
+under_way()
+{
+	local before left
+
+	if [ -n "$RUN" ]; then
+		left=$(one "queued FROM kairan.campaign_progress WHERE run_id = $RUN")
+		[ "${left:-0}" -lt 300 ] || return 0
+		ends_well "run $CHAOS_RUNS, with all that befell it"
+	fi
+	before=$(taken)
+	relay_set 'delay_ms = 25'
+	CHAOS_RUNS=$((CHAOS_RUNS + 1))
+	RUN=$(run_add chaos "$CHAOS_RUNS")
+	taken_wait $((before + 20)) || tap_note 'nothing is sent'
+}
+
+goes_on()
+{
+	local before
+
+	before=$(taken)
+	tap_ok "$1: then sending goes on" taken_wait $((before + 10)) 30
+}
+
+ends_well()
+{
+	local states=${2:-sent $(one 'count(*) FROM kairan.customer')}
+
+	relay_set
+	run_wait "$RUN" finished 40 || true
+	tap_is "$(run_states "$RUN")" "$states" "$1: the run ends"
+	run_check "$RUN" '  ... and the ground truth agrees'
+	RUN=''
+}
+
+# whether the long form is asked for: FULL=1
+full()
+{
+	[ "${FULL:-0}" != 0 ]
 }
