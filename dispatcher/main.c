@@ -37,6 +37,7 @@
 #define ROLE "kairan_dispatcher"
 #define AGAIN_S 1 /* between attempts to reach PostgreSQL at the start */
 #define DRAIN_POLL_MS 20
+#define DESCRIPTORS_SPARE 32  /* besides one for each connection to the relay */
 #define STOPPING_WORD_MS 5000 /* "still stopping", so often */
 #define STOPPING_WORD "EXTEND_TIMEOUT_USEC=20000000"
 #define STOPPING_SPARE_S 30 /* to write outcomes down, behind the last answer */
@@ -253,6 +254,26 @@ check_rights(const struct config *config)
 	db_close(&db);
 }
 
+/* As many descriptors as the limits of this process allow; a word when that is few. */
+static void
+raise_descriptors(const struct config *config)
+{
+	rlim_t needed = (rlim_t)(config->relay_connections > config->ses_connections
+				? config->relay_connections
+				: config->ses_connections) +
+	    DESCRIPTORS_SPARE;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed)
+		return;
+	limit.rlim_cur = limit.rlim_max < needed ? limit.rlim_max : needed;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < needed)
+		log_warn("only %llu descriptors are allowed, %llu may be needed; raise "
+			 "LimitNOFILE or ulimit -n",
+		    (unsigned long long)limit.rlim_cur, (unsigned long long)needed);
+}
+
 static void
 on_room(struct dispatcher *d)
 {
@@ -452,6 +473,7 @@ main(int argc, char **argv)
 		fatal(EXIT_FAILED, "cannot start libcurl");
 	p.d.config = &p.config;
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+	raise_descriptors(&p.config);
 	(void)umask(077);
 	(void)signal(SIGPIPE, SIG_IGN);
 	p.status = EXIT_DONE;

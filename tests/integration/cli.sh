@@ -114,7 +114,7 @@ tap_like "$err" 'schema/002_functions.sql' 'by name'
 KAIRAN_DATABASE_URL=$two sql "DELETE FROM kairan.migration WHERE version = 2;
 	INSERT INTO kairan.migration VALUES (999, 'schema/999_future.sql', 'x')"
 KAIRAN_DATABASE_URL=$two k init --json
-tap_is "$status" 1 'a schema newer than the program is refused'
+tap_is "$status" 1 'F43: a schema newer than the program is refused'
 tap_like "$err" 'newer than this program' 'in clear words'
 KAIRAN_DATABASE_URL="postgresql:///kairan?host=$d/nowhere" k init
 tap_is "$status" 75 'absent PostgreSQL is temporary'

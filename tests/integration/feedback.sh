@@ -194,7 +194,7 @@ tap_is "$(one "scope || ' ' || reason FROM kairan.suppression WHERE address_key 
 before=$(one 'count(*) FROM kairan.feedback_event')
 tap_is "$(post "{\"kind\":\"bounce\",\"address\":\"user1@example.com\",\"token\":\"$T\",\"feedback_id\":\"f1\",\"dialect\":\"notification\"}")" \
 	200 'the same bounce in the other dialect is taken'
-tap_is "$(one 'count(*) FROM kairan.feedback_event')" "$before" 'and is the same event'
+tap_is "$(one 'count(*) FROM kairan.feedback_event')" "$before" 'F46: and is the same event'
 tap_is "$(post "{\"kind\":\"complaint\",\"address\":\"user2@example.com\",\"token\":\"$(token 2)\",\"version\":1}")" \
 	200 'a complaint with signature version 1 is taken'
 tap_like "$(of_send 2 complained_at)" '^20' 'the send row has a complaint'
@@ -289,7 +289,7 @@ tap_is "$(of_send 12 bounced_at)" - 'and changes nothing'
 
 dsn 20 5.1.1 >"$D/md/tmp/1.host"
 sleep 0.3
-tap_is "$(ls "$D/md/tmp")" 1.host 'tmp/ is left alone'
+tap_is "$(ls "$D/md/tmp")" 1.host 'F48: tmp/ is left alone'
 mv "$D/md/tmp/1.host" "$D/md/new/1.host"
 tap_ok 'a file is moved to cur/' services_wait 5 test -f "$D/md/cur/1.host:2,S"
 tap_like "$(of_send 20 bounced_at)" '^20' 'after its commit'
@@ -298,7 +298,7 @@ ln -s /etc/hostname "$D/md/new/3.link"
 printf 'no mail at all' >"$D/md/tmp/4.host" && mv "$D/md/tmp/4.host" "$D/md/new/"
 tap_ok 'what is not understood is moved, too' services_wait 5 test -f "$D/md/cur/4.host:2,S"
 tap_is "$(find "$D/md/new" -mindepth 1 -printf '%f ' | tr ' ' '\n' | sort | xargs)" '2.folder 3.link' \
-	'what is no file stays'
+	'F48: what is no file stays'
 tap_is "$(grep -c 'file=3.link' "$D/feedback.log")" 1 'and is logged once'
 dsn 21 5.1.1 >"$D/dsn"
 for i in {100..400}; do cp "$D/dsn" "$D/md/tmp/$i.host"; done
@@ -307,7 +307,7 @@ all_moved()
 {
 	[ "$(find "$D/md/cur" -name '*.host:2,S' | wc -l)" = 303 ]
 }
-tap_ok 'hundreds of files at once' services_wait 10 all_moved
+tap_ok 'F48: hundreds of files at once' services_wait 10 all_moved
 
 # ---- standard input ---------------------------------------------------------------------
 
@@ -342,8 +342,8 @@ unhealthy()
 	[ "$(status GET /healthz)" = 503 ]
 }
 tap_ok 'not healthy without PostgreSQL' services_wait 5 unhealthy
-tap_is "$(post "{\"kind\":\"delivery\",\"token\":\"$(token 32)\"}")" 503 'SNS is told to try again'
-tap_is "$(dsn 33 5.1.1 | lmtp "b+$(token 33)@$DOMAIN")" '451 4.3.0 try again' 'so is the MTA'
+tap_is "$(post "{\"kind\":\"delivery\",\"token\":\"$(token 32)\"}")" 503 'F47: SNS is told to try again'
+tap_is "$(dsn 33 5.1.1 | lmtp "b+$(token 33)@$DOMAIN")" '451 4.3.0 try again' 'F47: so is the MTA'
 dsn 34 5.1.1 >"$D/md/new/500.host"
 for i in 40 41 42 43 44; do dsn "$i" 5.1.1 >"$D/md/new/5$i.host"; done
 sleep 0.5

@@ -111,7 +111,7 @@ document "{\"kind\":\"bounce\",\"address\":\"user70@example.com\",\"token\":\"$(
 sleep 5
 tap_is "$(queue deleted)" 64 'without PostgreSQL nothing is deleted'
 tap_is "$(queue hidden)" 1 'what was taken stays hidden longer than its visibility'
-tap_ok 'since it is extended' test "$(queue extended)" -ge 2
+tap_ok 'F46: since its visibility is extended' test "$(queue extended)" -ge 2
 FAST=1 pg_start "$D" >/dev/null 2>&1
 tap_ok 'with PostgreSQL it is committed and deleted' services_wait 20 queue_is deleted 65
 tap_like "$(of_send 70 bounced_at)" '^20' 'the send row has bounced'
@@ -120,7 +120,7 @@ tap_is "$(queue receives)" '[]' 'the queue is empty'
 echo 'delete_fails = 1' >"$D/control"
 document "{\"kind\":\"bounce\",\"address\":\"user71@example.com\",\"token\":\"$(token 71)\"}" | put
 tap_ok 'a failed deletion is repeated when it comes again' services_wait 15 queue_is deleted 66
-tap_is "$(one "count(*) FROM kairan.feedback_event WHERE send_id = 71")" 1 'and is one event'
+tap_is "$(one "count(*) FROM kairan.feedback_event WHERE send_id = 71")" 1 'F46: a message that comes again is one event'
 echo 'bad_md5 = 1' >"$D/control"
 document "{\"kind\":\"bounce\",\"address\":\"user72@example.com\",\"token\":\"$(token 72)\"}" | put
 sleep 1

@@ -73,7 +73,7 @@ customers_add 120 dead.example hard
 campaign_add bad
 sql -c "UPDATE kairan.stream SET rate_per_s = 200 WHERE name = 'marketing'"
 RUN=$(run_add bad a)
-tap_ok 'a run with 20 % dead addresses is paused' run_wait "$RUN" paused 20
+tap_ok 'F49: a run with 20 % dead addresses is paused' run_wait "$RUN" paused 20
 tap_like "$(one "reason FROM kairan.run WHERE id = $RUN")" '^breaker: [0-9.]+ % of [0-9]+ recipients of this run are dead addresses \(line 5 %\)' \
 	'and says why'
 tap_ok 'long before its end' test "$(one "sent FROM kairan.campaign_progress WHERE run_id = $RUN")" -lt 400
@@ -107,7 +107,7 @@ customers_add 3 docomo.ne.jp hard
 customers_add 20 large.example
 RUN=$(run_add healthy c)
 run_wait "$RUN" finished 20 || true
-tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND class = 'hard'")" 3 'a carrier says that three are unknown'
+tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND class = 'hard'")" 3 'F49: a carrier says that three are unknown'
 tap_is "$(one "count(*) FROM kairan.suppression")" 0 'nobody is suppressed for that'
 RUN=$(run_add healthy d)
 run_wait "$RUN" finished 20 || true

@@ -91,7 +91,7 @@ run_check "$RUN" 'does not send to them again'
 # the lock is not shared
 status=0
 env KAIRAN_DISPATCHER_NAME=two "$BIN/kairan-dispatcher" >"$D/second.log" 2>&1 || status=$?
-tap_is "$status $(grep -c "another dispatcher named 'two'" "$D/second.log")" '1 1' 'a second one of the same name is refused'
+tap_is "$status $(grep -c "another dispatcher named 'two'" "$D/second.log")" '1 1' 'F44: a second one of the same name is refused'
 
 # ---- declared dead while alive ------------------------------------------------------------
 
@@ -105,7 +105,7 @@ sql -c "SELECT kairan.dispatcher_bury($LIFE)" >"$D/out"
 kill -CONT "$OTHER"
 status=0
 services_wait 10 _services_gone "$OTHER" || status=1
-tap_is "$status" 0 'a dispatcher that was declared dead stops'
+tap_is "$status" 0 'F6: a dispatcher that was stopped and declared dead stops when it goes on'
 service_stop "$OTHER" 2>/dev/null && status=0 || status=$?
 tap_is "$status" 1 'with an error'
 relay_set
@@ -127,7 +127,7 @@ for _ in 1 2; do
 	sleep 0.5
 done
 export KAIRAN_DATABASE_URL=${SUPER/&user=postgres/}
-tap_ok 'PostgreSQL crashes twice: the run finishes' run_wait "$RUN" finished 30
+tap_ok 'F8: PostgreSQL crashes twice: the run finishes' run_wait "$RUN" finished 30
 tap_is "$(run_states "$RUN")" 'sent 800' 'everybody is sent'
 run_check "$RUN" 'exactly once'
 
@@ -142,7 +142,7 @@ for _ in $(seq 1 40); do
 	sql -c "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'kairan_dispatcher'" >"$D/out"
 	sleep 0.05
 done
-tap_ok 'connections cut 40 times, ids three times: the run finishes' run_wait "$RUN" finished 40
+tap_ok 'F18: connections cut 40 times, ids three times: the run finishes' run_wait "$RUN" finished 40
 tap_is "$(run_states "$RUN")" 'sent 800' 'everybody is sent'
 run_check "$RUN" 'exactly once'
 

@@ -59,7 +59,7 @@ sleep 3
 tap_is "$(df --output=avail "$D" | tail -n 1 | tr -d ' ')" 0 'the disk is full'
 stuck=$(taken)
 sleep 3
-tap_is "$(taken)" "$stuck" 'nothing is sent while outcomes cannot be written'
+tap_is "$(taken)" "$stuck" 'F15: nothing is sent while outcomes cannot be written'
 tap_ok "it was in the middle ($stuck)" test "$stuck" -lt 5900
 : >"$SMALL_DISK.truth/enough"
 wait "$FILLER"

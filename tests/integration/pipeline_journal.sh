@@ -60,7 +60,7 @@ with open(sys.argv[1], "r+b") as f:  # one slot of the ring
     f.write(b"damage")
 PY
 dispatcher_start one "${SLOWLY[@]}"
-tap_ok 'F45 with a damaged slot a run finishes' run_wait "$RUN" finished 30
+tap_ok 'F45: with a damaged slot a run finishes' run_wait "$RUN" finished 30
 tap_is "$(one "count(*) > 4 FROM kairan.in_doubt WHERE run_id = $RUN")" t 'and what has no mark is in doubt, not sent again'
 run_check "$RUN" 'nobody got it twice'
 service_stop "$DISPATCHER"
@@ -72,7 +72,7 @@ with open(sys.argv[1], "r+b") as f:
     f.write(b"\xff" * 4096)
 PY
 dispatcher_start one "${SLOWLY[@]}"
-tap_ok 'F45 with a damaged header a run finishes' run_wait "$RUN" finished 30
+tap_ok 'F45: with a damaged header a run finishes' run_wait "$RUN" finished 30
 tap_is "$(one "count(*) FROM kairan.in_doubt WHERE run_id = $RUN")" "$HELD" 'all it had is in doubt'
 tap_ok 'the damaged file is kept' compgen -G "$JOURNAL.damaged-*"
 run_check "$RUN" 'nobody got it twice'
@@ -105,7 +105,7 @@ run_check "$RUN" 'exactly once'
 relay_set 'drop = lost'
 customers_add 6 drop.example drop
 RUN=$(run_add journal doubt)
-tap_ok 'F22 connections that end after the dot: the run finishes' run_wait "$RUN" finished 30
+tap_ok 'F22: connections that end after the dot: the run finishes' run_wait "$RUN" finished 30
 tap_is "$(one "count(*) FROM kairan.in_doubt WHERE run_id = $RUN")" 6 'six are in doubt'
 tap_like "$("$BIN/kairan" send doubt list --campaign journal --json)" "\"recipient\": *\"$RUN/[0-9]+\"" 'send doubt list names them'
 mapfile -t IDS < <(one "id FROM kairan.in_doubt WHERE run_id = $RUN ORDER BY id")
@@ -181,7 +181,7 @@ for _ in $(seq 10); do
 	sql -c "SET synchronous_commit = local" -c "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'" >"$D/out"
 	sleep 0.1
 done
-tap_ok 'F12 a cancelled wait is noticed' grep -q 'has not reached the standby' "$D/dispatcher.log"
+tap_ok 'F12: a cancelled wait is noticed' grep -q 'has not reached the standby' "$D/dispatcher.log"
 tap_is "$(taken)" "$before" 'and nothing is sent on the strength of it'
 sql -c "SET synchronous_commit = local" -c "ALTER SYSTEM RESET synchronous_standby_names" -c 'SELECT pg_reload_conf()' >"$D/out"
 tap_ok 'when commits are durable again the run finishes' run_wait "$RUN" finished 30
@@ -210,7 +210,7 @@ export KAIRAN_DATABASE_URL=${SUPER/&user=postgres/}
 kill -CONT "$PRODUCER"
 status=0
 services_wait 20 _services_gone "$DISPATCHER" || status=1
-tap_is "$status" 0 'F13 a dispatcher that finds commits lost stops'
+tap_is "$status" 0 'F13: a dispatcher that finds commits lost stops'
 service_stop "$DISPATCHER" 2>/dev/null && status=0 || status=$?
 tap_is "$status" 1 'with an error'
 tap_like "$(one "state || ' ' || reason FROM kairan.run WHERE id = $RUN")" '^paused .*lost commits' 'and all runs are paused'

@@ -67,7 +67,7 @@ run_to_middle doubled
 for _ in 1 2 3; do
 	seq 1 800 | shuf | xargs redis-cli -s "$D/redis.sock" LPUSH "{r:$RUN}:q:all" >"$D/redis.out"
 done
-run_ends_well 'every id three times, in any order'
+run_ends_well 'F18: every id three times, in any order'
 
 run_to_middle rubbish
 cache LPUSH "{r:$RUN}:q:all" abc '' ' ' -1 0 -- 99999999999999999999 2147483648 2147483647 801 1e3 0x10 \

@@ -89,60 +89,60 @@ finishes()
 
 # ---- F22: the connection dies behind the dot ----------------------------------------------
 start_dispatcher
-fault 'F22 close behind the dot, the mail kept: in doubt' 'sent 4, in_doubt 2' \
+fault 'F22: close behind the dot, the mail kept: in doubt' 'sent 4, in_doubt 2' \
 	'fault = dot:close' 'faults = 2' 'drop = kept'
-fault 'F22 close behind the dot, the mail lost: in doubt' 'sent 4, in_doubt 2' \
+fault 'F22: close behind the dot, the mail lost: in doubt' 'sent 4, in_doubt 2' \
 	'fault = dot:close' 'faults = 2'
-fault 'F22 FIN behind the dot: in doubt' 'sent 4, in_doubt 2' 'fault = dot:fin' 'faults = 2' 'drop = kept'
+fault 'F22: FIN behind the dot: in doubt' 'sent 4, in_doubt 2' 'fault = dot:fin' 'faults = 2' 'drop = kept'
 
 # ---- F23: the reply to the dot is late (limit 4 s instead of 600 here) ----------------------
-fault 'F23 a reply within the limit is waited for' 'sent 6' 'fault = dot:wait:2.5+go' 'faults = 2'
-fault 'F23 a reply behind the limit comes too late: in doubt' 'sent 4, in_doubt 2' \
+fault 'F23: a reply within the limit is waited for' 'sent 6' 'fault = dot:wait:2.5+go' 'faults = 2'
+fault 'F23: a reply behind the limit comes too late: in doubt' 'sent 4, in_doubt 2' \
 	'fault = dot:wait:7+go' 'faults = 2'
 
 # ---- F24: the connection dies before the dot -------------------------------------------------
 for phase in mail rcpt data; do
-	fault "F24 close at $phase: nobody in doubt, all sent" 'sent 6' "fault = $phase:close" 'faults = 2'
+	fault "F24: close at $phase: nobody in doubt, all sent" 'sent 6' "fault = $phase:close" 'faults = 2'
 done
-fault 'F24 close in a small body, when the kernel has all of it already: in doubt, since nobody can tell' \
+fault 'F24: close in a small body, when the kernel has all of it already: in doubt, since nobody can tell' \
 	'sent 4, in_doubt 2' 'fault = body:close' 'faults = 2'
-fault 'F24 close for ever: deferred, tried again, sent' 'sent 6' 'fault = rcpt:close' 'faults = 14'
+fault 'F24: close for ever: deferred, tried again, sent' 'sent 6' 'fault = rcpt:close' 'faults = 14'
 
 # ---- F25: 421 anywhere -----------------------------------------------------------------------
 for phase in greet ehlo mail rcpt data; do
-	fault "F25 421 at $phase: all sent" 'sent 6' "fault = $phase:raw:421 4.3.2 closing\\r\\n+fin" 'faults = 2'
+	fault "F25: 421 at $phase: all sent" 'sent 6' "fault = $phase:raw:421 4.3.2 closing\\r\\n+fin" 'faults = 2'
 done
-fault 'F25 421 to the dot: the mail is deferred, the rest of the pipeline not assumed' 'sent 6' \
+fault 'F25: 421 to the dot: the mail is deferred, the rest of the pipeline not assumed' 'sent 6' \
 	'fault = dot:raw:421 4.3.2 closing\r\n+fin' 'faults = 2'
 
 # ---- F26: RCPT refused in a group, and what the server makes of DATA -------------------------
-fault 'F26 450 to RCPT, DATA refused: later sent' 'sent 6' 'fault = rcpt:raw:450 4.2.0 later\r\n' 'faults = 3'
-fault 'F26 450 to RCPT, 354 all the same: later sent' 'sent 6' \
+fault 'F26: 450 to RCPT, DATA refused: later sent' 'sent 6' 'fault = rcpt:raw:450 4.2.0 later\r\n' 'faults = 3'
+fault 'F26: 450 to RCPT, 354 all the same: later sent' 'sent 6' \
 	'fault = rcpt:raw:450 4.2.0 later\r\n' 'faults = 3' 'always354 = yes'
-fault 'F26 550 to RCPT, 354 all the same: failed' 'sent 3, failed 3' \
+fault 'F26: 550 to RCPT, 354 all the same: failed' 'sent 3, failed 3' \
 	'fault = rcpt:raw:550 5.7.1 no\r\n' 'faults = 3' 'always354 = yes'
 tap_is "$(grep -c '"to": \[\]' "$TRUTH" || true)" 0 '  ... and no content was ever sent to nobody'
 
 # ---- F27: throttled, greylisted, too large, login lost ---------------------------------------
-fault 'F27 454 maximum sending rate: all sent' 'sent 6' \
+fault 'F27: 454 maximum sending rate: all sent' 'sent 6' \
 	'fault = dot:raw:454 Throttling failure: Maximum sending rate exceeded.\r\n' 'faults = 3'
 tap_is "$(one "max(tries) || ' ' || max(attempt) FROM kairan.send WHERE run_id = $RUN")" '0 1' \
 	'  ... without a step of the retry ladder'
-fault 'F27 450 greylisted: all sent' 'sent 6' 'fault = rcpt:raw:450 4.7.1 Greylisted\r\n' 'faults = 6'
-fault 'F27 452 at MAIL: all sent' 'sent 6' 'fault = mail:raw:452 4.3.1 full\r\n' 'faults = 3'
-fault 'F27 552 to MAIL: failed, not suppressed' 'sent 4, failed 2' \
+fault 'F27: 450 greylisted: all sent' 'sent 6' 'fault = rcpt:raw:450 4.7.1 Greylisted\r\n' 'faults = 6'
+fault 'F27: 452 at MAIL: all sent' 'sent 6' 'fault = mail:raw:452 4.3.1 full\r\n' 'faults = 3'
+fault 'F27: 552 to MAIL: failed, not suppressed' 'sent 4, failed 2' \
 	'fault = mail:raw:552 5.3.4 too big\r\n' 'faults = 2'
 tap_is "$(one "string_agg(DISTINCT reason || ' ' || class, ', ') FROM kairan.send WHERE run_id = $RUN AND state = 'failed'")" \
 	'too_large message' '  ... as too large'
-fault 'F27 530 in mid-run: the relay rests, nobody fails' 'sent 6' \
+fault 'F27: 530 in mid-run: the relay rests, nobody fails' 'sent 6' \
 	'fault = mail:raw:530 5.7.0 Authentication required\r\n' 'faults = 2'
 tap_is "$(one "max(tries) FROM kairan.send WHERE run_id = $RUN")" 0 '  ... without a step of the retry ladder'
-nothing_leaves 'F27 454 daily quota: the route pauses' 'quota' \
+nothing_leaves 'F27: 454 daily quota: the route pauses' 'quota' \
 	'fault = dot:raw:454 Throttling failure: Daily message quota exceeded.\r\n' 'drop = lost'
 tap_ok '  ... and claims are given back' wait_for 10 "count(*) = 6 FROM kairan.send WHERE run_id = $RUN AND state = 'queued'"
 relay_set
 next_dispatcher
-finishes 'F27 another dispatcher sends them'
+finishes 'F27: another dispatcher sends them'
 
 relay_anew 'ehlo = PIPELINING,SIZE 100'
 RUN=$(run_add faults size)
@@ -156,31 +156,31 @@ finishes '  ... it is sent when the relay takes it'
 # ---- F28: replies that are none ----------------------------------------------------------------
 bad()
 {
-	fault "F28 $1 at the dot: in doubt" 'sent 5, in_doubt 1' "fault = dot:$2" 'faults = 1'
-	fault "F28 $1 at RCPT: all sent" 'sent 6' "fault = rcpt:$2" 'faults = 1'
+	fault "F28: $1 at the dot: in doubt" 'sent 5, in_doubt 1' "fault = dot:$2" 'faults = 1'
+	fault "F28: $1 at RCPT: all sent" 'sent 6' "fault = rcpt:$2" 'faults = 1'
 }
 bad 'half a line, then the end' 'raw:25+fin'
 bad '10 MB without a line end' 'flood:10000000'
 bad 'a million continuation lines' 'lines:1000000'
 bad 'mixed codes' 'raw:250-one\r\n550 two\r\n'
 bad 'no digits' 'raw:hello\r\n'
-fault 'F28 byte by byte: all sent' 'sent 6' 'fault = dot:drip:250 2.0.0 ok\r\n' 'faults = 1' 'drop = kept'
-fault 'F28 NUL and bare LF in a reply: all sent' 'sent 6' 'fault = dot:raw:250-a\x00b\n250 ok\n' 'faults = 2' 'drop = kept'
-fault 'F28 two replies at once: out of step, closed' 'sent 6' 'fault = dot:raw:250 ok\r\n250 ok\r\n' 'faults = 1' 'drop = kept'
-fault 'F28 a reply to nothing: closed' 'sent 6' 'fault = greet:raw:220 a\r\n250 b\r\n250 c\r\n' 'faults = 2'
+fault 'F28: byte by byte: all sent' 'sent 6' 'fault = dot:drip:250 2.0.0 ok\r\n' 'faults = 1' 'drop = kept'
+fault 'F28: NUL and bare LF in a reply: all sent' 'sent 6' 'fault = dot:raw:250-a\x00b\n250 ok\n' 'faults = 2' 'drop = kept'
+fault 'F28: two replies at once: out of step, closed' 'sent 6' 'fault = dot:raw:250 ok\r\n250 ok\r\n' 'faults = 1' 'drop = kept'
+fault 'F28: a reply to nothing: closed' 'sent 6' 'fault = greet:raw:220 a\r\n250 b\r\n250 c\r\n' 'faults = 2'
 
 # ---- F29: tarpits --------------------------------------------------------------------------------
-fault 'F29 a greeting by drops: given up, all sent' 'sent 6' \
+fault 'F29: a greeting by drops: given up, all sent' 'sent 6' \
 	'fault = greet:drip:220 welcome to the slowest relay of all those that have ever been' 'faults = 2'
-fault 'F29 no greeting at all: given up, all sent' 'sent 6' 'fault = greet:stall' 'faults = 2'
-fault 'F29 RCPT never answered: given up, all sent' 'sent 6' 'fault = rcpt:stall' 'faults = 2'
+fault 'F29: no greeting at all: given up, all sent' 'sent 6' 'fault = greet:stall' 'faults = 2'
+fault 'F29: RCPT never answered: given up, all sent' 'sent 6' 'fault = rcpt:stall' 'faults = 2'
 sql -c "INSERT INTO kairan.template (digest, subject, body) VALUES ('big', 'Big', repeat(repeat('x', 70) || E'\n', 200000))" \
 	-c "INSERT INTO kairan.campaign (name, stream_id, template_id, from_address)
 		SELECT 'big', s.id, t.id, 'news@example.org' FROM kairan.stream s, kairan.template t
 		WHERE s.name = 'marketing' AND t.digest = 'big'"
 relay_set 'fault = body:stall' 'faults = 2' 'ehlo = PIPELINING'
 RUN=$(run_add big 1)
-tap_ok 'F29 the server stops reading in the middle of a large mail: given up' \
+tap_ok 'F29: the server stops reading in the middle of a large mail: given up' \
 	wait_for 30 "count(*) = 0 FROM kairan.send WHERE run_id = $RUN AND state = 'in_doubt'"
 one "kairan.run_move($RUN, '{running}', 'cancelled')" >"$D/out"
 
@@ -201,7 +201,7 @@ truth_load
 tap_is "$(one "count(*) FROM test.line WHERE (j ->> 'run')::int = $RUN AND (j ->> 'chunks')::int = 1")" 6 '  ... in one chunk each'
 fault 'BDAT one command at a time: all sent' 'sent 6' 'ehlo = CHUNKING'
 fault 'BDAT not offered: all sent by DATA' 'sent 6' 'ehlo = PIPELINING'
-fault 'F22 close behind the chunk: in doubt' 'sent 4, in_doubt 2' 'ehlo = PIPELINING,CHUNKING' \
+fault 'F22: close behind the chunk: in doubt' 'sent 4, in_doubt 2' 'ehlo = PIPELINING,CHUNKING' \
 	'fault = dot:close' 'faults = 2' 'drop = kept'
 fault 'a chunk deferred: all sent' 'sent 6' 'ehlo = PIPELINING,CHUNKING' 'fault = dot:raw:451 4.3.0 later\r\n' 'faults = 2'
 
@@ -222,25 +222,25 @@ next_dispatcher "${TLS[@]}"
 fault 'STARTTLS, verified: all sent' 'sent 6' "${STARTTLS[@]}"
 truth_load
 tap_is "$(one "bool_and((j ->> 'tls')::bool) FROM test.line WHERE (j ->> 'run')::int = $RUN")" t '  ... encrypted'
-fault 'F30 closed without close_notify behind 250: sent' 'sent 6' "${STARTTLS[@]}" \
+fault 'F30: closed without close_notify behind 250: sent' 'sent 6' "${STARTTLS[@]}" \
 	'fault = dot:raw:250 2.0.0 ok\r\n+close' 'faults = 2' 'drop = kept'
-fault 'F30 closed in the middle of the reply: in doubt' 'sent 4, in_doubt 2' "${STARTTLS[@]}" \
+fault 'F30: closed in the middle of the reply: in doubt' 'sent 4, in_doubt 2' "${STARTTLS[@]}" \
 	'fault = dot:raw:250 2.0+close' 'faults = 2' 'drop = kept'
-fault 'F30 the handshake is broken off twice: all sent' 'sent 6' "${STARTTLS[@]}" \
+fault 'F30: the handshake is broken off twice: all sent' 'sent 6' "${STARTTLS[@]}" \
 	'fault = starttls:raw:220 go\r\n+wait:0.05+close' 'faults = 2'
-fault 'F30 rubbish instead of a handshake twice: all sent' 'sent 6' "${STARTTLS[@]}" \
+fault 'F30: rubbish instead of a handshake twice: all sent' 'sent 6' "${STARTTLS[@]}" \
 	'fault = starttls:raw:220 go\r\n+wait:0.1+raw:220 hello again, this is no TLS at all\r\n+fin' 'faults = 2'
-nothing_leaves 'F30 an expired certificate: nothing leaves' 'certificate has expired' 'tls = starttls' "cert = $CA/expired.both"
+nothing_leaves 'F30: an expired certificate: nothing leaves' 'certificate has expired' 'tls = starttls' "cert = $CA/expired.both"
 relay_set "${STARTTLS[@]}"
 finishes '  ... until there is a good one'
-nothing_leaves 'F30 a certificate for another name' 'certificate is not for relay.example' 'tls = starttls' "cert = $CA/other.both"
-nothing_leaves 'F30 a self-signed certificate' 'self.signed certificate' 'tls = starttls' "cert = $CA/self.both"
-nothing_leaves 'F30 STARTTLS not offered although required: never in clear' 'does not offer STARTTLS' 'tls = off'
-nothing_leaves 'F30 STARTTLS refused although required: never in clear' '454|TLS not available' "${STARTTLS[@]}" \
+nothing_leaves 'F30: a certificate for another name' 'certificate is not for relay.example' 'tls = starttls' "cert = $CA/other.both"
+nothing_leaves 'F30: a self-signed certificate' 'self.signed certificate' 'tls = starttls' "cert = $CA/self.both"
+nothing_leaves 'F30: STARTTLS not offered although required: never in clear' 'does not offer STARTTLS' 'tls = off'
+nothing_leaves 'F30: STARTTLS refused although required: never in clear' '454|TLS not available' "${STARTTLS[@]}" \
 	'fault = starttls:raw:454 4.7.0 TLS not available\r\n'
 
 # ---- F31: plaintext behind the answer to STARTTLS ------------------------------------------------------
-nothing_leaves 'F31 bytes behind the answer to STARTTLS: closed' 'bytes behind the answer' "${STARTTLS[@]}" \
+nothing_leaves 'F31: bytes behind the answer to STARTTLS: closed' 'bytes behind the answer' "${STARTTLS[@]}" \
 	'fault = starttls:raw:220 go\r\n250-fake\r\n250 AUTH PLAIN\r\n'
 tap_is "$(run_states "$RUN" | sed 's/[0-9, ]*//g' | grep -c -E 'sent|doubt' || true)" 0 '  ... and nobody is in doubt'
 next_dispatcher "${TLS[@]}" "KAIRAN_RELAY_TLS_CA_FILE=$CA/self.pem"
@@ -270,7 +270,7 @@ fault 'AUTH PLAIN: all sent' 'sent 6' "${LOGIN[@]}" 'ehlo = PIPELINING,AUTH LOGI
 truth_load
 tap_is "$(one "string_agg(DISTINCT j ->> 'auth', ',') FROM test.line WHERE (j ->> 'run')::int = $RUN")" me '  ... logged in'
 fault 'AUTH LOGIN: all sent' 'sent 6' "${LOGIN[@]}" 'ehlo = AUTH LOGIN'
-fault 'F27 454 to AUTH twice: all sent' 'sent 6' "${LOGIN[@]}" 'ehlo = AUTH LOGIN' \
+fault 'F27: 454 to AUTH twice: all sent' 'sent 6' "${LOGIN[@]}" 'ehlo = AUTH LOGIN' \
 	'fault = auth:raw:454 Temporary authentication failure\r\n' 'faults = 2'
 nothing_leaves 'AUTH refused: the relay rests' 'Credentials Invalid' "${STARTTLS[@]}" 'login = me:other' 'ehlo = AUTH PLAIN'
 printf 'user = me\npassword = other\n' >"$D/login"
@@ -292,9 +292,9 @@ tap_is "$(one "count(*) FROM test.line WHERE (j ->> 'run')::int = $RUN AND j -> 
 	AND j -> 'headers' ->> 'x-ses-message-tags' = 'kairan=' || (j ->> 'kairan_id')")" 6 '  ... configuration set and tag'
 
 # ---- F33: the network ------------------------------------------------------------------------------------------
-fault 'F33 RST in the middle of the envelope: all sent' 'sent 6' 'fault = rcpt:close' 'faults = 2'
+fault 'F33: RST in the middle of the envelope: all sent' 'sent 6' 'fault = rcpt:close' 'faults = 2'
 next_dispatcher KAIRAN_RELAY_HOST="127.0.0.9:$RELAY_PORT, 127.0.0.1:$RELAY_PORT"
-fault 'F33 a relay that refuses connections beside one that works: all sent' 'sent 6'
+fault 'F33: a relay that refuses connections beside one that works: all sent' 'sent 6'
 tap_like "$(cat "$D/dispatcher.log")" 'host=127.0.0.9 .*refused' '  ... and it was tried'
 # its queue of connections is full, so the kernel answers no SYN any more
 DEAF=$(services_free_port)
@@ -305,12 +305,12 @@ for c in waiting: c.setblocking(False); c.connect_ex(("127.0.0.1", int(sys.argv[
 time.sleep(600)' "$DEAF" 2>/dev/null
 sleep 0.3
 next_dispatcher KAIRAN_RELAY_CONNECT_TIMEOUT_S=1 KAIRAN_RELAY_HOST="127.0.0.1:$DEAF, 127.0.0.1:$RELAY_PORT backup"
-fault 'F33 no answer to SYN: the backup carries the mail' 'sent 6'
+fault 'F33: no answer to SYN: the backup carries the mail' 'sent 6'
 tap_like "$(cat "$D/dispatcher.log")" "port=$DEAF phase=connect.*in time" '  ... after the wait for a connection'
 next_dispatcher KAIRAN_RELAY_SOURCE=127.0.0.5
 fault 'another local address: all sent' 'sent 6'
 next_dispatcher KAIRAN_RELAY_HOST=no-such-host.invalid
-nothing_leaves 'a name that does not resolve is told' 'connect'
+nothing_leaves 'F32: a name that does not resolve is told' 'connect'
 next_dispatcher
 finishes '  ... and nothing is lost by it'
 

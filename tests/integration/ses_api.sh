@@ -78,7 +78,7 @@ for kind in reject sandbox bad throttle busy broken kept500 page500 page junk ha
 done
 campaign_add odd
 RUN=$(run_add odd a)
-tap_ok 'a run with every kind of answer finishes' run_wait "$RUN" finished 60
+tap_ok 'F34: a run with every kind of answer finishes' run_wait "$RUN" finished 60
 run_check "$RUN" 'nobody twice, nobody lost'
 states()
 {
@@ -109,7 +109,7 @@ sql -c 'TRUNCATE kairan.customer'
 customers_add 60 large.example
 ses_set 'die_after = 3'
 RUN=$(run_add good dying)
-tap_ok 'a run over dying connections finishes' run_wait "$RUN" finished 60
+tap_ok 'F34: a run over dying connections finishes' run_wait "$RUN" finished 60
 run_check "$RUN" 'libcurl repeats nothing by itself: nobody twice'
 tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'in_doubt'") $(one "count(*) FROM kairan.send
 	WHERE run_id = $RUN AND state NOT IN ('sent', 'in_doubt')")" "$((60 - $(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'sent'"))) 0" \
@@ -171,7 +171,7 @@ tap_ok 'the run waits' test "$(one "state = 'running' FROM kairan.run WHERE id =
 tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'sending'")" 0 'claims are given back'
 at=$(taken)
 ses_set
-tap_ok 'and finishes when it is back' run_wait "$RUN" finished 90
+tap_ok 'F34: an endpoint that is down: the run finishes when it is back' run_wait "$RUN" finished 90
 run_check "$RUN" 'nobody twice'
 tap_ok 'in doubt at most what was under way' test "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'in_doubt'")" -le 32
 tap_note "sent before it went away: $((at - before)); $(run_states "$RUN")"
@@ -181,7 +181,7 @@ tap_note "sent before it went away: $((at - before)); $(run_states "$RUN")"
 sql -c "DELETE FROM kairan.customer WHERE email LIKE '%away.example'"
 ses_set 'skew_s = -1200'
 RUN=$(run_add good skew)
-tap_ok 'with a clock 20 minutes away the run finishes' run_wait "$RUN" finished 40
+tap_ok 'F34: with a clock 20 minutes away the run finishes' run_wait "$RUN" finished 40
 tap_is "$(run_states "$RUN")" 'sent 60' 'everybody is sent'
 run_check "$RUN" 'exactly once'
 ses_set
@@ -193,7 +193,7 @@ RUN=$(run_add good container)
 tap_ok 'credentials of the container agent serve' run_wait "$RUN" finished 40
 ses_set "expired = ASIAEXAMPLE0001"
 RUN=$(run_add good expired)
-tap_ok 'when they expire in the middle, others are fetched' run_wait "$RUN" finished 40
+tap_ok 'F34: when they expire in the middle, others are fetched' run_wait "$RUN" finished 40
 tap_is "$(run_states "$RUN")" 'sent 60' 'nobody loses a try by it'
 run_check "$RUN" 'exactly once'
 tap_is "$(one "max(tries) FROM kairan.send WHERE run_id = $RUN")" 0 'no step of the ladder was taken'

@@ -204,14 +204,15 @@ NUMBERED(int, socket, SOCKET, (int domain, int type, int protocol), domain, type
 NUMBERED(
     int, accept4, SOCKET, (int fd, struct sockaddr *a, socklen_t *n, int flags), fd, a, n, flags)
 
-int
-posix_fallocate(int fd, off_t at, off_t n)
-{
-	int f = fault(ROOM);
-	REAL(int, posix_fallocate, int, off_t, off_t);
-
-	return f > 0 ? f : real(fd, at, n);
-}
+#define FALLOCATE(name)                                                                            \
+	int name(int fd, off_t at, off_t n)                                                        \
+	{                                                                                          \
+		int f = fault(ROOM);                                                               \
+		REAL(int, name, int, off_t, off_t);                                                \
+		return f > 0 ? f : real(fd, at, n);                                                \
+	}
+FALLOCATE(posix_fallocate)
+FALLOCATE(posix_fallocate64)
 
 int
 clock_gettime(clockid_t id, struct timespec *t)

@@ -227,6 +227,51 @@ test_missing_file(void **state)
 	config_release(&c);
 }
 
+struct told {
+	char text[400];
+};
+
+static void
+note(void *ctx, const char *key, const char *from, const char *to, bool is_live)
+{
+	struct told *t = ctx;
+	size_t n = strlen(t->text);
+
+	(void)snprintf(t->text + n, sizeof(t->text) - n, "%s %s->%s %d; ", key, from, to, is_live);
+}
+
+static void
+test_take(void **state)
+{
+	static const char *const live[] = { "relay.connections", "relay.pipelining",
+		"dispatcher.retry_ladder" };
+	struct told told = { "" };
+	struct err err;
+	struct config c, fresh;
+
+	(void)state;
+	assert_int_equal(load(&c, "[dispatcher]\nname = a\n[relay]\nehlo = e\n", 0644, &err), 0);
+	assert_int_equal(
+	    load(&fresh,
+		"[database]\nurl = postgresql://u:secret@h/d\n[dispatcher]\nname = b\n"
+		"retry_ladder = 5s\n[relay]\nehlo = e\nconnections = 99\npipelining = no\n",
+		0600, &err),
+	    0);
+	config_take(&c, &fresh, live, 3, note, &told);
+	assert_string_equal(told.text,
+	    "database.url ->(hidden) 0; dispatcher.name a->b 0; dispatcher.retry_ladder "
+	    "7m,17m,37m,79m,163m,331m->5s 1; relay.connections 16->99 1; relay.pipelining "
+	    "yes->no 1; ");
+	assert_string_equal(c.dispatcher_name, "a");
+	assert_string_equal(c.dispatcher_retry_ladder, "5s");
+	assert_int_equal(c.relay_connections, 99);
+	assert_false(c.relay_pipelining);
+	assert_string_equal(c.database_url, "");
+	config_release(&fresh); /* the old text of the ladder */
+	assert_string_equal(c.dispatcher_retry_ladder, "5s");
+	config_release(&c);
+}
+
 int
 main(void)
 {
@@ -238,6 +283,7 @@ main(void)
 		cmocka_unit_test_setup(test_print_hides_secrets, clear_environment),
 		cmocka_unit_test_setup(test_sample_is_the_defaults, clear_environment),
 		cmocka_unit_test_setup(test_missing_file, clear_environment),
+		cmocka_unit_test_setup(test_take, clear_environment),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
