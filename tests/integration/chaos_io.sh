@@ -122,6 +122,7 @@ for shift in 86400 -86400; do
 	rm "$D/when"
 	ends_well "F40: the clock jumps by $shift s and back"
 	service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+	full || break
 done
 
 # ---- F39: descriptors, F41: memory, F38: malloc --------------------------------------------
