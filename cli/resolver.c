@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* resolver: see resolver.h. c-ares reads what comes from the network; here it is only copied. */
+/* resolver: see resolver.h. */
 #include "resolver.h"
 
 #include <ares.h>
-#include <arpa/inet.h>
 #include <arpa/nameser.h>
-#include <netdb.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/select.h>
 
 #define TIMEOUT_MS 2000
@@ -27,110 +23,14 @@ struct question {
 };
 
 static void
-add(struct question *q, struct slice text, unsigned preference)
-{
-	struct dns_answer *a = q->answer;
-	struct dns_record record = { arena_copy(q->arena, text), preference };
-	size_t at = a->count;
-
-	if (record.text.ptr == NULL || a->count == DNS_RECORDS_MAX)
-		return;
-	while (at > 0 && a->records[at - 1].preference > preference)
-		at--;
-	memmove(&a->records[at + 1], &a->records[at], (a->count - at) * sizeof(*a->records));
-	a->records[at] = record;
-	a->count++;
-}
-
-static int
-take_addresses(struct question *q, const unsigned char *bytes, int n)
-{
-	struct ares_addrttl v4[DNS_RECORDS_MAX];
-	struct ares_addr6ttl v6[DNS_RECORDS_MAX];
-	int count = DNS_RECORDS_MAX, status;
-	char text[64];
-
-	if (q->type == DNS_A)
-		status = ares_parse_a_reply(bytes, n, NULL, v4, &count);
-	else
-		status = ares_parse_aaaa_reply(bytes, n, NULL, v6, &count);
-	for (int i = 0; status == ARES_SUCCESS && i < count; i++)
-		if (inet_ntop(q->type == DNS_A ? AF_INET : AF_INET6,
-			q->type == DNS_A ? (void *)&v4[i].ipaddr : (void *)&v6[i].ip6addr, text,
-			sizeof(text)) != NULL)
-			add(q, slice_str(text), 0);
-	return status;
-}
-
-static int
-take_mx(struct question *q, const unsigned char *bytes, int n)
-{
-	struct ares_mx_reply *list = NULL;
-	int status = ares_parse_mx_reply(bytes, n, &list);
-
-	for (struct ares_mx_reply *m = list; status == ARES_SUCCESS && m != NULL; m = m->next)
-		add(q, slice_str(m->host), m->priority);
-	ares_free_data(list);
-	return status;
-}
-
-/* Strings of one record are joined; record_start tells where the next one begins. */
-static int
-take_txt(struct question *q, const unsigned char *bytes, int n)
-{
-	struct ares_txt_ext *list = NULL;
-	int status = ares_parse_txt_reply_ext(bytes, n, &list);
-	struct buf text;
-
-	buf_init(&text, DNS_TEXT_MAX);
-	for (struct ares_txt_ext *t = list; status == ARES_SUCCESS && t != NULL; t = t->next) {
-		size_t room = DNS_TEXT_MAX - text.len;
-
-		buf_append(&text, t->txt, t->length < room ? t->length : room);
-		if (t->next == NULL || t->next->record_start) {
-			add(q, buf_slice(&text), 0);
-			buf_reset(&text);
-		}
-	}
-	buf_release(&text);
-	ares_free_data(list);
-	return status;
-}
-
-static int
-take_ptr(struct question *q, const unsigned char *bytes, int n)
-{
-	static const unsigned char
-	    any[4]; /* only compared with what is asked for, by callers of it */
-	struct hostent *host = NULL;
-	int status = ares_parse_ptr_reply(bytes, n, any, sizeof(any), AF_INET, &host);
-
-	if (status != ARES_SUCCESS)
-		return status;
-	for (char **alias = host->h_aliases; *alias != NULL; alias++)
-		add(q, slice_str(*alias), 0);
-	if (q->answer->count == 0 && host->h_name != NULL)
-		add(q, slice_str(host->h_name), 0);
-	ares_free_hostent(host);
-	return status;
-}
-
-static void
 on_answer(void *arg, int status, int timeouts, unsigned char *bytes, int n)
 {
 	struct question *q = arg;
 
+	(void)status;
 	(void)timeouts;
 	q->done = true;
-	if (status == ARES_SUCCESS)
-		status = q->type == DNS_MX ? take_mx(q, bytes, n)
-		    : q->type == DNS_TXT   ? take_txt(q, bytes, n)
-		    : q->type == DNS_PTR   ? take_ptr(q, bytes, n)
-					   : take_addresses(q, bytes, n);
-	q->answer->status = q->answer->count > 0 ? DNS_FOUND
-	    : status == ARES_SUCCESS || status == ARES_ENODATA || status == ARES_ENOTFOUND
-	    ? DNS_NONE
-	    : DNS_FAILED;
+	dns_read_answer(q->arena, q->type, bytes, n > 0 ? (size_t)n : 0, q->answer);
 }
 
 static void
@@ -160,10 +60,7 @@ resolver_ask(
 	struct resolver *r = ctx;
 	struct question q = { .arena = arena, .type = type, .answer = answer };
 
-	*answer = (struct dns_answer){ .status = DNS_FAILED,
-		.records = arena_array(arena, DNS_RECORDS_MAX + 1, sizeof(struct dns_record)) };
-	if (answer->records == NULL)
-		return;
+	*answer = (struct dns_answer){ .status = DNS_FAILED };
 	ares_query(r->channel, name, ns_c_in, types[type], on_answer, &q);
 	run(r, &q);
 	if (!q.done)

@@ -83,7 +83,11 @@ static const struct key keys[] = {
 	NUMBER(dispatcher, poll_ms, "250", 10, 60000,
 	    "time between two looks at which runs are running; pause takes effect within it"),
 	TEXT(dispatcher, transport, "relay",
-	    "relay: SMTP to [relay]; ses: Amazon SES by its API, see [ses]"),
+	    "relay: SMTP to [relay]; mx: SMTP to the mail servers of each domain, see [mx]; ses: "
+	    "Amazon SES by its API, see [ses]"),
+	TEXT(dispatcher, resolver, "",
+	    "DNS server that mx asks: address, address:port or [address]:port, several between "
+	    "commas; empty: the system's"),
 
 	TEXT(relay, host, "127.0.0.1",
 	    "relays, comma separated: host, host:port, [IPv6]:port or unix:/path, each perhaps "
@@ -122,6 +126,37 @@ static const struct key keys[] = {
 	BOOL(relay, ses_tags, "no",
 	    "Amazon SES: add X-SES-MESSAGE-TAGS with kairan=TOKEN, so that events name the "
 	    "recipient"),
+
+	NUMBER(mx, port, "25", 1, 65535, "port of mail servers"),
+	TEXT(mx, source, "",
+	    "addresses of this host to send from, in turn, each with the name it says in EHLO: "
+	    "ADDRESS NAME, ADDRESS NAME; empty: the kernel's choice with relay.ehlo"),
+	NUMBER(mx, connections, "100", 1, 10000, "most connections of one dispatcher"),
+	NUMBER(mx, connections_per_destination, "4", 1, 100,
+	    "most of them to one destination: domains with the same mail servers"),
+	NUMBER(mx, messages_per_connection, "50", 1, 1000000,
+	    "messages before a connection is closed"),
+	NUMBER(mx, idle_s, "5", 1, 300, "idle time before a connection is closed"),
+	NUMBER(mx, connect_timeout_s, "30", 1, 300, "longest wait for a connection"),
+	TEXT(mx, tls, "opportunistic",
+	    "opportunistic: STARTTLS when offered, unverified, in clear when it does not work; "
+	    "off. "
+	    "A policy of the domain (mta_sts) is stronger than both"),
+	BOOL(mx, mta_sts, "yes", "obey MTA-STS policies of domains (RFC 8461)"),
+	NUMBER(mx, sts_port, "443", 1, 65535, "port of the servers of policies"),
+	TEXT(mx, ca_file, "",
+	    "certificate authorities for policies and the mail servers they name, PEM; empty: the "
+	    "system's"),
+	BOOL(mx, private, "no", "connect to mail servers at private and loopback addresses, too"),
+	NUMBER(mx, waiting, "4000", 1, 1000000, "recipients held in memory for all destinations"),
+	NUMBER(mx, waiting_per_destination, "200", 1, 1000000,
+	    "of them for one destination when half of them are taken; more are put off without a "
+	    "step of the retry ladder"),
+	NUMBER(mx, patience_s, "60", 1, 3600,
+	    "longest time a recipient is held for its destination before it is put off"),
+	NUMBER(mx, rest_s, "60", 1, 3600,
+	    "first rest of a destination that cannot be reached; doubles up to longest_rest_s"),
+	NUMBER(mx, longest_rest_s, "3600", 1, 86400, "longest rest of a destination"),
 
 	TEXT(ses, region, "",
 	    "e.g. ap-northeast-1; empty: AWS_REGION, AWS_DEFAULT_REGION, the profile's"),

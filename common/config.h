@@ -39,7 +39,8 @@ struct config {
 	long dispatcher_expire_after_s;
 	long dispatcher_recheck_s;
 	long dispatcher_poll_ms;
-	char *dispatcher_transport; /* relay or ses */
+	char *dispatcher_transport; /* relay, mx or ses */
+	char *dispatcher_resolver;  /* as c-ares takes it; "": those of the system */
 
 	char *relay_host; /* a list: common/relay.h */
 	long relay_port;
@@ -64,6 +65,23 @@ struct config {
 	bool relay_chunking;
 	char *relay_ses_configuration_set;
 	bool relay_ses_tags;
+
+	long mx_port;
+	char *mx_source; /* "ADDRESS NAME, ADDRESS NAME" */
+	long mx_connections;
+	long mx_connections_per_destination;
+	long mx_messages_per_connection;
+	long mx_idle_s;
+	long mx_connect_timeout_s;
+	char *mx_tls; /* off, opportunistic */
+	bool mx_mta_sts;
+	long mx_sts_port;
+	char *mx_ca_file;
+	bool mx_private;
+	long mx_waiting;
+	long mx_waiting_per_destination;
+	long mx_patience_s;
+	long mx_rest_s, mx_longest_rest_s;
 
 	char *ses_region;
 	char *ses_endpoint;

@@ -37,6 +37,8 @@ static const char *const scope_names[OUTCOME_SCOPES] = {
 	[OUTCOME_SCOPE_MESSAGE] = "message",
 	[OUTCOME_SCOPE_SESSION] = "session",
 	[OUTCOME_SCOPE_ROUTE] = "route",
+	[OUTCOME_SCOPE_HOST] = "host",
+	[OUTCOME_SCOPE_DOMAIN] = "domain",
 };
 
 static const char *const phase_names[OUTCOME_PHASES] = {

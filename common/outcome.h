@@ -48,9 +48,12 @@ enum outcome_scope {
 	OUTCOME_SCOPE_RECIPIENT,
 	OUTCOME_SCOPE_MESSAGE, /* every recipient of the campaign would fail alike */
 	OUTCOME_SCOPE_SESSION, /* this connection only */
-	OUTCOME_SCOPE_ROUTE    /* the relay or account: slow down or stop */
+	OUTCOME_SCOPE_ROUTE,   /* the relay, the account, our own address: slow down or stop */
+	/* of the direct route: others are not concerned */
+	OUTCOME_SCOPE_HOST,  /* the mail servers of the destination */
+	OUTCOME_SCOPE_DOMAIN /* the recipient's domain, by what DNS says of it */
 };
-#define OUTCOME_SCOPES (OUTCOME_SCOPE_ROUTE + 1)
+#define OUTCOME_SCOPES (OUTCOME_SCOPE_DOMAIN + 1)
 
 /* Where in the transaction it happened. */
 enum outcome_phase {

@@ -400,9 +400,9 @@ run_program(struct program *p)
 	if (uv_loop_init(&d->loop) != 0)
 		fatal(EXIT_FAILED, "cannot make an event loop");
 	start(p);
-	if (strcmp(p->config.dispatcher_transport, "ses") == 0)
-		log_info(
-		    "dispatching id=%d name=%s transport=ses", d->owner, p->config.dispatcher_name);
+	if (strcmp(p->config.dispatcher_transport, "relay") != 0)
+		log_info("dispatching id=%d name=%s transport=%s", d->owner,
+		    p->config.dispatcher_name, p->config.dispatcher_transport);
 	else
 		log_info("dispatching id=%d name=%s relay=%s:%ld", d->owner,
 		    p->config.dispatcher_name, p->config.relay_host, p->config.relay_port);
@@ -467,8 +467,9 @@ main(int argc, char **argv)
 	if (!log_open("kairan-dispatcher", p.config.log_level))
 		fatal(EXIT_USAGE, "log.level must be error, warn, info or debug");
 	if (strcmp(p.config.dispatcher_transport, "relay") != 0 &&
-	    strcmp(p.config.dispatcher_transport, "ses") != 0)
-		fatal(EXIT_USAGE, "dispatcher.transport must be relay or ses");
+	    strcmp(p.config.dispatcher_transport, "ses") != 0 &&
+	    strcmp(p.config.dispatcher_transport, "mx") != 0)
+		fatal(EXIT_USAGE, "dispatcher.transport must be relay, mx or ses");
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
 		fatal(EXIT_FAILED, "cannot start libcurl");
 	p.d.config = &p.config;

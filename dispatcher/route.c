@@ -7,6 +7,7 @@
 
 #include "auth.h"
 #include "log.h"
+#include "mx_route.h"
 #include "ready.h"
 #include "relay.h"
 #include "ses_route.h"
@@ -38,7 +39,9 @@ struct route {
 	struct lookup lookups[RELAYS_MAX]; /* of each relay */
 	struct session **sessions;
 	size_t session_count, session_room;
-	struct ses_route *ses; /* in place of sessions; NULL: smart hosts */
+	/* in place of sessions to smart hosts; one of them, or none */
+	struct ses_route *ses;
+	struct mx_route *mx;
 	uv_timer_t timer;
 	uint64_t held_since_ms; /* 0: not held */
 	bool stopping;
@@ -144,13 +147,19 @@ read_config(struct route *r, struct err *err)
 	return 0;
 }
 
-/* The endpoint stands in the list as its only relay: it rests like one. */
+/* The endpoint of SES, or DNS and the network as a whole for MX, stand in the list as the only relay:
+ * they rest like one. */
 static int
-begin_ses(struct route *r, struct err *err)
+begin_other(struct route *r, struct err *err)
 {
 	r->relays[0] = (struct relay){ .local = true, .weight = 1 };
 	relay_works(&r->relays[0]);
 	r->relay_count = 1;
+	if (strcmp(r->d->config->dispatcher_transport, "mx") == 0) {
+		(void)snprintf(r->relays[0].name, sizeof(r->relays[0].name), "network");
+		r->mx = mx_route_new(r->d, &r->host, &r->relays[0], err);
+		return r->mx != NULL ? 0 : -1;
+	}
 	r->ses = ses_route_new(r->d, &r->host, &r->relays[0], err);
 	if (r->ses == NULL)
 		return -1;
@@ -174,8 +183,12 @@ route_new(struct dispatcher *d, struct err *err)
 		.unwell = unwell,
 		.works = works,
 		.ended = ended };
-	if ((strcmp(d->config->dispatcher_transport, "ses") == 0 ? begin_ses(r, err)
-								 : read_config(r, err)) < 0) {
+	r->host.ehlo = d->config->relay_ehlo;
+	r->host.max_messages = (unsigned)d->config->relay_messages_per_connection;
+	r->host.idle_s = (unsigned)d->config->relay_idle_s;
+	r->host.connect_timeout_s = (unsigned)d->config->relay_connect_timeout_s;
+	if ((strcmp(d->config->dispatcher_transport, "relay") == 0 ? read_config(r, err)
+								   : begin_other(r, err)) < 0) {
 		tls_context_free(r->host.tls);
 		auth_wipe(&r->auth);
 		free(r);
@@ -201,10 +214,18 @@ route_free(struct route *r)
 		return;
 	ready_release(&r->ready);
 	ses_route_free(r->ses);
+	mx_route_free(r->mx);
 	tls_context_free(r->host.tls);
 	auth_wipe(&r->auth);
 	free(r->sessions);
 	free(r);
+}
+
+/* Mail goes another way than by sessions to smart hosts. */
+static bool
+has_other(const struct route *r)
+{
+	return r->ses != NULL || r->mx != NULL;
 }
 
 /* Credentials change in place: a session reads them once, at its login. */
@@ -249,7 +270,9 @@ route_reload(struct route *r)
 
 	make_room(r);
 	reload_login(r);
-	if (r->tls == SMTP_TLS_OFF || r->ses != NULL)
+	if (r->mx != NULL)
+		mx_route_reload(r->mx);
+	if (r->tls == SMTP_TLS_OFF || has_other(r))
 		return;
 	fresh = make_tls(r, &err);
 	if (fresh == NULL) {
@@ -285,6 +308,8 @@ void
 route_release_run(struct route *r, struct live_run *run)
 {
 	ready_remove_run(&r->ready, run, release, r);
+	if (r->mx != NULL)
+		mx_route_release_run(r->mx, run);
 }
 
 bool
@@ -317,7 +342,7 @@ take(void *ctx, struct relay *relay)
 	uint64_t now = dispatcher_now_ms(r->d);
 
 	while (!r->stopping && relay_may_begin(relay, now) &&
-	    (r->ses == NULL || r->held_since_ms == 0) && r->ready.count > 0 &&
+	    (!has_other(r) || r->held_since_ms == 0) && r->ready.count > 0 &&
 	    r->ready.heap[0]->due_us <= dispatcher_now_us()) {
 		struct flight *f;
 
@@ -339,20 +364,24 @@ take(void *ctx, struct relay *relay)
 	return NULL;
 }
 
+static const char *
+way_name(const struct route *r)
+{
+	return r->ses != NULL ? "ses" : r->mx != NULL ? "mx" : "relay";
+}
+
 static void
 note_trouble(struct route *r, const struct relay *relay, const struct outcome *why, uint64_t wait)
 {
 	log_warn("%s unwell host=%s port=%u phase=%s code=%d text=\"%.*s\" rest_ms=%llu",
-	    r->ses != NULL ? "ses" : "relay", relay->name, relay->port,
-	    outcome_phase_name(why->phase), why->code, SLICE_ARG(why->text),
-	    (unsigned long long)wait);
+	    way_name(r), relay->name, relay->port, outcome_phase_name(why->phase), why->code,
+	    SLICE_ARG(why->text), (unsigned long long)wait);
 	look_at_relays(r);
 	if (r->held_since_ms == 0)
 		return;
 	if (relay->local)
-		(void)snprintf(r->trouble, sizeof(r->trouble), "%s %s, %s: %.*s",
-		    r->ses != NULL ? "ses" : "relay", relay->name, outcome_phase_name(why->phase),
-		    SLICE_ARG(why->text));
+		(void)snprintf(r->trouble, sizeof(r->trouble), "%s %s, %s: %.*s", way_name(r),
+		    relay->name, outcome_phase_name(why->phase), SLICE_ARG(why->text));
 	else
 		(void)snprintf(r->trouble, sizeof(r->trouble), "relay %s:%u, %s: %.*s", relay->name,
 		    relay->port, outcome_phase_name(why->phase), SLICE_ARG(why->text));
@@ -369,7 +398,7 @@ give_back(void *ctx, struct relay *relay, struct flight *f, const struct outcome
 	struct route *r = ctx;
 	uint64_t now = dispatcher_now_ms(r->d);
 	/* the SES route says by itself when it is unwell */
-	bool blamed = r->ses == NULL && relay_is_to_blame(why);
+	bool blamed = !has_other(r) && relay_is_to_blame(why);
 
 	f->resends += !blamed;
 	if (smtp_is_too_large(why)) {
@@ -404,6 +433,8 @@ has_free_session(const struct route *r)
 {
 	if (r->ses != NULL)
 		return ses_route_is_free(r->ses);
+	if (r->mx != NULL)
+		return mx_route_is_free(r->mx);
 	for (size_t i = 0; i < r->session_count; i++)
 		if (session_is_free(r->sessions[i]) &&
 		    relay_may_begin(session_relay(r->sessions[i]), dispatcher_now_ms(r->d)))
@@ -451,7 +482,7 @@ set_timer(struct route *r)
 			next = r->ready.heap[0]->signing ? UINT64_MAX : AGAIN_MS;
 		else if (has_free_session(r))
 			next = 0;
-		else if (r->session_count == 0 && r->ses == NULL)
+		else if (r->session_count == 0 && !has_other(r))
 			next = AGAIN_MS;
 		wait_ms = next < wait_ms ? next : wait_ms;
 	}
@@ -471,6 +502,8 @@ route_kick(struct route *r)
 		signer_ahead(r->d->signer, &r->ready);
 	if (r->held_since_ms == 0 && !r->stopping && r->ses != NULL) {
 		ses_route_kick(r->ses);
+	} else if (r->held_since_ms == 0 && !r->stopping && r->mx != NULL) {
+		mx_route_kick(r->mx);
 	} else if (r->held_since_ms == 0 && !r->stopping) {
 		for (size_t i = 0; i < r->session_count; i++)
 			if (session_is_free(r->sessions[i]))
@@ -650,7 +683,7 @@ works(void *ctx, struct relay *relay)
 	struct route *r = ctx;
 
 	relay_works(relay);
-	if (r->ses != NULL) {
+	if (has_other(r)) {
 		r->trouble[0] = '\0';
 		look_at_relays(r);
 		return;
@@ -669,6 +702,8 @@ route_stop(struct route *r)
 	route_release_run(r, NULL);
 	if (r->ses != NULL)
 		ses_route_stop(r->ses);
+	if (r->mx != NULL)
+		mx_route_stop(r->mx);
 	for (size_t i = r->session_count; i-- > 0;)
 		session_quit(r->sessions[i]);
 	(void)uv_timer_stop(&r->timer);
@@ -680,5 +715,6 @@ bool
 route_is_idle(const struct route *r)
 {
 	return r->ready.count == 0 && r->session_count == 0 &&
-	    (r->ses == NULL || ses_route_is_idle(r->ses));
+	    (r->ses == NULL || ses_route_is_idle(r->ses)) &&
+	    (r->mx == NULL || mx_route_is_idle(r->mx));
 }

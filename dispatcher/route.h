@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * route: the way out by smart hosts (SMTP or LMTP), or by the API of Amazon SES
- * (dispatcher.transport), whose requests (ses_route.h) then take the place of sessions and whose
- * endpoint that of the only relay. Owns the flights that are ready (a heap by
+ * route: the way out by smart hosts (SMTP or LMTP), or by the API of Amazon SES (ses_route.h), or to
+ * the mail servers of each recipient's domain (mx_route.h), as dispatcher.transport says. The latter
+ * two take the place of sessions; the only relay then stands for the endpoint, or the network. Owns the flights that are ready (a heap by
  * release time), the relays and the sessions; opens as many connections as the due flights need,
  * up to relay.connections, spreads them over the relays that are well, and holds everything back
  * while none is.

@@ -365,14 +365,12 @@ end(struct session *s)
 static uint64_t
 present_limit_ms(const struct session *s)
 {
-	const struct config *config = s->d->config;
-
 	if (!s->connected)
-		return (uint64_t)config->relay_connect_timeout_s * 1000;
+		return (uint64_t)s->host->connect_timeout_s * 1000;
 	if (s->tls != NULL && !s->secured)
 		return HANDSHAKE_S * 1000;
 	if (smtp_is_idle(s->smtp) && s->ready)
-		return (uint64_t)config->relay_idle_s * 1000;
+		return (uint64_t)s->host->idle_s * 1000;
 	return (uint64_t)smtp_deadline_s(s->smtp) * 1000;
 }
 
@@ -550,7 +548,7 @@ make_engine(struct session *s, enum smtp_tls tls)
 {
 	const struct config *config = s->d->config;
 	const struct relay *r = s->relay;
-	struct smtp_options options = { .ehlo_name = config->relay_ehlo,
+	struct smtp_options options = { .ehlo_name = s->host->ehlo,
 		.lmtp = s->host->lmtp,
 		.tls = tls,
 		.auth = s->host->auth,
@@ -558,7 +556,7 @@ make_engine(struct session *s, enum smtp_tls tls)
 		.next_behind_dot = config->relay_next_behind_dot && !r->no_next_behind,
 		.chunking = config->relay_chunking && !r->no_chunking,
 		.dsn = true,
-		.max_messages = (unsigned)config->relay_messages_per_connection,
+		.max_messages = s->host->max_messages,
 		.command_timeout_s = (unsigned)config->relay_command_timeout_s,
 		.dot_timeout_s = (unsigned)config->relay_dot_timeout_s,
 		.ctx = s,
@@ -637,6 +635,12 @@ bool
 session_is_free(const struct session *s)
 {
 	return s->ready && !s->closing && smtp_wants(s->smtp);
+}
+
+bool
+session_is_idle(const struct session *s)
+{
+	return smtp_is_idle(s->smtp);
 }
 
 bool

@@ -26,6 +26,8 @@ struct session_host {
 	struct tls_context *tls;     /* NULL: none */
 	const struct auth *auth;     /* NULL: none */
 	const struct sockaddr *from; /* local address to bind to, NULL: the kernel's choice */
+	const char *ehlo;
+	unsigned max_messages, idle_s, connect_timeout_s;
 
 	/* the next flight that may leave now, NULL: none; the session has it then */
 	struct flight *(*take)(void *ctx, struct relay *relay);
@@ -51,6 +53,9 @@ struct relay *session_relay(const struct session *s);
 
 /* True when it can take a flight now. */
 bool session_is_free(const struct session *s);
+
+/* Has nothing in hand. */
+bool session_is_idle(const struct session *s);
 
 /* Got through its EHLO, TLS and login; also while it ends. */
 bool session_has_worked(const struct session *s);

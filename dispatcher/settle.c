@@ -426,12 +426,12 @@ suppress(struct settler *s, const struct flight *f, const struct outcome *o)
 	sheet_grown(s, sheet);
 }
 
-void
-settle_outcome(struct settler *s, struct flight *f, const struct outcome *o)
+/* step: the wait is one of the ladder's. */
+static void
+settle_after(struct settler *s, struct flight *f, const struct outcome *o, long wait_s, bool step)
 {
 	struct outcome expired;
 	struct live_run *run = flight_run(f);
-	long wait_s = ladder_wait_s(&s->ladder, f->tries);
 
 	if (log_is_on(LOG_LEVEL_DEBUG))
 		log_debug("outcome run=%d send=%d attempt=%d kind=%s code=%d reason=%s phase=%s",
@@ -447,7 +447,22 @@ settle_outcome(struct settler *s, struct flight *f, const struct outcome *o)
 	}
 	if (o->kind == OUTCOME_FAILED && o->cls == OUTCOME_HARD)
 		suppress(s, f, o);
-	put(s, f, outcome_kind_name(o->kind), o, o->kind == OUTCOME_DEFERRED ? wait_s : 0);
+	put(s, f, outcome_kind_name(o->kind), o,
+	    o->kind != OUTCOME_DEFERRED ? 0
+		: step			? wait_s
+					: -wait_s);
+}
+
+void
+settle_outcome(struct settler *s, struct flight *f, const struct outcome *o)
+{
+	settle_after(s, f, o, ladder_wait_s(&s->ladder, f->tries), true);
+}
+
+void
+settle_postpone(struct settler *s, struct flight *f, const struct outcome *o, long wait_s)
+{
+	settle_after(s, f, o, wait_s, false);
 }
 
 void

@@ -24,6 +24,9 @@ void settler_free(struct settler *s);
 
 /* Each takes the flight (and frees it). */
 void settle_outcome(struct settler *s, struct flight *f, const struct outcome *o);
+/* The recipient could not be tried, and not for his own sake: tried again after wait_s (> 0) without a
+ * step of the retry ladder, unless the run is too old for it. o: why, OUTCOME_DEFERRED. */
+void settle_postpone(struct settler *s, struct flight *f, const struct outcome *o, long wait_s);
 void settle_skip(struct settler *s, struct flight *f, const char *reason, struct slice text);
 void settle_release(struct settler *s, struct flight *f);
 

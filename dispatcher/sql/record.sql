@@ -1,6 +1,7 @@
 -- RECORD: outcomes of claimed rows. $1 run, $2 dispatcher, $3 the state they are in (sending, or
 -- in_doubt for late ones), then arrays: $4 ids, $5 attempts, $6 states, $7 codes, $8 enhanced codes,
--- $9 classes, $10 reasons, $11 replies, $12 remotes, $13 remote ids, $14 seconds to the next try.
+-- $9 classes, $10 reasons, $11 replies, $12 remotes, $13 remote ids, $14 seconds to the next try
+-- (below 0: so many, without a step of the retry ladder).
 -- Only the holder of the attempt may settle it, so repeating does nothing. A bounce may have been
 -- heard before its sending is recorded: then what it said stays. Returns how many were settled.
 WITH o AS (
@@ -14,8 +15,8 @@ u AS (
 	    reason = CASE WHEN s.bounced_at IS NULL THEN o.reason ELSE s.reason END,
 	    reply = CASE WHEN s.bounced_at IS NULL THEN o.reply ELSE s.reply END,
 	    remote = CASE WHEN s.bounced_at IS NULL THEN o.remote ELSE s.remote END,
-	    settled_at = now(), tries = s.tries + (o.state = 'deferred')::int,
-	    not_before = CASE WHEN o.state = 'deferred' THEN now() + make_interval(secs => o.wait_s) END
+	    settled_at = now(), tries = s.tries + (o.state = 'deferred' AND o.wait_s >= 0)::int,
+	    not_before = CASE WHEN o.state = 'deferred' THEN now() + make_interval(secs => abs(o.wait_s)) END
 	FROM o
 	WHERE s.run_id = $1 AND s.id = o.id AND s.attempt = o.attempt AND s.owner = $2
 	    AND s.state = $3::kairan.send_state

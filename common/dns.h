@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * dns: what commands ask of DNS and what they tell people to publish. The asking itself is behind one
- * function, so that the checks are tested against a table, and run against c-ares (resolver.h).
- * Everything in an answer comes from strangers: bounded here, never trusted.
+ * dns: what programs ask of DNS and what they tell people to publish. Asking is behind one function
+ * for commands, so that the checks are tested against a table, and run against c-ares
+ * (cli/resolver.h); daemons ask on their loop (dnsloop.h). Everything in an answer comes from
+ * strangers: bounded here, never trusted.
  */
 #ifndef KAIRAN_DNS_H
 #define KAIRAN_DNS_H
@@ -37,6 +38,9 @@ struct dns_answer {
 	enum dns_status status;
 	struct dns_record *records; /* MX by preference */
 	size_t count;
+	bool no_such_name;  /* DNS_NONE: the name itself does not exist (NXDOMAIN) */
+	unsigned ttl_s;	    /* how long it may be kept (RFC 2308 5 for DNS_NONE); 0: not said */
+	bool authenticated; /* the server says that it was validated (AD, RFC 4035 3.2.3) */
 };
 
 struct dns {
@@ -45,6 +49,11 @@ struct dns {
 	void (*ask)(void *ctx, struct arena *arena, const char *name, enum dns_type type,
 	    struct dns_answer *answer);
 };
+
+/* Reads an answer as it came (RFC 1035 4.1); n 0: none came. The records are in the arena; without
+ * memory there are none, and the status is DNS_FAILED. The question is not compared: c-ares has. */
+void dns_read_answer(struct arena *arena, enum dns_type type, const unsigned char *bytes, size_t n,
+    struct dns_answer *answer);
 
 /* Appends a TXT record as a line of a zone file (RFC 1035 5.1), its text cut into strings of at
  * most 255 octets and quoted. */

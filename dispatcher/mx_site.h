@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mx_site: destinations. A site is what several domains share: the same mail servers in the same order.
+ * It owns the flights that wait for it, its servers (peers), its connections and its rest after
+ * trouble; nothing of it touches another site but the common number of connections.
+ *
+ * Limits: connections of one site, and of all; waiting flights of all, and of one site when half of
+ * those are taken. A flight that finds no room, waits for longer than mx.patience_s, or comes while
+ * the site rests, is postponed: its row is deferred without a step of the retry ladder until the site
+ * is expected to have room.
+ */
+#ifndef KAIRAN_MX_SITE_H
+#define KAIRAN_MX_SITE_H
+
+#include "dispatcher.h"
+#include "dnsloop.h"
+#include "flight.h"
+#include "mx.h"
+#include "ready.h"
+#include "session.h"
+#include "strmap.h"
+
+#define MX_SOURCES_MAX 16
+
+/* An address of ours to connect from. */
+struct mx_source {
+	struct sockaddr_storage from; /* AF_UNSPEC: the kernel's choice */
+	char ehlo[DNS_NAME_MAX + 1];
+	struct session_host open, secure; /* without and with verification */
+};
+
+struct mx_site;
+
+struct mx_sites {
+	struct dispatcher *d;
+	struct dnsloop *dns;
+	struct mx_source sources[MX_SOURCES_MAX];
+	size_t source_count;
+	struct strmap by_key;
+	struct mx_site *active,
+	    **active_end;     /* those with waiting flights, longest ago served first */
+	unsigned connections; /* of all sites, open or being opened */
+	size_t waiting;	      /* flights in sites */
+	bool tls;	      /* STARTTLS is tried */
+	bool stopping, kicking;
+	void *ctx;
+	/* a connection works (why NULL), or a site cannot be reached, for the first time in a row */
+	void (*reached)(void *ctx, const struct outcome *why);
+};
+
+/* "ADDRESS NAME, ADDRESS NAME" (mx.source); "" is one source without an address. ehlo: the name of
+ * those without one. 0, or -1 with err. Pure. */
+int mx_read_sources(struct mx_source list[MX_SOURCES_MAX], size_t *count, const char *text,
+    const char *ehlo, struct err *err) MUST_CHECK;
+
+/* d, dns, tls, sources (from, ehlo, and the tls of their hosts), ctx and reached are set; the rest is
+ * made here. */
+void mx_sites_begin(struct mx_sites *all);
+/* Nothing new; connections finish what they have in hand. */
+void mx_sites_stop(struct mx_sites *all);
+void mx_sites_release(struct mx_sites *all);
+
+/* The site of these hosts, made when there is none. One more domain counts on it. NULL without memory. */
+struct mx_site *mx_site_join(struct mx_sites *all, const struct mx_plan *plan, bool secure);
+/* One domain less. */
+void mx_site_leave(struct mx_site *site);
+
+/* Takes the flight: it waits here, or is postponed. */
+void mx_site_add(struct mx_site *site, struct flight *f);
+
+/* Postpones a flight, or releases it when its run or the program ends. Takes the flight. */
+void mx_postpone(
+    struct mx_sites *all, struct flight *f, const struct outcome *why, uint64_t wait_ms);
+
+/* Every site with waiting flights gets connections, as far as there are any. */
+void mx_sites_kick(struct mx_sites *all);
+
+/* Once a second: flights that waited too long, sites that nobody needs. */
+void mx_sites_sweep(struct mx_sites *all);
+
+/* Releases the waiting flights of a run, or all (run NULL). */
+void mx_sites_release_run(struct mx_sites *all, struct live_run *run);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mx_source: reads mx.source (mx_site.h). */
+#include <uv.h>
+
+#include "mx_site.h"
+
+static int
+read_one(struct mx_source *source, struct slice text, const char *ehlo, struct err *err)
+{
+	char address[64];
+	size_t n = 0;
+	struct slice name;
+
+	while (n < text.len && text.ptr[n] != ' ' && text.ptr[n] != '\t')
+		n++;
+	(void)snprintf(address, sizeof(address), "%.*s", (int)n, text.ptr);
+	if (n == 0 || n >= sizeof(address) ||
+	    (uv_ip4_addr(address, 0, (struct sockaddr_in *)&source->from) != 0 &&
+		uv_ip6_addr(address, 0, (struct sockaddr_in6 *)&source->from) != 0))
+		return err_set(err,
+		    "mx.source: '%.*s' is no address; expected ADDRESS NAME, ADDRESS NAME",
+		    (int)(n < 64 ? n : 64), text.ptr);
+	name = slice_trim(slice_make(text.ptr + n, text.len - n));
+	if (name.len == 0)
+		name = slice_str(ehlo);
+	if (name.len > DNS_NAME_MAX)
+		return err_set(err, "mx.source: the name of %s is too long", address);
+	for (size_t i = 0; i < name.len; i++)
+		if (name.ptr[i] <= ' ' || name.ptr[i] >= 0x7f)
+			return err_set(err, "mx.source: a name of %s, without blanks", address);
+	(void)snprintf(source->ehlo, sizeof(source->ehlo), "%.*s", SLICE_ARG(name));
+	return 0;
+}
+
+int
+mx_read_sources(struct mx_source list[MX_SOURCES_MAX], size_t *count, const char *text,
+    const char *ehlo, struct err *err)
+{
+	struct slice left = slice_trim(slice_str(text));
+
+	*count = 0;
+	if (left.len == 0) {
+		list[0] = (struct mx_source){ .from = { .ss_family = AF_UNSPEC } };
+		(void)snprintf(list[0].ehlo, sizeof(list[0].ehlo), "%s", ehlo);
+		*count = 1;
+		return 0;
+	}
+	for (;;) {
+		const char *comma = memchr(left.ptr, ',', left.len);
+		size_t n = comma != NULL ? (size_t)(comma - left.ptr) : left.len;
+
+		if (*count == MX_SOURCES_MAX)
+			return err_set(err, "mx.source: more than %d addresses", MX_SOURCES_MAX);
+		list[*count] = (struct mx_source){ 0 };
+		if (read_one(&list[*count], slice_trim(slice_make(left.ptr, n)), ehlo, err) < 0)
+			return -1;
+		(*count)++;
+		if (comma == NULL)
+			return 0;
+		left = slice_make(comma + 1, left.len - n - 1);
+	}
+}

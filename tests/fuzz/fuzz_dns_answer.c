@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fuzz_dns_answer: any bytes as an answer of DNS, of a type by the first byte; what it says of MX is
+ * decided about, with a name of ours among the hosts. Limits hold, names are clean. */
+#include <assert.h>
+#include <stdint.h>
+
+#include "mx.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void
+check_plan(const struct dns_answer *answer)
+{
+	static const char *const own[] = { "own.example" };
+	struct mx_plan plan;
+	char key[MX_KEY_MAX];
+
+	mx_decide(&plan, "d.example", answer, own, 1);
+	assert(plan.count <= MX_HOSTS_MAX && (plan.count > 0) == (plan.verdict == MX_HOSTS));
+	for (size_t i = 0; i < plan.count; i++) {
+		const char *name = plan.hosts[i].name;
+
+		assert(name[0] != '\0' && strcmp(name, own[0]) != 0);
+		assert(i == 0 || plan.hosts[i - 1].preference <= plan.hosts[i].preference);
+		for (; *name != '\0'; name++)
+			assert(*name > ' ' && *name < 0x7f && *name != ',' && *name != '\\');
+	}
+	mx_key(&plan, false, key);
+	assert(strlen(key) < MX_KEY_MAX);
+	assert(mx_keep_s(answer) >= 60 && mx_keep_s(answer) <= 3600);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct dns_answer answer;
+	struct arena arena;
+	enum dns_type type;
+
+	if (size == 0)
+		return 0;
+	type = (enum dns_type)(data[0] % (DNS_PTR + 1));
+	arena_init(&arena, (size_t)4 << 20);
+	dns_read_answer(&arena, type, data + 1, size - 1, &answer);
+	assert(
+	    answer.count <= DNS_RECORDS_MAX && (answer.count > 0) == (answer.status == DNS_FOUND));
+	for (size_t i = 0; i < answer.count; i++)
+		assert(answer.records[i].text.len <= DNS_TEXT_MAX);
+	if (type == DNS_MX)
+		check_plan(&answer);
+	arena_release(&arena);
+	return 0;
+}

@@ -1,0 +1,432 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The direct way to the mail servers of each domain (dispatcher.transport = mx): Knot serves a zone with
+# what MX records may say, FAKE mail servers stand on loopback addresses, their logs are the ground
+# truth. The last part repeats it between two network namespaces on port 25. TAP, run by prove.
+# shellcheck disable=SC2119 # functions of the library take settings
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=tools/tap.sh
+. tools/tap.sh
+# shellcheck source=tests/support/services.sh
+. tests/support/services.sh
+# shellcheck source=tests/support/pipeline.sh
+. tests/support/pipeline.sh
+# shellcheck source=tests/support/make_ca.sh
+. tests/support/make_ca.sh
+
+command -v knotd >/dev/null || tap_skip_all 'knot is not installed'
+pipeline_start
+DNS_PORT=$(services_free_port)
+MX_PORT=$(services_free_port)
+STS_PORT=$(services_free_port)
+
+# ---- DNS --------------------------------------------------------------------------------------
+mkdir "$D/knot"
+cat >"$D/knot.conf" <<CONF
+server:
+    listen: 127.0.0.1@$DNS_PORT
+    rundir: $D/knot
+database:
+    storage: $D/knot
+zone:
+  - domain: example
+    file: $D/example.zone
+  - domain: broken.example
+    file: $D/there-is-no-such-file.zone
+CONF
+cat >"$D/example.zone" <<'ZONE'
+$TTL 60
+@ IN SOA ns.example. admin.example. 1 60 60 60 60
+@ IN NS ns.example.
+ns IN A 127.0.0.1
+one IN MX 10 mx.one
+mx.one IN A 127.0.0.2
+down IN MX 10 dead.down
+down IN MX 20 mx.down
+dead.down IN A 127.0.0.90
+mx.down IN A 127.0.0.91
+mx.down IN A 127.0.0.3
+equal IN MX 10 a.equal
+equal IN MX 10 b.equal
+a.equal IN A 127.0.0.4
+b.equal IN A 127.0.0.5
+null IN MX 0 .
+nomx IN A 127.0.0.6
+neither IN TXT "neither MX nor address"
+alias IN MX 10 cname.alias
+cname.alias IN CNAME mx.one
+same1 IN MX 10 mx.same
+same2 IN MX 50 mx.same
+mx.same IN A 127.0.0.7
+loop IN MX 10 test
+loop IN MX 20 mx.one
+test IN A 127.0.0.2
+own IN MX 10 mx.own
+mx.own IN A 127.0.0.60
+literal IN MX 10 127.0.0.2.
+busy IN MX 10 mx.busy
+busy IN MX 20 mx.one
+mx.busy IN A 127.0.0.8
+shut IN MX 10 mx.shut
+mx.shut IN A 127.0.0.9
+oddtls IN MX 10 mx.oddtls
+mx.oddtls IN A 127.0.0.10
+slow IN MX 10 mx.slow
+mx.slow IN A 127.0.0.11
+six IN MX 10 mx.six
+mx.six IN AAAA fd00::25
+enforced IN MX 10 mx.enforced
+enforced IN MX 5 mx.one
+mx.enforced IN A 127.0.0.12
+_mta-sts.enforced IN TXT "v=STSv1; id=1;"
+mta-sts.enforced IN A 127.0.0.20
+forged IN MX 10 mx.forged
+mx.forged IN A 127.0.0.13
+_mta-sts.forged IN TXT "v=STSv1; id=1;"
+mta-sts.forged IN A 127.0.0.20
+elsewhere IN MX 10 mx.one
+_mta-sts.elsewhere IN TXT "v=STSv1; id=1;"
+mta-sts.elsewhere IN A 127.0.0.20
+trial IN MX 10 mx.one
+_mta-sts.trial IN TXT "v=STSv1; id=1;"
+mta-sts.trial IN A 127.0.0.20
+ZONE
+service_spawn knot "$D/knot.log" knotd -c "$D/knot.conf" 2>/dev/null
+KNOT=$SERVICE_PID
+dns_answers()
+{
+	grep -q 'example.. zone file parsed\|server started' "$D/knot.log"
+}
+services_wait 10 dns_answers || { cat "$D/knot.log"; tap_bail 'the DNS server does not start'; }
+
+# ---- mail servers ---------------------------------------------------------------------------------
+CA=$D/ca
+ca_make "$CA"
+ca_issue "$CA" good DNS:mx.enforced.example
+ca_issue "$CA" web DNS:mta-sts.enforced.example,DNS:mta-sts.forged.example,DNS:mta-sts.elsewhere.example,DNS:mta-sts.trial.example
+ca_self "$CA" self DNS:mx.forged.example
+for name in good self web; do
+	cat "$CA/$name.key" "$CA/$name.pem" >"$CA/$name.both"
+done
+
+# arguments: address, lines of its control file
+server_set()
+{
+	local address=$1
+
+	shift
+	printf '%s\n' "$@" >"$D/control.$address.new"
+	mv "$D/control.$address.new" "$D/control.$address"
+	sleep 0.05
+}
+
+# arguments: address, lines of its control file
+server_start()
+{
+	server_set "$@"
+	service_spawn "mail server $1" "$D/server.log" "$PYTHON" tests/support/fake_relay.py --host "$1" --name "$1" \
+		--log "$TRUTH" --control "$D/control.$1" "$MX_PORT" 2>/dev/null
+}
+
+for host in 2 3 4 5 6 7; do
+	server_start "127.0.0.$host"
+done
+server_start 127.0.0.8 'mode = greet421'
+server_start 127.0.0.9
+server_start 127.0.0.10 'tls = starttls' "cert = $CA/good.both" 'fault = starttls:raw:220 go\r\n+wait:0.05+close'
+server_start 127.0.0.11 'mode = ok' 'delay_ms = 2000'
+server_start 127.0.0.12 'tls = starttls' "cert = $CA/good.both"
+server_start 127.0.0.13 'tls = starttls' "cert = $CA/self.both"
+
+# policies by HTTPS, as files of the host's name
+mkdir "$D/policies"
+policy()
+{
+	printf '%s\r\n' "${@:2}" >"$D/policies/mta-sts.$1.example"
+}
+policy enforced 'version: STSv1' 'mode: enforce' 'mx: mx.enforced.example' 'max_age: 86400'
+policy forged 'version: STSv1' 'mode: enforce' 'mx: *.forged.example' 'max_age: 86400'
+policy elsewhere 'version: STSv1' 'mode: enforce' 'mx: mx.elsewhere.example' 'max_age: 86400'
+policy trial 'version: STSv1' 'mode: testing' 'mx: mx.trial.example' 'max_age: 86400'
+cat >"$D/web.py" <<'PY'
+import http.server, os, ssl, sys
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        path = os.path.join(sys.argv[1], self.headers["Host"].split(":")[0])
+        if self.path != "/.well-known/mta-sts.txt" or not os.path.exists(path):
+            self.send_error(404)
+            return
+        with open(path, "rb") as f:
+            body = f.read()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+server = http.server.ThreadingHTTPServer(("127.0.0.20", int(sys.argv[2])), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[3])
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+PY
+service_spawn policies "$D/web.log" "$PYTHON" "$D/web.py" "$D/policies" "$STS_PORT" "$CA/web.both" 2>/dev/null
+web_answers()
+{
+	(exec 3<>"/dev/tcp/127.0.0.20/$STS_PORT") 2>/dev/null
+}
+services_wait 10 web_answers || tap_bail 'the server of policies does not answer'
+last_answers()
+{
+	(exec 3<>"/dev/tcp/127.0.0.13/$MX_PORT") 2>/dev/null
+}
+services_wait 10 last_answers || tap_bail 'the mail servers do not answer'
+
+# ---- the dispatcher ---------------------------------------------------------------------------------
+MX=(KAIRAN_DISPATCHER_TRANSPORT=mx "KAIRAN_DISPATCHER_RESOLVER=127.0.0.1:$DNS_PORT" "KAIRAN_MX_PORT=$MX_PORT"
+	KAIRAN_MX_PRIVATE=yes "KAIRAN_MX_STS_PORT=$STS_PORT" "KAIRAN_MX_CA_FILE=$CA/ca.pem" KAIRAN_MX_REST_S=1 KAIRAN_MX_LONGEST_REST_S=2
+	KAIRAN_MX_IDLE_S=1 KAIRAN_MX_CONNECT_TIMEOUT_S=2 KAIRAN_DISPATCHER_RETRY_LADDER=1s
+	'KAIRAN_MX_SOURCE=127.0.0.50 out-a.example, 127.0.0.60 out-b.example, ::1 out-c.example')
+
+# arguments: domain; stdout: states of its recipients in the run, with their counts
+states()
+{
+	one "coalesce(string_agg(state || ' ' || n, ', ' ORDER BY state), 'nobody') FROM (SELECT state, count(*) AS n
+		FROM kairan.send WHERE run_id = $RUN AND address LIKE '%@$1.example' GROUP BY state) AS t"
+}
+
+# arguments: domain, columns of send; stdout: their different values
+said()
+{
+	one "string_agg(DISTINCT concat_ws(' ', $2), '; ') FROM kairan.send WHERE run_id = $RUN AND address LIKE '%@$1.example'"
+}
+
+# arguments: domain, states, seconds
+states_wait()
+{
+	local end=$((SECONDS + ${3:-15}))
+
+	until [ "$(states "$1")" = "$2" ]; do
+		[ "$SECONDS" -lt "$end" ] || { tap_note "$1: $(states "$1"): $(said "$1" 'enhanced, reason, reply')"; return 1; }
+		sleep 0.1
+	done
+}
+
+# arguments: domain; stdout: the servers that took its mail in the run
+servers_of()
+{
+	truth_load
+	one "coalesce(string_agg(DISTINCT j ->> 'relay', ', '), 'none') FROM test.line
+		WHERE (j ->> 'run')::int = $RUN AND j -> 'to' ->> 0 LIKE '%@$1.example'"
+}
+
+DOMAINS='one down nomx alias same1 same2 busy oddtls six null neither gone broken loop own literal enforced forged elsewhere trial'
+for domain in $DOMAINS; do
+	customers_add 3 "$domain.example"
+done
+customers_add 40 equal.example
+campaign_add direct
+producer_start
+dispatcher_start d1 "${MX[@]}"
+RUN=$(run_add direct 1)
+
+tap_ok 'one mail server: sent' states_wait one 'sent 3' 20
+tap_is "$(servers_of one)" 127.0.0.2 '  ... to it'
+tap_is "$(said one remote)" mx.one.example '  ... which is named'
+tap_ok 'the first server and the first address of the second are down: sent' states_wait down 'sent 3'
+tap_is "$(servers_of down)" 127.0.0.3 '  ... to what is left'
+tap_ok 'two servers of equal preference: sent' states_wait equal 'sent 40'
+tap_is "$(servers_of equal)" '127.0.0.4, 127.0.0.5' '  ... to both'
+tap_ok 'no MX: sent' states_wait nomx 'sent 3'
+tap_is "$(servers_of nomx)" 127.0.0.6 '  ... to the address of the domain'
+tap_ok 'an MX that is a CNAME: sent' states_wait alias 'sent 3'
+tap_ok 'domains with the same mail server: sent' states_wait same1 'sent 3'
+tap_ok '  ... both' states_wait same2 'sent 3'
+tap_ok 'a server that greets with 421, and a second one: sent' states_wait busy 'sent 3'
+tap_is "$(servers_of busy)" 127.0.0.2 '  ... to the second'
+tap_ok 'STARTTLS that does not work: sent' states_wait oddtls 'sent 3'
+tap_like "$(cat "$D/dispatcher.log")" 'mx.oddtls.example offers TLS that does not work' '  ... in clear, and this is told'
+tap_ok 'a mail server with an address of IPv6 that leads nowhere: deferred' states_wait six 'deferred 3'
+tap_ok 'null MX: failed' states_wait null 'failed 3'
+tap_is "$(said null 'code, enhanced, class')" '556 5.1.10 hard' '  ... for good'
+tap_ok 'no such domain: failed' states_wait gone 'failed 3'
+tap_is "$(said gone 'enhanced, class, tries')" '5.1.2 hard 1' '  ... for good, when it is heard the second time'
+tap_ok 'neither MX nor address: failed' states_wait neither 'failed 3'
+tap_is "$(said neither 'enhanced, class, tries')" '5.1.2 hard 1' '  ... likewise'
+tap_is "$(one "count(*) FROM kairan.suppression WHERE address_key LIKE '%@gone.example' OR address_key LIKE '%@null.example'
+	OR address_key LIKE '%@neither.example'")" 9 '  ... and all of these are suppressed'
+tap_ok 'DNS does not answer: deferred' states_wait broken 'deferred 3'
+tap_is "$(said broken 'enhanced, reason, tries')" '4.4.3 network 0' '  ... without a step of the ladder'
+tap_ok 'an MX that only looks like an address: deferred' states_wait literal 'deferred 3'
+tap_is "$(said literal 'enhanced')" '4.4.4' '  ... since none is usable'
+tap_is "$(servers_of literal)" none '  ... and nobody is connected to'
+tap_ok 'a mail server at one of our own addresses: deferred' states_wait own 'deferred 3'
+tap_like "$(said own reply)" 'for this host itself' '  ... since it would be a loop'
+
+# ---- MTA-STS ------------------------------------------------------------------------------------------
+tap_ok 'MTA-STS, enforced: sent' states_wait enforced 'sent 3'
+tap_is "$(servers_of enforced)" 127.0.0.12 '  ... not to the preferred server, which is not in the policy'
+truth_load
+tap_is "$(one "bool_and((j ->> 'tls')::bool) FROM test.line WHERE j ->> 'relay' = '127.0.0.12'")" t '  ... encrypted'
+tap_ok 'MTA-STS, a server without a good certificate: deferred' states_wait forged 'deferred 3'
+tap_like "$(said forged reply)" 'certificate' '  ... because of it'
+tap_is "$(servers_of forged)" none '  ... and nothing leaves'
+tap_ok 'MTA-STS, no server in the policy: deferred' states_wait elsewhere 'deferred 3'
+tap_is "$(said elsewhere enhanced)" 4.7.5 '  ... because of it'
+tap_ok 'MTA-STS in testing: sent all the same' states_wait trial 'sent 3'
+tap_like "$(cat "$D/dispatcher.log")" 'mx.one.example is not in the policy of trial.example' '  ... and told'
+server_set 127.0.0.13 'tls = starttls' "cert = $CA/good.both"
+tap_ok 'a certificate of the right authority for another name does not help' \
+	wait_for 15 "count(*) = 3 FROM kairan.send WHERE run_id = $RUN AND reply LIKE '%not for mx.forged%'"
+ca_issue "$CA" forged DNS:mx.forged.example
+cat "$CA/forged.key" "$CA/forged.pem" >"$CA/forged.both"
+server_set 127.0.0.13 'tls = starttls' "cert = $CA/forged.both"
+tap_ok 'with a good one the mail leaves' states_wait forged 'sent 3'
+
+tap_ok 'our own name is the first MX: failed' states_wait loop 'failed 3'
+tap_is "$(said loop 'enhanced, class')" '5.4.6 config' '  ... as our own trouble, not the address'
+one "kairan.run_move($RUN, '{running}', 'cancelled')" >"$D/out"
+run_check "$RUN" 'the ground truth agrees, for all domains'
+tap_is "$(one "count(DISTINCT remote) FROM kairan.send WHERE run_id = $RUN AND state = 'in_doubt'")" 0 'nobody is in doubt'
+
+# ---- one slow destination, and one that is busy in the middle -------------------------------------
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+sql -c 'DELETE FROM kairan.customer'
+customers_add 40 slow.example
+customers_add 300 one.example
+customers_add 300 same1.example
+dispatcher_start d2 "${MX[@]}" KAIRAN_MX_CONNECTIONS_PER_DESTINATION=2 KAIRAN_MX_WAITING_PER_DESTINATION=10 \
+	KAIRAN_MX_CONNECTIONS=5 KAIRAN_MX_PATIENCE_S=5
+RUN=$(run_add direct 2)
+tap_ok 'a destination that takes 2 s a mail holds up nobody' states_wait one 'sent 300' 20
+tap_ok '  ... of no other domain' states_wait same1 'sent 300' 20
+tap_is "$(one "count(*) < 40 FROM kairan.send WHERE run_id = $RUN AND address LIKE '%@slow.example' AND state = 'sent'")" t '  ... while it goes on'
+tap_ok '  ... its others are put off' wait_for 15 "count(*) > 5 FROM kairan.send WHERE run_id = $RUN AND state = 'deferred' AND tries = 0
+	AND reply LIKE 'waits for its turn%'"
+server_set 127.0.0.11 'mode = ok'
+tap_ok '  ... and sent when it is fast again' states_wait slow 'sent 40' 90
+run_wait "$RUN" finished 10 || true
+run_check "$RUN" '  ... exactly once'
+
+server_set 127.0.0.9 'fault = rcpt:raw:450 4.7.1 too many connections, slow down\r\n' 'faults = 3'
+sql -c 'DELETE FROM kairan.customer'
+customers_add 20 shut.example
+RUN=$(run_add direct 3)
+tap_ok 'a server that says to slow down: sent after its rest' states_wait shut 'sent 20' 30
+tap_like "$(cat "$D/dispatcher.log")" 'destination unwell host=mx.shut.example phase=rcpt code=450' '  ... which is told'
+server_set 127.0.0.9 'fault = mail:raw:421 4.4.2 enough for now\r\n+fin' 'faults = 6'
+RUN=$(run_add direct 4)
+tap_ok 'a server that closes by 421: sent' states_wait shut 'sent 20' 30
+tap_is "$(said shut tries)" 0 '  ... without a step of the ladder'
+run_check "$RUN" '  ... exactly once'
+
+# ---- pause, private addresses, no DNS ------------------------------------------------------------------
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+server_set 127.0.0.9 'mode = ok'
+dispatcher_start d3 "${MX[@]}" KAIRAN_MX_PRIVATE=no
+RUN=$(run_add direct 5)
+tap_ok 'addresses that are not of the public Internet: deferred' states_wait shut 'deferred 20'
+tap_like "$(said shut reply)" 'private' '  ... because of it'
+tap_is "$(servers_of shut)" none '  ... and nobody is connected to'
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+dispatcher_start d4 "${MX[@]}"
+tap_ok 'once they are allowed: sent' states_wait shut 'sent 20' 20
+service_stop "$KNOT" || true
+sql -c 'DELETE FROM kairan.customer'
+for i in $(seq 1 30); do
+	customers_add 1 "d$i.example"
+done
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+dispatcher_start d5 "${MX[@]}" KAIRAN_DISPATCHER_RETRY_LADDER=1h
+RUN=$(run_add direct 6)
+tap_ok 'a resolver that answers nobody is told' \
+	wait_for 20 "trouble ~ 'DNS does not answer' FROM kairan.dispatcher ORDER BY id DESC LIMIT 1"
+one "kairan.run_move($RUN, '{running}', 'paused')" >"$D/out"
+tap_ok '  ... and a pause gives all of them back' wait_for 15 "count(*) = 0 FROM kairan.send WHERE run_id = $RUN AND state = 'sending'"
+tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state NOT IN ('queued', 'deferred')")" 0 '  ... nobody has failed by it'
+
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+
+# ---- two networks, port 25 ---------------------------------------------------------------------------
+# 203.0.113.0/24 stands for the public Internet here, so that private addresses stay refused.
+namespaces()
+{
+	service_spawn 'our network' "$D/ns.log" unshare -n sleep 600 2>/dev/null
+	OUR=$SERVICE_PID
+	service_spawn 'their network' "$D/ns.log" unshare -n sleep 600 2>/dev/null
+	THEIR=$SERVICE_PID
+	services_wait 5 nsenter -t "$OUR" -n true && services_wait 5 nsenter -t "$THEIR" -n true || return 1
+	[ "$(readlink "/proc/$OUR/ns/net")" != "$(readlink /proc/self/ns/net)" ] || return 1
+	ip link add "ours$$" netns "$OUR" type veth peer name "their$$" netns "$THEIR" || return 1
+	nsenter -t "$OUR" -n sh -c "ip addr add 203.0.113.1/24 dev ours$$ && ip addr add 203.0.113.2/24 dev ours$$ &&
+		ip link set ours$$ up && ip link set lo up" || return 1
+	nsenter -t "$THEIR" -n sh -c "ip addr add 203.0.113.25/24 dev their$$ && ip addr add 203.0.113.26/24 dev their$$ &&
+		ip addr add 203.0.113.53/24 dev their$$ && ip link set their$$ up && ip link set lo up"
+}
+there_is()
+{
+	nsenter -t "$OUR" -n bash -c "exec 3<>/dev/tcp/203.0.113.25/25" 2>/dev/null
+}
+case ${KAIRAN_REDIS_URL:-} in unix:*) ;; *) NO_NAMESPACE='Redis is not at a socket here' ;; esac
+if [ -z "${NO_NAMESPACE:-}" ] && ! namespaces >"$D/ns.out" 2>&1; then
+	NO_NAMESPACE="no network namespaces here: $(head -n 1 "$D/ns.out" "$D/ns.log" | tr '\n' ' ')"
+fi
+if [ -n "${NO_NAMESPACE:-}" ]; then
+	tap_skip 'mail between two networks, on port 25' "$NO_NAMESPACE"
+else
+	mkdir "$D/knot3"
+	cat >"$D/knot3.conf" <<CONF
+server:
+    listen: 203.0.113.53@53
+    rundir: $D/knot3
+database:
+    storage: $D/knot3
+zone:
+  - domain: example
+    file: $D/net.zone
+CONF
+	cat >"$D/net.zone" <<'ZONE'
+$TTL 60
+@ IN SOA ns.example. admin.example. 1 60 60 60 60
+@ IN NS ns.example.
+ns IN A 203.0.113.53
+far IN MX 10 dead.far
+far IN MX 20 mx.far
+dead.far IN A 203.0.113.99
+mx.far IN A 203.0.113.25
+far2 IN MX 10 mx2.far
+mx2.far IN A 203.0.113.26
+inside IN MX 10 mx.inside
+mx.inside IN A 127.0.0.2
+ZONE
+	service_spawn knot "$D/knot3.log" nsenter -t "$THEIR" -n knotd -c "$D/knot3.conf" 2>/dev/null
+	for host in 25 26; do
+		service_spawn "mail server $host" "$D/server.log" nsenter -t "$THEIR" -n "$PYTHON" tests/support/fake_relay.py \
+			--host "203.0.113.$host" --name "203.0.113.$host" --log "$TRUTH" 25 2>/dev/null
+	done
+	services_wait 10 there_is || tap_bail 'the mail server in the other network does not answer'
+	for domain in far far2 inside; do
+		customers_add 10 "$domain.example"
+	done
+	sql -c "DELETE FROM kairan.customer WHERE email NOT SIMILAR TO '%@(far|far2|inside).example'"
+	service_spawn 'dispatcher n1' "$D/dispatcher.log" nsenter -t "$OUR" -n env KAIRAN_DISPATCHER_NAME=n1 \
+		KAIRAN_DISPATCHER_TRANSPORT=mx KAIRAN_DISPATCHER_RESOLVER=203.0.113.53 KAIRAN_MX_REST_S=1 KAIRAN_MX_LONGEST_REST_S=2 \
+		KAIRAN_MX_CONNECT_TIMEOUT_S=2 'KAIRAN_MX_SOURCE=203.0.113.1 out1.example, 203.0.113.2 out2.example' \
+		"$BIN/kairan-dispatcher" 2>/dev/null
+	DISPATCHER=$SERVICE_PID
+	RUN=$(run_add direct 7)
+	tap_ok 'two networks, port 25, the first MX unreachable: sent' states_wait far 'sent 10' 30
+	tap_is "$(servers_of far)" 203.0.113.25 '  ... to the second'
+	tap_ok '  ... and another domain' states_wait far2 'sent 10'
+	tap_ok 'an MX that leads to the loopback: deferred' states_wait inside 'deferred 10'
+	run_check "$RUN" '  ... the ground truth agrees'
+	tap_ok '  ... and the dispatcher ends well' service_stop "$DISPATCHER"
+fi
+
+programs_stopped 'the producer ends well, and no dispatcher was complained about' "$PRODUCER"
+tap_done
