@@ -190,6 +190,7 @@ on_found(void *ctx, const struct mx_found *found)
 		r->waiting--;
 		hand_over(m, f);
 	}
+	ready_release(&m->waiting);
 	if (r->sites.stopping)
 		return;
 	if (m->verdict == MX_LATER) {

@@ -314,7 +314,7 @@ unwell(void *ctx, struct relay *relay, const struct outcome *why)
 		return;
 	}
 	relay->failed = 0;
-	if (site->working > 0) { /* it wants fewer connections */
+	if (relay->working > 0) { /* it wants fewer connections */
 		site->limit = site->working;
 		site->fewer_until_ms = now + FEWER_MS;
 		log_info("destination host=%s takes no more than %zu connections: %d %.*s",
@@ -602,27 +602,37 @@ site_kick(struct mx_site *site)
 	open_sessions(site);
 }
 
+/* Sites whose queue is empty leave the list. */
+static void
+drop_inactive(struct mx_sites *all)
+{
+	struct mx_site **at = &all->active, *site;
+
+	while ((site = *at) != NULL) {
+		if (site->waiting.count > 0) {
+			at = &site->next;
+			continue;
+		}
+		*at = site->next;
+		site->active = false;
+		ready_release(&site->waiting);
+	}
+	all->active_end = at;
+}
+
 void
 mx_sites_kick(struct mx_sites *all)
 {
-	struct mx_site *list = all->active, *site;
-
 	if (all->kicking)
 		return; /* a session that ended meanwhile: the caller is at it */
 	all->kicking = true;
-	all->active = NULL;
-	all->active_end = &all->active;
-	while ((site = list) != NULL) {
-		list = site->next;
-		site->active = false;
+	/* those without any connection first: the others would take each one that becomes free */
+	for (struct mx_site *site = all->active; site != NULL; site = site->next)
+		if (site->session_count == 0)
+			site_kick(site);
+	for (struct mx_site *site = all->active; site != NULL; site = site->next)
 		site_kick(site);
-		if (site->waiting.count > 0 && !site->active) {
-			site->active = true;
-			site->next = NULL;
-			*all->active_end = site;
-			all->active_end = &site->next;
-		}
-	}
+	drop_inactive(all);
 	all->kicking = false;
 }
 

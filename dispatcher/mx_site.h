@@ -37,11 +37,10 @@ struct mx_sites {
 	struct mx_source sources[MX_SOURCES_MAX];
 	size_t source_count;
 	struct strmap by_key;
-	struct mx_site *active,
-	    **active_end;     /* those with waiting flights, longest ago served first */
-	unsigned connections; /* of all sites, open or being opened */
-	size_t waiting;	      /* flights in sites */
-	bool tls;	      /* STARTTLS is tried */
+	struct mx_site *active, **active_end; /* those with waiting flights */
+	unsigned connections;		      /* of all sites, open or being opened */
+	size_t waiting;			      /* flights in sites */
+	bool tls;			      /* STARTTLS is tried */
 	bool stopping, kicking;
 	void *ctx;
 	/* a connection works (why NULL), or a site cannot be reached, for the first time in a row */
