@@ -51,6 +51,7 @@ struct adapter {
 };
 
 static void open_connection(struct rdsloop *r);
+static void wait_and_open(struct rdsloop *r, const char *why);
 
 static void
 free_handle(uv_handle_t *handle)
@@ -164,6 +165,7 @@ static void
 on_watch(uv_timer_t *timer)
 {
 	struct rdsloop *r = timer->data;
+	redisAsyncContext *c = r->redis;
 	uint64_t now = uv_now(r->loop);
 
 	if (r->redis == NULL || (r->ready && r->pending == 0))
@@ -173,7 +175,10 @@ on_watch(uv_timer_t *timer)
 	log_warn("redis does not answer pending=%u", r->pending);
 	r->answered_ms = now;
 	r->ready = false;
-	redisAsyncFree(r->redis); /* answers the pending ones with NULL, then on_disconnect */
+	redisAsyncFree(c); /* answers the pending ones with NULL, then on_disconnect */
+	/* which is not called for a connection that was never there: it must not be freed again */
+	if (!uv_is_active((const uv_handle_t *)r->timer))
+		wait_and_open(r, "no answer");
 }
 
 static void
