@@ -5,7 +5,6 @@
  */
 #include "event.h"
 
-#include <jansson.h>
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -192,59 +191,6 @@ feedback_detail(struct arena *arena, const struct feedback_pair *pairs, size_t c
 	out[n++] = '}';
 	out[n] = '\0';
 	return (struct slice){ out, n };
-}
-
-/* Levels of arrays and objects, without building anything. */
-static bool
-json_is_shallow(struct slice text, unsigned depth_max)
-{
-	unsigned depth = 0;
-	bool in_string = false;
-
-	for (size_t i = 0; i < text.len; i++) {
-		char c = text.ptr[i];
-		if (in_string && c == '\\')
-			i++;
-		else if (c == '"')
-			in_string = !in_string;
-		else if (in_string)
-			continue;
-		else if ((c == '{' || c == '[') && ++depth > depth_max)
-			return false;
-		else if ((c == '}' || c == ']') && depth > 0)
-			depth--;
-	}
-	return true;
-}
-
-struct json_t *
-feedback_json_load(struct slice text, size_t max, unsigned depth_max, struct err *err)
-{
-	json_error_t error;
-	json_t *root;
-
-	if (text.len > max) {
-		(void)err_set(err, "the document is larger than %zu bytes", max);
-		return NULL;
-	}
-	if (!json_is_shallow(text, depth_max)) {
-		(void)err_set(err, "the document is nested deeper than %u levels", depth_max);
-		return NULL;
-	}
-	root = json_loadb(text.len > 0 ? text.ptr : "", text.len,
-	    JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-	if (root == NULL) {
-		if (err != NULL)
-			err->offset = error.position > 0 ? (size_t)error.position : 0;
-		(void)err_set(err, "not a JSON document: error at byte %d", error.position);
-		return NULL;
-	}
-	if (!json_is_object(root)) {
-		json_decref(root);
-		(void)err_set(err, "the JSON document is not an object");
-		return NULL;
-	}
-	return root;
 }
 
 /* Microseconds behind a '.', any number of digits. */

@@ -23,8 +23,6 @@
 #define FEEDBACK_DETAIL_MAX 4096 /* bytes of evidence at most */
 #define FEEDBACK_KEY_MAX 512	 /* bytes of a semantic key at most */
 
-struct json_t; /* of jansson */
-
 struct feedback_event {
 	enum outcome_kind kind;	 /* DELIVERED .. OTHER */
 	enum outcome_class cls;	 /* of a failure; OUTCOME_CLASS_NONE otherwise */
@@ -77,14 +75,6 @@ struct feedback_pair {
 /* {"name":"value",…} of the pairs that are not empty, each cleaned and cut to 300 bytes. Pairs
  * that do not fit into FEEDBACK_DETAIL_MAX are left out. Empty without room. */
 struct slice feedback_detail(struct arena *arena, const struct feedback_pair *pairs, size_t count);
-
-/*
- * A JSON object from outside: at most max bytes, depth_max levels, no key twice, nothing behind
- * it. "\\u0000" is let through: strings carry their length. The caller owns the reference; NULL
- * with err otherwise.
- */
-struct json_t *feedback_json_load(
-    struct slice text, size_t max, unsigned depth_max, struct err *err);
 
 /* "2016-10-14T05:02:16.645Z", "…-05:00", "2018-10-08T14:05:45 +0000" -> microseconds since
  * 1970 UTC; 0 for anything else. */

@@ -2,9 +2,9 @@
 /* notice_ses: see notice_ses.h. Owns nothing. */
 #include "notice_ses.h"
 
-#include <jansson.h>
 #include <string.h>
 
+#include "jsondoc.h"
 #include "ses.h"
 #include "sns.h"
 
@@ -90,8 +90,7 @@ notice_ses_read(struct notice *notice, struct slice text, struct arena *arena, s
 	static const struct token_keys no_keys;
 	struct feedback_events events = { NULL, 0, 0 };
 	struct ses_input in = { .keys = &no_keys };
-	const json_t *message;
-	json_t *root;
+	const struct jsondoc *root, *message;
 	int result;
 	const char *brace = text.len > 0 ? memchr(text.ptr, '{', text.len) : NULL;
 
@@ -101,12 +100,11 @@ notice_ses_read(struct notice *notice, struct slice text, struct arena *arena, s
 	if (brace == NULL)
 		return err_set(err, "not JSON");
 	in.json = slice_make(brace, (size_t)(text.ptr + text.len - brace));
-	root = feedback_json_load(in.json, SNS_BODY_MAX, SNS_JSON_DEPTH_MAX, err);
-	message = json_object_get(root, "Message");
-	if (json_is_string(message))
-		in.json = slice_make(json_string_value(message), json_string_length(message));
+	root = jsondoc_parse(in.json, SNS_BODY_MAX, SNS_JSON_DEPTH_MAX, arena, err);
+	message = jsondoc_get(root, "Message");
+	if (jsondoc_is(message, JSONDOC_STRING))
+		in.json = message->text;
 	result = root != NULL ? ses_parse(&in, arena, &events, err) : -1;
-	json_decref(root);
 	if (result < 0)
 		return -1;
 	return from_events(notice, &events, arena) < 0 ? err_set(err, "no memory") : 0;

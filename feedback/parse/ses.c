@@ -6,10 +6,10 @@
  */
 #include "ses.h"
 
-#include <jansson.h>
 #include <string.h>
 
 #include "dsn.h"
+#include "jsondoc.h"
 
 #define TYPE_MAX 64
 
@@ -18,9 +18,9 @@ struct notice {
 	struct arena *arena;
 	struct feedback_events *events;
 	struct err *err;
-	const json_t *mail; /* may be NULL for unknown types */
-	const json_t *part; /* bounce, complaint, …; may be NULL */
-	struct slice type;  /* as in the notice */
+	const struct jsondoc *mail; /* may be NULL for unknown types */
+	const struct jsondoc *part; /* bounce, complaint, …; may be NULL */
+	struct slice type;	    /* as in the notice */
 	struct slice message_id;
 	struct slice timestamp; /* of the part, else of the mail */
 	bool linked;
@@ -30,12 +30,12 @@ struct notice {
 
 /* The string, or empty when it is absent or of another type. */
 static struct slice
-text_of(struct notice *n, const json_t *item)
+text_of(struct notice *n, const struct jsondoc *item)
 {
 	struct slice s = { NULL, 0 };
 
-	if (json_is_string(item)) {
-		s = slice_make(json_string_value(item), json_string_length(item));
+	if (jsondoc_is(item, JSONDOC_STRING)) {
+		s = item->text;
 		if (s.len > 0 && memchr(s.ptr, '\0', s.len) != NULL)
 			n->has_nul = true;
 	}
@@ -43,9 +43,9 @@ text_of(struct notice *n, const json_t *item)
 }
 
 static struct slice
-get(struct notice *n, const json_t *object, const char *key)
+get(struct notice *n, const struct jsondoc *object, const char *key)
 {
-	return text_of(n, json_object_get(object, key));
+	return text_of(n, jsondoc_get(object, key));
 }
 
 /* Equal without case, blanks and underscores: RENDERING_FAILURE is "Rendering Failure". */
@@ -109,14 +109,14 @@ link_by(struct notice *n, struct slice value)
 static bool
 link_notice(struct notice *n)
 {
-	const json_t *tags = json_object_get(n->mail, "tags"), *header;
-	const json_t *common = json_object_get(n->mail, "commonHeaders");
-	size_t i, tried = 0;
+	const struct jsondoc *tags = jsondoc_get(n->mail, "tags"), *header;
+	const struct jsondoc *common = jsondoc_get(n->mail, "commonHeaders");
+	size_t tried = 0;
 
-	if (link_by(n, text_of(n, json_array_get(json_object_get(tags, "kairan"), 0))))
+	if (link_by(n, text_of(n, jsondoc_at(jsondoc_get(tags, "kairan"), 0))))
 		return true;
-	json_array_foreach(json_object_get(n->mail, "headers"), i, header)
-	{
+	header = jsondoc_at(jsondoc_get(n->mail, "headers"), 0);
+	for (; header != NULL && tried < 10; header = header->next) {
 		if (slice_equal_nocase(get(n, header, "name"), SLICE("X-Kairan-Id")) &&
 		    tried++ < 10 && link_by(n, get(n, header, "value")))
 			return true;
@@ -232,7 +232,8 @@ judge_bounce(struct feedback_event *event, const struct verdict *v, bool undeter
 }
 
 static int
-read_bounced(struct notice *n, const json_t *item, const struct verdict *v, bool undetermined)
+read_bounced(
+    struct notice *n, const struct jsondoc *item, const struct verdict *v, bool undetermined)
 {
 	static const struct dsn no_report;
 	struct slice subtype = get(n, n->part, "bounceSubType");
@@ -241,7 +242,7 @@ read_bounced(struct notice *n, const json_t *item, const struct verdict *v, bool
 	struct dsn_recipient r;
 	struct feedback_event *event;
 	struct slice address =
-	    json_is_string(item) ? text_of(n, item) : get(n, item, "emailAddress");
+	    jsondoc_is(item, JSONDOC_STRING) ? text_of(n, item) : get(n, item, "emailAddress");
 	const struct feedback_pair extra[] = {
 		{ "bounce_type", get(n, n->part, "bounceType") },
 		{ "bounce_subtype", subtype },
@@ -273,26 +274,26 @@ read_bounced(struct notice *n, const json_t *item, const struct verdict *v, bool
 /* Calls for each recipient of a list (or for a single object), else for each destination. */
 static int
 each_recipient(struct notice *n, const char *list, size_t max,
-    int (*read)(struct notice *, const json_t *, const void *), const void *context)
+    int (*read)(struct notice *, const struct jsondoc *, const void *), const void *context)
 {
-	const json_t *items = list != NULL ? json_object_get(n->part, list) : NULL;
+	const struct jsondoc *items = list != NULL ? jsondoc_get(n->part, list) : NULL;
 	size_t count;
 
-	if (json_is_object(items))
+	if (jsondoc_is(items, JSONDOC_OBJECT))
 		return read(n, items, context);
-	if (json_array_size(items) == 0)
-		items = json_object_get(n->mail, "destination");
-	count = json_array_size(items);
+	if (jsondoc_count(items) == 0)
+		items = jsondoc_get(n->mail, "destination");
+	count = jsondoc_count(items);
 	if (count == 0)
 		return read(n, NULL, context);
 	for (size_t i = 0; i < count && i < max && n->events->count < FEEDBACK_EVENTS_MAX; i++)
-		if (read(n, json_array_get(items, i), context) < 0)
+		if (read(n, jsondoc_at(items, i), context) < 0)
 			return -1;
 	return 0;
 }
 
 static int
-read_one_bounced(struct notice *n, const json_t *item, const void *context)
+read_one_bounced(struct notice *n, const struct jsondoc *item, const void *context)
 {
 	struct slice type = get(n, n->part, "bounceType");
 
@@ -342,12 +343,12 @@ judge_complaint(struct feedback_event *event, struct slice subtype, struct slice
 }
 
 static int
-read_one_complained(struct notice *n, const json_t *item, const void *context)
+read_one_complained(struct notice *n, const struct jsondoc *item, const void *context)
 {
 	struct slice subtype = get(n, n->part, "complaintSubType");
 	struct slice type = get(n, n->part, "complaintFeedbackType");
 	struct slice address =
-	    json_is_string(item) ? text_of(n, item) : get(n, item, "emailAddress");
+	    jsondoc_is(item, JSONDOC_STRING) ? text_of(n, item) : get(n, item, "emailAddress");
 	struct feedback_event *event = add(n, address);
 	const struct feedback_pair extra[] = {
 		{ "feedback_type", type },
@@ -373,7 +374,7 @@ read_complaint(struct notice *n)
 
 /* "250 2.6.0 …": the code and the enhanced code at the front. */
 static int
-read_one_delivered(struct notice *n, const json_t *item, const void *context)
+read_one_delivered(struct notice *n, const struct jsondoc *item, const void *context)
 {
 	static const struct dsn no_report;
 	struct feedback_event *event = add(n, text_of(n, item));
@@ -401,11 +402,11 @@ read_delivery(struct notice *n)
 }
 
 static int
-read_one_delayed(struct notice *n, const json_t *item, const void *context)
+read_one_delayed(struct notice *n, const struct jsondoc *item, const void *context)
 {
 	static const struct dsn no_report;
 	struct slice address =
-	    json_is_string(item) ? text_of(n, item) : get(n, item, "emailAddress");
+	    jsondoc_is(item, JSONDOC_STRING) ? text_of(n, item) : get(n, item, "emailAddress");
 	struct feedback_event *event = add(n, address);
 	struct feedback_event said = { .reason = "none" };
 	struct dsn_recipient r;
@@ -447,7 +448,7 @@ struct plain {
 };
 
 static int
-read_one_plain(struct notice *n, const json_t *item, const void *context)
+read_one_plain(struct notice *n, const struct jsondoc *item, const void *context)
 {
 	const struct plain *plain = context;
 	struct feedback_event *event = add(n, text_of(n, item));
@@ -513,8 +514,8 @@ read_click(struct notice *n)
 static int
 read_subscription(struct notice *n)
 {
-	const json_t *preferences = json_object_get(n->part, "newTopicPreferences");
-	bool all = json_is_true(json_object_get(preferences, "unsubscribeAll"));
+	const struct jsondoc *preferences = jsondoc_get(n->part, "newTopicPreferences");
+	bool all = jsondoc_is(jsondoc_get(preferences, "unsubscribeAll"), JSONDOC_TRUE);
 
 	return read_plain(n, 1,
 	    (struct plain){ all ? OUTCOME_UNSUBSCRIBED : OUTCOME_OTHER, OUTCOME_CLASS_NONE,
@@ -546,7 +547,7 @@ read_unknown(struct notice *n, const char *reason)
 
 	if (n->type.len > TYPE_MAX)
 		n->type.len = TYPE_MAX;
-	event = add(n, text_of(n, json_array_get(json_object_get(n->mail, "destination"), 0)));
+	event = add(n, text_of(n, jsondoc_at(jsondoc_get(n->mail, "destination"), 0)));
 	if (event == NULL)
 		return -1;
 	event->reason = reason;
@@ -554,13 +555,13 @@ read_unknown(struct notice *n, const char *reason)
 }
 
 static int
-read_known(struct notice *n, const json_t *root, size_t type)
+read_known(struct notice *n, const struct jsondoc *root, size_t type)
 {
-	if (!json_is_object(n->mail))
+	if (!jsondoc_is(n->mail, JSONDOC_OBJECT))
 		return err_set(n->err, "mail is missing");
 	if (types[type].part != NULL) {
-		n->part = json_object_get(root, types[type].part);
-		if (!json_is_object(n->part))
+		n->part = jsondoc_get(root, types[type].part);
+		if (!jsondoc_is(n->part, JSONDOC_OBJECT))
 			return err_set(n->err, "%s is missing", types[type].part);
 	}
 	n->message_id = get(n, n->mail, "messageId");
@@ -575,10 +576,11 @@ read_known(struct notice *n, const json_t *root, size_t type)
 }
 
 static int
-read_notice(struct notice *n, const json_t *root)
+read_notice(struct notice *n, const struct jsondoc *root)
 {
-	const json_t *detail = json_object_get(root, "detail");
-	bool is_bridge = json_is_object(detail) && json_object_get(root, "detail-type") != NULL;
+	const struct jsondoc *detail = jsondoc_get(root, "detail");
+	bool is_bridge =
+	    jsondoc_is(detail, JSONDOC_OBJECT) && jsondoc_get(root, "detail-type") != NULL;
 	const char *key;
 
 	if (is_bridge && !slice_equal(get(n, root, "source"), SLICE("aws.ses")))
@@ -588,15 +590,15 @@ read_notice(struct notice *n, const json_t *root)
 		n->type = get(n, root, "detail-type");
 		root = detail;
 	}
-	key = json_object_get(root, "eventType") != NULL ? "eventType" : "notificationType";
-	if (json_object_get(root, key) == NULL && is_bridge)
+	key = jsondoc_get(root, "eventType") != NULL ? "eventType" : "notificationType";
+	if (jsondoc_get(root, key) == NULL && is_bridge)
 		return read_unknown(n, "account");
 	n->type = get(n, root, key);
 	if (n->type.len == 0)
 		return err_set(n->err, "not a notice of SES");
 	if (is_word(n->type, "AmazonSnsSubscriptionSucceeded"))
 		return 0;
-	n->mail = json_object_get(root, "mail");
+	n->mail = jsondoc_get(root, "mail");
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		if (is_word(n->type, types[i].name))
 			return read_known(n, root, i);
@@ -618,17 +620,16 @@ ses_parse(const struct ses_input *in, struct arena *arena, struct feedback_event
     struct err *err)
 {
 	struct notice n = { .in = in, .arena = arena, .events = events, .err = err };
-	json_t *root;
+	const struct jsondoc *root;
 	int result;
 
 	if (is_test_message(in->json))
 		return 0;
-	root = feedback_json_load(in->json, SES_JSON_MAX, SES_JSON_DEPTH_MAX, err);
+	root = jsondoc_parse(in->json, SES_JSON_MAX, SES_JSON_DEPTH_MAX, arena, err);
 	if (root == NULL)
 		return -1;
 	(void)err_set(err, "the notice needs more memory than its arena has");
 	result = read_notice(&n, root);
-	json_decref(root);
 	if (result == 0 && n.has_nul)
 		return err_set(err, "a field holds a NUL");
 	return result;

@@ -6,13 +6,13 @@
  */
 #include "sns.h"
 
-#include <jansson.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <string.h>
 
 #include "buf.h"
 #include "event.h"
+#include "jsondoc.h"
 
 #define SHORT_MAX 256
 #define TOKEN_MAX 1024
@@ -41,35 +41,33 @@ sns_type_name(enum sns_type type)
 
 /* Copies a required string of at most max bytes. */
 static int
-read_string(const json_t *root, const char *key, size_t max, bool nul_allowed, struct arena *arena,
-    struct slice *value, struct err *err)
+read_string(const struct jsondoc *root, const char *key, size_t max, bool nul_allowed,
+    struct arena *arena, struct slice *value, struct err *err)
 {
-	const json_t *item = json_object_get(root, key);
-	size_t len;
+	const struct jsondoc *item = jsondoc_get(root, key);
 
-	if (!json_is_string(item))
+	if (!jsondoc_is(item, JSONDOC_STRING))
 		return err_set(err, "%s is missing or not a string", key);
-	len = json_string_length(item);
-	if (len > max)
+	if (item->text.len > max)
 		return err_set(err, "%s is longer than %zu bytes", key, max);
-	if (!nul_allowed && memchr(json_string_value(item), '\0', len) != NULL)
+	if (!nul_allowed && item->text.len > 0 &&
+	    memchr(item->text.ptr, '\0', item->text.len) != NULL)
 		return err_set(err, "%s holds a NUL", key);
-	*value = arena_copy(arena, slice_make(json_string_value(item), len));
+	*value = arena_copy(arena, item->text);
 	if (value->ptr == NULL)
 		return err_set(err, "the document needs more memory than its arena has");
 	return 0;
 }
 
 static int
-read_type(const json_t *root, struct sns_message *msg, struct err *err)
+read_type(const struct jsondoc *root, struct sns_message *msg, struct err *err)
 {
-	const json_t *item = json_object_get(root, "Type");
+	const struct jsondoc *item = jsondoc_get(root, "Type");
 
-	if (!json_is_string(item))
+	if (!jsondoc_is(item, JSONDOC_STRING))
 		return err_set(err, "Type is missing: not a document of SNS");
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		if (slice_equal(slice_str(types[i].name),
-			slice_make(json_string_value(item), json_string_length(item)))) {
+		if (slice_equal(slice_str(types[i].name), item->text)) {
 			msg->type = types[i].type;
 			return 0;
 		}
@@ -78,13 +76,13 @@ read_type(const json_t *root, struct sns_message *msg, struct err *err)
 }
 
 static int
-read_version(const json_t *root, struct sns_message *msg, struct err *err)
+read_version(const struct jsondoc *root, struct sns_message *msg, struct err *err)
 {
-	const json_t *item = json_object_get(root, "SignatureVersion");
+	const struct jsondoc *item = jsondoc_get(root, "SignatureVersion");
 	struct slice text = { NULL, 0 };
 
-	if (json_is_string(item))
-		text = slice_make(json_string_value(item), json_string_length(item));
+	if (jsondoc_is(item, JSONDOC_STRING))
+		text = item->text;
 	if (slice_equal(text, SLICE("1")))
 		msg->signature_version = 1;
 	else if (slice_equal(text, SLICE("2")))
@@ -95,7 +93,8 @@ read_version(const json_t *root, struct sns_message *msg, struct err *err)
 }
 
 static int
-read_fields(const json_t *root, struct arena *arena, struct sns_message *msg, struct err *err)
+read_fields(
+    const struct jsondoc *root, struct arena *arena, struct sns_message *msg, struct err *err)
 {
 	const struct {
 		const char *key;
@@ -113,7 +112,7 @@ read_fields(const json_t *root, struct arena *arena, struct sns_message *msg, st
 		{ "Token", TOKEN_MAX, false, true, &msg->token },
 		{ "SubscribeURL", SUBSCRIBE_URL_MAX, false, true, &msg->subscribe_url },
 	};
-	const json_t *subject = json_object_get(root, "Subject");
+	const struct jsondoc *subject = jsondoc_get(root, "Subject");
 
 	if (read_type(root, msg, err) < 0 || read_version(root, msg, err) < 0)
 		return -1;
@@ -124,7 +123,8 @@ read_fields(const json_t *root, struct arena *arena, struct sns_message *msg, st
 			fields[i].where, err) < 0)
 			return -1;
 	}
-	if (msg->type == SNS_NOTIFICATION && subject != NULL && !json_is_null(subject)) {
+	if (msg->type == SNS_NOTIFICATION && subject != NULL &&
+	    !jsondoc_is(subject, JSONDOC_NULL)) {
 		msg->has_subject = true;
 		if (read_string(root, "Subject", SUBJECT_MAX, true, arena, &msg->subject, err) < 0)
 			return -1;
@@ -138,15 +138,11 @@ read_fields(const json_t *root, struct arena *arena, struct sns_message *msg, st
 int
 sns_parse(struct slice body, struct arena *arena, struct sns_message *msg, struct err *err)
 {
-	json_t *root = feedback_json_load(body, SNS_BODY_MAX, SNS_JSON_DEPTH_MAX, err);
-	int result;
+	const struct jsondoc *root =
+	    jsondoc_parse(body, SNS_BODY_MAX, SNS_JSON_DEPTH_MAX, arena, err);
 
 	memset(msg, 0, sizeof(*msg));
-	if (root == NULL)
-		return -1;
-	result = read_fields(root, arena, msg, err);
-	json_decref(root);
-	return result;
+	return root != NULL ? read_fields(root, arena, msg, err) : -1;
 }
 
 int

@@ -44,8 +44,8 @@ prepare()
 		END { print ";" }' "$D/documents" >"$D/bare.sql"
 }
 
-ours=() bare=()
-rss=0 cpu=0
+ours=() bare=() waits=()
+rss=0 cpu=0 pg_cpu=0 post_us=0
 for ((i = 1; i <= rounds; i++)); do
 	prepare "$i"
 	sql 'TRUNCATE bare'
@@ -58,12 +58,15 @@ for ((i = 1; i <= rounds; i++)); do
 		KAIRAN_DATABASE_URL="${KAIRAN_DATABASE_URL/user=postgres/user=kairan_feedback}" \
 		"$programs/kairan-feedback"
 	services_wait 10 curl -sf "http://127.0.0.1:$port/healthz"
-	read -r seconds good posted < <("$post" post "$port" "$connections" "$D/documents") || true
+	pg_before=$(pg_cpu_ms)
+	read -r seconds good posted wait post_us < <("$post" post "$port" "$connections" "$D/documents") || true
 	rows=$(sql "SELECT count(*) FROM kairan.send WHERE run_id = $run AND delivered_at IS NOT NULL")
 	if [ "$good" != "$count" ] || [ "$rows" != "$count" ]; then
 		tail -n 5 "$D/feedback.log" >&2
 		services_fail "posted $posted, acknowledged $good, in the database $rows of $count"
 	fi
+	pg_cpu=$(awk -v ms="$(($(pg_cpu_ms) - pg_before))" -v n="$count" 'BEGIN { printf "%.0f", ms * 1000 / n }')
+	waits+=("$wait")
 	ours+=("$(awk -v n="$count" -v s="$seconds" 'BEGIN { printf "%.0f", n / s }')")
 	peak=$(peak_mb "$SERVICE_PID")
 	[ "$peak" -le "$rss" ] || rss=$peak
@@ -72,4 +75,4 @@ for ((i = 1; i <= rounds; i++)); do
 done
 bench_line ingest "$(median "${ours[@]}")" 'notifications/s' 'bare insert of the same bytes' \
 	"$(median "${bare[@]}")" "${TARGET:-null}" \
-	"\"notifications\":$count,\"rounds\":$rounds,\"connections\":$connections,\"cpu_us_each\":$cpu,\"rss_mb\":$rss"
+	"\"notifications\":$count,\"rounds\":$rounds,\"connections\":$connections,\"wait_99_ms\":$(median "${waits[@]}"),\"cpu_us_each\":$cpu,\"postgresql_cpu_us_each\":$pg_cpu,\"poster_cpu_us_each\":$((post_us / count)),\"load\":$(cut -d " " -f 1 /proc/loadavg),\"rss_mb\":$rss"

@@ -47,6 +47,17 @@ program_spawn()
 	KAIRAN_DATABASE_URL=${KAIRAN_DATABASE_URL/&user=postgres/} service_spawn "$@"
 }
 
+# stdout: CPU in ms of the private PostgreSQL so far, all of its processes
+pg_cpu_ms()
+{
+	local main
+	main=$(head -n 1 "$SERVICES_DIR/pg/postmaster.pid")
+
+	cat "/proc/$main/stat" $(pgrep -P "$main" | sed 's,.*,/proc/&/stat,') 2>/dev/null |
+		awk -v hz="$(getconf CLK_TCK)" -v main="$main" '{ is_main = $1 == main; sub(/.*\) /, "")
+			sum += $12 + $13 + (is_main ? $14 + $15 : 0) } END { print int(sum * 1000 / hz) }'
+}
+
 # arguments: query that answers t, seconds
 wait_sql()
 {
