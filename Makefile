@@ -212,6 +212,11 @@ chaos: ## the long form of the fault tests: proxies, a disk that fails, memory t
 	@tools/deps.sh build services test
 	@$(MAKE) --no-print-directory KIND=crash programs-here
 	@FULL=1 KAIRAN_BIN=build/crash prove --timer --exec bash tests/integration/chaos_*.sh
+.PHONY: check-replay-twice
+check-replay-twice: ## an archive of EVENTS=1000000 events replayed twice gives the same tables
+	@tools/deps.sh build services test
+	@$(MAKE) --no-print-directory all
+	@EVENTS=$${EVENTS:-1000000} KAIRAN_BIN=bin bash tests/integration/replay_twice.sh
 
 .PHONY: bench
 bench: ## figures as JSON lines, each with its yardstick from the same run

@@ -59,6 +59,7 @@ extern const struct cli_command cli_send_commands[];
 extern const struct cli_command cli_doubt_commands[];
 extern const struct cli_command cli_campaign_commands[];
 extern const struct cli_command cli_ses_commands[];
+extern const struct cli_command cli_retention_commands[];
 extern const struct cli_command cli_feedback_commands[];
 extern const struct cli_command cli_status_commands[];
 extern const struct cli_command cli_dkim_commands[];

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cmd_suppress: `kairan suppress add|remove|check|list|import|export`. An entry is never made
- * weaker by adding: the graver reason and the later end stay. Everything is noted in
- * kairan.audit.
+ * cmd_suppress: `kairan suppress add|remove|check|list|import|export`. Each reason is an entry of
+ * its own, never made weaker by adding: the later end stays. Everything is noted in kairan.audit.
  */
 #include "cli.h"
 
@@ -34,28 +33,26 @@ static const char stage_sql[] =
     "CREATE TEMP TABLE kairan_suppress (line bigint, key text COLLATE \"C\", scope text, "
     "reason text, note text, expires timestamptz, created timestamptz) ON COMMIT DROP";
 
-/* The last line of an address and scope counts. */
+/* The last line of an address, scope and reason counts. */
 static const char merge_sql[] =
     "WITH i AS (INSERT INTO kairan.suppression AS s (address_key, scope, reason, source, evidence, "
     "created_at, expires_at) "
-    "SELECT DISTINCT ON (key, scope) key, scope, reason, $1, note, coalesce(created, now()), "
-    "expires "
-    "FROM kairan_suppress ORDER BY key, scope, line DESC "
-    "ON CONFLICT (address_key, scope) DO UPDATE SET "
-    "reason = CASE WHEN s.expires_at <= now() OR kairan.suppression_rank(excluded.reason) > "
-    "  kairan.suppression_rank(s.reason) THEN excluded.reason ELSE s.reason END, "
+    "SELECT DISTINCT ON (key, scope, reason) key, scope, reason, $1, note, coalesce(created, "
+    "now()), expires "
+    "FROM kairan_suppress ORDER BY key, scope, reason, line DESC "
+    "ON CONFLICT (address_key, scope, reason) DO UPDATE SET "
     "source = excluded.source, "
     "evidence = coalesce(nullif(excluded.evidence, ''), s.evidence), "
     "created_at = CASE WHEN s.expires_at <= now() THEN excluded.created_at ELSE s.created_at END, "
     "expires_at = CASE WHEN s.expires_at <= now() THEN excluded.expires_at "
     "  WHEN s.expires_at IS NULL OR excluded.expires_at IS NULL THEN NULL "
-    "  ELSE greatest(s.expires_at, excluded.expires_at) END "
-    "WHERE s.expires_at <= now() OR kairan.suppression_rank(excluded.reason) > "
-    "  kairan.suppression_rank(s.reason) OR (s.expires_at IS NOT NULL AND "
+    "  ELSE greatest(s.expires_at, excluded.expires_at) END, "
+    "rest_until = NULL, probation = false "
+    "WHERE s.expires_at <= now() OR (s.expires_at IS NOT NULL AND "
     "  (excluded.expires_at IS NULL OR excluded.expires_at > s.expires_at)) "
     "RETURNING address_key, (xmax = 0) AS fresh) "
     "SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh), "
-    "(SELECT count(*) FROM (SELECT DISTINCT key, scope FROM kairan_suppress) d) FROM i";
+    "(SELECT count(*) FROM (SELECT DISTINCT key, scope, reason FROM kairan_suppress) d) FROM i";
 
 /* ---------------------------------------------------------------- values */
 
@@ -520,26 +517,27 @@ run_check(struct cli *cli, int argc, char **argv)
 	params[0] = key;
 	params[1] = scope;
 	return print_rows(cli,
-	    "SELECT address_key AS address, scope, reason, source, created_at, expires_at, "
-	    "evidence AS note FROM kairan.suppression WHERE address_key = $1 "
-	    "AND (expires_at IS NULL OR expires_at > now()) "
-	    "AND ($2::text IS NULL OR scope IN ('all', $2)) ORDER BY scope",
+	    "SELECT address_key AS address, scope, reason, state, source, created_at, expires_at, "
+	    "evidence AS note FROM kairan.suppression_state WHERE address_key = $1 "
+	    "AND state NOT IN ('expired', 'probation') "
+	    "AND ($2::text IS NULL OR scope IN ('all', $2)) ORDER BY scope, reason",
 	    2, params);
 }
 
 static int
 run_list(struct cli *cli, int argc, char **argv)
 {
-	const char *reason = NULL, *scope = NULL, *limit = "100";
+	const char *reason = NULL, *scope = NULL, *state = NULL, *limit = "100";
 	const struct cli_option options[] = {
 		{ .name = "reason",
 		    .value_name = "manual|bounce|complaint|unsubscribe",
 		    .value = &reason },
 		{ .name = "scope", .value_name = "all|stream:NAME|list:NAME", .value = &scope },
+		{ .name = "state", .value_name = "STATE", .value = &state },
 		{ .name = "limit", .value_name = "N", .value = &limit },
 		{ 0 },
 	};
-	const char *params[3];
+	const char *params[4];
 	int code;
 
 	argc = cli_options(cli, options, argc, argv);
@@ -554,12 +552,14 @@ run_list(struct cli *cli, int argc, char **argv)
 	params[0] = reason;
 	params[1] = scope;
 	params[2] = limit;
+	params[3] = state;
 	code = print_rows(cli,
-	    "SELECT address_key AS address, scope, reason, source, created_at, expires_at, "
-	    "evidence AS note FROM kairan.suppression "
+	    "SELECT address_key AS address, scope, reason, state, source, created_at, expires_at, "
+	    "evidence AS note FROM kairan.suppression_state "
 	    "WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR scope = $2) "
+	    "AND ($4::text IS NULL OR state = $4) "
 	    "ORDER BY created_at DESC, address_key LIMIT $3::bigint",
-	    3, params);
+	    4, params);
 	return code == EXIT_NOTHING ? EXIT_DONE : code;
 }
 
@@ -821,8 +821,8 @@ static const char export_sql[] =
     "regexp_replace(source, '^(''*[=+@\\t\\r-])', '''\\1') AS source, "
     "regexp_replace(evidence, '^(''*[=+@\\t\\r-])', '''\\1') AS note, "
     "to_char(created_at, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS created_at, "
-    "to_char(expires_at, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS expires_at "
-    "FROM kairan.suppression ORDER BY address_key, scope) TO STDOUT (FORMAT csv, HEADER)";
+    "to_char(coalesce(rest_until, expires_at), 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') AS expires_at "
+    "FROM kairan.suppression ORDER BY address_key, scope, reason) TO STDOUT (FORMAT csv, HEADER)";
 
 static int
 export_rows(struct cli *cli, struct db *db, FILE *out, int64_t *rows)
@@ -890,7 +890,9 @@ run_export(struct cli *cli, int argc, char **argv)
 		return print_rows(cli,
 		    "SELECT address_key AS address, reason, scope, source, evidence AS note, "
 		    "created_at, "
-		    "expires_at FROM kairan.suppression ORDER BY address_key, scope",
+		    "coalesce(rest_until, expires_at) AS expires_at FROM kairan.suppression ORDER "
+		    "BY "
+		    "address_key, scope, reason",
 		    0, NULL);
 	code = cli_open_db(cli, &db);
 	if (code != EXIT_DONE)
@@ -964,7 +966,7 @@ run_undo(struct cli *cli, int argc, char **argv)
 
 const struct cli_command cli_suppress_commands[] = {
 	{ "suppress add", "ADDRESS...", "never write to these addresses again",
-	    "What is there is never made weaker: the graver reason and the later end stay.\n"
+	    "Each reason is an entry of its own and never made weaker: the later end stays.\n"
 	    "\n"
 	    "Options:\n"
 	    "  --reason R     manual (default), bounce, complaint or unsubscribe\n"
@@ -997,6 +999,8 @@ const struct cli_command cli_suppress_commands[] = {
 	    "Options:\n"
 	    "  --reason R     only manual, bounce, complaint or unsubscribe\n"
 	    "  --scope S      only all, stream:NAME or list:NAME\n"
+	    "  --state S      only these: 'for good', 'for a time', expired, rests, provisional,\n"
+	    "                 'waits for probation', probation\n"
 	    "  --limit N      at most N (default 100)\n"
 	    "\n"
 	    "Example:\n"

@@ -210,7 +210,7 @@ static const struct key keys[] = {
 	TEXT(feedback, sns_cert_dir, "", "folder with SNS signing certificates known beforehand"),
 	TEXT(feedback, sns_ca_file, "", "certificate authorities for them; empty: the system's"),
 	TEXT(feedback, sns_subjects, "sns.amazonaws.com", "names an SNS certificate may carry"),
-	NUMBER(feedback, batch, "200", 1, 5000, "most events committed at once"),
+	NUMBER(feedback, batch, "500", 1, 5000, "most events committed at once"),
 	NUMBER(feedback, batch_ms, "5", 0, 1000, "longest wait for a batch to fill"),
 	TEXT(feedback, metrics_listen, "",
 	    "HTTP listener for /metrics and kairan status, on the loopback only: 127.0.0.1:port; "
@@ -229,6 +229,12 @@ static const struct key keys[] = {
 	NUMBER(web, confirm_days, "7", 1, 365, "days in which a link to confirm is good"),
 	TEXT(web, machines, "",
 	    "file with rules of your own for what is a machine's open or click, read before ours"),
+
+	NUMBER(retention, send_days, "0", 0, 36500,
+	    "days after its end for which the recipients of a run are kept, 60 or more: links in "
+	    "mails need them; the counts stay; 0: for ever"),
+	NUMBER(retention, event_days, "0", 0, 36500,
+	    "days for which events are kept, 60 or more, dropped by whole months; 0: for ever"),
 
 	TEXT(sqs, queue_url, "", "queue of Amazon SQS to poll, by its URL; empty: none"),
 	TEXT(sqs, region, "", "its region; empty: that in the URL, else AWS_REGION, the profile's"),

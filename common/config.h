@@ -129,6 +129,9 @@ struct config {
 	long web_confirm_days;
 	char *web_machines;
 
+	long retention_send_days;
+	long retention_event_days;
+
 	char *sqs_queue_url;
 	char *sqs_region;
 	char *sqs_endpoint;

@@ -33,6 +33,9 @@
 #define AGAIN_MS 1000 /* between attempts to reach PostgreSQL */
 #define ROLE "kairan_producer"
 #define DOUBT_EVERY_S 5 /* looks at recipients in doubt read their runs */
+#define POLICY_EVERY_S 60
+#define JOIN_MAX "1000" /* waiting events looked for in one round */
+#define DROP_MAX "20"	/* runs dropped in one round of retention */
 
 static atomic_bool stop_asked; /* set by the signal handler, read by all threads */
 
@@ -43,8 +46,9 @@ struct producer {
 	atomic_llong epoch;   /* of the lease */
 	atomic_bool planning; /* the planner has a run in hand */
 	bool once;
-	time_t doubt_looked; /* last look at who is to be sent to again */
-	int64_t worked;	     /* runs seen due or running since the start */
+	time_t doubt_looked;  /* last look at who is to be sent to again */
+	time_t policy_looked; /* ... at rests and provisional bounces */
+	int64_t worked;	      /* runs seen due or running since the start */
 };
 
 static void
@@ -268,6 +272,68 @@ check_breaker(struct db *db)
 	return 0;
 }
 
+/* Events whose row was not known when they came. */
+static int
+join_events(struct db *db)
+{
+	PGresult *r = db_query(db, "SELECT kairan.feedback_join(" JOIN_MAX ")", 0, NULL);
+
+	if (r == NULL)
+		return -1;
+	if (db_int(r, 0) > 0)
+		log_info("events joined to their rows later: %s", db_text(r, 0, 0));
+	PQclear(r);
+	return 0;
+}
+
+/* Who comes back on probation; bounces of a domain that calls everybody unknown. */
+static int
+suppression_policy(struct db *db)
+{
+	PGresult *r =
+	    db_query(db, "SELECT domain, addresses FROM kairan.suppress_provisional()", 0, NULL);
+
+	if (r == NULL)
+		return -1;
+	for (int i = 0; i < PQntuples(r); i++)
+		log_warn("domain calls most recipients unknown, its bounces are provisional "
+			 "domain=%s addresses=%s",
+		    db_text(r, i, 0), db_text(r, i, 1));
+	PQclear(r);
+	r = db_query(db, "SELECT kairan.probation_begin()", 0, NULL);
+	if (r == NULL)
+		return -1;
+	if (db_int(r, 0) > 0)
+		log_info("addresses back on probation: %s", db_text(r, 0, 0));
+	PQclear(r);
+	return 0;
+}
+
+/* What is older than retention.* says. */
+static int
+drop_old(struct db *db, const struct config *config)
+{
+	char send_days[16], event_days[16];
+	const char *params[] = { send_days, event_days };
+	PGresult *r;
+
+	if (config->retention_send_days == 0 && config->retention_event_days == 0)
+		return 0;
+	(void)snprintf(send_days, sizeof(send_days), "%ld", config->retention_send_days);
+	(void)snprintf(event_days, sizeof(event_days), "%ld", config->retention_event_days);
+	r = db_query(db,
+	    "SELECT what, object, outcome FROM kairan.retention_apply($1::int, $2::int, "
+	    "false, " DROP_MAX ")",
+	    2, params);
+	if (r == NULL)
+		return -1;
+	for (int i = 0; i < PQntuples(r); i++)
+		log_info("retention %s=\"%s\" outcome=\"%s\"", db_text(r, i, 0), db_text(r, i, 1),
+		    db_text(r, i, 2));
+	PQclear(r);
+	return 0;
+}
+
 static int
 single_jobs(struct producer *p, struct db *db, time_t *daily)
 {
@@ -275,8 +341,14 @@ single_jobs(struct producer *p, struct db *db, time_t *daily)
 
 	if (db_run(db, "SELECT kairan.schedule_due()", 0, NULL) < 0)
 		return -1;
-	if (bury_dead(db, &p->config) < 0 || sweep_cancelled(db) < 0 || check_breaker(db) < 0)
+	if (bury_dead(db, &p->config) < 0 || sweep_cancelled(db) < 0 || check_breaker(db) < 0 ||
+	    join_events(db) < 0)
 		return -1;
+	if (now - p->policy_looked >= POLICY_EVERY_S) {
+		p->policy_looked = now;
+		if (suppression_policy(db) < 0)
+			return -1;
+	}
 	if (now - p->doubt_looked >= DOUBT_EVERY_S) {
 		p->doubt_looked = now;
 		if (resend_doubtful(db, &p->config) < 0)
@@ -285,6 +357,8 @@ single_jobs(struct producer *p, struct db *db, time_t *daily)
 	if (now - *daily < 3600)
 		return 0;
 	*daily = now;
+	if (drop_old(db, &p->config) < 0)
+		return -1;
 	return db_run(db,
 	    "SELECT kairan.feedback_month_open(current_date), "
 	    "kairan.feedback_month_open((current_date + interval '1 month')::date)",

@@ -27,7 +27,8 @@ enum column {
 	ENHANCED,
 	REPLY,
 	REMOTE,
-	DETAIL
+	DETAIL,
+	MESSAGE_ID
 };
 
 #define US_PER_S 1000000
@@ -131,6 +132,7 @@ ledger_add(struct ledger_batch *batch, const struct feedback_event *event)
 	pgarray_optional(&batch->columns[REPLY], event->text);
 	pgarray_optional(&batch->columns[REMOTE], event->remote);
 	pgarray_optional(&batch->columns[DETAIL], event->detail);
+	pgarray_optional(&batch->columns[MESSAGE_ID], event->message_id);
 	batch->count++;
 	return is_whole(batch);
 }

@@ -4,8 +4,9 @@
  * kairan.ingest() and submits them; that function puts them into the inbox, lets the new ones
  * act, and does nothing for what it has heard before, so a batch may be submitted again.
  *
- * An event changes a row only through its verified token. An event without one is kept with
- * its address key and without run, send and attempt.
+ * An event changes a row through its verified token. One without is kept with its address key;
+ * when it comes from our own account at SES, the message id that SES gave may join it later to
+ * the row (kairan.feedback_join()).
  */
 #ifndef KAIRAN_LEDGER_H
 #define KAIRAN_LEDGER_H
@@ -21,14 +22,14 @@
 #include "pgloop.h"
 #include "slice.h"
 
-#define LEDGER_COLUMNS 15
+#define LEDGER_COLUMNS 16
 #define LEDGER_COLUMN_MAX ((size_t)64 * 1024 * 1024) /* bytes of one array literal */
 
 /* One row per event with LEDGER_COLUMNS parameters: the number of events that were new. */
 #define LEDGER_SQL                                                                                 \
 	"SELECT kairan.ingest($1::text[],$2::text[],$3::text[],$4::timestamptz[],$5::int[],"       \
 	"$6::int[],$7::int[],$8::text[],$9::text[],$10::text[],$11::int[],$12::text[],"            \
-	"$13::text[],$14::text[],$15::text[])"
+	"$13::text[],$14::text[],$15::text[],$16::text[])"
 
 struct ledger_batch {
 	struct buf columns[LEDGER_COLUMNS]; /* array literals, still without the closing brace */

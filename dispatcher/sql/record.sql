@@ -3,24 +3,29 @@
 -- $9 classes, $10 reasons, $11 replies, $12 remotes, $13 remote ids, $14 seconds to the next try
 -- (below 0: so many, without a step of the retry ladder).
 -- Only the holder of the attempt may settle it, so repeating does nothing. A bounce may have been
--- heard before its sending is recorded: then what it said stays. Returns how many were settled.
+-- heard before its sending is recorded: then what it said stays. So may the acceptance of what would
+-- be in doubt, and the rejection by SES of what it had taken. Events that wait for the id that the
+-- remote gave are due now. Returns how many were settled.
 WITH o AS (
 	SELECT * FROM unnest($4::int[], $5::smallint[], $6::kairan.send_state[], $7::smallint[], $8::text[],
 	    $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::int[])
 	    AS o(id, attempt, state, code, enhanced, class, reason, reply, remote, remote_id, wait_s)),
 u AS (
-	UPDATE kairan.send s SET state = o.state, code = o.code, remote_id = o.remote_id,
-	    enhanced = CASE WHEN s.bounced_at IS NULL THEN o.enhanced ELSE s.enhanced END,
-	    class = CASE WHEN s.bounced_at IS NULL THEN o.class ELSE s.class END,
-	    reason = CASE WHEN s.bounced_at IS NULL THEN o.reason ELSE s.reason END,
-	    reply = CASE WHEN s.bounced_at IS NULL THEN o.reply ELSE s.reply END,
-	    remote = CASE WHEN s.bounced_at IS NULL THEN o.remote ELSE s.remote END,
+	UPDATE kairan.send s SET code = o.code, remote_id = o.remote_id,
+	    state = CASE WHEN s.rejected_attempt = s.attempt AND o.state IN ('sent', 'in_doubt') THEN 'failed'
+		WHEN s.accepted_attempt = s.attempt AND o.state = 'in_doubt' THEN 'sent' ELSE o.state END,
+	    enhanced = CASE WHEN s.bounced_at IS NULL AND s.rejected_attempt IS DISTINCT FROM s.attempt THEN o.enhanced ELSE s.enhanced END,
+	    class = CASE WHEN s.bounced_at IS NULL AND s.rejected_attempt IS DISTINCT FROM s.attempt THEN o.class ELSE s.class END,
+	    reason = CASE WHEN s.bounced_at IS NULL AND s.rejected_attempt IS DISTINCT FROM s.attempt THEN o.reason ELSE s.reason END,
+	    reply = CASE WHEN s.bounced_at IS NULL AND s.rejected_attempt IS DISTINCT FROM s.attempt THEN o.reply ELSE s.reply END,
+	    remote = CASE WHEN s.bounced_at IS NULL AND s.rejected_attempt IS DISTINCT FROM s.attempt THEN o.remote ELSE s.remote END,
 	    settled_at = now(), tries = s.tries + (o.state = 'deferred' AND o.wait_s >= 0)::int,
 	    not_before = CASE WHEN o.state = 'deferred' THEN now() + make_interval(secs => abs(o.wait_s)) END
 	FROM o
 	WHERE s.run_id = $1 AND s.id = o.id AND s.attempt = o.attempt AND s.owner = $2
 	    AND s.state = $3::kairan.send_state
-	RETURNING s.id, s.state, s.not_before, o.class, split_part(s.address_key, '@', 2) AS domain),
+	RETURNING s.id, s.state, s.not_before, s.remote_id,
+	    CASE WHEN s.rejected_attempt = s.attempt THEN s.class ELSE o.class END AS class, split_part(s.address_key, '@', 2) AS domain),
 q AS (
 	INSERT INTO kairan.retry AS r (run_id, send_id, due_at)
 	SELECT $1, id, not_before FROM u WHERE state = 'deferred'
@@ -51,5 +56,7 @@ d AS (
 	FROM u WHERE state IN ('sent', 'failed') GROUP BY domain ORDER BY domain
 	ON CONFLICT (run_id, hour, domain, owner) DO UPDATE SET attempted = t.attempted + excluded.attempted,
 	    sent = t.sent + excluded.sent, hard = t.hard + excluded.hard, soft = t.soft + excluded.soft,
-	    block = t.block + excluded.block, other = t.other + excluded.other)
+	    block = t.block + excluded.block, other = t.other + excluded.other),
+w AS (
+	UPDATE kairan.feedback_wait f SET due_at = now() FROM u WHERE f.message_id = u.remote_id)
 SELECT count(*) FROM u

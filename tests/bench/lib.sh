@@ -53,7 +53,7 @@ pg_cpu_ms()
 	local main
 	main=$(head -n 1 "$SERVICES_DIR/pg/postmaster.pid")
 
-	cat "/proc/$main/stat" $(pgrep -P "$main" | sed 's,.*,/proc/&/stat,') 2>/dev/null |
+	{ echo "$main"; pgrep -P "$main"; } | sed 's,.*,/proc/&/stat,' | xargs cat 2>/dev/null |
 		awk -v hz="$(getconf CLK_TCK)" -v main="$main" '{ is_main = $1 == main; sub(/.*\) /, "")
 			sum += $12 + $13 + (is_main ? $14 + $15 : 0) } END { print int(sum * 1000 / hz) }'
 }

@@ -212,10 +212,12 @@ tap_is "$(KAIRAN_DATABASE_URL=$owner_url sql "SELECT id > 500 FROM kairan.custom
 k suppress add Taro@Example.jp +tag@example.com --note 'asked by telephone' --json
 tap_like "$out" '"added":2,"changed":0,"already":0' 'suppress add'
 k suppress add taro@example.jp --reason complaint --expires 14d --json
-tap_like "$out" '"changed":1' 'the graver reason wins'
+tap_like "$out" '"added":1' 'another reason is an entry of its own'
+k suppress add taro@example.jp --expires 14d --json
+tap_like "$out" '"already":1' 'what is there is not made weaker'
 k suppress check TARO@example.jp --json
 tap_is "$status" 0 'check says suppressed'
-tap_like "$out" '"reason":"complaint".*"expires_at":null' 'and the later end stays'
+tap_like "$out" '"reason":"complaint".*"reason":"manual","state":"for good".*"expires_at":null' 'and the later end stays'
 k suppress check nobody@example.com
 tap_is "$status" 6 'check says not suppressed'
 k suppress add good@example.com bad
@@ -241,10 +243,10 @@ tap_like "$out" 's5@example.com.*s3@example.com' 'import of SES lists as CSV and
 k suppress export "$d/export.csv"
 tap_like "$(cat "$d/export.csv")" "^address,.*'\\+tag@example.com,manual" 'export guards formulas'
 tap_is "$(stat -c %a "$d/export.csv")" 600 'the export is closed to others'
-before=$(KAIRAN_DATABASE_URL=$owner_url sql 'SELECT address_key, scope, reason, expires_at FROM kairan.suppression ORDER BY 1, 2')
+before=$(KAIRAN_DATABASE_URL=$owner_url sql 'SELECT address_key, scope, reason, expires_at FROM kairan.suppression ORDER BY 1, 2, 3')
 KAIRAN_DATABASE_URL=$owner_url sql 'DELETE FROM kairan.suppression'
 k suppress import "$d/export.csv"
-tap_is "$(KAIRAN_DATABASE_URL=$owner_url sql 'SELECT address_key, scope, reason, expires_at FROM kairan.suppression ORDER BY 1, 2')" \
+tap_is "$(KAIRAN_DATABASE_URL=$owner_url sql 'SELECT address_key, scope, reason, expires_at FROM kairan.suppression ORDER BY 1, 2, 3')" \
 	"$before" 'export and import give the same list'
 k suppress remove taro@example.jp
 tap_is "$status" 0 'remove'

@@ -13,7 +13,7 @@
 #include "intake.h"
 
 enum { SOURCE, KIND, KEY, OCCURRED, RUN, SEND, ATTEMPT, ADDRESS, CLASS, REASON, CODE, ENHANCED };
-enum { REPLY = ENHANCED + 1, REMOTE, DETAIL };
+enum { REPLY = ENHANCED + 1, REMOTE, DETAIL, MESSAGE_ID };
 
 static struct feedback_event
 an_event(void)
@@ -61,6 +61,7 @@ test_unlinked(void **state)
 	assert_string_equal(p[REPLY], "{\"no \\\"such\\\" user\\\\\"}");
 	assert_string_equal(p[REMOTE], "{NULL}");
 	assert_string_equal(p[DETAIL], "{NULL}");
+	assert_string_equal(p[MESSAGE_ID], "{NULL}");
 	ledger_release(&b);
 }
 
@@ -74,6 +75,7 @@ test_linked_and_reset(void **state)
 	(void)state;
 	ledger_init(&b);
 	e.linked = true;
+	e.message_id = SLICE("0100-a");
 	e.token = (struct token){ 7, 8, 9 };
 	e.address = SLICE("no address");
 	e.occurred_at_us = 0;
@@ -87,6 +89,7 @@ test_linked_and_reset(void **state)
 		assert_int_equal(b.count, 2);
 		take(&b, p);
 		assert_string_equal(p[RUN], "{7,7}");
+		assert_string_equal(p[MESSAGE_ID], "{\"0100-a\",\"0100-a\"}");
 		assert_string_equal(p[SEND], "{8,8}");
 		assert_string_equal(p[ATTEMPT], "{9,9}");
 		assert_string_equal(p[ADDRESS], "{NULL,NULL}");

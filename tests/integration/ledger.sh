@@ -1,0 +1,283 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# ledger: whatever the order in which things are heard, rows and counts end the same; events wait
+# for their rows; rests and probation; what a dead owner held; retention. Real PostgreSQL, the
+# statements of the programs. TAP, run by prove.
+# shellcheck disable=SC2317 # functions called by name
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+. tools/tap.sh
+. tests/support/services.sh
+. tests/support/feedback.sh
+
+feedback_start
+
+# arguments: run, state, rows, domain
+run_make()
+{
+	sql -c "SET search_path = kairan; INSERT INTO run (id, campaign_id, run_key, template_id, state, planned, pushed) OVERRIDING SYSTEM VALUE
+			VALUES ($1, 1, 'k$1', 1, 'running', $3, $3);
+		CREATE TABLE send_$1 PARTITION OF send FOR VALUES IN ($1) WITH (fillfactor = 35);
+		INSERT INTO send (run_id, id, recipient_id, state, attempt, owner, address, address_key)
+		SELECT $1, i, i, '$2', 1, 1, 'u' || i || '@$4', 'u' || i || '@$4' FROM generate_series(1, $3) AS i;
+		INSERT INTO tally (run_id, owner, minute, claimed, sent, in_doubt) SELECT $1, 1, now(),
+		    CASE '$2' WHEN 'sending' THEN $3 ELSE 0 END, CASE '$2' WHEN 'sent' THEN $3 ELSE 0 END,
+		    CASE '$2' WHEN 'in_doubt' THEN $3 ELSE 0 END"
+}
+
+# arguments: kind, class, reason, run, send (NULL: no token), address, time, [message id], [source]
+hear_sql()
+{
+	echo "SELECT kairan.ingest(ARRAY['${9:-sns}'], ARRAY['$1'], ARRAY['$1|$4|$5|$6|$7|${8:-}'], ARRAY['$7'::timestamptz], ARRAY[$4]::int[],
+		ARRAY[$5]::int[], ARRAY[CASE WHEN $5::int IS NULL THEN NULL ELSE 1 END]::int[], ARRAY['$6'], ARRAY[nullif('$2', '')],
+		ARRAY[nullif('$3', '')], ARRAY[NULL]::int[], ARRAY[NULL]::text[], ARRAY[NULL]::text[], ARRAY[NULL]::text[],
+		ARRAY[NULL]::text[], ARRAY[nullif('${8:-}', '')]);"
+}
+
+hear()
+{
+	hear_sql "$@" | sql -o /dev/null -f -
+}
+
+# arguments: run, send, state, [remote id], [state before]; by the dispatcher's own statement
+record()
+{
+	{
+		echo 'PREPARE record AS'
+		cat dispatcher/sql/record.sql
+		echo ";
+		EXECUTE record ($1, 1, '${5:-sending}', '{$2}', '{1}', '{$3}', '{250}', '{NULL}', '{NULL}', '{NULL}', '{NULL}',
+		    '{mx.example}', '{${4:-NULL}}', '{0}');"
+	} | sql -o /dev/null -f -
+}
+
+# What the tally says of a run, and what its rows say.
+counts_agree()
+{
+	tap_is "$(one "(SELECT (sum(sent), sum(failed), sum(in_doubt), sum(claimed), sum(delivered), sum(bounced), sum(complained))::text
+			FROM kairan.tally WHERE run_id = $1)")" \
+		"$(one "(SELECT (count(*) FILTER (WHERE state = 'sent'), count(*) FILTER (WHERE state = 'failed'),
+			count(*) FILTER (WHERE state = 'in_doubt'), count(*) FILTER (WHERE state = 'sending'), count(delivered_at),
+			count(bounced_at), count(complained_at))::text FROM kairan.send WHERE run_id = $1)")" "$2"
+}
+
+# ---- every order -------------------------------------------------------------------------
+
+# a permutation is a number 0 .. 23; the events are those of one mail: taken, delivered, bounced
+# later by the mailbox behind it, and complained about
+EVENTS=('accepted||accepted|2026-11-20 10:00:00Z' 'delivered||delivered|2026-11-20 10:00:01Z'
+	'bounced|hard|user_unknown|2026-11-20 10:00:02Z' 'complained||abuse|2026-11-20 10:00:03Z')
+ROW="(state, delivered_at, bounced_at, complained_at, unsubscribed_at, class, reason, accepted_attempt, rejected_attempt)::text"
+
+# arguments: number; stdout: 4 indexes
+order()
+{
+	local left=(0 1 2 3) n=$1 size i
+
+	for size in 4 3 2 1; do
+		i=$((n % size))
+		n=$((n / size))
+		printf '%s ' "${left[i]}"
+		left=("${left[@]:0:i}" "${left[@]:i+1}")
+	done
+}
+
+# arguments: run, how (token, or message: its id is recorded last)
+all_orders()
+{
+	local n i kind class reason at
+
+	for ((n = 0; n < 24; n++)); do
+		for i in $(order "$n"); do
+			IFS='|' read -r kind class reason at <<<"${EVENTS[i]}"
+			if [ "$2" = token ]; then
+				hear_sql "$kind" "$class" "$reason" "$1" $((n + 1)) "u$((n + 1))@perm.example" "$at"
+			else
+				hear_sql "$kind" "$class" "$reason" NULL NULL "u$((n + 1))@perm$1.example" "$at" "ses-$1-$((n + 1))"
+			fi
+		done
+	done | sql -o /dev/null -f -
+}
+
+tap_is "$(for n in {0..23}; do order $n; echo; done | sort -u | wc -l)" 24 'there are 24 orders'
+run_make 10 in_doubt 24 perm.example
+all_orders 10 token
+tap_is "$(one "count(DISTINCT $ROW) || ' ' || min($ROW) FROM kairan.send WHERE run_id = 10")" \
+	'1 (sent,"2026-11-20 10:00:01+00","2026-11-20 10:00:02+00","2026-11-20 10:00:03+00",,hard,user_unknown,1,)' \
+	'in doubt: all 24 orders of Send, Delivery, Bounce and Complaint end in the same row'
+counts_agree 10 'and are counted alike'
+tap_is "$(one "count(*) || ' ' || string_agg(DISTINCT reason, ' ' ORDER BY reason) FROM kairan.suppression WHERE address_key LIKE '%@perm.example'")" \
+	'48 bounce complaint' 'and suppress alike'
+
+run_make 11 sending 24 perm.example
+all_orders 11 token
+for i in {1..24}; do record 11 "$i" sent; done
+tap_is "$(one "count(DISTINCT $ROW) || ' ' || min($ROW) FROM kairan.send WHERE run_id = 11")" \
+	"$(one "count(DISTINCT $ROW) || ' ' || min($ROW) FROM kairan.send WHERE run_id = 10")" 'heard before it was recorded: the same row'
+counts_agree 11 'counted alike'
+
+run_make 12 sending 24 perm12.example
+all_orders 12 message
+tap_is "$(one "count(*) FROM kairan.feedback_wait WHERE message_id LIKE 'ses-12-%'")" 96 'without token, and the message id not recorded yet: they wait'
+sql -c "SELECT kairan.feedback_join(1000)" >/dev/null
+tap_is "$(one "count(delivered_at) FROM kairan.send WHERE run_id = 12")" 0 'a look finds no row'
+for i in {1..24}; do record 12 "$i" sent "ses-12-$i"; done
+tap_is "$(one "kairan.feedback_join(1000)")" 96 'recording the id makes them due at once'
+tap_is "$(one "count(DISTINCT $ROW) || ' ' || min($ROW) FROM kairan.send WHERE run_id = 12")" \
+	"$(one "count(DISTINCT $ROW) || ' ' || min($ROW) FROM kairan.send WHERE run_id = 10")" 'message id last: all 24 orders end in the same row'
+counts_agree 12 'counted alike'
+tap_is "$(one "count(*) FROM kairan.feedback_wait WHERE message_id LIKE 'ses-12-%'")" 0 'nothing waits any more'
+tap_is "$(one "count(*) FROM kairan.feedback_event WHERE run_id = 12 AND message_id IS NOT NULL")" 96 'the inbox knows their row'
+
+# ---- rows that come later ----------------------------------------------------------------
+
+hear delivered '' delivered 13 5 u5@later.example '2026-11-20 11:00:00Z'
+hear delivered '' delivered NULL NULL u6@later.example '2026-11-20 11:00:00Z' other-id
+hear delivered '' delivered NULL NULL u7@other.example '2026-11-20 11:00:00Z' later-7
+hear delivered '' delivered NULL NULL u8@later.example '2026-11-20 11:00:00Z' later-8 dsn
+tap_is "$(one "count(*) FROM kairan.feedback_wait WHERE run_id = 13 OR message_id IN ('other-id', 'later-7', 'later-8')")" 3 \
+	'a row that is not there is waited for; what a mail claims to be is not'
+run_make 13 sent 10 later.example
+sql -c "UPDATE kairan.send SET remote_id = 'later-' || id WHERE run_id = 13; UPDATE kairan.feedback_wait SET due_at = now()"
+tap_is "$(one "kairan.feedback_join(1000)")" 1 'the row appears: joined'
+tap_is "$(one "string_agg(id::text, ' ') FROM kairan.send WHERE run_id = 13 AND delivered_at IS NOT NULL")" 5 \
+	'message id and address must both fit'
+sql -c "UPDATE kairan.feedback_wait SET due_at = now()"
+tap_is "$(one "kairan.feedback_join(1)") $(one "count(*) FROM kairan.feedback_wait WHERE due_at > now()")" '0 1' 'a look takes no more than asked for'
+sql -c "UPDATE kairan.feedback_wait SET due_at = now(), since = now() - interval '4 days'"
+sql -c "SELECT kairan.feedback_join(1000)" >/dev/null
+tap_is "$(one "count(*) FROM kairan.feedback_wait")" 0 'after three days nobody waits any more'
+
+# ---- while it is being sent --------------------------------------------------------------
+
+run_make 20 sending 6 busy.example
+hear rejected message content 20 1 u1@busy.example '2026-11-20 12:00:00Z'
+tap_is "$(one "state || ' ' || coalesce(rejected_attempt, 0) FROM kairan.send WHERE run_id = 20 AND id = 1")" 'sending 1' 'rejected while it is being sent: remembered'
+record 20 1 sent
+tap_is "$(one "state || ' ' || class || ' ' || reason FROM kairan.send WHERE run_id = 20 AND id = 1")" 'failed message content' 'and it has failed once that is recorded'
+hear accepted '' accepted 20 2 u2@busy.example '2026-11-20 12:00:00Z'
+record 20 2 in_doubt
+tap_is "$(one "state FROM kairan.send WHERE run_id = 20 AND id = 2")" sent 'taken by SES while it is being sent: not in doubt'
+record 20 3 in_doubt
+tap_is "$(one "state FROM kairan.send WHERE run_id = 20 AND id = 3")" in_doubt 'without a word it is'
+record 20 4 sent
+hear rejected message content 20 4 u4@busy.example '2026-11-20 12:00:00Z'
+tap_is "$(one "state FROM kairan.send WHERE run_id = 20 AND id = 4")" failed 'rejected later'
+counts_agree 20 'the counts agree'
+tap_is "$(one "sum(attempted) || ' ' || sum(sent) || ' ' || sum(other) FROM kairan.tally_domain WHERE run_id = 20")" '3 1 1' 'those by domain, too'
+tap_is "$(one "kairan.doubt_settle(20, ARRAY[3], 'assumed_sent')") $(one "sum(attempted) || ' ' || sum(sent) FROM kairan.tally_domain WHERE run_id = 20")" \
+	'1 4 2' 'a person settles a doubt: counted by domain'
+
+# ---- reasons beside each other -----------------------------------------------------------
+
+run_make 21 sent 3 both.example
+hear bounced hard user_unknown 21 1 u1@both.example '2026-11-20 13:00:00Z'
+hear unsubscribed '' all 21 1 u1@both.example '2026-11-20 13:00:01Z' '' web
+tap_is "$(one "string_agg(scope || ' ' || reason, ', ' ORDER BY reason) FROM kairan.suppression WHERE address_key = 'u1@both.example'")" \
+	'all bounce, all unsubscribe' 'an unsubscribe from everything is stored beside the bounce'
+sql -c "SELECT kairan.suppress_undo(NULL, 'both.example', now() - interval '1 hour', now() + interval '1 s', NULL, false)" >/dev/null
+tap_is "$(one "string_agg(reason, ' ') FROM kairan.suppression WHERE address_key = 'u1@both.example'")" unsubscribe 'and stays when that is undone'
+hear bounced hard user_unknown 21 2 u2@both.example '2026-11-20 13:00:00Z'
+tap_is "$(one "all_off FROM kairan.page_look(21, 2, 1, 60)")" f 'the page still offers it to whom has bounced'
+
+# ---- rests and probation -----------------------------------------------------------------
+
+sql -c "UPDATE kairan.stream SET soft_bounce_limit = 2, probation_daily = 2 WHERE name = 'marketing'"
+# arguments: address, time; a mail of its own each time
+SOFT=100
+soft()
+{
+	SOFT=$((SOFT + 1))
+	run_make "$SOFT" sent 1 soft.example
+	sql -c "UPDATE kairan.send SET address = '$1', address_key = '$1' WHERE run_id = $SOFT"
+	hear "${3:-bounced}" "${4-soft}" mailbox_full "$SOFT" 1 "$1" "$2"
+}
+state_of()
+{
+	one "coalesce((SELECT state || ' ' || rests || ' ' || round(extract(epoch FROM expires_at - now()) / 86400) FROM kairan.suppression_state
+		WHERE address_key = '$1'), '-')"
+}
+soft a@soft.example '2026-11-20 14:00:00Z'
+tap_is "$(state_of a@soft.example)" - 'one soft bounce does nothing'
+soft a@soft.example '2026-11-20 14:01:00Z'
+tap_is "$(state_of a@soft.example)" 'rests 1 14' 'two: it rests for two weeks'
+tap_is "$(one "kairan.probation_begin()")" 0 'nobody comes back before'
+for a in b c d; do soft "$a@soft.example" '2026-11-20 14:00:00Z'; soft "$a@soft.example" '2026-11-20 14:01:00Z'; done
+sql -c "UPDATE kairan.suppression SET rest_until = now() - interval '1 day' * (5 - ascii(address_key) + 97) WHERE source = 'policy'"
+tap_is "$(state_of d@soft.example)" 'waits for probation 1 -2' 'the rest is over, but'
+tap_is "$(one "expires_at > now() FROM kairan.suppression WHERE address_key = 'd@soft.example'")" t 'it is still not written to'
+tap_is "$(one "kairan.probation_begin()") $(one "kairan.probation_begin()")" '2 0' 'two a day come back, as the stream says'
+tap_is "$(one "string_agg(left(address_key, 1), ' ' ORDER BY address_key) FROM kairan.suppression WHERE probation AND expires_at <= now()")" 'a b' 'those who waited longest'
+soft a@soft.example '2026-11-21 14:00:00Z' delivered ''
+tap_is "$(state_of a@soft.example)" - 'a delivery lifts it'
+tap_is "$(one "kairan.probation_begin()")" 0 'without making room for another on that day'
+soft b@soft.example '2026-11-21 14:00:00Z'
+tap_is "$(state_of b@soft.example)" 'rests 2 28' 'another soft bounce: it rests twice as long'
+sql -c "UPDATE kairan.suppression SET rest_until = now() - interval '9 days' WHERE address_key = 'b@soft.example'; DELETE FROM kairan.probation_day"
+sql -c "SELECT kairan.probation_begin()" >/dev/null
+soft b@soft.example '2026-11-22 14:00:00Z' bounced hard
+tap_is "$(one "state FROM kairan.suppression_state WHERE address_key = 'b@soft.example'")" 'for good' 'a hard bounce on probation is final'
+sql -c "UPDATE kairan.suppression SET probation_at = now() - interval '31 days' WHERE probation; DELETE FROM kairan.probation_day"
+tap_is "$(one "count(*) FROM kairan.suppression WHERE probation")" 1 'one is on probation'
+sql -c "SELECT kairan.probation_begin()" >/dev/null
+tap_is "$(one "count(*) FROM kairan.suppression WHERE probation AND probation_at < now() - interval '30 days'")" 0 'a month without bounce lifts it'
+export KAIRAN_DATABASE_URL=${SUPER/user=postgres/user=kairan_operator}
+"$BIN/kairan" suppress list --state 'waits for probation' --json >"$D/list" 2>&1
+tap_like "$(cat "$D/list")$(one "string_agg(state, ' ') FROM kairan.suppression_state WHERE address_key LIKE '%@soft.example'")" 'probation' 'suppress list shows it'
+export KAIRAN_DATABASE_URL=${SUPER/&user=postgres/}
+
+# a provider that calls everybody unknown for a while
+run_make 22 sent 60 outage.example
+for i in {1..60}; do echo "SELECT kairan.ingest('{dsn}', '{bounced}', '{out$i}', '{now}', '{22}', '{$i}', '{1}', '{NULL}', '{hard}', '{user_unknown}', '{550}',
+	'{5.1.1}', '{NULL}', '{NULL}', '{NULL}');"; done | sql -o /dev/null -f -
+tap_is "$(one "count(*) FROM kairan.suppression WHERE address_key LIKE '%@outage.example' AND expires_at IS NULL")" 60 'sixty of sixty are unknown'
+tap_is "$(one "domain || ' ' || addresses FROM kairan.suppress_provisional()")" 'outage.example 60' 'such bounces are provisional'
+tap_is "$(one "state || ' ' || count(*) FROM kairan.suppression_state WHERE address_key LIKE '%@outage.example' GROUP BY state")" 'provisional 60' 'they rest'
+tap_is "$(one "count(*) FROM kairan.suppression WHERE address_key = 'u1@both.example' AND source = 'provisional'")" 0 'others are left alone'
+tap_is "$(one "count(*) FROM kairan.suppress_provisional()")" 0 'once'
+
+# ---- what a dead owner held --------------------------------------------------------------
+
+sql -c "SET search_path = kairan; INSERT INTO dispatcher (id, name, host, lock_id) OVERRIDING SYSTEM VALUE VALUES (500, 'd', 'h', 'l');
+	INSERT INTO run (id, campaign_id, run_key, template_id, state, planned, pushed) OVERRIDING SYSTEM VALUE VALUES (30, 1, 'k30', 1, 'running', 90000, 50000);
+	CREATE TABLE send_30 PARTITION OF send FOR VALUES IN (30) WITH (fillfactor = 35);
+	INSERT INTO send (run_id, id, recipient_id, state, attempt, owner, address, address_key)
+	SELECT 30, i, i, CASE WHEN i IN (1, 49990, 50005, 90000) THEN 'sending' WHEN i < 49990 THEN 'sent' ELSE 'queued' END::send_state, 1, 500, 'u' || i || '@x.example',
+	    'u' || i || '@x.example' FROM generate_series(1, 90000) AS i;
+	INSERT INTO tally (run_id, owner, minute, claimed, sent) VALUES (30, 500, now(), 4, 49988)"
+hear accepted '' accepted 30 1 u1@x.example '2026-11-20 15:00:00Z'
+tap_is "$(one "string_agg(id::text, ' ' ORDER BY id) FROM kairan.recover_rows(500)")" '1 49990 50005 90000' 'what a dead owner held is found wherever it is'
+tap_is "$(one "kairan.dispatcher_bury(500)")" 4 'it is buried'
+tap_is "$(one "string_agg(id || ' ' || state, ', ' ORDER BY id) FROM kairan.send WHERE run_id = 30 AND id IN (1, 49990, 50005, 90000)")" \
+	'1 sent, 49990 in_doubt, 50005 in_doubt, 90000 in_doubt' 'in doubt, but for whom was heard of'
+counts_agree 30 'the counts agree'
+tap_is "$(one "string_agg(id::text, ' ' ORDER BY id) FROM kairan.recover_rows(500)")" '49990 50005 90000' 'when it comes back it finds those'
+
+# ---- retention ---------------------------------------------------------------------------
+
+sql -c "UPDATE kairan.run SET finished_at = now() - interval '100 days', state = 'finished' WHERE id IN (10, 13, 20, 30);
+	UPDATE kairan.run SET finished_at = now() - interval '100 days' WHERE id = 21;
+	UPDATE kairan.send SET state = 'sent' WHERE run_id = 20 AND state = 'sending'"
+progress=$(one "p FROM kairan.campaign_progress p WHERE run_id = 10")
+tap_is "$(sql -c "SELECT * FROM kairan.retention_apply(30, 0, false, 10)" 2>&1 | grep -c 'less than 60 days')" 1 'less than 60 days is refused'
+export KAIRAN_RETENTION_SEND_DAYS=90 KAIRAN_RETENTION_EVENT_DAYS=90
+export KAIRAN_DATABASE_URL=${SUPER/user=postgres/user=kairan_operator}
+sql -c "SELECT kairan.feedback_month_open('2020-01-01'); SELECT kairan.ingest('{dsn}', '{other}', '{old}', '{2020-01-05}', '{NULL}', '{NULL}', '{NULL}', '{NULL}', '{NULL}',
+	'{x}', '{NULL}', '{NULL}', '{NULL}', '{NULL}', '{NULL}'); SELECT kairan.ingest('{dsn}', '{other}', '{older}', '{2019-01-05}', '{NULL}', '{NULL}', '{NULL}', '{NULL}', '{NULL}',
+	'{x}', '{NULL}', '{NULL}', '{NULL}', '{NULL}', '{NULL}')" >/dev/null
+"$BIN/kairan" retention show >"$D/show" 2>&1
+tap_is "$? $(grep -c 'to be dropped' "$D/show") $(one "to_regclass('kairan.send_10') IS NOT NULL")" '0 5 t' 'retention show lists and drops nothing'
+"$BIN/kairan" retention apply >"$D/apply" 2>&1
+tap_is "$?" 0 'retention apply'
+tap_is "$(one "string_agg(id::text, ' ' ORDER BY id) FROM kairan.run WHERE dropped_at IS NOT NULL")" '10 13 20' 'runs that are over are dropped'
+tap_like "$(cat "$D/apply")" '30 news k30.*recipients are not settled' 'not one whose recipients are not settled'
+tap_is "$(one "state || ' ' || (to_regclass('kairan.send_21') IS NOT NULL) FROM kairan.run WHERE id = 21")" 'running true' 'and never one that runs'
+tap_is "$(one "p FROM kairan.campaign_progress p WHERE run_id = 10")" "$progress" 'its counts stay'
+tap_is "$(one "sum(recipients) FROM kairan.run_reason WHERE run_id = 10")" 24 'and what became of its recipients'
+tap_is "$(one "count(*) FROM kairan.feedback_event WHERE semantic_key IN ('old', 'older')")" 0 'old events are gone'
+tap_is "$(one "to_regclass('kairan.feedback_event_2020_01') IS NULL")" t 'with their month'
+tap_is "$(one "count(*) FROM kairan.audit WHERE action LIKE 'retention.%'")" 5 'all of it is audited'
+"$BIN/kairan" retention apply >"$D/apply" 2>&1
+tap_is "$(one "count(*) FROM kairan.audit WHERE action LIKE 'retention.%'")" 5 'once'
+tap_done
