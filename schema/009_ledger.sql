@@ -500,7 +500,7 @@ BEGIN
 	SELECT least(r.pushed, r.planned), r.planned INTO middle, top FROM run r WHERE r.id = the_run;
 	-- rows may have been claimed before `pushed` was moved behind them, and runs of single mails
 	-- grow without it
-	EXECUTE format('SELECT greatest($1, coalesce(max(id), 0)) FROM send_%s', the_run) INTO top USING top;
+	EXECUTE format('SELECT greatest($1, coalesce(max(id), 0)) FROM send_%s WHERE run_id = $2', the_run) INTO top USING top, the_run;
 	low := middle - page;
 	WHILE seen < want LOOP
 		IF downwards AND low <= - page THEN
