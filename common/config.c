@@ -65,6 +65,8 @@ static const struct key keys[] = {
 	    "is "
 	    "sent to once more"),
 	NUMBER(producer, hook_timeout_s, "30", 1, 3600, "longest time a hook may run"),
+	TEXT(producer, metrics_listen, "",
+	    "HTTP listener for /metrics, on the loopback only: 127.0.0.1:port; empty: none"),
 
 	TEXT(dispatcher, name, "", "name of this dispatcher; empty: host name"),
 	TEXT(dispatcher, state_dir, "/var/lib/kairan",
@@ -88,6 +90,8 @@ static const struct key keys[] = {
 	TEXT(dispatcher, resolver, "",
 	    "DNS server that mx asks: address, address:port or [address]:port, several between "
 	    "commas; empty: the system's"),
+	TEXT(dispatcher, metrics_listen, "",
+	    "HTTP listener for /metrics, on the loopback only: 127.0.0.1:port; empty: none"),
 
 	TEXT(relay, host, "127.0.0.1",
 	    "relays, comma separated: host, host:port, [IPv6]:port or unix:/path, each perhaps "

@@ -30,6 +30,7 @@ struct config {
 	long producer_dead_after_s;
 	long producer_resend_after_s;
 	long producer_hook_timeout_s;
+	char *producer_metrics_listen;
 
 	char *dispatcher_name;
 	char *dispatcher_state_dir;
@@ -41,6 +42,7 @@ struct config {
 	long dispatcher_poll_ms;
 	char *dispatcher_transport; /* relay, mx or ses */
 	char *dispatcher_resolver;  /* as c-ares takes it; "": those of the system */
+	char *dispatcher_metrics_listen;
 
 	char *relay_host; /* a list: common/relay.h */
 	long relay_port;

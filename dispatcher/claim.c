@@ -15,6 +15,7 @@
 #include "route.h"
 #include "runs.h"
 #include "settle.h"
+#include "stats.h"
 
 #define HORIZON_US 1000000 /* bulk reserves at most a second ahead */
 #define IDLE_MIN_MS 20	   /* first wait when a queue is empty, doubled up to dispatcher.poll_ms */
@@ -34,6 +35,7 @@ struct pipeline {
 	long wanted;
 	uint64_t first_us; /* loop clock */
 	double interval_us;
+	uint64_t asked_us; /* CLAIM was submitted */
 	struct buf ids; /* array literal */
 	uv_timer_t
 	    *again; /* waits before a lost claim is asked about; freed by its close callback */
@@ -213,8 +215,10 @@ hand_over(struct pipeline *p, PGresult *rows)
 			.slot = -1 };
 		batch->flights++;
 		p->run->flights++;
+		d->stats->in_hand++;
 		route_add(d->route, f);
 	}
+	stats_claimed(d->stats, p->run, (size_t)count);
 	if (batch->flights == 0) {
 		PQclear(rows);
 		free(batch);
@@ -230,16 +234,20 @@ on_claimed(void *ctx, struct pgloop_answer *answer)
 
 	CRASH_POINT("claim_answered");
 	if (answer->verdict == PGLOOP_UNKNOWN) {
+		d->stats->unknown_claims++;
 		log_warn("commit of a claim unknown run=%d; what it took is released", p->run->id);
 		fence_claims(p);
 		return;
 	}
 	if (answer->verdict == PGLOOP_REFUSED) {
+		d->stats->refused_claims++;
 		log_warn("claim refused run=%d sqlstate=%s error=\"%s\"", p->run->id,
 		    answer->sqlstate, answer->error);
 		finish(p, TROUBLE_MS); /* the ids are popped; the producer finds them again */
 		return;
 	}
+	d->stats->claims++;
+	metric_observe(&d->stats->claim, (double)(dispatcher_now_us() - p->asked_us) / 1e6);
 	if (PQntuples(answer->result) > 0)
 		journal_claimed(d->journal, (uint64_t)db_number(answer->result, 0, CLAIM_SEQ));
 	if (PQntuples(answer->result) > 0 && hand_over(p, answer->result))
@@ -285,6 +293,7 @@ on_popped(void *ctx, const redisReply *reply)
 	(void)snprintf(p->claim_seq, sizeof(p->claim_seq), "%llu",
 	    (unsigned long long)journal_claim_seq(d->journal));
 	params[4] = p->claim_seq;
+	p->asked_us = dispatcher_now_us();
 	CRASH_POINT("before_claim");
 	if (params[2] == NULL ||
 	    !pgloop_submit(

@@ -28,6 +28,7 @@ struct dispatcher;
 struct flight;
 struct journal;
 struct live_run;
+struct stats;
 
 /* What must be told against the way of a flight. main ties it together, so that no module knows
  * the ones before it. */
@@ -67,6 +68,7 @@ struct dispatcher {
 	struct settler *settler;
 	struct signer *signer;
 	const struct dispatcher_news *news;
+	struct stats *stats;
 };
 
 static inline uint64_t

@@ -30,6 +30,7 @@ struct journal {
 	uint64_t generation; /* of the last mark */
 	uint64_t claim_seq;
 	bool *busy; /* by slot: waits for its RECORD */
+	uint32_t busy_count;
 	struct journal_mark *found;
 	size_t found_count;
 	size_t corrupt; /* slots that make no sense */
@@ -410,6 +411,7 @@ journal_dot(struct journal *j, int slot, const struct journal_attempt *attempt)
 		slot = (int)j->next;
 		j->next = (j->next + 1) % j->slots;
 		j->busy[slot] = true;
+		j->busy_count++;
 	}
 	(void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	journal_slot_dot(slot_at(j, (uint32_t)slot), attempt, ++j->generation, now.tv_sec);
@@ -425,7 +427,14 @@ journal_answer(struct journal *j, int slot, const struct journal_answer *answer)
 void
 journal_settled(struct journal *j, int slot)
 {
+	j->busy_count -= j->busy[slot];
 	j->busy[slot] = false;
+}
+
+struct journal_use
+journal_use(const struct journal *j)
+{
+	return (struct journal_use){ j->slots, j->busy_count, j->generation };
 }
 
 void

@@ -69,6 +69,13 @@ void journal_answer(struct journal *j, int slot, const struct journal_answer *an
 /* The outcome is durable in PostgreSQL: the slot may be used again when its turn comes. */
 void journal_settled(struct journal *j, int slot);
 
+/* How full it is. marks: ever written to this file. */
+struct journal_use {
+	uint32_t slots, busy;
+	uint64_t marks;
+};
+struct journal_use journal_use(const struct journal *j);
+
 /* Claims that PostgreSQL acknowledged; going back later means that it has lost commits. */
 void journal_claimed(struct journal *j, uint64_t claim_seq);
 uint64_t journal_claim_seq(const struct journal *j);

@@ -26,6 +26,8 @@
 #include "identity.h"
 #include "journal.h"
 #include "log.h"
+#include "metric.h"
+#include "metrics_server.h"
 #include "notify.h"
 #include "recover.h"
 #include "reload.h"
@@ -33,6 +35,7 @@
 #include "runs.h"
 #include "settle.h"
 #include "signer.h"
+#include "stats.h"
 
 #define ROLE "kairan_dispatcher"
 #define AGAIN_S 1 /* between attempts to reach PostgreSQL at the start */
@@ -41,6 +44,7 @@
 #define STOPPING_WORD_MS 5000 /* "still stopping", so often */
 #define STOPPING_WORD "EXTEND_TIMEOUT_USEC=20000000"
 #define STOPPING_SPARE_S 30 /* to write outcomes down, behind the last answer */
+#define PUBLISH_MS 1000 /* /metrics */
 
 struct program {
 	struct dispatcher d;
@@ -48,7 +52,9 @@ struct program {
 	struct rds_address redis;
 	struct identity identity;
 	uv_signal_t term, interrupt, hangup;
-	uv_timer_t drain;
+	uv_timer_t drain, publish;
+	struct stats stats;
+	struct metrics_server *metrics; /* NULL: off */
 	bool closing;
 	bool adopt; /* --adopt */
 	int status;
@@ -99,6 +105,7 @@ finish(struct program *p)
 	d->claims = d->records = NULL;
 	d->redis = NULL;
 	close_handle((uv_handle_t *)&p->drain, NULL);
+	close_handle((uv_handle_t *)&p->publish, NULL);
 	close_handle((uv_handle_t *)&p->term, NULL);
 	close_handle((uv_handle_t *)&p->interrupt, NULL);
 	close_handle((uv_handle_t *)&p->hangup, NULL);
@@ -171,6 +178,40 @@ on_hangup(uv_signal_t *handle, int number)
 	notify_reloading();
 	reload_config(&p->d, &p->config, p->path);
 	notify_service("READY=1");
+}
+
+/* ---- /metrics ---- */
+
+static void
+on_publish(uv_timer_t *timer)
+{
+	struct program *p = timer->data;
+	struct buf text;
+
+	if (p->closing)
+		return;
+	buf_init(&text, METRIC_TEXT_MAX);
+	stats_text(&p->d, &text);
+	metrics_server_publish(p->metrics, &text);
+	buf_release(&text);
+}
+
+static void
+start_metrics(struct program *p)
+{
+	static const struct metrics_page pages[] = { { "/metrics", METRICS_SERVER_TYPE, NULL },
+		{ NULL, NULL, NULL } };
+	const char *listen = p->config.dispatcher_metrics_listen;
+	struct err err = { 0 };
+
+	(void)uv_timer_init(&p->d.loop, &p->publish);
+	p->publish.data = p;
+	if (listen[0] == '\0')
+		return;
+	p->metrics = metrics_server_new(listen, "dispatcher.metrics_listen", pages, NULL, &err);
+	if (p->metrics == NULL)
+		fatal(EXIT_USAGE, "%s", err.msg);
+	(void)uv_timer_start(&p->publish, on_publish, 0, PUBLISH_MS);
 }
 
 /* ---- the beginning ---- */
@@ -343,6 +384,7 @@ start(struct program *p)
 	free(conninfo);
 	d->redis = rdsloop_new(&d->loop, &p->redis);
 	d->news = &news;
+	d->stats = &p->stats;
 	d->settler = settler_new(d, &err);
 	if (d->settler == NULL)
 		fatal(EXIT_USAGE, "%s", err.msg);
@@ -365,6 +407,7 @@ start(struct program *p)
 	(void)uv_signal_start(&p->interrupt, on_signal, SIGINT);
 	(void)uv_signal_start(&p->hangup, on_hangup, SIGHUP);
 	(void)uv_timer_start(&p->drain, on_drain, DRAIN_POLL_MS, DRAIN_POLL_MS);
+	start_metrics(p);
 }
 
 static void
@@ -410,6 +453,7 @@ run_program(struct program *p)
 	p->watchdog_ms = notify_watchdog_ms();
 	(void)uv_run(&d->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&d->loop);
+	metrics_server_free(p->metrics);
 	CRASH_POINT("before_goodbye");
 	if (!d->fenced)
 		say_goodbye(p);

@@ -7,6 +7,7 @@
 
 #include "auth.h"
 #include "log.h"
+#include "metric.h"
 #include "mx_route.h"
 #include "ready.h"
 #include "relay.h"
@@ -334,6 +335,13 @@ look_at_relays(struct route *r)
 		r->held_since_ms = now > 0 ? now : 1;
 }
 
+static struct flight *
+taken(struct flight *f)
+{
+	f->taken_us = dispatcher_now_us();
+	return f;
+}
+
 /* A session asks; after this it goes idle when there is nothing. */
 static struct flight *
 take(void *ctx, struct relay *relay)
@@ -356,7 +364,7 @@ take(void *ctx, struct relay *relay)
 		relay_took(relay, now);
 		r->d->news->room(r->d);
 		if (now - f->checked_ms < (uint64_t)r->d->config->dispatcher_recheck_s * 1000)
-			return f;
+			return taken(f);
 		settle_recheck(r->d->settler, f); /* comes back by route_add, or is skipped */
 	}
 	if (!r->stopping)
@@ -675,6 +683,28 @@ const char *
 route_trouble_text(const struct route *r)
 {
 	return r->trouble;
+}
+
+void
+route_metrics(const struct route *r, struct buf *out)
+{
+	static const char up[] = "kairan_relay_up", open[] = "kairan_relay_connections";
+	uint64_t now = dispatcher_now_ms(r->d);
+
+	metric_one(out, "kairan_dispatcher_ready", METRIC_GAUGE,
+	    "Claimed recipients that wait for their turn", (double)r->ready.count);
+	metric_one(out, "kairan_dispatcher_held", METRIC_GAUGE,
+	    "1 when no relay can be used, and nothing is claimed", r->held_since_ms != 0);
+	metric_family(out, up, METRIC_GAUGE, "1 when the relay or the SES endpoint may be used");
+	for (size_t i = 0; i < r->relay_count; i++)
+		metric_sample(out, up, &(struct metric_label){ "relay", r->relays[i].name }, 1,
+		    relay_is_usable(&r->relays[i], now));
+	metric_family(
+	    out, open, METRIC_GAUGE, "Connections to the relay, or requests to SES under way");
+	for (size_t i = 0; i < r->relay_count; i++)
+		metric_sample(out, open, &(struct metric_label){ "relay", r->relays[i].name }, 1,
+		    r->ses != NULL ? (double)ses_route_requests(r->ses)
+				   : (double)r->relays[i].connections);
 }
 
 static void

@@ -33,6 +33,9 @@ bool route_is_held(const struct route *r);
 /* What keeps the route from sending, "" when nothing does; borrowed until the next call. */
 const char *route_trouble_text(const struct route *r);
 
+/* Its part of /metrics: what is ready, each relay. */
+void route_metrics(const struct route *r, struct buf *out);
+
 /* Reads credentials and certificates again, for new connections. Those of before stay when the new
  * ones cannot be used. */
 void route_reload(struct route *r);

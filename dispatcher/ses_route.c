@@ -813,6 +813,12 @@ ses_route_is_idle(const struct ses_route *r)
 	return r->busy == 0;
 }
 
+size_t
+ses_route_requests(const struct ses_route *r)
+{
+	return r->busy;
+}
+
 const char *
 ses_route_name(const struct ses_route *r)
 {

@@ -31,6 +31,9 @@ void ses_route_stop(struct ses_route *r);
 /* No request under way. */
 bool ses_route_is_idle(const struct ses_route *r);
 
+/* Requests under way. */
+size_t ses_route_requests(const struct ses_route *r);
+
 /* "email.ap-northeast-1.amazonaws.com"; borrowed. */
 const char *ses_route_name(const struct ses_route *r);
 

@@ -17,6 +17,7 @@
 #include "ledger.h"
 #include "log.h"
 #include "pgarray.h"
+#include "stats.h"
 
 #define SHEET_WAIT_MS 10	    /* longest wait for a sheet to fill */
 #define TROUBLE_MS 500		    /* wait after a refusal */
@@ -54,6 +55,7 @@ struct sheet {
 	enum sheet_kind kind;
 	int count;
 	bool sent;
+	uint64_t begun_us; /* loop clock: first submitted */
 	struct buf columns[COLUMNS];
 	struct ledger_batch ledger; /* SHEET_LEDGER */
 	struct flight **flights;    /* SHEET_RECHECK, owned */
@@ -115,7 +117,7 @@ flight_done(struct settler *s, struct flight *f)
 {
 	struct batch *batch = f->batch;
 
-	(void)s;
+	s->d->stats->in_hand--;
 	batch->run->flights--;
 	if (--batch->flights == 0) {
 		PQclear(batch->rows);
@@ -259,6 +261,18 @@ after_recheck(struct sheet *sheet, const PGresult *result)
 }
 
 static void
+count_commit(const struct sheet *sheet)
+{
+	struct stats *stats = sheet->s->d->stats;
+
+	if (sheet->kind != SHEET_RECORD && sheet->kind != SHEET_LATE_RECORD)
+		return;
+	stats->records++;
+	stats->unrecorded -= (uint64_t)sheet->count;
+	metric_observe(&stats->record, (double)(dispatcher_now_us() - sheet->begun_us) / 1e6);
+}
+
+static void
 on_answer(void *ctx, struct pgloop_answer *answer)
 {
 	struct sheet *sheet = ctx;
@@ -269,6 +283,7 @@ on_answer(void *ctx, struct pgloop_answer *answer)
 		return;
 	}
 	if (answer->verdict == PGLOOP_REFUSED) {
+		s->d->stats->refused_records++;
 		log_warn(
 		    "outcomes not written run=%d count=%d sqlstate=%s error=\"%s\"; trying again",
 		    sheet->run->id, sheet->count, answer->sqlstate, answer->error);
@@ -293,6 +308,7 @@ on_answer(void *ctx, struct pgloop_answer *answer)
 	CRASH_POINT("record_committed");
 	for (int i = 0; i < sheet->slot_count; i++)
 		journal_settled(s->d->journal, sheet->slots[i]);
+	count_commit(sheet);
 	s->sent--;
 	sheet_free(sheet);
 	s->d->news->room(s->d);
@@ -375,6 +391,7 @@ settle_flush(struct settler *s)
 			if ((sheet->kind == SHEET_LEDGER) == (pass == 0)) {
 				*rest = next;
 				s->sent++;
+				sheet->begun_us = dispatcher_now_us();
 				submit(sheet);
 			} else {
 				rest = &sheet->next;
@@ -407,6 +424,11 @@ put(struct settler *s, struct flight *f, const char *state, const struct outcome
 	pgarray_optional(&c[COLUMN_REMOTE_ID], o->remote_id);
 	pgarray_int(&c[COLUMN_WAIT], wait_s);
 	keep_slot(sheet, f->slot);
+	s->d->stats->unrecorded++;
+	stats_outcome(s->d->stats, sheet->run, o->kind, o->cls);
+	if (f->taken_us > 0)
+		metric_observe(
+		    &s->d->stats->send, (double)(dispatcher_now_us() - f->taken_us) / 1e6);
 	flight_done(s, f);
 	sheet_grown(s, sheet);
 }
@@ -493,6 +515,7 @@ release_row(struct settler *s, struct live_run *run, int id, int attempt, int sl
 {
 	struct sheet *sheet = sheet_of(s, run, SHEET_RELEASE);
 
+	stats_outcome(s->d->stats, run, OUTCOME_RELEASED, OUTCOME_CLASS_NONE);
 	pgarray_int(&sheet->columns[COLUMN_ID], id);
 	pgarray_int(&sheet->columns[COLUMN_ATTEMPT], attempt);
 	keep_slot(sheet, slot);

@@ -2,39 +2,21 @@
 /* metrics: see metrics.h. libmicrohttpd's thread reads a copy under the lock. */
 #include "metrics.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <jansson.h>
-#include <microhttpd.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "http.h"
-#include "log.h"
-
-#define TEXT_MAX ((size_t)64 * 1024)
-#define CONNECTIONS_MAX 32
-#define TIMEOUT_S 5
+#include "metric.h"
+#include "metrics_server.h"
 
 struct metrics {
-	struct MHD_Daemon *daemon;
+	struct metrics_server *server;
 	const struct sources *sources;
 	pthread_mutex_t lock;
 	struct metrics_state state;
 };
 
 /* ---- Prometheus ------------------------------------------------------------------------- */
-
-static void
-family(struct buf *out, const char *name, const char *type, const char *help)
-{
-	buf_printf(out, "# HELP kairan_feedback_%s %s\n# TYPE kairan_feedback_%s %s\n", name, help,
-	    name, type);
-}
 
 enum column { UP, RECEIVED, COMMITTED, LEFT, ERRORS, LAST_MESSAGE, LAST_ERROR };
 
@@ -65,28 +47,34 @@ put_sources(struct buf *out, const struct sources *sources)
 {
 	static const struct {
 		enum column column;
-		const char *name, *type, *help;
+		const char *name;
+		enum metric_type type;
+		const char *help;
 	} columns[] = {
-		{ UP, "source_up", "gauge", "1 when it listens, or its last look succeeded" },
-		{ RECEIVED, "source_received_total", "counter", "Notices read" },
-		{ COMMITTED, "source_committed_total", "counter", "Notices committed" },
-		{ LEFT, "source_left_total", "counter",
+		{ UP, "kairan_feedback_source_up", METRIC_GAUGE,
+		    "1 when it listens, or its last look succeeded" },
+		{ RECEIVED, "kairan_feedback_source_received_total", METRIC_COUNTER,
+		    "Notices read" },
+		{ COMMITTED, "kairan_feedback_source_committed_total", METRIC_COUNTER,
+		    "Notices committed" },
+		{ LEFT, "kairan_feedback_source_left_total", METRIC_COUNTER,
 		    "Notices not acceptable, left where they were or refused" },
-		{ ERRORS, "source_errors_total", "counter", "Looks that failed" },
-		{ LAST_MESSAGE, "source_last_message_timestamp_seconds", "gauge",
-		    "Time of the last commit, 0 when there was none" },
-		{ LAST_ERROR, "source_last_error_timestamp_seconds", "gauge",
+		{ ERRORS, "kairan_feedback_source_errors_total", METRIC_COUNTER,
+		    "Looks that failed" },
+		{ LAST_MESSAGE, "kairan_feedback_source_last_message_timestamp_seconds",
+		    METRIC_GAUGE, "Time of the last commit, 0 when there was none" },
+		{ LAST_ERROR, "kairan_feedback_source_last_error_timestamp_seconds", METRIC_GAUGE,
 		    "Time of the last error, 0 when there was none" },
 	};
 
-	for (size_t c = 0; c < sizeof(columns) / sizeof(columns[0]); c++) {
-		family(out, columns[c].name, columns[c].type, columns[c].help);
+	for (size_t c = 0; c < sizeof(columns) / sizeof(columns[0]) && sources->count > 0; c++) {
+		metric_family(out, columns[c].name, columns[c].type, columns[c].help);
 		for (size_t i = 0; i < sources->count; i++) {
 			struct source_health h = source_health(sources->items[i]);
+			struct metric_label label = { "source", sources->items[i]->name };
 
-			buf_printf(out, "kairan_feedback_%s{source=\"%s\"} %.15g\n",
-			    columns[c].name, sources->items[i]->name,
-			    value_of(&h, columns[c].column));
+			metric_sample(
+			    out, columns[c].name, &label, 1, value_of(&h, columns[c].column));
 		}
 	}
 }
@@ -95,30 +83,36 @@ void
 metrics_text(struct buf *out, const struct sources *sources, const struct metrics_state *s)
 {
 	const struct {
-		const char *name, *type, *help;
+		const char *name;
+		enum metric_type type;
+		const char *help;
 		uint64_t value;
 	} rows[] = {
-		{ "ready", "gauge", "1 when PostgreSQL is connected and there is room",
-		    s->is_ready },
-		{ "waiting", "gauge", "Notices that wait for their commit", s->waiting },
-		{ "items_total", "counter", "Notices committed", s->counts.items },
-		{ "events_total", "counter", "Events committed", s->counts.events },
-		{ "fresh_total", "counter", "Events that had not been heard before",
-		    s->counts.fresh },
-		{ "batches_total", "counter", "Batches committed", s->counts.batches },
-		{ "again_total", "counter", "Batches submitted again", s->counts.again },
-		{ "quarantined_total", "counter", "Notices that the database refused, kept aside",
-		    s->counts.quarantined },
-		{ "failed_total", "counter", "Notices whose sender was told to try again",
-		    s->counts.failed },
-		{ "turned_away_total", "counter", "Notices not taken for want of room",
-		    s->counts.turned_away },
+		{ "kairan_feedback_ready", METRIC_GAUGE,
+		    "1 when PostgreSQL is connected and there is room", s->is_ready },
+		{ "kairan_feedback_waiting", METRIC_GAUGE, "Notices that wait for their commit",
+		    s->waiting },
+		{ "kairan_feedback_items_total", METRIC_COUNTER, "Notices committed",
+		    s->counts.items },
+		{ "kairan_feedback_events_total", METRIC_COUNTER, "Events committed",
+		    s->counts.events },
+		{ "kairan_feedback_fresh_total", METRIC_COUNTER,
+		    "Events that had not been heard before", s->counts.fresh },
+		{ "kairan_feedback_batches_total", METRIC_COUNTER, "Batches committed",
+		    s->counts.batches },
+		{ "kairan_feedback_again_total", METRIC_COUNTER, "Batches submitted again",
+		    s->counts.again },
+		{ "kairan_feedback_quarantined_total", METRIC_COUNTER,
+		    "Notices that the database refused, kept aside", s->counts.quarantined },
+		{ "kairan_feedback_failed_total", METRIC_COUNTER,
+		    "Notices whose sender was told to try again", s->counts.failed },
+		{ "kairan_feedback_turned_away_total", METRIC_COUNTER,
+		    "Notices not taken for want of room", s->counts.turned_away },
 	};
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		family(out, rows[i].name, rows[i].type, rows[i].help);
-		buf_printf(out, "kairan_feedback_%s %" PRIu64 "\n", rows[i].name, rows[i].value);
-	}
+	metric_process(out, "kairan-feedback");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		metric_one(out, rows[i].name, rows[i].type, rows[i].help, (double)rows[i].value);
 	put_sources(out, sources);
 }
 
@@ -151,100 +145,54 @@ metrics_json(struct buf *out, const struct sources *sources, const struct metric
 
 /* ---- the listener ----------------------------------------------------------------------- */
 
-static enum MHD_Result
-answer(struct MHD_Connection *connection, unsigned status, const char *type, const char *text)
+static struct metrics_state
+state_of(struct metrics *m)
 {
-	struct MHD_Response *r = MHD_create_response_from_buffer(
-	    strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
-	enum MHD_Result result;
-
-	if (r == NULL)
-		return MHD_NO;
-	(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-	(void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
-	result = MHD_queue_response(connection, status, r);
-	MHD_destroy_response(r);
-	return result;
-}
-
-static enum MHD_Result
-on_request(void *context, struct MHD_Connection *connection, const char *url, const char *method,
-    const char *version, const char *upload, size_t *upload_size, void **state)
-{
-	struct metrics *m = context;
-	bool is_text = strcmp(url, "/metrics") == 0;
 	struct metrics_state copy;
-	enum MHD_Result result;
-	struct buf out;
 
-	(void)version;
-	(void)upload;
-	(void)upload_size;
-	(void)state;
-	if (strcmp(method, "GET") != 0)
-		return answer(connection, 405, "text/plain", "only GET\n");
-	if (!is_text && strcmp(url, "/health") != 0)
-		return answer(connection, 404, "text/plain", "no such page\n");
 	(void)pthread_mutex_lock(&m->lock);
 	copy = m->state;
 	(void)pthread_mutex_unlock(&m->lock);
-	buf_init(&out, TEXT_MAX);
-	if (is_text)
-		metrics_text(&out, m->sources, &copy);
-	else
-		metrics_json(&out, m->sources, &copy);
-	result = buf_failed(&out)
-	    ? answer(connection, 500, "text/plain", "no memory\n")
-	    : answer(connection, 200,
-		  is_text ? "text/plain; version=0.0.4; charset=utf-8" : "application/json",
-		  buf_str(&out));
-	buf_release(&out);
-	return result;
+	return copy;
 }
 
-static bool
-is_loopback(const struct sockaddr_storage *a)
+static void
+render_text(void *ctx, struct buf *out)
 {
-	if (a->ss_family == AF_INET6)
-		return IN6_IS_ADDR_LOOPBACK(
-		    &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
-	return ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr) >> 24 == 127;
+	struct metrics *m = ctx;
+	struct metrics_state state = state_of(m);
+
+	metrics_text(out, m->sources, &state);
 }
+
+static void
+render_json(void *ctx, struct buf *out)
+{
+	struct metrics *m = ctx;
+	struct metrics_state state = state_of(m);
+
+	metrics_json(out, m->sources, &state);
+}
+
+static const struct metrics_page pages[] = { { "/metrics", METRICS_SERVER_TYPE, render_text },
+	{ "/health", "application/json", render_json }, { NULL, NULL, NULL } };
 
 struct metrics *
 metrics_new(const char *listen, const struct sources *sources, struct err *err)
 {
-	struct metrics *m;
-	struct sockaddr_storage address;
+	struct metrics *m = calloc(1, sizeof(*m));
 
-	if (http_address_parse(listen, "feedback.metrics_listen", &address, err) < 0)
-		return NULL;
-	if (!is_loopback(&address)) {
-		(void)err_set(err,
-		    "feedback.metrics_listen must be on the loopback, like "
-		    "127.0.0.1:9630");
-		return NULL;
-	}
-	m = calloc(1, sizeof(*m));
 	if (m == NULL) {
 		(void)err_set(err, "no memory");
 		return NULL;
 	}
 	m->sources = sources;
 	(void)pthread_mutex_init(&m->lock, NULL);
-	m->daemon = MHD_start_daemon(
-	    MHD_USE_INTERNAL_POLLING_THREAD | (address.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0), 0,
-	    NULL, NULL, on_request, m, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address,
-	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-	    (unsigned)TIMEOUT_S, MHD_OPTION_END);
-	if (m->daemon == NULL) {
-		(void)err_set(err, "cannot listen on feedback.metrics_listen %s: %s", listen,
-		    strerror(errno));
-		metrics_free(m);
-		return NULL;
-	}
-	log_info("metrics listens address=%s", listen);
-	return m;
+	m->server = metrics_server_new(listen, "feedback.metrics_listen", pages, m, err);
+	if (m->server != NULL)
+		return m;
+	metrics_free(m);
+	return NULL;
 }
 
 void
@@ -252,8 +200,7 @@ metrics_free(struct metrics *m)
 {
 	if (m == NULL)
 		return;
-	if (m->daemon != NULL)
-		MHD_stop_daemon(m->daemon);
+	metrics_server_free(m->server);
 	(void)pthread_mutex_destroy(&m->lock);
 	free(m);
 }

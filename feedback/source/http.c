@@ -12,7 +12,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -22,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "listen_address.h"
 #include "log.h"
 
 #define CONNECTIONS_MAX 1000
@@ -705,34 +705,6 @@ static void PRINTF_LIKE(2, 0) on_log(void *ctx, const char *format, va_list args
 
 /* ---- start and end ---------------------------------------------------------------------- */
 
-int
-http_address_parse(
-    const char *text, const char *key, struct sockaddr_storage *address, struct err *err)
-{
-	char host[64];
-	const char *colon = strrchr(text, ':');
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
-		.ai_socktype = SOCK_STREAM };
-	struct addrinfo *found = NULL;
-	size_t n = colon != NULL ? (size_t)(colon - text) : 0;
-
-	if (n >= 2 && text[0] == '[' && text[n - 1] == ']') {
-		text++;
-		n -= 2;
-	}
-	*address = (struct sockaddr_storage){ 0 };
-	if (colon == NULL || n == 0 || n >= sizeof(host))
-		return err_set(err, "%s must be like 127.0.0.1:8080", key);
-	memcpy(host, text, n);
-	host[n] = '\0';
-	if (colon[1] == '\0' || getaddrinfo(host, colon + 1, &hints, &found) != 0)
-		return err_set(
-		    err, "%s must be a numeric address and a port, like 127.0.0.1:8080", key);
-	memcpy(address, found->ai_addr, found->ai_addrlen);
-	freeaddrinfo(found);
-	return 0;
-}
-
 static int
 listen_on(const struct http_config *config, bool *is_loopback, struct err *err)
 {
@@ -741,13 +713,11 @@ listen_on(const struct http_config *config, bool *is_loopback, struct err *err)
 	socklen_t length;
 	int fd;
 
-	if (http_address_parse(config->listen, "feedback.http_listen", &address, err) < 0)
+	if (listen_address_parse(config->listen, "feedback.http_listen", &address, err) < 0)
 		return -1;
 	length = address.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
 					       : sizeof(struct sockaddr_in);
-	*is_loopback = address.ss_family == AF_INET6
-	    ? IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)(void *)&address)->sin6_addr)
-	    : ntohl(((struct sockaddr_in *)(void *)&address)->sin_addr.s_addr) >> 24 == 127;
+	*is_loopback = listen_address_is_loopback(&address);
 	fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 	    bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, BACKLOG) < 0) {

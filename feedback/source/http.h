@@ -58,8 +58,4 @@ void http_free(struct http *http);
 
 struct http_counts http_counts(struct http *http);
 
-/* "HOST:PORT" with a numeric host -> address. 0, or -1 with err. key names the setting. */
-int http_address_parse(const char *text, const char *key, struct sockaddr_storage *address,
-    struct err *err) MUST_CHECK;
-
 #endif

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "arena.h"
-#include "http.h"
+#include "listen_address.h"
 #include "lmtp.h"
 #include "log.h"
 #include "mail_intake.h"
@@ -484,7 +484,7 @@ listen_tcp(struct lmtp_server *server, const char *text, struct err *err)
 
 	if (is_open)
 		text += sizeof(network) - 1;
-	if (http_address_parse(text, "feedback.lmtp_listen", &address, err) < 0)
+	if (listen_address_parse(text, "feedback.lmtp_listen", &address, err) < 0)
 		return -1;
 	if (!is_open && !is_loopback(&address))
 		return err_set(err,
