@@ -57,6 +57,7 @@ extern const struct cli_command cli_customer_commands[];
 extern const struct cli_command cli_suppress_commands[];
 extern const struct cli_command cli_send_commands[];
 extern const struct cli_command cli_doubt_commands[];
+extern const struct cli_command cli_reconcile_commands[];
 extern const struct cli_command cli_campaign_commands[];
 extern const struct cli_command cli_ses_commands[];
 extern const struct cli_command cli_retention_commands[];

@@ -84,8 +84,7 @@ metric_sample(struct buf *out, const char *name, const struct metric_label *labe
 }
 
 void
-metric_one(
-    struct buf *out, const char *name, enum metric_type type, const char *help, double value)
+metric_one(struct buf *out, const char *name, enum metric_type type, const char *help, double value)
 {
 	metric_family(out, name, type, help);
 	metric_sample(out, name, NULL, 0, value);
@@ -170,8 +169,8 @@ put_stat(struct buf *out)
 		return;
 	metric_one(out, "process_cpu_seconds_total", METRIC_COUNTER,
 	    "Processor time of user and kernel", (double)(user + kernel) / (double)ticks);
-	metric_one(out, "process_virtual_memory_bytes", METRIC_GAUGE, "Address space",
-	    (double)bytes);
+	metric_one(
+	    out, "process_virtual_memory_bytes", METRIC_GAUGE, "Address space", (double)bytes);
 	metric_one(out, "process_resident_memory_bytes", METRIC_GAUGE, "Memory in use",
 	    (double)resident * (double)page);
 	file = fopen("/proc/stat", "re");

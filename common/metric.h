@@ -33,8 +33,8 @@ void metric_sample(struct buf *out, const char *name, const struct metric_label 
     size_t count, double value);
 
 /* A family of one sample without labels. */
-void metric_one(struct buf *out, const char *name, enum metric_type type, const char *help,
-    double value);
+void metric_one(
+    struct buf *out, const char *name, enum metric_type type, const char *help, double value);
 
 /* Latencies from 0.5 ms to 60 s, in seconds; zeroed it is empty. */
 #define METRIC_BUCKETS 15

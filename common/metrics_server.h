@@ -14,8 +14,8 @@
 #define METRICS_SERVER_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 struct metrics_page {
-	const char *path; /* "/metrics" */
-	const char *type; /* Content-Type */
+	const char *path;			    /* "/metrics" */
+	const char *type;			    /* Content-Type */
 	void (*render)(void *ctx, struct buf *out); /* NULL: the published text */
 };
 

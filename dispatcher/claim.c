@@ -36,7 +36,7 @@ struct pipeline {
 	uint64_t first_us; /* loop clock */
 	double interval_us;
 	uint64_t asked_us; /* CLAIM was submitted */
-	struct buf ids; /* array literal */
+	struct buf ids;	   /* array literal */
 	uv_timer_t
 	    *again; /* waits before a lost claim is asked about; freed by its close callback */
 	char number[24];

@@ -685,6 +685,16 @@ route_trouble_text(const struct route *r)
 	return r->trouble;
 }
 
+static void
+put_relay(struct buf *out, const char *name, const struct relay *relay, double value)
+{
+	char where[RELAY_NAME_MAX + 8];
+
+	(void)snprintf(
+	    where, sizeof(where), relay->local ? "%s" : "%s:%u", relay->name, relay->port);
+	metric_sample(out, name, &(struct metric_label){ "relay", where }, 1, value);
+}
+
 void
 route_metrics(const struct route *r, struct buf *out)
 {
@@ -697,12 +707,11 @@ route_metrics(const struct route *r, struct buf *out)
 	    "1 when no relay can be used, and nothing is claimed", r->held_since_ms != 0);
 	metric_family(out, up, METRIC_GAUGE, "1 when the relay or the SES endpoint may be used");
 	for (size_t i = 0; i < r->relay_count; i++)
-		metric_sample(out, up, &(struct metric_label){ "relay", r->relays[i].name }, 1,
-		    relay_is_usable(&r->relays[i], now));
+		put_relay(out, up, &r->relays[i], relay_is_usable(&r->relays[i], now));
 	metric_family(
 	    out, open, METRIC_GAUGE, "Connections to the relay, or requests to SES under way");
 	for (size_t i = 0; i < r->relay_count; i++)
-		metric_sample(out, open, &(struct metric_label){ "relay", r->relays[i].name }, 1,
+		put_relay(out, open, &r->relays[i],
 		    r->ses != NULL ? (double)ses_route_requests(r->ses)
 				   : (double)r->relays[i].connections);
 }

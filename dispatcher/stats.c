@@ -71,8 +71,7 @@ put_rows(struct buf *out, const struct row *rows, size_t count)
 
 /* One counter of all streams; at: its place in struct stats_stream. */
 static void
-put_streams(
-    const struct stats *s, struct buf *out, const char *name, const char *help, size_t at)
+put_streams(const struct stats *s, struct buf *out, const char *name, const char *help, size_t at)
 {
 	metric_family(out, name, METRIC_COUNTER, help);
 	for (size_t i = 0; i <= STATS_STREAMS; i++) {

@@ -29,8 +29,8 @@ struct stats {
 	struct metric_histogram record; /* RECORD until its commit */
 	uint64_t claims, refused_claims, unknown_claims;
 	uint64_t records, refused_records;
-	uint64_t in_hand;	   /* claimed rows whose outcome was not noted yet */
-	uint64_t unrecorded;	   /* outcomes that wait for their commit */
+	uint64_t in_hand;    /* claimed rows whose outcome was not noted yet */
+	uint64_t unrecorded; /* outcomes that wait for their commit */
 };
 
 /* One claimed row, or n, of this run. */

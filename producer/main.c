@@ -3,9 +3,9 @@
  * kairan-producer: plans due runs and hands their recipients over to the dispatchers. Any
  * number may run; one of them, by lease, does the work.
  *
- * Three threads, each with a connection of its own: the main one hands over, the planner plans
- * one run after the other, the third calls hooks. They share the configuration, which does not
- * change, and two flags.
+ * Threads, each with a connection of its own: the main one hands over, the planner plans one run
+ * after the other, the third calls hooks, and with producer.metrics_listen a fourth reads figures for
+ * /metrics. They share the configuration, which does not change, and what is atomic.
  */
 #include <curl/curl.h>
 #include <getopt.h>
@@ -24,14 +24,18 @@
 #include "crash.h"
 #include "db.h"
 #include "exit.h"
+#include "figures.h"
 #include "handover.h"
 #include "hook.h"
 #include "lease.h"
 #include "log.h"
+#include "metric.h"
+#include "metrics_server.h"
 #include "planner.h"
 
 #define AGAIN_MS 1000 /* between attempts to reach PostgreSQL */
 #define ROLE "kairan_producer"
+#define FIGURES_MS 5000 /* between two looks at the figures for /metrics */
 #define DOUBT_EVERY_S 5 /* looks at recipients in doubt read their runs */
 #define POLICY_EVERY_S 60
 #define JOIN_MAX "1000" /* waiting events looked for in one round */
@@ -48,7 +52,9 @@ struct producer {
 	bool once;
 	time_t doubt_looked;  /* last look at who is to be sent to again */
 	time_t policy_looked; /* ... at rests and provisional bounces */
-	int64_t worked;	      /* runs seen due or running since the start */
+	atomic_ullong rounds, failed_rounds;
+	struct metrics_server *metrics; /* NULL: off */
+	int64_t worked;			/* runs seen due or running since the start */
 };
 
 static void
@@ -199,6 +205,38 @@ hook_thread(void *context)
 		    hook_round(&db, &p->config) < 0)
 			log_warn("hooks wait error=\"%s\"", db.error);
 		nap_ms(p->config.producer_poll_ms);
+	}
+	db_close(&db);
+	return NULL;
+}
+
+static void
+publish_figures(struct producer *p, struct db *db)
+{
+	const struct figures_own own = { .is_leading = atomic_load(&p->leading),
+		.is_planning = atomic_load(&p->planning),
+		.rounds = atomic_load(&p->rounds),
+		.failed_rounds = atomic_load(&p->failed_rounds) };
+	struct buf text;
+
+	buf_init(&text, METRIC_TEXT_MAX);
+	figures_text(&text, db, &own);
+	metrics_server_publish(p->metrics, &text);
+	buf_release(&text);
+}
+
+static void *
+figures_thread(void *context)
+{
+	struct producer *p = context;
+	struct db db = { 0 };
+	bool complained = true;
+
+	while (!atomic_load(&stop_asked)) {
+		(void)have_db(&db, &p->config, "kairan-producer figures", &complained);
+		publish_figures(p, &db);
+		for (int ms = 0; ms < FIGURES_MS && !atomic_load(&stop_asked); ms += 100)
+			nap_ms(100);
 	}
 	db_close(&db);
 	return NULL;
@@ -383,13 +421,24 @@ work_left(struct db *db)
 }
 
 static int
+round_of_leader(struct producer *p, struct db *db, time_t *daily, struct handover *handover)
+{
+	struct err err;
+
+	atomic_fetch_add(&p->rounds, 1);
+	if (single_jobs(p, db, daily) == 0 && handover_round(handover, db, &err) == 0)
+		return 0;
+	atomic_fetch_add(&p->failed_rounds, 1);
+	return -1;
+}
+
+static int
 lead(struct producer *p, struct db *db, struct lease *lease, struct handover *handover)
 {
 	bool complained = false;
 	time_t daily = 0;
 	int64_t left;
 	int held;
-	struct err err;
 
 	while (!atomic_load(&stop_asked)) {
 		if (!have_db(db, &p->config, "kairan-producer", &complained)) {
@@ -406,8 +455,7 @@ lead(struct producer *p, struct db *db, struct lease *lease, struct handover *ha
 		if (held > 0)
 			atomic_store(&p->epoch, lease->epoch);
 		atomic_store(&p->leading, held > 0);
-		if (held > 0 &&
-		    (single_jobs(p, db, &daily) < 0 || handover_round(handover, db, &err) < 0))
+		if (held > 0 && round_of_leader(p, db, &daily, handover) < 0)
 			log_warn("round failed error=\"%s\"", db->error);
 		if (p->once && (left = work_left(db)) >= 0) {
 			if (left == 0 && !atomic_load(&p->planning))
@@ -425,7 +473,7 @@ run_producer(struct producer *p)
 	struct handover *handover = handover_new(&p->config, &p->redis);
 	struct db db = { 0 };
 	struct lease lease;
-	pthread_t planner, hooks;
+	pthread_t planner, hooks, figures;
 	int status = EXIT_FAILED;
 
 	lease_init(&lease, "producer");
@@ -434,10 +482,15 @@ run_producer(struct producer *p)
 	if (pthread_create(&planner, NULL, planner_thread, p) != 0 ||
 	    pthread_create(&hooks, NULL, hook_thread, p) != 0)
 		fatal(EXIT_FAILED, "cannot start a thread");
+	if (p->metrics != NULL && pthread_create(&figures, NULL, figures_thread, p) != 0)
+		fatal(EXIT_FAILED, "cannot start a thread");
 	status = lead(p, &db, &lease, handover);
 	atomic_store(&stop_asked, true);
 	(void)pthread_join(planner, NULL);
 	(void)pthread_join(hooks, NULL);
+	if (p->metrics != NULL)
+		(void)pthread_join(figures, NULL);
+	metrics_server_free(p->metrics);
 	lease_drop(&lease, &db);
 	db_close(&db);
 	handover_free(handover);
@@ -464,6 +517,8 @@ main(int argc, char **argv)
 	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
 		{ "once", no_argument, NULL, 'o' }, { "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 } };
+	static const struct metrics_page pages[] = { { "/metrics", METRICS_SERVER_TYPE, NULL },
+		{ NULL, NULL, NULL } };
 	struct sigaction action = { .sa_handler = on_signal };
 	struct producer p = { 0 };
 	const char *path = NULL;
@@ -507,6 +562,12 @@ main(int argc, char **argv)
 	(void)sigaction(SIGINT, &action, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
+	if (p.config.producer_metrics_listen[0] != '\0') {
+		p.metrics = metrics_server_new(
+		    p.config.producer_metrics_listen, "producer.metrics_listen", pages, NULL, &err);
+		if (p.metrics == NULL)
+			fatal(EXIT_USAGE, "%s", err.msg);
+	}
 	status = run_producer(&p);
 	curl_global_cleanup();
 	config_release(&p.config);

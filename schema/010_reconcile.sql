@@ -63,14 +63,14 @@ CREATE OR REPLACE VIEW top_replies AS
 SELECT c.name AS campaign, r.run_key, s.state, s.class, s.reason, s.code, s.enhanced, s.reply, s.recipients
 FROM run r JOIN campaign c ON c.id = r.campaign_id
 CROSS JOIN LATERAL (SELECT coalesce(sum(t.deferred + t.failed + t.in_doubt), 0) + coalesce(sum(t.bounced), 0) AS n
-	FROM tally t WHERE t.run_id = r.id) AS some
+	FROM tally t WHERE t.run_id = r.id) AS lost
 CROSS JOIN LATERAL (
 	SELECT b.state, b.class, b.reason, b.code, b.enhanced,
 	    regexp_replace(regexp_replace(b.reply, '<?[^<>@ ]+@[^<>@ ]+>?', '<address>', 'g'), '[0-9A-F]{8,}', '#', 'g') AS reply,
 	    sum(b.recipients)::bigint AS recipients
 	-- texts that are the same are cleaned once
 	FROM (SELECT state, class, reason, code, enhanced, send.reply, count(*) AS recipients FROM send
-		WHERE send.run_id = r.id AND some.n > 0
+		WHERE send.run_id = r.id AND lost.n > 0
 		AND (state IN ('deferred', 'failed', 'in_doubt') OR bounced_at IS NOT NULL)
 		GROUP BY 1, 2, 3, 4, 5, 6) AS b
 	GROUP BY 1, 2, 3, 4, 5, 6) AS s;

@@ -1,0 +1,37 @@
+-- What we say of recipients $2 .. $3 of run $1 against what was heard of them. $4 interval: how old a
+-- row must be before its evidence is missed. $5: since when evidence is heard at all, NULL: never yet. $6: how
+-- many ids to name of a kind (all of doubt_proved). One row per kind. Both sides are read by
+-- their keys (run, id), a range at a time, so that it costs the same whatever else there is.
+WITH e AS (
+	SELECT send_id, max(attempt) AS attempt, bool_or(kairan.is_acceptance(kind, source)) AS accepted,
+	    bool_or(kind = 'rejected') AS rejected, bool_or(kind = 'delivered') AS delivered,
+	    -- SES did not send to those on its lists, which is no bounce of ours
+	    bool_or(kind = 'bounced' AND coalesce(reason, '') NOT IN
+		('on_account_suppression_list', 'on_tenant_suppression_list')) AS bounced,
+	    bool_or(kind = 'complained') AS complained
+	FROM kairan.feedback_event
+	WHERE run_id = $1 AND send_id BETWEEN $2 AND $3 AND source <> 'smtp' AND kind <> 'other'
+	GROUP BY send_id),
+s AS (
+	SELECT id, state, attempt, settled_at, claimed_at, delivered_at, bounced_at, complained_at
+	FROM kairan.send WHERE run_id = $1 AND id BETWEEN $2 AND $3),
+d AS (
+	SELECT coalesce(s.id, e.send_id) AS id, CASE
+	    WHEN s.id IS NULL THEN 'no_such_row'
+	    WHEN e.attempt > s.attempt THEN 'unknown_attempt'
+	    WHEN s.state = 'in_doubt' AND e.rejected THEN 'doubt_refused'
+	    WHEN s.state = 'in_doubt' AND e.accepted THEN 'doubt_proved'
+	    WHEN s.state = 'sent' AND e.rejected THEN 'sent_but_refused'
+	    WHEN s.state IN ('failed', 'skipped', 'cancelled', 'expired') AND e.accepted AND NOT e.rejected
+		THEN 'failed_but_taken'
+	    WHEN s.state IN ('queued', 'deferred') AND e.accepted AND NOT e.rejected THEN 'queued_but_taken'
+	    WHEN s.state = 'sending' AND e.accepted AND s.claimed_at < now() - $4::interval THEN 'queued_but_taken'
+	    WHEN (e.delivered AND s.delivered_at IS NULL) OR (e.bounced AND s.bounced_at IS NULL)
+		OR (e.complained AND s.complained_at IS NULL) THEN 'fact_not_noted'
+	    WHEN s.state = 'sent' AND s.settled_at >= $5::timestamptz AND e.accepted IS NOT TRUE AND s.settled_at < now() - $4::interval
+		THEN 'no_evidence'
+	    END AS kind
+	FROM s FULL JOIN e ON e.send_id = s.id)
+SELECT kind, count(*), array_to_string(CASE WHEN kind = 'doubt_proved' THEN array_agg(id ORDER BY id)
+    ELSE (array_agg(id ORDER BY id))[1:$6::int] END, ',')
+FROM d WHERE kind IS NOT NULL GROUP BY kind ORDER BY kind
