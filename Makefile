@@ -275,12 +275,15 @@ check-length: ## the ten longest functions
 install: all ## programs, manual pages and examples under $(DESTDIR)$(PREFIX)
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1' \
 		'$(DESTDIR)$(PREFIX)/share/man/man5' '$(DESTDIR)$(PREFIX)/share/man/man8' \
-		'$(DESTDIR)$(PREFIX)/share/doc/kairan/examples'
+		'$(DESTDIR)$(PREFIX)/share/doc/kairan/examples' '$(DESTDIR)$(PREFIX)/share/doc/kairan/prometheus' \
+		'$(DESTDIR)$(PREFIX)/share/doc/kairan/grafana'
 	install -m 755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin/'
 	for n in 1 5 8; do for page in man/*.$$n; do \
 		[ ! -e "$$page" ] || install -m 644 "$$page" '$(DESTDIR)$(PREFIX)/share/man/man'$$n/; done; done
 	install -m 644 README.md CHANGES.md docs/*.md '$(DESTDIR)$(PREFIX)/share/doc/kairan/'
 	install -m 644 docs/examples/* '$(DESTDIR)$(PREFIX)/share/doc/kairan/examples/'
+	install -m 644 docs/prometheus/* '$(DESTDIR)$(PREFIX)/share/doc/kairan/prometheus/'
+	install -m 644 docs/grafana/* '$(DESTDIR)$(PREFIX)/share/doc/kairan/grafana/'
 
 .PHONY: clean
 clean: ## forget what was built

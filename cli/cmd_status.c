@@ -14,11 +14,13 @@
 
 #include "cli.h"
 #include "rds.h"
+#include "sparkline.h"
 
 #define WATCH_DEFAULT_S 2
 #define REPUTATION_EVERY_S 30 /* it counts every recipient of a week */
 #define REPUTATION_TIMEOUT "3s"
 #define BAR_CELLS 20
+#define MINUTES "60" /* of the rate that is drawn, at most SPARKLINE_MAX */
 #define STYLE_BOLD "1"
 #define STYLE_RED "31"
 #define STYLE_GREEN "32"
@@ -271,6 +273,12 @@ collect(struct status *s)
 	    "'repeat', "
 	    "recurrence)), '[]') FROM (SELECT * FROM kairan.campaign WHERE start_at IS NOT NULL "
 	    "ORDER BY start_at LIMIT 5) c";
+	/* outcomes of each of the last full minutes, oldest first */
+	static const char minutes[] =
+	    "SELECT json_agg(n ORDER BY m) FROM (SELECT m, coalesce(sum(t.attempts), 0) AS n FROM "
+	    "generate_series(date_trunc('minute', now()) - interval '" MINUTES " minutes', "
+	    "date_trunc('minute', now()) - interval '1 minute', interval '1 minute') AS m "
+	    "LEFT JOIN kairan.tally t ON t.minute = m GROUP BY m) AS s";
 	json_t *o = json_object();
 
 	(void)json_object_set_new(o, "postgresql", ask_postgresql(s));
@@ -279,6 +287,7 @@ collect(struct status *s)
 	(void)json_object_set_new(o, "dispatchers", ask(s, dispatchers));
 	(void)json_object_set_new(o, "feedback", ask_feedback(s));
 	(void)json_object_set_new(o, "runs", ask(s, runs));
+	(void)json_object_set_new(o, "minutes", ask(s, minutes));
 	(void)json_object_set_new(o, "next", ask(s, next));
 	(void)json_object_set_new(o, "reputation", ask_reputation(s));
 	return o;
@@ -298,6 +307,12 @@ static int64_t
 count(const json_t *o, const char *name)
 {
 	return json_integer_value(json_object_get(o, name));
+}
+
+static double
+number(const json_t *o, const char *name)
+{
+	return json_number_value(json_object_get(o, name));
 }
 
 static bool
@@ -470,6 +485,61 @@ draw_run(const struct cli *cli, const json_t *run)
 	putchar('\n');
 }
 
+/* locale(7): the first of these that is set counts. */
+static bool
+is_utf8_here(void)
+{
+	static const char *const names[] = { "LC_ALL", "LC_CTYPE", "LANG" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const char *value = getenv(names[i]);
+
+		if (value != NULL && value[0] != '\0')
+			return strcasestr(value, "UTF-8") != NULL ||
+			    strcasestr(value, "utf8") != NULL;
+	}
+	return false;
+}
+
+/* The rate of the last hour; nothing when nothing was sent. */
+static void
+draw_minutes(const json_t *minutes)
+{
+	int64_t values[SPARKLINE_MAX], most = 0;
+	size_t n = json_array_size(minutes);
+	char line[3 * SPARKLINE_MAX + 1], text[2][32];
+
+	n = n < SPARKLINE_MAX ? n : SPARKLINE_MAX;
+	for (size_t i = 0; i < n; i++) {
+		values[i] = json_integer_value(json_array_get(minutes, i));
+		most = values[i] > most ? values[i] : most;
+	}
+	if (most == 0)
+		return;
+	printf("  per minute, last hour: %s  most %s, last %s\n",
+	    sparkline(line, values, n, !is_utf8_here()), cli_number(most, text[0]),
+	    cli_number(values[n - 1], text[1]));
+}
+
+/* Where a rate stands between 0 and the line at which SES stops an account: what is certain as #,
+ * the rate itself as -, the line of review as |. */
+static void
+draw_gauge(double at_least, double rate, double review, double end)
+{
+	putchar('[');
+	for (int i = 0; i < BAR_CELLS; i++) {
+		double from = end * i / BAR_CELLS, to = end * (i + 1) / BAR_CELLS;
+
+		if (at_least > from)
+			putchar('#');
+		else if (rate > from)
+			putchar('-');
+		else
+			putchar(review >= from && review < to ? '|' : '.');
+	}
+	putchar(']');
+}
+
 static void
 draw_reputation(const struct cli *cli, const json_t *reputation)
 {
@@ -495,9 +565,16 @@ draw_reputation(const struct cli *cli, const json_t *reputation)
 		    judgement);
 		printf("  %s sent, bounces %.2f %% (review at 5, stop at 10), complaints %.3f %% "
 		       "(0.1, 0.5)\n",
-		    cli_number(count(one, "sent"), n),
-		    json_number_value(json_object_get(one, "bounce_per_cent")),
-		    json_number_value(json_object_get(one, "complaint_per_cent")));
+		    cli_number(count(one, "sent"), n), number(one, "bounce_per_cent"),
+		    number(one, "complaint_per_cent"));
+		fputs("    bounces    ", stdout);
+		draw_gauge(
+		    number(one, "bounce_at_least_per_cent"), number(one, "bounce_per_cent"), 5, 10);
+		printf(
+		    " certain: %.2f %%\n    complaints ", number(one, "bounce_at_least_per_cent"));
+		draw_gauge(number(one, "complaint_at_least_per_cent"),
+		    number(one, "complaint_per_cent"), 0.1, 0.5);
+		printf(" certain: %.3f %%\n", number(one, "complaint_at_least_per_cent"));
 	}
 }
 
@@ -519,6 +596,7 @@ draw(const struct cli *cli, const json_t *status)
 	json_array_foreach(json_object_get(status, "runs"), i, one) draw_run(cli, one);
 	if (json_array_size(json_object_get(status, "runs")) == 0)
 		puts("  none under way, none in the last day");
+	draw_minutes(json_object_get(status, "minutes"));
 	json_array_foreach(json_object_get(status, "next"), i, one)
 	    printf("  next: %s at %.16s%s%s\n", word(one, "campaign"), word(one, "start_at"),
 		word(one, "repeat")[0] != '\0' ? ", " : "", word(one, "repeat"));

@@ -2,6 +2,17 @@
 -- What operators look at: views that stay fast whatever the size of send, figures for
 -- /metrics, and what `kairan reconcile` needs.
 
+-- As for the programs: the planner guesses high where sides are joined by ranges, and compiling such plans
+-- (JIT) takes a hundred times as long as running them.
+DO $roles$
+BEGIN
+	ALTER ROLE kairan_operator SET jit = off;
+	ALTER ROLE kairan_monitor SET jit = off;
+EXCEPTION WHEN insufficient_privilege THEN
+	RAISE NOTICE 'not allowed to set jit for kairan_operator and kairan_monitor';
+END
+$roles$;
+
 -- ---------------------------------------------------------------- indexes
 
 -- the events of a run, and of one of its rows: why(), reconcile
@@ -66,15 +77,31 @@ CROSS JOIN LATERAL (SELECT coalesce(sum(t.deferred + t.failed + t.in_doubt), 0) 
 	FROM tally t WHERE t.run_id = r.id) AS lost
 CROSS JOIN LATERAL (
 	SELECT b.state, b.class, b.reason, b.code, b.enhanced,
-	    regexp_replace(regexp_replace(b.reply, '<?[^<>@ ]+@[^<>@ ]+>?', '<address>', 'g'), '[0-9A-F]{8,}', '#', 'g') AS reply,
+	    regexp_replace(regexp_replace(b.reply, '<?[^<>@ ]+@[^<>@ ]+>?', '<address>', 'g'), '[0-9A-F]{8,}', '#', 'g')
+		COLLATE "default" AS reply,
 	    sum(b.recipients)::bigint AS recipients
-	-- texts that are the same are cleaned once
-	FROM (SELECT state, class, reason, code, enhanced, send.reply, count(*) AS recipients FROM send
+	-- the recipient's own address is taken out by plain replacement, so that few texts are left for the dear one
+	FROM (SELECT state, class, reason, code, enhanced, count(*) AS recipients,
+		replace(replace(send.reply, '<' || address || '>', '<address>'), address, '<address>') AS reply FROM send
 		WHERE send.run_id = r.id AND lost.n > 0
 		AND (state IN ('deferred', 'failed', 'in_doubt') OR bounced_at IS NOT NULL)
-		GROUP BY 1, 2, 3, 4, 5, 6) AS b
+		GROUP BY 1, 2, 3, 4, 5, 7) AS b
 	GROUP BY 1, 2, 3, 4, 5, 6) AS s;
 COMMENT ON VIEW top_replies IS 'What remote hosts said of those that did not arrive; ORDER BY recipients DESC. Reads the rows of each run it is asked about: name campaign and run_key';
+
+-- As before, grouped by keys: the names follow from them and need not be sorted.
+CREATE OR REPLACE VIEW bounce_rate AS
+SELECT c.name AS campaign, r.run_key, st.name AS stream, coalesce(p.provider, 'other') AS provider,
+    d.domain, d.hour, sum(d.attempted)::bigint AS attempted, sum(d.sent)::bigint AS sent,
+    sum(d.delivered)::bigint AS delivered, sum(d.hard)::bigint AS hard,
+    sum(d.soft + d.block + d.other)::bigint AS other_failures, sum(d.complained)::bigint AS complained,
+    per_cent(sum(d.hard)::bigint, sum(d.attempted)::bigint) AS hard_per_cent,
+    per_cent(sum(d.complained)::bigint, sum(d.sent)::bigint) AS complained_per_cent,
+    sum(d.soft)::bigint AS soft, sum(d.block)::bigint AS block
+FROM tally_domain d JOIN run r ON r.id = d.run_id JOIN campaign c ON c.id = r.campaign_id
+JOIN stream st ON st.id = c.stream_id
+LEFT JOIN provider_domain p ON p.domain = d.domain
+GROUP BY r.id, d.hour, d.domain, c.id, st.id, p.domain;
 
 CREATE OR REPLACE VIEW sending_statistics AS
 SELECT date_bin('15 minutes', t.minute, '2000-01-01 00:00Z') AS quarter, st.name AS stream,

@@ -75,7 +75,7 @@ time_of()
 {
 	local best
 
-	best=$({ echo '\timing on'; for _ in 1 2 3; do echo "SELECT count(*) FROM ($2) AS t;"; done; } | sql -f - |
+	best=$({ echo 'SET jit = off;'; echo '\timing on'; for _ in 1 2 3; do echo "SELECT sum(length(t::text)) FROM ($2) AS t;"; done; } | sql -f - |
 		sed -nE 's/^Time: ([0-9.]+) ms.*/\1/p' | sort -n | head -1)
 	printf '{"bench":"views","view":"%s","rows":%d,"runs":%d,"ms":%s}\n' "$1" "$ROWS" "$RUNS" "${best:-null}"
 	[ "${PLANS:-0}" = 0 ] || sql -c "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, BUFFERS) $2" >&2
