@@ -72,16 +72,7 @@ tap_is "$("$BIN/kairan" --json status 2>/dev/null | "$PYTHON" -c '
 import json, sys; f = json.load(sys.stdin)["feedback"]; print(f["ok"], f["sources"][0]["committed"])')" 'True 1' 'and in its JSON'
 metrics metrics >"$D/metrics"
 tap_ok 'and in Prometheus' grep -q '^kairan_feedback_source_committed_total{source="maildir"} 1$' "$D/metrics"
-tap_is "$("$PYTHON" -c '
-import re, sys
-typed, bad = set(), 0
-for line in open(sys.argv[1]):
-    m = re.match(r"# TYPE (\S+) (counter|gauge)$", line)
-    if m: typed.add(m[1]); continue
-    if line.startswith("# HELP "): continue
-    m = re.match(r"([a-z_]+)(\{source=\"[a-z0-9_]+\"\})? [0-9.e+]+$", line)
-    bad += m is None or m[1] not in typed or m[1].endswith("_total") != ("_total" in m[1])
-print(bad)' "$D/metrics")" 0 'every line of which has its form and type'
+tap_is "$("$PYTHON" tests/support/check_metrics.py text "$D/metrics")" '' 'every line of which has its form and type'
 tap_is "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$METRICS/other")" 404 'another page is unknown'
 tap_is "$(curl -s -o /dev/null -w '%{http_code}' -X POST "http://127.0.0.1:$METRICS/metrics")" 405 'only GET'
 daemon_end
