@@ -578,54 +578,6 @@ BEGIN
 END
 $$;
 
--- A person's word reaches the counts by domain, too.
-CREATE OR REPLACE FUNCTION doubt_settle(the_run int, ids int[], the_how text) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
-AS $$
-DECLARE
-	n bigint;
-	goal send_state := CASE WHEN the_how = 'assumed_sent' THEN 'sent' ELSE 'queued' END;
-	was run_state;
-BEGIN
-	SELECT state INTO was FROM run WHERE id = the_run FOR UPDATE;
-	IF goal = 'queued' AND was NOT IN ('running', 'paused', 'finished') THEN
-		RAISE EXCEPTION 'run % is %: nothing is sent again', the_run, was
-		    USING ERRCODE = 'object_not_in_prerequisite_state';
-	END IF;
-	WITH d AS (
-		SELECT id, attempt FROM send WHERE run_id = the_run AND state = 'in_doubt'
-		    AND (ids IS NULL OR id = ANY (ids))
-		    -- by itself a second copy goes out once, never a third
-		    AND (the_how <> 'resent_by_policy' OR NOT EXISTS (SELECT FROM doubt o
-			WHERE o.run_id = the_run AND o.send_id = send.id AND o.how LIKE 'resent%'))
-		FOR UPDATE),
-	k AS (INSERT INTO doubt (run_id, send_id, attempt, how) SELECT the_run, id, attempt, the_how FROM d
-		ON CONFLICT (run_id, send_id, attempt) DO UPDATE SET how = excluded.how, at = now(), who = excluded.who),
-	u AS (UPDATE send s SET state = goal, reason = NULL, not_before = NULL
-		FROM d WHERE s.run_id = the_run AND s.id = d.id
-		RETURNING s.id, s.state, split_part(s.address_key, '@', 2) AS domain),
-	t AS (
-		INSERT INTO tally_domain AS t (run_id, hour, domain, owner, attempted, sent)
-		SELECT the_run, date_trunc('hour', now()), domain, 0, count(*), count(*) FROM u WHERE state = 'sent'
-		GROUP BY domain ORDER BY domain
-		ON CONFLICT (run_id, hour, domain, owner) DO UPDATE SET attempted = t.attempted + excluded.attempted,
-		    sent = t.sent + excluded.sent)
-	SELECT count(*) INTO n FROM u;
-	IF n > 0 THEN
-		PERFORM tally_add(the_run, 0, d_in_doubt => - n,
-		    d_sent => CASE WHEN goal = 'sent' THEN n ELSE 0 END);
-		IF goal = 'queued' THEN
-			UPDATE run SET low_water = 1, pushed = planned WHERE id = the_run;
-			PERFORM run_move(the_run, ARRAY['finished']::run_state[], 'running', 'recipients in doubt are sent to again');
-		END IF;
-	END IF;
-	INSERT INTO audit (action, object, detail)
-	SELECT 'doubt.' || the_how, 'run ' || the_run, n || ' recipients'
-	WHERE n > 0;
-	RETURN n;
-END
-$$;
-
 -- ---------------------------------------------------------------- retention
 
 ALTER TABLE run ADD dropped_at timestamptz;
