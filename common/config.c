@@ -220,6 +220,34 @@ static const struct key keys[] = {
 	    "HTTP listener for /metrics and kairan status, on the loopback only: 127.0.0.1:port; "
 	    "empty: none"),
 
+	TEXT(smtp, listen, "",
+	    "SMTP listener for bounces straight from the internet: 0.0.0.0:25, [::]:25; empty: "
+	    "none"),
+	TEXT(smtp, tls_cert_file, "", "certificate for STARTTLS and its chain, PEM; empty: no TLS"),
+	TEXT(smtp, tls_key_file, "", "its key, PEM; mode 600"),
+	BOOL(smtp, tls_required, "no", "take no mail without TLS"),
+	TEXT(smtp, rules_file, "",
+	    "which recipients are taken; empty: tokens of ours, and postmaster, abuse and fbl of "
+	    "feedback.domain"),
+	TEXT(smtp, allow, "", "networks that alone may connect, comma separated; empty: all"),
+	TEXT(smtp, deny, "", "networks that may not connect, comma separated"),
+	NUMBER(smtp, connections, "200", 1, 10000, "most connections at once"),
+	NUMBER(
+	    smtp, connections_per_ip, "20", 1, 10000, "of them from one IPv4 address or IPv6 /64"),
+	NUMBER(smtp, idle_s, "300", 1, 3600, "silence that ends a connection (RFC 5321: 300)"),
+	NUMBER(smtp, session_s, "1800", 10, 86400, "longest connection"),
+	NUMBER(smtp, size_kb, "1024", 64, 30720,
+	    "largest mail in kB; this times smtp.connections may be needed as memory"),
+
+	TEXT(reply, maildir, "",
+	    "Maildir in which mails for a person are kept: replies, and what is not understood; "
+	    "empty: only their sender, subject and beginning are"),
+	TEXT(reply, forward_to, "",
+	    "address to which they are forwarded, too; needs reply.maildir; empty: none"),
+	TEXT(reply, relay, "smtp://127.0.0.1:25",
+	    "by way of this server: smtp://host[:port], smtps://host"),
+	TEXT(reply, ca_file, "", "certificate authorities for it; empty: the system's"),
+
 	TEXT(web, base, "",
 	    "address in front of the pages for recipients, as they reach it: https://mail.example; "
 	    "needed for mails that ask to confirm"),

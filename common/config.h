@@ -134,6 +134,24 @@ struct config {
 	long retention_send_days;
 	long retention_event_days;
 
+	char *smtp_listen;
+	char *smtp_tls_cert_file;
+	char *smtp_tls_key_file;
+	bool smtp_tls_required;
+	char *smtp_rules_file;
+	char *smtp_allow;
+	char *smtp_deny;
+	long smtp_connections;
+	long smtp_connections_per_ip;
+	long smtp_idle_s;
+	long smtp_session_s;
+	long smtp_size_kb;
+
+	char *reply_maildir;
+	char *reply_forward_to;
+	char *reply_relay;
+	char *reply_ca_file;
+
 	char *sqs_queue_url;
 	char *sqs_region;
 	char *sqs_endpoint;

@@ -34,6 +34,7 @@ struct feedback_daemon {
 	struct pgloop *pg;
 	struct intake *intake;
 	struct sns_intake sns;
+	struct keep keep;
 	struct web *web;
 	struct sources sources;
 	struct metrics *metrics;
@@ -192,6 +193,9 @@ start_sources(struct feedback_daemon *d, struct err *err)
 {
 	const char *listen = d->config->feedback_metrics_listen;
 
+	if (d->config->reply_maildir[0] != '\0' &&
+	    keep_init(&d->keep, d->config->reply_maildir, err) < 0)
+		return -1;
 	if (d->config->feedback_http_listen[0] != '\0') {
 		d->web = web_new(&d->loop, d->config, d->keys, d->pg, d->intake, err);
 		if (d->web == NULL)
@@ -201,6 +205,7 @@ start_sources(struct feedback_daemon *d, struct err *err)
 		&(struct sources_config){ .loop = &d->loop,
 		    .config = d->config,
 		    .keys = d->keys,
+		    .keep = d->config->reply_maildir[0] != '\0' ? &d->keep : NULL,
 		    .sns = &d->sns,
 		    .intake = d->intake,
 		    .web = d->web },

@@ -64,10 +64,10 @@ read_input(const struct config *config, const struct token_keys *keys, const str
     struct buf *bytes, struct arena *arena, struct feedback_events *events, struct err *err)
 {
 	int cut = read_all(in->fd, in->is_sns ? SNS_BODY_MAX : INBOUND_SIZE_MAX, bytes, err);
-	struct inbound_input mail = { .rcpts = in->rcpts,
-		.rcpt_count = in->rcpt_count,
-		.keys = keys,
+	struct mail_intake how = { .keys = keys,
 		.bounce_domain = slice_str(config->feedback_domain) };
+	struct mail_intake_mail mail = { .rcpts = in->rcpts, .rcpt_count = in->rcpt_count };
+	struct keep keep;
 
 	if (cut < 0)
 		return EXIT_TEMPORARY;
@@ -82,9 +82,14 @@ read_input(const struct config *config, const struct token_keys *keys, const str
 		return EXIT_FAILED;
 	}
 	mail.raw = buf_slice(bytes);
-	if (mail_intake_read(&mail, arena, events) == 0)
+	if (config->reply_maildir[0] != '\0') {
+		if (keep_init(&keep, config->reply_maildir, err) < 0)
+			return EXIT_TEMPORARY;
+		how.keep = &keep;
+	}
+	if (mail_intake_read(&how, &mail, arena, events) == 0)
 		return EXIT_DONE;
-	(void)err_set(err, "no memory");
+	(void)err_set(err, "no memory, or the mail cannot be kept in reply.maildir");
 	return EXIT_TEMPORARY;
 }
 

@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "forward.h"
 #include "http.h"
 #include "lmtp_server.h"
 #include "log.h"
 #include "mailbox.h"
 #include "maildir.h"
 #include "postfix_log.h"
+#include "smtp_server.h"
 #include "sns_intake.h"
 #include "sqs_source.h"
 
@@ -97,27 +99,46 @@ start_http(const struct sources_config *c, struct err *err)
 
 /* ---- the others ------------------------------------------------------------------------- */
 
+static struct mail_intake
+mail_of(const struct sources_config *c)
+{
+	return (struct mail_intake){ .keys = c->keys,
+		.bounce_domain = slice_str(c->config->feedback_domain),
+		.keep = c->keep };
+}
+
 static struct source *
 start_lmtp(const struct sources_config *c, struct err *err)
 {
 	return lmtp_server_new(c->loop,
 	    &(struct lmtp_server_config){ .listen = c->config->feedback_lmtp_listen,
 		.hostname = c->config->relay_ehlo,
-		.bounce_domain = c->config->feedback_domain,
-		.keys = c->keys,
+		.mail = mail_of(c),
 		.intake = c->intake },
 	    err);
+}
+
+static struct source *
+start_smtp(const struct sources_config *c, struct err *err)
+{
+	struct mail_intake mail = mail_of(c);
+
+	return smtp_server_new(c->loop, c->config, &mail, c->intake, err);
 }
 
 static struct source *
 start_maildir(const struct sources_config *c, struct err *err)
 {
 	return maildir_new(c->loop,
-	    &(struct maildir_config){ .path = c->config->feedback_maildir,
-		.bounce_domain = c->config->feedback_domain,
-		.keys = c->keys,
-		.intake = c->intake },
+	    &(struct maildir_config){
+		.path = c->config->feedback_maildir, .mail = mail_of(c), .intake = c->intake },
 	    err);
+}
+
+static struct source *
+start_forward(const struct sources_config *c, struct err *err)
+{
+	return forward_new(c->loop, c->config, c->keep, c->intake, err);
 }
 
 static struct source *
@@ -147,10 +168,12 @@ sources_start(struct sources *sources, const struct sources_config *c, struct er
 	} rows[] = {
 		{ c->config->feedback_http_listen, start_http },
 		{ c->config->feedback_lmtp_listen, start_lmtp },
+		{ c->config->smtp_listen, start_smtp },
 		{ c->config->feedback_maildir, start_maildir },
 		{ c->config->sqs_queue_url, start_sqs },
 		{ c->config->postfix_log_file, start_postfix_log },
 		{ c->config->mailbox_url, start_mailbox },
+		{ c->config->reply_forward_to, start_forward },
 	};
 
 	_Static_assert(sizeof(rows) / sizeof(rows[0]) <= SOURCES_MAX, "SOURCES_MAX");
@@ -168,7 +191,7 @@ sources_start(struct sources *sources, const struct sources_config *c, struct er
 		return 0;
 	return err_set(err,
 	    "there is nothing to listen to; set feedback.http_listen, feedback.lmtp_listen, "
-	    "feedback.maildir, sqs.queue_url, postfix_log.file or mailbox.url");
+	    "smtp.listen, feedback.maildir, sqs.queue_url, postfix_log.file or mailbox.url");
 }
 
 void

@@ -11,10 +11,11 @@
 #include "config.h"
 #include "err.h"
 #include "intake.h"
+#include "keep.h"
 #include "source.h"
 #include "token.h"
 
-#define SOURCES_MAX 8
+#define SOURCES_MAX 12
 
 struct sns_intake;
 
@@ -29,6 +30,7 @@ struct sources_config {
 	uv_loop_t *loop;
 	const struct config *config; /* borrowed, like all here, until sources_free() */
 	const struct token_keys *keys;
+	const struct keep *keep; /* NULL: none */
 	const struct sns_intake *sns;
 	struct intake *intake;
 	struct web *web; /* pages for recipients; NULL: none */

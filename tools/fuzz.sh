@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # make fuzz: every target of tests/fuzz under libFuzzer with ASan and UBSan, one after the other.
-#   SECONDS_EACH=60 TARGETS="fuzz_sns fuzz_lmtp" tools/fuzz.sh
+#   SECONDS_EACH=60 TARGETS="fuzz_sns fuzz_smtpd" tools/fuzz.sh
 # Seeds come from tests/fuzz/NAME.in; what libFuzzer adds stays in build/fuzz/NAME.corpus. A
 # finding is written to build/fuzz and ends the run with status 1.
 set -euo pipefail

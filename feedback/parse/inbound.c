@@ -287,11 +287,21 @@ drop_repeat(struct feedback_events *events)
 	}
 }
 
+/* The beginning of what nobody understood: perhaps a person wrote it. */
+static struct slice
+beginning(struct job *job, const char *reason)
+{
+	if (strcmp(reason, "unrecognised") != 0 || job->mail.part_count == 0)
+		return slice_make(NULL, 0);
+	return mail_part_text(&job->mail.parts[0], job->arena);
+}
+
 static int
 emit_other(struct job *job, const char *reason, bool linked, struct token token)
 {
 	const struct feedback_pair pairs[] = { { "message_id", job->top.message_id },
-		{ "from", job->top.from }, { "subject", job->top.subject } };
+		{ "from", job->top.from }, { "subject", job->top.subject },
+		{ "text", beginning(job, reason) } };
 	struct feedback_event *event = feedback_event_add(job->events, job->arena);
 
 	if (event == NULL)

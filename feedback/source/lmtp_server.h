@@ -15,17 +15,15 @@
 
 #include "err.h"
 #include "intake.h"
-#include "slice.h"
-#include "token.h"
+#include "mail_intake.h"
 
 #define LMTP_SESSIONS_MAX 200
 #define LMTP_IDLE_S 300
 
 struct lmtp_server_config {
-	const char *listen;	   /* "unix:/path", "127.0.0.1:24", "network:10.0.0.2:24" */
-	const char *hostname;	   /* borrowed, like all here, until lmtp_server_free() */
-	const char *bounce_domain; /* "" accepts b+… and u+… of no domain at all */
-	const struct token_keys *keys;
+	const char *listen;	 /* "unix:/path", "127.0.0.1:24", "network:10.0.0.2:24" */
+	const char *hostname;	 /* borrowed, like all here, until the source is freed */
+	struct mail_intake mail; /* without a domain, b+… and u+… of any are taken */
 	struct intake *intake;
 };
 

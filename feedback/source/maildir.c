@@ -189,8 +189,7 @@ is_under_way(const struct maildir *md, const char *name)
 static void
 take_file(struct maildir *md, const char *name)
 {
-	struct inbound_input in = { .keys = md->config.keys,
-		.bounce_domain = slice_str(md->config.bounce_domain) };
+	struct mail_intake_mail in = { 0 };
 	struct file *f;
 	int status;
 
@@ -207,7 +206,7 @@ take_file(struct maildir *md, const char *name)
 	f = file_new(md, name);
 	if (f == NULL)
 		return; /* the next scan meets it again */
-	if (mail_intake_read(&in, &f->arena, &f->events) == 0) {
+	if (mail_intake_read(&md->config.mail, &in, &f->arena, &f->events) == 0) {
 		f->item = (struct intake_item){ .events = f->events.items,
 			.count = f->events.count,
 			.bytes = f->arena.used_total + sizeof(*f),

@@ -17,15 +17,14 @@
 
 #include "err.h"
 #include "intake.h"
-#include "token.h"
+#include "mail_intake.h"
 
 #define MAILDIR_TOGETHER_MAX 64 /* files at the intake */
 #define MAILDIR_RESCAN_S 10
 
 struct maildir_config {
 	const char *path; /* borrowed, like all here, until maildir_free() */
-	const char *bounce_domain;
-	const struct token_keys *keys;
+	struct mail_intake mail;
 	struct intake *intake;
 };
 

@@ -31,41 +31,22 @@ reader_release(struct reader *reader)
 	sns_intake_release(&reader->sns);
 }
 
-/* What says something about a recipient, or is no business of a person. */
-static bool
-is_understood(const struct feedback_events *events)
-{
-	static const char *const plain[] = { "auto_reply", "read_receipt", "tls_report",
-		"sns_test" };
-
-	for (size_t i = 0; i < events->count; i++) {
-		if (events->items[i].kind != OUTCOME_OTHER)
-			return true;
-		for (size_t k = 0; k < sizeof(plain) / sizeof(plain[0]); k++)
-			if (strcmp(events->items[i].reason, plain[k]) == 0)
-				return true;
-	}
-	return false;
-}
-
 static void
 set(struct unit *unit, enum unit_result result)
 {
 	unit->result = result;
 	if (result == UNIT_OPEN)
-		unit->is_understood = is_understood(&unit->events);
+		unit->is_understood = mail_intake_is_understood(&unit->events);
 }
 
 void
 reader_mail(struct reader *reader, struct slice raw, struct unit *unit)
 {
-	struct inbound_input in = { .raw = raw,
-		.keys = reader->keys,
+	struct mail_intake how = { .keys = reader->keys,
 		.bounce_domain = slice_str(reader->config->feedback_domain) };
+	struct mail_intake_mail in = { .raw = raw };
 
-	if (in.raw.len > INBOUND_SIZE_MAX)
-		in.raw.len = INBOUND_SIZE_MAX;
-	if (mail_intake_read(&in, &unit->arena, &unit->events) == 0) {
+	if (mail_intake_read(&how, &in, &unit->arena, &unit->events) == 0) {
 		set(unit, UNIT_OPEN);
 		return;
 	}

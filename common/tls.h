@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tls: the client side of TLS (OpenSSL) over bytes: what came from the network in, what goes to
- * it out. No socket, no clock. One context a route, one `tls` a connection.
+ * tls: TLS (OpenSSL) over bytes, as client or server: what came from the network in, what goes to
+ * it out. No socket, no clock. One context a route or listener, one `tls` a connection.
  *
  *	tls_input(t, bytes, n);                          from the network
  *	while ((n = tls_read(t, dst, size)) > 0)         what the peer said
@@ -20,6 +20,7 @@
 #include "slice.h"
 
 struct tls_settings {
+	bool is_server;	       /* needs a certificate; verify and ca_file do not count */
 	bool verify;	       /* the certificate must be trusted and carry the name */
 	bool only_1_3;	       /* else 1.2 and 1.3 */
 	const char *ca_file;   /* trusted authorities, PEM; "" = the system's */
@@ -46,6 +47,8 @@ void tls_context_free(struct tls_context *c);
 /* A connection to the host of this name (or address), which is sent as SNI and verified. Its
  * first bytes are ready at once. NULL without memory. */
 struct tls *tls_new(struct tls_context *c, const char *name) MUST_CHECK;
+/* The server's side of a connection. NULL without memory. */
+struct tls *tls_accept(struct tls_context *c) MUST_CHECK;
 void tls_free(struct tls *t);
 
 void tls_input(struct tls *t, const char *bytes, size_t n);

@@ -45,10 +45,10 @@ use_certificate(SSL_CTX *ctx, const struct tls_settings *s, struct err *err)
 {
 	struct stat st;
 
-	if (s->cert_file[0] == '\0' && s->key_file[0] == '\0')
+	if (s->cert_file[0] == '\0' && s->key_file[0] == '\0' && !s->is_server)
 		return 0;
 	if (s->cert_file[0] == '\0' || s->key_file[0] == '\0')
-		return err_set(err, "a client certificate needs both its file and its key");
+		return err_set(err, "a certificate needs both its file and its key");
 	if (stat(s->key_file, &st) < 0)
 		return err_set(err, "cannot open key %s: %s", s->key_file, strerror(errno));
 	if ((st.st_mode & 077) != 0)
@@ -71,6 +71,11 @@ use_settings(SSL_CTX *ctx, const struct tls_settings *s, struct err *err)
 		return err_set(err, "OpenSSL refuses the TLS version: %s", reason());
 	(void)SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
 	(void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
+	if (s->is_server) { /* no sessions are kept: a stranger costs no memory when he has left */
+		(void)SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+		(void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+		return use_certificate(ctx, s, err);
+	}
 	SSL_CTX_set_verify(ctx, s->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
 	if (!s->verify)
 		return use_certificate(ctx, s, err);
@@ -90,7 +95,8 @@ tls_context_new(const struct tls_settings *settings, struct err *err)
 
 	ERR_clear_error();
 	if (c != NULL)
-		c->ctx = SSL_CTX_new(TLS_client_method());
+		c->ctx =
+		    SSL_CTX_new(settings->is_server ? TLS_server_method() : TLS_client_method());
 	if (c == NULL || c->ctx == NULL) {
 		(void)err_set(err, "no memory for TLS");
 		free(c);
@@ -189,32 +195,56 @@ step(struct tls *t)
 	} else {
 		look(t, result);
 		if (t->state == TLS_ENDED)
-			set_failure(t, "TLS: the server closed during the handshake");
+			set_failure(t, "TLS: the peer closed during the handshake");
 	}
 }
 
-struct tls *
-tls_new(struct tls_context *c, const char *name)
+static struct tls *
+connection_new(struct tls_context *c)
 {
 	struct tls *t = calloc(1, sizeof(*t));
 
 	if (t == NULL)
 		return NULL;
 	ERR_clear_error();
-	(void)snprintf(t->name, sizeof(t->name), "%s", name);
 	t->ssl = SSL_new(c->ctx);
 	t->in = BIO_new(BIO_s_mem());
 	t->out = BIO_new(BIO_s_mem());
-	if (t->ssl == NULL || t->in == NULL || t->out == NULL || !use_name(t, c->verify)) {
-		BIO_free(t->in);
-		BIO_free(t->out);
-		SSL_free(t->ssl);
-		free(t);
+	if (t->ssl != NULL && t->in != NULL && t->out != NULL) {
+		SSL_set_bio(t->ssl, t->in, t->out);
+		return t;
+	}
+	BIO_free(t->in);
+	BIO_free(t->out);
+	SSL_free(t->ssl);
+	free(t);
+	return NULL;
+}
+
+struct tls *
+tls_new(struct tls_context *c, const char *name)
+{
+	struct tls *t = connection_new(c);
+
+	if (t == NULL)
+		return NULL;
+	(void)snprintf(t->name, sizeof(t->name), "%s", name);
+	if (!use_name(t, c->verify)) {
+		tls_free(t);
 		return NULL;
 	}
-	SSL_set_bio(t->ssl, t->in, t->out);
 	SSL_set_connect_state(t->ssl);
 	step(t);
+	return t;
+}
+
+struct tls *
+tls_accept(struct tls_context *c)
+{
+	struct tls *t = connection_new(c);
+
+	if (t != NULL)
+		SSL_set_accept_state(t->ssl);
 	return t;
 }
 
