@@ -206,11 +206,26 @@ verify_any(struct job *job, struct slice value, struct token *token)
 	    feedback_verp_verify(job->in->keys, TOKEN_BOUNCE, value, job->in->bounce_domain, token);
 }
 
-static const char *const id_fields[] = { "X-Kairan-Id", "Return-Path", "X-Original-Return-Path" };
-
-/* The header of the mail reported on. */
+/* Message-IDs "<TOKEN@…>" in a value: signed, but for the recipient, not for an attempt (0). */
 static bool
-link_original(struct job *job, struct token *token)
+verify_message_id(struct job *job, struct slice value, struct token *token)
+{
+	for (size_t i = 0; i + 1 + TOKEN_CHARS < value.len; i++) {
+		if (value.ptr[i] != '<' || value.ptr[i + 1 + TOKEN_CHARS] != '@')
+			continue;
+		if (job->tokens_tried++ >= TOKENS_MAX)
+			return false;
+		if (token_verify(job->in->keys, TOKEN_MESSAGE,
+			slice_make(value.ptr + i + 1, TOKEN_CHARS), token))
+			return true;
+	}
+	return false;
+}
+
+/* The header of the mail reported on: true when one of these fields names our row. */
+static bool
+link_original(struct job *job, const char *const *names, size_t count,
+    bool (*verify)(struct job *, struct slice, struct token *), struct token *token)
 {
 	struct dsn_fields fields = { job->notice.original };
 	struct slice name, value;
@@ -218,18 +233,30 @@ link_original(struct job *job, struct token *token)
 
 	while ((result = dsn_fields_next(&fields, job->arena, &name, &value)) == DSN_FIELD ||
 	    result == DSN_FIELD_BLANK)
-		for (size_t i = 0; i < sizeof(id_fields) / sizeof(*id_fields); i++)
-			if (result == DSN_FIELD &&
-			    slice_equal_nocase(name, slice_str(id_fields[i])) &&
-			    verify_any(job, value, token))
+		for (size_t i = 0; i < count; i++)
+			if (result == DSN_FIELD && slice_equal_nocase(name, slice_str(names[i])) &&
+			    verify(job, value, token))
 				return true;
 	return false;
+}
+
+/* Last of all: the Message-ID of the mail reported on, there or in what the report answers to. */
+static bool
+link_message_id(struct job *job, struct token *token)
+{
+	static const char *const ours[] = { "Message-ID" };
+
+	return link_original(job, ours, 1, verify_message_id, token) ||
+	    verify_message_id(job, mail_field(&job->mail, "In-Reply-To"), token) ||
+	    verify_message_id(job, mail_field(&job->mail, "References"), token);
 }
 
 /* The envelope first, then the report's own fields, then the mail reported on. */
 static bool
 link_report(struct job *job, struct token *token)
 {
+	static const char *const id_fields[] = { "X-Kairan-Id", "Return-Path",
+		"X-Original-Return-Path", "Errors-To" };
 	const struct slice values[] = { job->notice.dsn.envelope_id, job->notice.arf.envelope_id,
 		job->notice.arf.mail_from };
 
@@ -240,7 +267,9 @@ link_report(struct job *job, struct token *token)
 	for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++)
 		if (values[i].len > 0 && verify_any(job, values[i], token))
 			return true;
-	return link_original(job, token);
+	return link_original(job, id_fields, sizeof(id_fields) / sizeof(*id_fields), verify_any,
+		   token) ||
+	    link_message_id(job, token);
 }
 
 static struct slice

@@ -6,8 +6,10 @@
  * unsubscribe, else unrecognised. Every mail gives at least one event.
  *
  * An event is linked only by a token that verifies: of the envelope recipient b+TOKEN@…, else
- * Original-Envelope-Id, Original-Mail-From, Return-Path or X-Kairan-Id of the report or of the
- * mail inside it. The row of the token is meant, whatever address the report names.
+ * Original-Envelope-Id, Original-Mail-From, Return-Path, Errors-To or X-Kairan-Id of the report or
+ * of the mail inside it; last, for reports and complaints, the signed Message-ID of that mail, also
+ * as In-Reply-To or References of the report. It names no attempt (0): the present one is meant.
+ * The row of the token is meant, whatever address the report names.
  *
  * Limits: INBOUND_SIZE_MAX bytes (more is an error), and those of mail.h; past one of them the
  * mail is OTHER with reason "too_complex". More than INBOUND_HOPS_MAX Received fields:

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * placeholders: texts of tests with signed tokens in them. %B and %U stand for bounce and
- * unsubscribe tokens of run 7, send 42, attempt 3; %F for a forged one.
+ * unsubscribe tokens of run 7, send 42, attempt 3; %F for a forged one; %M for the
+ * token in the Message-ID of that send, which names no attempt.
  */
 #ifndef KAIRAN_TESTS_PLACEHOLDERS_H
 #define KAIRAN_TESTS_PLACEHOLDERS_H
@@ -17,8 +18,11 @@ static const struct token_keys placeholder_keys = { 1, { 9 }, { { 1, 2, 3, 4, 5 
 static inline void
 placeholder_token(char which, char *dst)
 {
-	token_make(&placeholder_keys, which == 'U' ? TOKEN_UNSUBSCRIBE : TOKEN_BOUNCE,
-	    (struct token){ 7, 42, 3 }, dst);
+	token_make(&placeholder_keys,
+	    which == 'U'	 ? TOKEN_UNSUBSCRIBE
+		: which == 'M' ? TOKEN_MESSAGE
+			       : TOKEN_BOUNCE,
+	    (struct token){ 7, 42, which == 'M' ? 0 : 3 }, dst);
 	if (which == 'F')
 		dst[20] = dst[20] == 'a' ? 'b' : 'a';
 }
@@ -31,7 +35,7 @@ placeholders_fill(const char *text, char *dst)
 	size_t n = 0;
 
 	for (; *text != '\0'; text++) {
-		if (text[0] == '%' && text[1] != '\0' && strchr("BUF", text[1]) != NULL) {
+		if (text[0] == '%' && text[1] != '\0' && strchr("BUFM", text[1]) != NULL) {
 			placeholder_token(text[1], token);
 			memcpy(dst + n, token, TOKEN_CHARS);
 			n += TOKEN_CHARS;

@@ -579,6 +579,124 @@ teardown(void **state)
 	return 0;
 }
 
+/* Our Message-ID is signed: it links when nothing else does, and only for reports. */
+static void
+test_message_id(void **state)
+{
+#define REPORT(outer, inner)                                                                       \
+	"From: <>\nTo: bounces@corp.test\n" outer                                                  \
+	"Subject: Undeliverable\nContent-Type: multipart/report; "                                 \
+	"report-type=delivery-status; boundary=x\n\n--x\n"                                         \
+	"Content-Type: message/delivery-status\n\nReporting-MTA: dns; b.test\n\n"                  \
+	"Final-Recipient: rfc822; c@b.test\nAction: failed\nStatus: 5.1.1\n\n--x\n"                \
+	"Content-Type: message/rfc822\n\n" inner "Subject: News\n\nhi\n\n--x--\n"
+	static const struct {
+		const char *text;
+		bool linked;
+		unsigned attempt;
+	} rows[] = {
+		{ REPORT("", "Message-ID: <%M@corp.test>\n"), true, 0 },
+		{ REPORT("", "Message-ID:\n <%M@corp.test>\n"), true, 0 },
+		{ REPORT("In-Reply-To: <%M@corp.test>\n", ""), true, 0 },
+		{ REPORT("References: <a@b> <%M@corp.test>\n <c@d>\n", ""), true, 0 },
+		/* what names the attempt is asked first, wherever it stands */
+		{ REPORT("", "Message-ID: <%M@corp.test>\nX-Kairan-Id: %B\n"), true, 3 },
+		/* forged, of another purpose, cut, with something in front */
+		{ REPORT("", "Message-ID: <%F@corp.test>\n"), false, 0 },
+		{ REPORT("", "Message-ID: <%B@corp.test>\n"), false, 0 },
+		{ REPORT("", "Message-ID: <x%M@corp.test>\n"), false, 0 },
+		{ REPORT("", "Message-ID: <%M\n"), false, 0 },
+		{ REPORT("", "X-Kairan-Id: %M\n"), false, 0 },
+		{ REPORT("Message-ID: <%M@corp.test>\n", ""), false, 0 },
+		/* a person who answers bounces nothing */
+		{ "From: c@b.test\nSubject: Re: News\nIn-Reply-To: <%M@corp.test>\n\n"
+		  "550 5.1.1 user unknown, ha\n",
+		    false, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct feedback_events e = parse(rows[i].text, "bounces@corp.test");
+
+		assert_int_equal(e.items[0].linked, rows[i].linked);
+		assert_int_equal(e.items[0].token.attempt, rows[i].attempt);
+		assert_int_equal(e.items[0].token.send, rows[i].linked ? 42 : 0);
+	}
+#undef REPORT
+}
+
+/* Feedback that Amazon SES forwards by mail instead of SNS: to the return path, else to the
+ * address of ses.feedback_address. It has put its own return path and Message-ID in place of ours. */
+static const char ses_bounce[] =
+    "Return-Path: <>\nFrom: MAILER-DAEMON@eu-west-1.amazonses.com\nTo: feedback@corp.test\n"
+    "Date: Fri, 20 Nov 2026 10:00:05 +0000 (UTC)\n"
+    "Subject: Delivery Status Notification (Failure)\n"
+    "Message-ID: <010201a1b2c3d4e5-000000@eu-west-1.amazonses.com>\nMIME-Version: 1.0\n"
+    "Content-Type: multipart/report; report-type=delivery-status;\n boundary=\"part_ses\"\n\n"
+    "--part_ses\nContent-Type: text/plain; charset=us-ascii\nContent-Description: Notification\n\n"
+    "An error occurred while trying to deliver the mail to the following recipients:\n"
+    "taro@b.test\n\n--part_ses\nContent-Type: message/delivery-status\n\n"
+    "Reporting-MTA: dns; a4-9.smtp-out.eu-west-1.amazonses.com\n\n"
+    "Final-Recipient: rfc822; taro@b.test\nAction: failed\nStatus: 5.1.1\n"
+    "Diagnostic-Code: smtp; 550 5.1.1 <taro@b.test>: no such mailbox\n\n"
+    "--part_ses\nContent-Type: message/rfc822\n\n"
+    "Return-Path: <0102019a-bounce@eu-west-1.amazonses.com>\n%s"
+    "Message-ID: <0102019a1111-2222@eu-west-1.amazonses.com>\nSubject: News\n"
+    "X-SES-Outgoing: 2026.11.20-54.240.0.9\n\nhi\n\n--part_ses--\n";
+
+static const char ses_complaint[] =
+    "Return-Path: <>\nFrom: complaints@eu-west-1.email-abuse.amazonses.com\nTo: feedback@corp.test\n"
+    "Date: Fri, 20 Nov 2026 11:00:00 +0000\n"
+    "Subject: complaint about message from 54.240.0.9\nMIME-Version: 1.0\n"
+    "Content-Type: multipart/report; report-type=feedback-report;\n boundary=\"part_arf\"\n\n"
+    "--part_arf\nContent-Type: text/plain; charset=us-ascii\n\n"
+    "This is an email abuse report for an email message from amazonses.com.\n\n"
+    "--part_arf\nContent-Type: message/feedback-report\n\n"
+    "Feedback-Type: abuse\nUser-Agent: Yahoo!-Mail-Feedback/2.0\nVersion: 0.1\n"
+    "Original-Mail-From: <0102019a-bounce@eu-west-1.amazonses.com>\nSource-IP: 54.240.0.9\n"
+    "Reported-Domain: corp.test\n\n--part_arf\nContent-Type: message/rfc822\n\n%s"
+    "Message-ID: <0102019a1111-2222@eu-west-1.amazonses.com>\nSubject: News\n\nhi\n\n--part_arf--\n";
+
+static void
+test_ses_forwarding(void **state)
+{
+	static const struct {
+		const char *field, *rcpt;
+		bool linked;
+	} rows[] = {
+		{ "", "%Bb@bounce.test", true }, /* MAIL FROM was our return path */
+		{ "X-Kairan-Id: %B\n", "feedback@corp.test", true },
+		{ "Errors-To: <b+%B@bounce.test>\n", "feedback@corp.test", true },
+		{ "Errors-To: b+%B@bounce.test\n", NULL, true },
+		{ "X-Original-Return-Path: <b+%B@bounce.test>\n", "feedback@corp.test", true },
+		{ "Errors-To: <b+%F@bounce.test>\n", "feedback@corp.test", false },
+		{ "Errors-To: <b+%B@other.test>\n", "feedback@corp.test", false },
+		{ "", "feedback@corp.test", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		for (size_t k = 0; k < 2; k++) {
+			const char *text = k == 0 ? ses_bounce : ses_complaint;
+			const char *at = strstr(text, "%s");
+			struct feedback_events e;
+			char *whole;
+
+			assert_true(asprintf(&whole, "%.*s%s%s", (int)(at - text), text,
+					rows[i].field, at + 2) > 0);
+			e = parse(whole, rows[i].rcpt);
+			free(whole);
+			assert_int_equal(e.count, 1);
+			if (k == 0)
+				assert_event(&e.items[0], OUTCOME_BOUNCED, OUTCOME_HARD,
+				    "user_unknown", rows[i].linked);
+			else
+				assert_event(&e.items[0], OUTCOME_COMPLAINED, OUTCOME_CLASS_NONE,
+				    "abuse", rows[i].linked);
+		}
+	}
+}
+
 int
 main(void)
 {
@@ -598,6 +716,8 @@ main(void)
 		cmocka_unit_test(test_unsubscribe),
 		cmocka_unit_test(test_bombs),
 		cmocka_unit_test(test_many_and_script),
+		cmocka_unit_test(test_message_id),
+		cmocka_unit_test(test_ses_forwarding),
 	};
 
 	arena_init(&arena, INBOUND_ARENA_MAX);
