@@ -220,6 +220,13 @@ static const struct key keys[] = {
 	    "HTTP listener for /metrics and kairan status, on the loopback only: 127.0.0.1:port; "
 	    "empty: none"),
 
+	TEXT(webhook, path, "",
+	    "path on feedback.http_listen for feedback as signed JSON; empty: none"),
+	TEXT(webhook, keys_file, "/etc/kairan/webhook.key",
+	    "its keys, lines of ID HEX as in keys.file, all of them good; mode 600"),
+	NUMBER(webhook, window_s, "300", 10, 86400, "how far its timestamp may be from our clock"),
+	NUMBER(webhook, rate_per_s, "200", 1, 100000, "most signed documents a second"),
+
 	TEXT(smtp, listen, "",
 	    "SMTP listener for bounces straight from the internet: 0.0.0.0:25, [::]:25; empty: "
 	    "none"),

@@ -134,6 +134,11 @@ struct config {
 	long retention_send_days;
 	long retention_event_days;
 
+	char *webhook_path;
+	char *webhook_keys_file;
+	long webhook_window_s;
+	long webhook_rate_per_s;
+
 	char *smtp_listen;
 	char *smtp_tls_cert_file;
 	char *smtp_tls_key_file;

@@ -15,12 +15,16 @@
 #include "smtp_server.h"
 #include "sns_intake.h"
 #include "sqs_source.h"
+#include "webhook_intake.h"
 
 /* ---- HTTP as a source ------------------------------------------------------------------- */
 
 struct http_source {
 	struct source source;
 	struct http *http;
+	struct source hook_source; /* the webhook's health; it lives and ends with the server */
+	struct webhook_intake hook;
+	bool has_hook;
 };
 
 static void
@@ -41,6 +45,10 @@ http_source_free(void *self)
 	struct http_source *h = self;
 
 	http_free(h->http);
+	if (h->has_hook) {
+		webhook_intake_release(&h->hook);
+		source_release(&h->hook_source);
+	}
 	source_release(&h->source);
 	free(h);
 }
@@ -60,6 +68,34 @@ http_source_report(void *self)
 static const struct source_kind http_kind = { http_source_stop, http_source_is_idle,
 	http_source_free, http_source_report };
 
+static void
+hook_stop(void *self)
+{
+	(void)self;
+}
+
+static bool
+hook_is_idle(void *self)
+{
+	(void)self;
+	return true;
+}
+
+static const struct source_kind hook_kind = { hook_stop, hook_is_idle, hook_stop, NULL };
+
+static int
+start_hook(struct http_source *h, const struct sources_config *c, struct err *err)
+{
+	if (c->config->webhook_path[0] == '\0')
+		return 0;
+	if (webhook_intake_init(&h->hook, c->config, c->keys, err) < 0)
+		return -1;
+	source_init(&h->hook_source, "webhook", &hook_kind, h);
+	source_up(&h->hook_source, true);
+	h->has_hook = true;
+	return 0;
+}
+
 static unsigned
 worker_count(void)
 {
@@ -78,6 +114,10 @@ start_http(const struct sources_config *c, struct err *err)
 		return NULL;
 	}
 	source_init(&h->source, "http", &http_kind, h);
+	if (start_hook(h, c, err) < 0) {
+		http_source_free(h);
+		return NULL;
+	}
 	h->http = http_new(c->loop,
 	    &(struct http_config){ .listen = c->config->feedback_http_listen,
 		.path = c->config->feedback_http_path,
@@ -85,6 +125,8 @@ start_http(const struct sources_config *c, struct err *err)
 		.intake = c->intake,
 		.web = c->web,
 		.source = &h->source,
+		.webhook = h->has_hook ? &h->hook : NULL,
+		.webhook_source = &h->hook_source,
 		.workers = worker_count() },
 	    err);
 	if (h->http == NULL) {
@@ -166,7 +208,7 @@ sources_start(struct sources *sources, const struct sources_config *c, struct er
 		const char *setting; /* empty: it is not wanted */
 		struct source *(*start)(const struct sources_config *c, struct err *err);
 	} rows[] = {
-		{ c->config->feedback_http_listen, start_http },
+		{ c->config->feedback_http_listen, start_http }, /* first: the webhook is its */
 		{ c->config->feedback_lmtp_listen, start_lmtp },
 		{ c->config->smtp_listen, start_smtp },
 		{ c->config->feedback_maildir, start_maildir },
@@ -176,7 +218,7 @@ sources_start(struct sources *sources, const struct sources_config *c, struct er
 		{ c->config->reply_forward_to, start_forward },
 	};
 
-	_Static_assert(sizeof(rows) / sizeof(rows[0]) <= SOURCES_MAX, "SOURCES_MAX");
+	_Static_assert(sizeof(rows) / sizeof(rows[0]) < SOURCES_MAX, "SOURCES_MAX");
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct source *s;
 
@@ -186,6 +228,12 @@ sources_start(struct sources *sources, const struct sources_config *c, struct er
 		if (s == NULL)
 			return -1;
 		sources->items[sources->count++] = s;
+	}
+	if (c->config->webhook_path[0] != '\0') {
+		if (c->config->feedback_http_listen[0] == '\0')
+			return err_set(err, "webhook.path needs feedback.http_listen");
+		sources->items[sources->count++] =
+		    &((struct http_source *)sources->items[0]->self)->hook_source;
 	}
 	if (sources->count > 0)
 		return 0;

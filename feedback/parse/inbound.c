@@ -267,8 +267,8 @@ link_report(struct job *job, struct token *token)
 	for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++)
 		if (values[i].len > 0 && verify_any(job, values[i], token))
 			return true;
-	return link_original(job, id_fields, sizeof(id_fields) / sizeof(*id_fields), verify_any,
-		   token) ||
+	return link_original(
+		   job, id_fields, sizeof(id_fields) / sizeof(*id_fields), verify_any, token) ||
 	    link_message_id(job, token);
 }
 

@@ -42,10 +42,12 @@ static const struct {
 } answers[] = {
 	{ 200, "recorded\n" },
 	{ 400, "bad request\n" },
+	{ 401, "not signed\n" },
 	{ 403, "not accepted\n" },
 	{ 404, "no such page\n" },
 	{ 405, "only POST\n" },
 	{ 413, "too large\n" },
+	{ 429, "too many, slower\n" },
 	{ 503, "try again later\n" },
 };
 #define ANSWERS (sizeof(answers) / sizeof(answers[0]))
@@ -62,6 +64,8 @@ struct request {
 	size_t counted; /* of body in http->bodies */
 	size_t dropped; /* bytes of a body that is not wanted */
 	char type[TYPE_MAX];
+	bool is_hook;
+	struct webhook_head hook; /* in the arena */
 	struct arena arena;
 	struct feedback_events events;
 	struct intake_item item;
@@ -269,11 +273,16 @@ work(struct worker *worker, struct request *r)
 	struct http *http = worker->http;
 	struct err err = { 0 };
 	bool was_empty;
-	int status = sns_intake_read(http->config.sns, worker->cache, buf_slice(&r->body),
-	    slice_str(r->type), &r->arena, &r->events, &err);
+	int status = r->is_hook
+	    ? webhook_intake_read(
+		  http->config.webhook, &r->hook, buf_slice(&r->body), &r->arena, &r->events, &err)
+	    : sns_intake_read(http->config.sns, worker->cache, buf_slice(&r->body),
+		  slice_str(r->type), &r->arena, &r->events, &err);
 
 	drop_body(r);
 	if (status != 200) {
+		if (r->is_hook && status != 503)
+			source_left(http->config.webhook_source);
 		log_debug("http request not taken status=%d error=\"%s\"", status, err.msg);
 		answer(r, (unsigned)status, true);
 		return;
@@ -327,6 +336,12 @@ on_page(struct web_job *job, struct web_answer *page)
 	buf_release(&page->body);
 }
 
+static struct source *
+source_of(const struct request *r)
+{
+	return r->is_hook ? r->http->config.webhook_source : r->http->config.source;
+}
+
 static void
 refresh_open(struct http *http)
 {
@@ -358,8 +373,8 @@ on_ready(uv_async_t *async)
 			.count = r->events.count,
 			.bytes = r->arena.used_total + sizeof(*r),
 			.done = on_done,
-			.source = http->config.source };
-		source_received(http->config.source, 1);
+			.source = source_of(r) };
+		source_received(source_of(r), 1);
 		if (!intake_add(http->config.intake, &r->item))
 			answer(r, 503, true);
 	}
@@ -501,6 +516,12 @@ is_reading(const char *method)
 	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
 }
 
+static bool
+is_hook(const struct http *http, const char *url)
+{
+	return http->config.webhook != NULL && strcmp(url, http->config.webhook->path) == 0;
+}
+
 /* What can be said from the head alone; 0: read the body. */
 static unsigned
 judge_head(struct http *http, struct MHD_Connection *mhd, const char *url, const char *method,
@@ -523,8 +544,12 @@ judge_head(struct http *http, struct MHD_Connection *mhd, const char *url, const
 			return 413;
 		return is_reading(method) || strcmp(method, "POST") == 0 ? 0 : 400;
 	}
-	if (strcmp(url, http->config.path) != 0)
+	if (is_hook(http, url)) {
+		if (f.length > WEBHOOK_BODY_MAX)
+			return 413;
+	} else if (strcmp(url, http->config.path) != 0) {
 		return 404;
+	}
 	if (strcmp(method, "POST") != 0)
 		return 405;
 	return atomic_load(&http->is_open) ? 0 : 503;
@@ -613,7 +638,7 @@ static enum MHD_Result
 take_bytes(struct request *r, const char *bytes, size_t n)
 {
 	struct http *http = r->http;
-	size_t max = r->is_page ? WEB_BODY_MAX : SNS_BODY_MAX;
+	size_t max = r->is_page ? WEB_BODY_MAX : r->is_hook ? WEBHOOK_BODY_MAX : SNS_BODY_MAX;
 
 	if (r->status == 0 && (n > max || r->body.len > max - n)) {
 		r->status = 413;
@@ -677,6 +702,12 @@ on_request(void *ctx, struct MHD_Connection *mhd, const char *url, const char *m
 			return send_answer(http, mhd, r->status);
 		if (http->config.web != NULL && web_request_page(slice_str(url)) != WEB_NO_PAGE)
 			read_page_head(r, url, method);
+		r->is_hook = is_hook(http, url);
+		if (r->is_hook)
+			r->hook = (struct webhook_head){
+				.timestamp = header_copy(r, MHD_HEADER_KIND, "X-Kairan-Timestamp"),
+				.signature = header_copy(r, MHD_HEADER_KIND, "X-Kairan-Signature")
+			};
 		type = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "x-amz-sns-message-type");
 		(void)snprintf(r->type, sizeof(r->type), "%s", type != NULL ? type : "");
 		return MHD_YES;
@@ -742,6 +773,10 @@ make_responses(struct http *http, struct err *err)
 			return err_set(err, "no memory");
 		if (answers[i].status == 405)
 			(void)MHD_add_response_header(r, "Allow", "POST");
+		if (answers[i].status == 401)
+			(void)MHD_add_response_header(r, "WWW-Authenticate", "Kairan-Signature");
+		if (answers[i].status == 429)
+			(void)MHD_add_response_header(r, "Retry-After", "1");
 		http->responses[i] = r;
 	}
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * http: the endpoint that SNS posts to, behind the operator's TLS proxy, the pages for
- * recipients (web.h), and GET /healthz.
+ * http: the endpoint that SNS posts to, behind the operator's TLS proxy, the webhook for JSON
+ * with an HMAC (webhook_intake.h), the pages for recipients (web.h), and GET /healthz.
  *
  * Three kinds of threads: libmicrohttpd's own reads requests; workers verify and parse them
  * (fetching a certificate may block there); the loop's thread hands events to the intake. A
@@ -10,6 +10,7 @@
  *
  *   200 committed   400 not a document of SNS, or doubtful framing   403 forged, not our topic
  *   404 405 413     503 try again: no database, queue full, certificate not to be had, too late
+ *   Of the webhook: 401 not signed by a key of ours, 403 too old or from the future, 429 too many
  *
  * One request per connection. Refuses a second Content-Length, Content-Length beside
  * Transfer-Encoding, an absolute-form target, bodies past SNS_BODY_MAX. Limits in http.c.
@@ -25,14 +26,17 @@
 #include "intake.h"
 #include "sns_intake.h"
 #include "web.h"
+#include "webhook_intake.h"
 
 struct http_config {
 	const char *listen;	      /* "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:8080" */
 	const char *path;	      /* "/sns" */
 	const struct sns_intake *sns; /* borrowed, like all here, until http_free() */
 	struct intake *intake;
-	struct web *web;       /* NULL: no pages */
-	struct source *source; /* whose health is kept; may be NULL */
+	struct web *web;		/* NULL: no pages */
+	struct source *source;		/* whose health is kept; may be NULL */
+	struct webhook_intake *webhook; /* NULL: none */
+	struct source *webhook_source;
 	unsigned workers;
 };
 

@@ -19,7 +19,7 @@ static inline void
 placeholder_token(char which, char *dst)
 {
 	token_make(&placeholder_keys,
-	    which == 'U'	 ? TOKEN_UNSUBSCRIBE
+	    which == 'U'       ? TOKEN_UNSUBSCRIBE
 		: which == 'M' ? TOKEN_MESSAGE
 			       : TOKEN_BOUNCE,
 	    (struct token){ 7, 42, which == 'M' ? 0 : 3 }, dst);

@@ -645,7 +645,8 @@ static const char ses_bounce[] =
     "X-SES-Outgoing: 2026.11.20-54.240.0.9\n\nhi\n\n--part_ses--\n";
 
 static const char ses_complaint[] =
-    "Return-Path: <>\nFrom: complaints@eu-west-1.email-abuse.amazonses.com\nTo: feedback@corp.test\n"
+    "Return-Path: <>\nFrom: complaints@eu-west-1.email-abuse.amazonses.com\nTo: "
+    "feedback@corp.test\n"
     "Date: Fri, 20 Nov 2026 11:00:00 +0000\n"
     "Subject: complaint about message from 54.240.0.9\nMIME-Version: 1.0\n"
     "Content-Type: multipart/report; report-type=feedback-report;\n boundary=\"part_arf\"\n\n"
@@ -655,7 +656,8 @@ static const char ses_complaint[] =
     "Feedback-Type: abuse\nUser-Agent: Yahoo!-Mail-Feedback/2.0\nVersion: 0.1\n"
     "Original-Mail-From: <0102019a-bounce@eu-west-1.amazonses.com>\nSource-IP: 54.240.0.9\n"
     "Reported-Domain: corp.test\n\n--part_arf\nContent-Type: message/rfc822\n\n%s"
-    "Message-ID: <0102019a1111-2222@eu-west-1.amazonses.com>\nSubject: News\n\nhi\n\n--part_arf--\n";
+    "Message-ID: <0102019a1111-2222@eu-west-1.amazonses.com>\nSubject: "
+    "News\n\nhi\n\n--part_arf--\n";
 
 static void
 test_ses_forwarding(void **state)
