@@ -2,7 +2,6 @@
 /* webhook: see webhook.h. Owns nothing beyond the call. */
 #include "webhook.h"
 
-#include <jansson.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -10,6 +9,7 @@
 #include <string.h>
 
 #include "codes.h"
+#include "jsondoc.h"
 
 #define DEPTH_MAX 4
 #define MAC_BYTES 32
@@ -175,35 +175,42 @@ static const struct {
 	{ "clicked", OUTCOME_CLICKED, "clicked" },
 };
 
+/* An SMTP code as three digits. */
+static bool
+read_code(const struct jsondoc *value, int *code)
+{
+	const struct slice t = value->text;
+
+	if (!jsondoc_is(value, JSONDOC_NUMBER) || t.len != 3 || t.ptr[0] < '2' || t.ptr[0] > '5' ||
+	    t.ptr[1] < '0' || t.ptr[1] > '9' || t.ptr[2] < '0' || t.ptr[2] > '9')
+		return false;
+	*code = (t.ptr[0] - '0') * 100 + (t.ptr[1] - '0') * 10 + (t.ptr[2] - '0');
+	return true;
+}
+
 /* The texts of one event, in the order of `fields`; absent ones are empty. */
 static int
-read_fields(struct job *job, const json_t *item, struct slice text[FIELDS], int *code)
+read_fields(struct job *job, const struct jsondoc *item, struct slice text[FIELDS], int *code)
 {
-	const char *name;
-	json_t *value;
-
-	json_object_foreach((json_t *)(uintptr_t)item, name, value)
-	{
+	for (const struct jsondoc *value = item->first; value != NULL; value = value->next) {
 		size_t i = 0;
 
-		if (strcmp(name, "code") == 0) {
-			if (!json_is_integer(value) || json_integer_value(value) < 200 ||
-			    json_integer_value(value) > 599)
+		if (slice_equal(value->key, SLICE("code"))) {
+			if (!read_code(value, code))
 				return err_set(
 				    job->err, "event %zu: code must be 200 to 599", job->number);
-			*code = (int)json_integer_value(value);
 			continue;
 		}
-		while (i < FIELDS && strcmp(name, fields[i].name) != 0)
+		while (i < FIELDS && !slice_equal(value->key, slice_str(fields[i].name)))
 			i++;
 		if (i == FIELDS)
-			return err_set(
-			    job->err, "event %zu: unknown field '%.40s'", job->number, name);
-		if (!json_is_string(value) || json_string_length(value) > fields[i].max)
+			return err_set(job->err, "event %zu: unknown field '%.*s'", job->number,
+			    (int)(value->key.len < 40 ? value->key.len : 40), value->key.ptr);
+		if (!jsondoc_is(value, JSONDOC_STRING) || value->text.len > fields[i].max)
 			return err_set(job->err,
 			    "event %zu: %s must be a text of at most %zu bytes", job->number,
 			    fields[i].name, fields[i].max);
-		text[i] = slice_make(json_string_value(value), json_string_length(value));
+		text[i] = value->text;
 		if (text[i].len > 0 && memchr(text[i].ptr, '\0', text[i].len) != NULL)
 			return err_set(
 			    job->err, "event %zu: %s holds a NUL", job->number, fields[i].name);
@@ -265,13 +272,13 @@ judge(struct job *job, struct feedback_event *e, const struct slice text[FIELDS]
 }
 
 static int
-read_event(struct job *job, const json_t *item)
+read_event(struct job *job, const struct jsondoc *item)
 {
 	struct slice text[FIELDS] = { 0 };
 	struct feedback_event *e;
 	int code = 0;
 
-	if (!json_is_object(item))
+	if (!jsondoc_is(item, JSONDOC_OBJECT))
 		return err_set(job->err, "event %zu: not an object", job->number);
 	if (read_fields(job, item, text, &code) < 0)
 		return -1;
@@ -302,22 +309,21 @@ read_event(struct job *job, const json_t *item)
 }
 
 static int
-read_document(struct job *job, const json_t *root)
+read_document(struct job *job, const struct jsondoc *root)
 {
-	const json_t *version = json_object_get(root, "version");
-	const json_t *list = json_object_get(root, "events"), *item;
-	size_t i;
+	const struct jsondoc *version = jsondoc_get(root, "version");
+	const struct jsondoc *list = jsondoc_get(root, "events");
 
-	if (!json_is_integer(version) || json_integer_value(version) != 1)
+	if (!jsondoc_is(version, JSONDOC_NUMBER) || !slice_equal(version->text, SLICE("1")))
 		return err_set(job->err, "version must be 1");
-	if (json_object_size(root) != 2 || !json_is_array(list))
+	if (root->count != 2 || !jsondoc_is(list, JSONDOC_ARRAY))
 		return err_set(job->err, "besides version there must be events, a list, alone");
-	if (json_array_size(list) == 0 || json_array_size(list) > FEEDBACK_EVENTS_MAX)
+	if (list->count == 0 || list->count > FEEDBACK_EVENTS_MAX)
 		return err_set(
 		    job->err, "events must be 1 to %d in a document", FEEDBACK_EVENTS_MAX);
-	json_array_foreach(list, i, item)
-	{
-		job->number = i + 1;
+	job->number = 0;
+	for (const struct jsondoc *item = list->first; item != NULL; item = item->next) {
+		job->number++;
 		if (read_event(job, item) < 0)
 			return -1;
 	}
@@ -329,12 +335,8 @@ webhook_parse(const struct webhook_input *in, struct arena *arena, struct feedba
     struct err *err)
 {
 	struct job job = { .in = in, .arena = arena, .events = events, .err = err };
-	json_t *root = feedback_json_load(in->json, WEBHOOK_BODY_MAX, DEPTH_MAX, err);
-	int result;
+	const struct jsondoc *root =
+	    jsondoc_parse(in->json, WEBHOOK_BODY_MAX, DEPTH_MAX, arena, err);
 
-	if (root == NULL)
-		return -1;
-	result = read_document(&job, root);
-	json_decref(root);
-	return result;
+	return root != NULL ? read_document(&job, root) : -1;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * mail_intake: one mail, from wherever it came -> the events to commit. The same for SMTP, LMTP,
- * Maildir, mailboxes, S3 and standard input. A mail that cannot be read becomes an event of kind
+ * Maildir, mailboxes and standard input. A mail that cannot be read becomes an event of kind
  * "other", reason "unreadable", so that it does not vanish.
  *
  * What no rule understands may be a person's reply: it is kept whole for one (keep.h), before

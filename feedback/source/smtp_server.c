@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "cidr.h"
-#include "http.h"
+#include "listen_address.h"
 #include "log.h"
 #include "mail_server.h"
 #include "rules.h"
@@ -277,7 +277,7 @@ smtp_server_new(uv_loop_t *loop, const struct config *config, const struct mail_
 	}
 	s->config = config;
 	s->mail = *mail;
-	if (http_address_parse(config->smtp_listen, "smtp.listen", &address, err) < 0 ||
+	if (listen_address_parse(config->smtp_listen, "smtp.listen", &address, err) < 0 ||
 	    read_settings(s, err) < 0) {
 		release(s);
 		return NULL;
