@@ -6,6 +6,8 @@
  */
 #include "cmd_campaign.h"
 
+#include "campaign_pace.h"
+
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -303,6 +305,19 @@ say_already(struct cli *cli, json_t *p, bool ended)
 	return EXIT_NOTHING;
 }
 
+/* Whom the hour guard keeps waiting at a time, as far as it can be said before the run is planned.
+ * NULL: nobody can say; the warning is printed. */
+static json_t *
+look_at_waits(struct cli *cli, struct db *db, int64_t run, time_t at)
+{
+	struct err err = { 0 };
+	json_t *waits = campaign_waits(cli, db, run, at, &err);
+
+	if (waits == NULL)
+		fprintf(stderr, "kairan: the hour guard is not known: %s\n", err.msg);
+	return waits;
+}
+
 static int
 start_found(struct cli *cli, struct db *db, const struct start *s)
 {
@@ -321,12 +336,19 @@ start_found(struct cli *cli, struct db *db, const struct start *s)
 			fprintf(stderr, "run %s of %s %s\n", campaign_word(p, "run_key"), s->name,
 			    s->is_new ? "started" : "is under way already; waiting for it");
 		code = wait_for_run(cli, db, s->run, s->is_new);
-	} else if (cli->json) {
-		(void)json_object_set_new(p, "already", json_false());
-		cli_print_json(json_incref(p));
 	} else {
-		printf("run %s of %s started; kairan campaign status %s shows how far it is\n",
-		    campaign_word(p, "run_key"), s->name, s->name);
+		json_t *waits = look_at_waits(cli, db, s->run, time(NULL));
+
+		(void)json_object_set_new(p, "already", json_false());
+		(void)json_object_set_new(p, "waits", waits != NULL ? waits : json_null());
+		if (cli->json) {
+			cli_print_json(json_incref(p));
+		} else {
+			printf(
+			    "run %s of %s started; kairan campaign status %s shows how far it is\n",
+			    campaign_word(p, "run_key"), s->name, s->name);
+			campaign_print_waits("hour guard: nothing to ", waits);
+		}
 	}
 	json_decref(p);
 	return code;
@@ -382,8 +404,9 @@ write_schedule(
 	    "WHERE name = $1 AND ($2::timestamptz IS NULL OR $2::timestamptz > now()) "
 	    "AND ($3::timestamptz IS NULL OR $3::timestamptz > $2::timestamptz) "
 	    "RETURNING to_char(start_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI \"UTC\"'), "
-	    "recurrence";
+	    "recurrence, extract(epoch FROM start_at)::bigint";
 	char window[16];
+	json_t *waits = NULL;
 	const char *params[] = { name, s->at, s->not_after, window_s > 0 ? window : NULL,
 		s->repeat };
 	PGresult *r;
@@ -407,14 +430,19 @@ write_schedule(
 		    "scheduled");
 	}
 	cli_audit(db, "campaign schedule", name, s->never ? "never" : s->at);
+	if (!s->never)
+		waits = look_at_waits(cli, db, 0, (time_t)db_number(r, 0, 2));
 	if (cli->json)
-		cli_print_json(json_pack("{s:s, s:s, s:s}", "campaign", name, "next",
-		    db_text(r, 0, 0), "repeat", db_text(r, 0, 1)));
+		cli_print_json(json_pack("{s:s, s:s, s:s, s:O?}", "campaign", name, "next",
+		    db_text(r, 0, 0), "repeat", db_text(r, 0, 1), "waits", waits));
 	else if (s->never)
 		printf("%s is not scheduled any more\n", name);
 	else
 		printf("%s starts at %s%s%s\n", name, db_text(r, 0, 0),
 		    db_text(r, 0, 1)[0] != '\0' ? ", " : "", db_text(r, 0, 1));
+	if (!cli->json)
+		campaign_print_waits("hour guard: nothing to ", waits);
+	json_decref(waits);
 	PQclear(r);
 	return EXIT_DONE;
 }

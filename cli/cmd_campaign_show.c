@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "campaign_pace.h"
 #include "report.h"
 
 /* EXIT_DONE with an open database and the run, or an exit code after printing. */
@@ -82,12 +83,30 @@ print_status(const json_t *p)
 	print_time("due", campaign_word(p, "due_at"));
 	print_time("began", campaign_word(p, "started_at"));
 	print_time("ended", campaign_word(p, "finished_at"));
+	campaign_print_waits("waits       ", json_object_get(p, "waits"));
 	for (size_t i = 0; i < sizeof(count_lines) / sizeof(count_lines[0]); i++) {
 		int64_t value = campaign_count(p, count_lines[i].name);
 
 		if (value != 0 || count_lines[i].always)
 			printf("%15s  %s\n", cli_number(value, n), count_lines[i].label);
 	}
+}
+
+/* Whom the hour guard keeps waiting in a run that is under way. 0, or an exit code after printing. */
+static int
+add_waits(struct cli *cli, struct db *db, int64_t run, json_t *p)
+{
+	const char *state = campaign_word(p, "state");
+	struct err err = { 0 };
+	json_t *waits;
+
+	if (strcmp(state, "running") != 0 && strcmp(state, "planning") != 0)
+		return EXIT_DONE;
+	waits = campaign_waits(cli, db, run, time(NULL), &err);
+	if (waits == NULL)
+		return cli_fail(cli, EXIT_FAILED, "%s", err.msg);
+	(void)json_object_set_new(p, "waits", waits);
+	return EXIT_DONE;
 }
 
 int
@@ -114,6 +133,8 @@ campaign_status(struct cli *cli, int argc, char **argv)
 	p = campaign_progress(&db, run.id);
 	if (p == NULL) {
 		code = cli_db_failed(cli, &db, "reading the run");
+	} else if ((code = add_waits(cli, &db, run.id, p)) != EXIT_DONE) {
+		json_decref(p);
 	} else if (cli->json) {
 		cli_print_json(p);
 	} else {

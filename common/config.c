@@ -93,6 +93,23 @@ static const struct key keys[] = {
 	TEXT(dispatcher, metrics_listen, "",
 	    "HTTP listener for /metrics, on the loopback only: 127.0.0.1:port; empty: none"),
 
+	TEXT(pace, hour_guard, "strict",
+	    "strict: providers that are strict in the table get nothing around the full hour; all: "
+	    "and to the soft ones no run begins around :00 and :30; off: neither"),
+	NUMBER(pace, guard_lead_s, "10", 0, 3300,
+	    "how much before the hour guard the last message leaves, so that it is delivered by "
+	    "then"),
+	TEXT(pace, providers, "",
+	    "file with rows over the built-in table of providers: groups, domains, rates; empty: "
+	    "none"),
+	BOOL(pace, group_limits, "no",
+	    "hold each provider, and each large site, to its rate in the table, all streams and "
+	    "dispatchers together"),
+	TEXT(pace, account_rate, "",
+	    "most that all streams may send together: N/s, N/min, N/h or N/d; empty: no limit"),
+	TEXT(pace, mode, "together",
+	    "together: all providers of a run end at the same time; asap: each as fast as it may"),
+
 	TEXT(relay, host, "127.0.0.1",
 	    "relays, comma separated: host, host:port, [IPv6]:port or unix:/path, each perhaps "
 	    "with weight=N (its share) or backup (only while no other works)"),

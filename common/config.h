@@ -44,6 +44,13 @@ struct config {
 	char *dispatcher_resolver;  /* as c-ares takes it; "": those of the system */
 	char *dispatcher_metrics_listen;
 
+	char *pace_hour_guard; /* strict, all, off */
+	long pace_guard_lead_s;
+	char *pace_providers;
+	bool pace_group_limits;
+	char *pace_account_rate; /* "": none */
+	char *pace_mode;	 /* together, asap */
+
 	char *relay_host; /* a list: common/relay.h */
 	long relay_port;
 	char *relay_protocol; /* smtp, lmtp */

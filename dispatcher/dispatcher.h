@@ -2,7 +2,7 @@
 /*
  * dispatcher: what the modules of one dispatcher process share. The way of a flight:
  *
- *   runs (which runs are running) -> claim (reserve pace, pop ids, CLAIM) -> route (ready heap,
+ *   runs (which runs are running) -> claim (permits, pop ids, CLAIM) -> route (ready heap,
  *   sessions) -> session (compose, SMTP) -> settle (RECORD, RELEASE)
  *
  * Everything runs on one event loop; nothing blocks after the start. Only signatures are made on
@@ -43,9 +43,11 @@ struct dispatcher_news {
 	void (*refused)(struct dispatcher *d, struct live_run *run, const char *why);
 	/* looked at again and still to be sent; takes the flight */
 	void (*checked)(struct dispatcher *d, struct flight *f);
-	/* rows that were released: their ids go back to the run's queue */
-	void (*released)(
-	    struct dispatcher *d, const struct live_run *run, const int *ids, size_t count);
+	/* its permit is too old: it needs another one before it may leave; takes the flight */
+	void (*late)(struct dispatcher *d, struct flight *f);
+	/* rows that were released: their ids go back to the run's lists, by their lanes */
+	void (*released)(struct dispatcher *d, const struct live_run *run, const int *ids,
+	    const int *lanes, size_t count);
 	/* what keeps mail from leaving, "" when nothing does; borrowed until the next call */
 	const char *(*trouble)(const struct dispatcher *d);
 };

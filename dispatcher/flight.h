@@ -2,7 +2,7 @@
 /*
  * flight: one claimed recipient on its way through this dispatcher, the batch it was claimed
  * with, and the run it belongs to. A flight is always in exactly one place: the ready heap of
- * the route, a session, or the settler; it is freed when its outcome is written down for
+ * the route, a session, the settler, or the claimer's list of those that missed their time; it is freed when its outcome is written down for
  * RECORD or RELEASE. While it is in the heap, a thread of the signer may make its message.
  */
 #ifndef KAIRAN_FLIGHT_H
@@ -50,7 +50,9 @@ struct live_run {
 	char *claim_sql, *claim_name;
 
 	/* claiming */
-	bool claiming;	     /* one pipeline of reserve, pop, claim is under way */
+	int *lanes; /* lists of ids: 0, then the lanes with a list of their own, ascending */
+	size_t lane_count;
+	bool limited;	     /* by a rate that all its lists share */
 	uint64_t again_ms;   /* not to be asked for jobs before */
 	unsigned empty;	     /* looks in a row that found no job */
 	unsigned ready;	     /* its flights in the ready heap */
@@ -73,6 +75,7 @@ enum claim_column {
 	CLAIM_CUSTOMER,
 	CLAIM_AT,
 	CLAIM_SEQ,
+	CLAIM_LANE,
 	CLAIM_FIELDS
 };
 
@@ -90,6 +93,10 @@ struct flight {
 	int attempt;
 	int tries;
 	uint64_t due_us;     /* loop clock (uv_hrtime / 1000): not before */
+	uint64_t late_us;    /* nor so much later without another permit; UINT64_MAX: any time */
+	uint64_t missed_ms;  /* when it was found to be late */
+	unsigned missed;     /* how often */
+	int list;	     /* of its run: 0, or its lane */
 	uint64_t order;	     /* among those due at the same time: as claimed */
 	uint64_t checked_ms; /* loop clock: claim, or last look at suppression */
 	uint64_t taken_us;   /* loop clock: its turn came; 0: not yet */
@@ -100,7 +107,7 @@ struct flight {
 	struct compose_refusal refusal;
 	bool signing;	      /* a thread of the signer has it */
 	atomic_bool unwanted; /* released while a thread had it */
-	struct flight *next;  /* in a list of the signer */
+	struct flight *next;  /* in a list of the signer, or of the claimer */
 	char token[TOKEN_CHARS + 1];
 	char return_path[FLIGHT_PATH_MAX];
 };

@@ -140,6 +140,7 @@ on_drain(uv_timer_t *timer)
 	}
 	if (!d->stopping)
 		return;
+	claim_release_late(d->claimer, NULL);
 	settle_flush(d->settler);
 	if (route_is_idle(d->route) && signer_is_idle(d->signer) && claim_is_idle(d->claimer) &&
 	    settle_is_idle(d->settler))
@@ -325,6 +326,7 @@ static void
 on_halted(struct dispatcher *d, struct live_run *run)
 {
 	route_release_run(d->route, run);
+	claim_release_late(d->claimer, run);
 }
 
 static void
@@ -347,9 +349,16 @@ on_checked(struct dispatcher *d, struct flight *f)
 }
 
 static void
-on_released(struct dispatcher *d, const struct live_run *run, const int *ids, size_t count)
+on_late(struct dispatcher *d, struct flight *f)
 {
-	claim_give_back(d->claimer, run, ids, count);
+	claim_late(d->claimer, f);
+}
+
+static void
+on_released(struct dispatcher *d, const struct live_run *run, const int *ids, const int *lanes,
+    size_t count)
+{
+	claim_give_back(d->claimer, run, ids, lanes, count);
 }
 
 static const char *
@@ -364,6 +373,7 @@ static const struct dispatcher_news news = {
 	.prepared = on_prepared,
 	.refused = on_run_refused,
 	.checked = on_checked,
+	.late = on_late,
 	.released = on_released,
 	.trouble = trouble,
 };

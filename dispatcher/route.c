@@ -360,6 +360,10 @@ take(void *ctx, struct relay *relay)
 		}
 		f = ready_pop(&r->ready);
 		flight_run(f)->ready--;
+		if (dispatcher_now_us() - f->due_us > f->late_us) {
+			r->d->news->late(r->d, f);
+			continue;
+		}
 		r->trouble[0] = '\0';
 		relay_took(relay, now);
 		r->d->news->room(r->d);

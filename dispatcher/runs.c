@@ -53,7 +53,8 @@ enum load_column {
 	L_FILE_NAME, /* NULL: there is none */
 	L_FILE_TYPE,
 	L_FILE_ID,
-	L_FILE_BYTES
+	L_FILE_BYTES,
+	L_LANES
 };
 
 static void
@@ -291,6 +292,24 @@ compile(struct runs *r, struct live_run *run, const PGresult *row, struct err *e
 			   : -1;
 }
 
+/* "3 17": the lanes that have a list of their own. */
+static int
+read_lanes(struct live_run *run, const char *text, struct err *err)
+{
+	size_t count = text[0] != '\0' ? 2 : 1;
+	char *end;
+
+	for (const char *p = text; *p != '\0'; p++)
+		count += *p == ' ';
+	run->lanes = arena_array(&run->arena, count, sizeof(*run->lanes));
+	if (run->lanes == NULL)
+		return err_set(err, "no memory");
+	run->lanes[0] = 0;
+	for (run->lane_count = 1; run->lane_count < count; text = end)
+		run->lanes[run->lane_count++] = (int)strtol(text, &end, 10);
+	return 0;
+}
+
 static int
 fill(struct runs *r, struct live_run *run, const PGresult *row, struct err *err)
 {
@@ -315,6 +334,8 @@ fill(struct runs *r, struct live_run *run, const PGresult *row, struct err *err)
 	/* a few small files, once a run: a key that was put in place counts from the next run on */
 	if (dkim_store_load(r->d->config->dkim_dir, run->from_domain, r->d->config->dkim_also,
 		&run->dkim, err) < 0)
+		return -1;
+	if (read_lanes(run, db_text(row, 0, L_LANES), err) < 0)
 		return -1;
 	return compile(r, run, row, err);
 }
@@ -501,6 +522,8 @@ update(struct runs *r, const PGresult *result)
 		if (run == NULL)
 			continue;
 		run->running = true;
+		run->limited =
+		    db_number(result, i, 2) != 0 || r->d->config->pace_account_rate[0] != '\0';
 		if (!run->loaded && !run->loading && !run->refused)
 			load(r, run);
 	}

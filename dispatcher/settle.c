@@ -227,15 +227,18 @@ static void
 give_back(struct sheet *sheet, const PGresult *result)
 {
 	int n = PQntuples(result);
-	int *ids;
+	int *ids, *lanes;
 
 	CRASH_POINT("release_committed");
-	ids = calloc((size_t)n + 1, sizeof(*ids));
-
-	for (int i = 0; ids != NULL && i < n; i++)
+	ids = calloc(2 * (size_t)n + 1, sizeof(*ids));
+	if (ids == NULL)
+		return; /* the producer finds them */
+	lanes = ids + n;
+	for (int i = 0; i < n; i++) {
 		ids[i] = (int)db_number(result, i, 0);
-	if (ids != NULL)
-		sheet->s->d->news->released(sheet->s->d, sheet->run, ids, (size_t)n);
+		lanes[i] = (int)db_number(result, i, 1);
+	}
+	sheet->s->d->news->released(sheet->s->d, sheet->run, ids, lanes, (size_t)n);
 	free(ids);
 }
 

@@ -7,7 +7,11 @@
  * Each row also gets its number j within its domain, from a table of domains of fixed size, so
  * that PostgreSQL need not sort for it. Rows that may turn out to be excluded or duplicates (two
  * Bloom filters know) get none: SQL decides about them exactly, and those that stay are placed
- * at random. Past DOMAINS_MAX domains several share a slot and are spread together.
+ * at random. Past DOMAINS_MAX domains several share a slot and are spread together; those of a
+ * provider never with others.
+ *
+ * When all are read, lanes are made: one for each provider, one for each large site, and the
+ * rest of the domains in POLICY_TAIL_LANES parts.
  */
 #include "audience.h"
 
@@ -30,7 +34,15 @@
 
 struct domain_slot {
 	int64_t hash; /* 0: free */
-	int64_t count;
+	uint32_t count;
+	int16_t group; /* of the provider table, PROVIDERS_NONE */
+	int16_t lane;
+};
+
+/* A site without a group that has reached POLICY_OWN_MIN recipients. */
+struct large_site {
+	uint32_t slot;
+	char *name; /* owned */
 };
 
 #define GOLDEN 0.6180339887498949
@@ -46,8 +58,11 @@ struct transfer {
 	struct audience_counts counts;
 	struct bloom seen;	    /* address keys that came by */
 	struct bloom excluded_keys; /* suppressed, or in an excluded campaign */
-	struct domain_slot *domains;
+	const struct policy *policy;
+	struct domain_slot *domains; /* DOMAINS_MAX, then one for each group */
 	size_t domain_count;
+	struct large_site *sites;
+	size_t site_count, site_room;
 };
 
 /* FNV-1a with a final mix: spreads short names over 64 bits. Not for hostile input: a collision
@@ -63,17 +78,6 @@ hash_bytes(struct slice s)
 	h *= 0xff51afd7ed558ccdu;
 	h ^= h >> 33;
 	return (int64_t)h;
-}
-
-static void
-append_int(struct buf *b, int64_t value)
-{
-	if (value < 0) {
-		buf_append_char(b, '-');
-		buf_append_uint(b, (uint64_t)(-(value + 1)) + 1);
-	} else {
-		buf_append_uint(b, (uint64_t)value);
-	}
 }
 
 /* Text for COPY: backslash, tab and line ends escaped. */
@@ -113,11 +117,13 @@ note_idn(struct transfer *t, struct slice written, const struct addr *a)
 	}
 }
 
-/* The slot of a domain; when the table is full, one that it shares. */
+/* The slot of a domain; when the table is full, one that it shares with its like. */
 static struct domain_slot *
-domain_slot(struct transfer *t, int64_t hash)
+domain_slot(struct transfer *t, struct slice domain)
 {
+	int64_t hash = hash_bytes(domain);
 	size_t i = (uint64_t)hash >> (64 - DOMAIN_BITS);
+	int group;
 
 	if (hash == 0)
 		hash = 1;
@@ -132,28 +138,59 @@ domain_slot(struct transfer *t, int64_t hash)
 			break;
 		t->domain_count++;
 		slot->hash = hash;
+		slot->group = (int16_t)providers_of_domain(policy_providers(t->policy), domain);
+		return slot;
+	}
+	group = providers_of_domain(policy_providers(t->policy), domain);
+	if (group != PROVIDERS_NONE) {
+		struct domain_slot *slot = &t->domains[DOMAINS_MAX + (size_t)group];
+
+		slot->hash = group + 1;
+		slot->group = (int16_t)group;
 		return slot;
 	}
 	i = (uint64_t)hash >> (64 - DOMAIN_BITS);
-	while (t->domains[i].hash == 0)
+	while (t->domains[i].hash == 0 || t->domains[i].group != PROVIDERS_NONE)
 		i = (i + 1) % DOMAINS_MAX;
 	return &t->domains[i];
 }
 
+static int
+note_site(struct transfer *t, const struct domain_slot *slot, struct slice domain)
+{
+	if (t->site_count == t->site_room) {
+		size_t room = t->site_room > 0 ? 2 * t->site_room : 64;
+		struct large_site *sites = realloc(t->sites, room * sizeof(*sites));
+
+		if (sites == NULL)
+			return -1;
+		t->sites = sites;
+		t->site_room = room;
+	}
+	t->sites[t->site_count] = (struct large_site){ .slot = (uint32_t)(slot - t->domains),
+		.name = strndup(domain.ptr, domain.len) };
+	return t->sites[t->site_count++].name != NULL ? 0 : -1;
+}
+
 /* domain TAB j, j being \N when it is left to SQL. */
-static void
-place_row(struct transfer *t, const struct addr *a, bool excluded)
+static int
+place_row(struct transfer *t, const struct addr *a, bool excluded, struct err *err)
 {
 	int64_t key = hash_bytes(slice_make(a->key, a->len));
-	struct domain_slot *slot = domain_slot(t, hash_bytes(addr_domain(a)));
+	struct domain_slot *slot = domain_slot(t, addr_domain(a));
 	bool seen = bloom_add(&t->seen, (uint64_t)key);
 
 	buf_append_uint(&t->lines, (uint64_t)(slot - t->domains));
 	buf_append_char(&t->lines, '\t');
-	if (seen || excluded || bloom_has(&t->excluded_keys, (uint64_t)key))
+	if (seen || excluded || bloom_has(&t->excluded_keys, (uint64_t)key)) {
 		buf_append_str(&t->lines, "\\N");
-	else
-		append_int(&t->lines, slot->count++);
+		return 0;
+	}
+	buf_append_uint(&t->lines, slot->count++);
+	if (slot->count == POLICY_OWN_MIN && slot->group == PROVIDERS_NONE &&
+	    note_site(t, slot, addr_domain(a)) < 0)
+		return err_set(err, "no memory");
+	return 0;
 }
 
 /* One line of the segment's COPY: id TAB email TAB number of the excluded segment, 0 if none. */
@@ -195,7 +232,8 @@ take_row(struct transfer *t, struct slice line, struct err *err)
 	buf_append_char(&t->lines, '\t');
 	buf_append(&t->lines, a.key, a.len);
 	buf_append_char(&t->lines, '\t');
-	place_row(t, &a, excluded > 0);
+	if (place_row(t, &a, excluded > 0, err) < 0)
+		return -1;
 	buf_append_char(&t->lines, '\t');
 	if (excluded > 0 && excluded <= t->excluded_count) {
 		buf_append_str(&t->lines, "segment: ");
@@ -387,34 +425,123 @@ compare_domains(const void *a, const void *b, void *ctx)
 	return (x->hash > y->hash) - (x->hash < y->hash);
 }
 
-/* Domains with the number of their recipients and their phase: frac(rank * golden ratio). */
+/* ---- lanes */
+
+struct lanes {
+	int16_t of_group[PROVIDERS_GROUPS_MAX]; /* 0: none yet */
+	int16_t of_tail[POLICY_TAIL_LANES];
+	int16_t count;
+};
+
+static int
+add_lane(struct transfer *t, struct lanes *l, int run, const char *name, int group, bool tail,
+    int16_t *lane, struct err *err)
+{
+	const struct providers *p = policy_providers(t->policy);
+	char number[16], text[8];
+	const char *params[] = { number, text, name, NULL,
+		policy_is_paced(t->policy, group, tail) ? "t" : "f" };
+
+	*lane = ++l->count;
+	params[3] = providers_group(p, group)->name;
+	(void)snprintf(number, sizeof(number), "%d", run);
+	(void)snprintf(text, sizeof(text), "%d", *lane);
+	if (db_run(t->writer,
+		"INSERT INTO kairan.run_lane (run_id, lane, name, provider, paced) "
+		"VALUES ($1, $2, $3, $4, $5)",
+		5, params) < 0)
+		return err_set(err, "writing lanes: %s", t->writer->error);
+	return 0;
+}
+
+/* The lane of a slot that no large site's lane is for. */
+static int
+lane_of(struct transfer *t, struct lanes *l, int run, struct domain_slot *slot, struct err *err)
+{
+	const struct providers *p = policy_providers(t->policy);
+	size_t part = (uint64_t)slot->hash % POLICY_TAIL_LANES;
+	char name[16];
+	int16_t *lane =
+	    slot->group != PROVIDERS_NONE ? &l->of_group[slot->group] : &l->of_tail[part];
+
+	if (*lane == 0 && slot->group != PROVIDERS_NONE &&
+	    add_lane(t, l, run, providers_group(p, slot->group)->name, slot->group, false, lane,
+		err) < 0)
+		return -1;
+	(void)snprintf(name, sizeof(name), "tail-%02zu", part);
+	if (*lane == 0 &&
+	    add_lane(t, l, run, name, providers_find(p, SLICE(POLICY_DEFAULT)), true, lane, err) <
+		0)
+		return -1;
+	slot->lane = *lane;
+	return 0;
+}
+
+/* ranked: slots by size. */
+static int
+make_lanes(struct transfer *t, int run, const uint32_t *ranked, size_t count, struct err *err)
+{
+	int unknown = providers_find(policy_providers(t->policy), SLICE(POLICY_DEFAULT));
+	struct lanes l = { .count = 0 };
+	uint64_t all = 0, own;
+	char number[16];
+	const char *params[] = { number };
+
+	(void)snprintf(number, sizeof(number), "%d", run);
+	if (db_run(t->writer, "DELETE FROM kairan.run_lane WHERE run_id = $1", 1, params) < 0)
+		return err_set(err, "writing lanes: %s", t->writer->error);
+	for (size_t i = 0; i < count; i++)
+		all += t->domains[ranked[i]].count;
+	own = (uint64_t)((double)all * POLICY_OWN_SHARE);
+	own = own > POLICY_OWN_MIN ? own : POLICY_OWN_MIN;
+	for (size_t i = 0; i < t->site_count; i++) {
+		struct domain_slot *slot = &t->domains[t->sites[i].slot];
+
+		if (slot->count >= own &&
+		    add_lane(t, &l, run, t->sites[i].name, unknown, false, &slot->lane, err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (t->domains[ranked[i]].lane == 0 &&
+		    lane_of(t, &l, run, &t->domains[ranked[i]], err) < 0)
+			return -1;
+	return 0;
+}
+
+/* Domains with the number of their recipients, their phase (frac(rank in the lane * golden
+ * ratio)) and their lane. */
 static int
 save_domains(struct transfer *t, int run, struct err *err)
 {
-	uint32_t *ranked = calloc(t->domain_count + 1, sizeof(*ranked));
-	size_t n = 0;
+	size_t slots = DOMAINS_MAX + providers_count(policy_providers(t->policy)), n = 0;
+	uint32_t *ranked = calloc(slots, sizeof(*ranked));
+	uint32_t *rank = calloc(INT16_MAX, sizeof(*rank));
 	int result = -1;
 
-	if (ranked == NULL)
-		return err_set(err, "no memory");
-	for (size_t i = 0; i < DOMAINS_MAX; i++)
+	for (size_t i = 0; ranked != NULL && i < slots; i++)
 		if (t->domains[i].hash != 0)
 			ranked[n++] = (uint32_t)i;
+	if (ranked == NULL || rank == NULL) {
+		(void)err_set(err, "no memory");
+		goto out;
+	}
 	qsort_r(ranked, n, sizeof(*ranked), compare_domains, t->domains);
-	if (open_copy(t, "domain", run, err) < 0)
+	if (make_lanes(t, run, ranked, n, err) < 0 || open_copy(t, "domain", run, err) < 0)
 		goto out;
 	for (size_t i = 0; i < n; i++) {
-		double phase = (double)(i + 1) * GOLDEN;
+		const struct domain_slot *slot = &t->domains[ranked[i]];
+		double phase = (double)++rank[slot->lane] * GOLDEN;
 
 		phase -= (double)(uint64_t)phase;
-		buf_printf(&t->lines, "%u\t%lld\t%.15g\n", ranked[i],
-		    (long long)t->domains[ranked[i]].count, phase);
+		buf_printf(
+		    &t->lines, "%u\t%u\t%.15g\t%d\n", ranked[i], slot->count, phase, slot->lane);
 		if (t->lines.len >= FLUSH_BYTES && flush(t, err) < 0)
 			goto out;
 	}
 	result = flush(t, err) < 0 ? -1 : close_copy(t, err);
 out:
 	free(ranked);
+	free(rank);
 	return result;
 }
 
@@ -423,7 +550,8 @@ transfer_init(struct transfer *t, struct err *err)
 {
 	buf_init(&t->lines, (size_t)1 << 20);
 	buf_init(&t->idn, (size_t)1 << 20);
-	t->domains = calloc(DOMAINS_MAX, sizeof(*t->domains));
+	t->domains =
+	    calloc(DOMAINS_MAX + providers_count(policy_providers(t->policy)), sizeof(*t->domains));
 	if (!bloom_init(&t->seen, SEEN_BITS) || !bloom_init(&t->excluded_keys, EXCLUDED_BITS) ||
 	    t->domains == NULL)
 		return err_set(err, "no memory");
@@ -442,6 +570,9 @@ transfer_release(struct transfer *t)
 	bloom_release(&t->seen);
 	bloom_release(&t->excluded_keys);
 	free(t->domains);
+	for (size_t i = 0; i < t->site_count; i++)
+		free(t->sites[i].name);
+	free(t->sites);
 }
 
 static void
@@ -458,10 +589,10 @@ save_idn(struct transfer *t)
 }
 
 int
-audience_read(struct db *writer, const struct config *config, int run,
+audience_read(struct db *writer, const struct config *config, const struct policy *policy, int run,
     struct audience_counts *counts, bool *lost, struct err *err)
 {
-	struct transfer t = { .writer = writer };
+	struct transfer t = { .writer = writer, .policy = policy };
 	struct buf sql;
 	int result = -1;
 

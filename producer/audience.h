@@ -12,6 +12,7 @@
 #include "config.h"
 #include "db.h"
 #include "err.h"
+#include "policy.h"
 
 struct audience_counts {
 	int64_t matched; /* customers of the segment */
@@ -19,11 +20,11 @@ struct audience_counts {
 };
 
 /*
- * Fills candidate_RUN (made by plan_begin, committed). writer: connection of the producer,
- * inside no transaction. 0; -1 with err: the segment is refused (final) or the connection is
+ * Fills candidate_RUN and domain_RUN (made by plan_begin, committed) and the run's lanes. writer:
+ * connection of the producer, in the transaction of the fence. 0; -1 with err: the segment is refused (final) or the connection is
  * lost (db_is_lost of one of them; reader's state is told by *lost).
  */
-int audience_read(struct db *writer, const struct config *config, int run,
-    struct audience_counts *counts, bool *lost, struct err *err) MUST_CHECK;
+int audience_read(struct db *writer, const struct config *config, const struct policy *policy,
+    int run, struct audience_counts *counts, bool *lost, struct err *err) MUST_CHECK;
 
 #endif

@@ -6,24 +6,45 @@
 #include <string.h>
 #include <time.h>
 
+#include "buf.h"
 #include "crash.h"
 #include "keys.h"
 #include "log.h"
+#include "pacer.h"
 
-#define PUSH_CHUNK 1000	      /* ids in one RPUSH */
-#define REFILL_CHUNK 10000    /* rows looked up at once */
-#define STUCK_MS 5000	      /* queued rows, empty queue, nothing moving */
-#define REDIS_AGAIN_MS 1000   /* between two attempts to reach Redis */
-#define CALENDAR_US 900000000 /* a published pace holds for 15 minutes */
+#define PUSH_CHUNK 1000	     /* ids in one RPUSH */
+#define REFILL_CHUNK 10000   /* rows looked up at once */
+#define STUCK_MS 5000	     /* queued rows, empty queue, nothing moving */
+#define REDIS_AGAIN_MS 1000  /* between two attempts to reach Redis */
+#define LIST_BACKLOG_MIN 100 /* of a list that has its own clock */
+
+/* A list of ids: list 0 of every run, and one for each lane that has a clock of its own. */
+struct list {
+	int lane;	    /* 0: all others */
+	char *name;	    /* of the lane, owned */
+	int group;	    /* of the provider table */
+	int64_t recipients; /* of the lane */
+	int64_t pushed;	    /* ids up to here were handed over */
+	int64_t handed;	    /* how many of the lane these were */
+	int64_t refill_at;  /* ids from here to `pushed` may be missing in Redis; -1: none are */
+	int64_t length;	    /* in Redis, as measured last */
+	bool done;	    /* there is nothing behind `pushed` */
+};
 
 /* What this process remembers of a running run; losing it costs a look, nothing else. */
 struct known_run {
 	struct known_run *next;
 	int id;
-	int64_t refill_at; /* ids from here to `pushed` may be missing in Redis; -1: none are */
+	struct list *lists; /* owned; lists[0] is list 0 */
+	size_t list_count;
+	char *others; /* SQL: rows of list 0, owned */
 	int64_t queued, sending, deferred;
 	int64_t since_ms; /* when these three last changed */
+	char *stream;	  /* owned */
+	double per_s;	  /* of the stream, 0: no limit */
+	double began;	  /* us since 2026 */
 	bool seen;
+	struct pacer_lane *lanes; /* owned; lists for the pacer */
 };
 
 struct handover {
@@ -32,11 +53,15 @@ struct handover {
 	redisContext *redis; /* NULL when it cannot be reached */
 	int64_t redis_again_ms;
 	struct known_run *runs;
+	const struct policy *policy;
+	struct pacer *pacer;
 };
 
 struct run_row {
 	int id;
 	int64_t planned, pushed, low_water, queued, sending, deferred;
+	const char *stream;
+	double per_s, began;
 };
 
 static int64_t
@@ -49,15 +74,34 @@ now_ms(void)
 }
 
 struct handover *
-handover_new(const struct config *config, const struct rds_address *redis)
+handover_new(
+    const struct config *config, const struct policy *policy, const struct rds_address *redis)
 {
 	struct handover *h = calloc(1, sizeof(*h));
 
-	if (h != NULL) {
-		h->config = config;
-		h->address = redis;
+	if (h == NULL)
+		return NULL;
+	h->config = config;
+	h->policy = policy;
+	h->address = redis;
+	h->pacer = pacer_new(policy);
+	if (h->pacer == NULL) {
+		free(h);
+		return NULL;
 	}
 	return h;
+}
+
+static void
+run_forget(struct known_run *k)
+{
+	for (size_t i = 0; i < k->list_count; i++)
+		free(k->lists[i].name);
+	free(k->lists);
+	free(k->others);
+	free(k->stream);
+	free(k->lanes);
+	free(k);
 }
 
 void
@@ -69,8 +113,9 @@ handover_free(struct handover *h)
 		struct known_run *r = h->runs;
 
 		h->runs = r->next;
-		free(r);
+		run_forget(r);
 	}
+	pacer_free(h->pacer);
 	if (h->redis != NULL)
 		redisFree(h->redis);
 	free(h);
@@ -133,14 +178,22 @@ redis_number(struct handover *h, const char *doing, redisReply *reply)
 	return n;
 }
 
-/* Pushes ids (text, separated by blanks as built by the callers below). */
+static void
+list_key(char key[KEY_MAX], int run, int lane)
+{
+	if (lane == 0)
+		(void)snprintf(key, KEY_MAX, KEY_QUEUE, run, KEY_LANE_ALL);
+	else
+		(void)snprintf(key, KEY_MAX, KEY_QUEUE_LANE, run, lane);
+}
+
 static int
-push_ids(struct handover *h, int run, const char *command, const int64_t *ids, int count)
+push_ids(struct handover *h, int run, int lane, const char *command, const int64_t *ids, int count)
 {
 	char key[KEY_MAX], text[PUSH_CHUNK][12];
 	const char *argv[PUSH_CHUNK + 2] = { command, key };
 
-	(void)snprintf(key, sizeof(key), KEY_QUEUE, run, KEY_LANE_ALL);
+	list_key(key, run, lane);
 	for (int done = 0; done < count;) {
 		int n = count - done < PUSH_CHUNK ? count - done : PUSH_CHUNK;
 
@@ -155,23 +208,125 @@ push_ids(struct handover *h, int run, const char *command, const int64_t *ids, i
 	return 0;
 }
 
-static int
-set_pushed(struct db *db, int run, int64_t pushed)
-{
-	char number[16], value[24];
-	const char *params[] = { number, value };
+/* ---- what is known of a run ---- */
 
-	(void)snprintf(number, sizeof(number), "%d", run);
-	(void)snprintf(value, sizeof(value), "%lld", (long long)pushed);
-	return db_run(db, "UPDATE kairan.run SET pushed = greatest(pushed, $2::int) WHERE id = $1",
-	    2, params);
+/* List 0, and the lanes with a list of their own. */
+static int
+read_lists(struct handover *h, struct db *db, struct known_run *k)
+{
+	char number[16];
+	const char *params[] = { number };
+	struct buf others;
+	PGresult *r;
+	int n;
+
+	(void)snprintf(number, sizeof(number), "%d", k->id);
+	r = db_query(db,
+	    "SELECT lane, name, provider, recipients, pushed, handed FROM kairan.run_lane "
+	    "WHERE run_id = $1 AND paced ORDER BY lane",
+	    1, params);
+	if (r == NULL)
+		return -1;
+	n = PQntuples(r);
+	buf_init(&others, (size_t)1 << 20);
+	k->lists = calloc((size_t)n + 1, sizeof(*k->lists));
+	k->lanes = calloc((size_t)n + 1, sizeof(*k->lanes));
+	for (int i = 0; k->lists != NULL && i < n; i++) {
+		struct list *l = &k->lists[i + 1];
+
+		*l = (struct list){ .lane = (int)db_number(r, i, 0),
+			.name = strdup(db_text(r, i, 1)),
+			.group = providers_find(
+			    policy_providers(h->policy), slice_str(db_text(r, i, 2))),
+			.recipients = db_number(r, i, 3),
+			.pushed = db_number(r, i, 4),
+			.handed = db_number(r, i, 5),
+			.refill_at = -1 };
+		/* a group that the table no longer has is an unknown site */
+		if (l->group == PROVIDERS_NONE)
+			l->group =
+			    providers_find(policy_providers(h->policy), SLICE(POLICY_DEFAULT));
+		buf_printf(&others, "%s%d", i > 0 ? "," : "AND lane <> ALL ('{", l->lane);
+	}
+	buf_append_str(&others, n > 0 ? "}')" : "");
+	PQclear(r);
+	k->others = buf_failed(&others) ? NULL : strdup(buf_str(&others));
+	buf_release(&others);
+	if (k->lists == NULL || k->lanes == NULL || k->others == NULL)
+		return 1;
+	k->list_count = (size_t)n + 1;
+	k->lists[0] = (struct list){ .group = PROVIDERS_NONE, .refill_at = -1 };
+	return 0;
 }
 
-/* New ids are consecutive: no look at PostgreSQL is needed to push them. */
-static int
-push_next(struct handover *h, struct db *db, const struct run_row *row, int64_t room)
+/* NULL: no memory, or PostgreSQL failed (*lost). */
+static struct known_run *
+know(struct handover *h, struct db *db, const struct run_row *row, bool *lost)
 {
-	int64_t ids[PUSH_CHUNK], next = row->pushed;
+	struct known_run *k = h->runs;
+
+	while (k != NULL && k->id != row->id)
+		k = k->next;
+	if (k == NULL) {
+		int result;
+
+		k = calloc(1, sizeof(*k));
+		if (k == NULL)
+			return NULL;
+		*k = (struct known_run){
+			.id = row->id, .queued = -1, .stream = strdup(row->stream)
+		};
+		result = read_lists(h, db, k);
+		*lost = result < 0;
+		if (result != 0 || k->stream == NULL) {
+			run_forget(k);
+			return NULL;
+		}
+		k->next = h->runs;
+		h->runs = k;
+	}
+	if (k->queued != row->queued || k->sending != row->sending ||
+	    k->deferred != row->deferred) {
+		k->queued = row->queued;
+		k->sending = row->sending;
+		k->deferred = row->deferred;
+		k->since_ms = now_ms();
+	}
+	k->lists[0].pushed = row->pushed;
+	k->per_s = row->per_s;
+	k->began = row->began;
+	k->seen = true;
+	return k;
+}
+
+/* ---- pushing ---- */
+
+/* A cursor never goes back, and only its own program moves it forward. */
+static int
+save_pushed(struct db *db, int run, const struct list *l)
+{
+	char number[16], lane[16], pushed[24], handed[24];
+	const char *params[] = { number, pushed, lane, handed };
+
+	(void)snprintf(number, sizeof(number), "%d", run);
+	(void)snprintf(lane, sizeof(lane), "%d", l->lane);
+	(void)snprintf(pushed, sizeof(pushed), "%lld", (long long)l->pushed);
+	(void)snprintf(handed, sizeof(handed), "%lld", (long long)l->handed);
+	return l->lane == 0
+	    ? db_run(db, "UPDATE kairan.run SET pushed = greatest(pushed, $2::int) WHERE id = $1",
+		  2, params)
+	    : db_run(db,
+		  "UPDATE kairan.run_lane SET pushed = greatest(pushed, $2::int), "
+		  "handed = greatest(handed, $4::bigint) WHERE run_id = $1 "
+		  "AND lane = $3",
+		  4, params);
+}
+
+/* Without other lists ids are consecutive: no look at PostgreSQL is needed to push them. */
+static int
+push_all(struct handover *h, struct db *db, const struct run_row *row, struct list *l, int64_t room)
+{
+	int64_t ids[PUSH_CHUNK], next = l->pushed;
 	int64_t last = row->planned - next < room ? row->planned : next + room;
 
 	while (next < last) {
@@ -182,112 +337,196 @@ push_next(struct handover *h, struct db *db, const struct run_row *row, int64_t 
 			n++;
 		}
 		CRASH_POINT("before_push");
-		if (push_ids(h, row->id, "RPUSH", ids, n) < 0)
+		if (push_ids(h, row->id, 0, "RPUSH", ids, n) < 0)
 			break;
 		CRASH_POINT("pushed");
 		next += n;
 	}
-	return next > row->pushed ? set_pushed(db, row->id, next) : 0;
+	if (next == l->pushed)
+		return 0;
+	l->pushed = next;
+	return save_pushed(db, row->id, l);
+}
+
+/* Ids of a list, from behind one, up to another; again: those still queued. -1: PostgreSQL. */
+static int
+find_ids(struct db *db, const struct known_run *k, const struct list *l, int64_t behind,
+    int64_t last, bool again, int64_t limit, int64_t **ids)
+{
+	char number[16], from[24], to[24], most[24], lane[40];
+	const char *params[] = { number, from, to, most };
+	struct buf sql;
+	PGresult *r = NULL;
+	int n = -1;
+
+	(void)snprintf(number, sizeof(number), "%d", k->id);
+	(void)snprintf(from, sizeof(from), "%lld", (long long)behind);
+	(void)snprintf(to, sizeof(to), "%lld", (long long)last);
+	(void)snprintf(
+	    most, sizeof(most), "%lld", (long long)(limit < REFILL_CHUNK ? limit : REFILL_CHUNK));
+	(void)snprintf(lane, sizeof(lane), "AND lane = %d", l->lane);
+	buf_init(&sql, (size_t)1 << 20);
+	buf_printf(&sql,
+	    "SELECT id FROM kairan.send WHERE run_id = $1 AND id > $2::int AND id <= $3::int %s %s "
+	    "ORDER BY id LIMIT $4",
+	    again ? "AND state = 'queued'" : "", l->lane > 0 ? lane : k->others);
+	if (!buf_failed(&sql))
+		r = db_query(db, buf_str(&sql), 4, params);
+	buf_release(&sql);
+	if (r == NULL)
+		return -1;
+	*ids = calloc((size_t)PQntuples(r) + 1, sizeof(**ids));
+	n = *ids != NULL ? PQntuples(r) : -1;
+	for (int i = 0; i < n; i++)
+		(*ids)[i] = db_number(r, i, 0);
+	PQclear(r);
+	return n;
+}
+
+static int
+push_list(struct handover *h, struct db *db, const struct run_row *row, const struct known_run *k,
+    struct list *l, int64_t room)
+{
+	int64_t *ids = NULL;
+	int n = find_ids(db, k, l, l->pushed, row->planned, false, room, &ids), result = 0;
+
+	if (n < 0)
+		return -1;
+	CRASH_POINT("before_push");
+	if (n == 0) {
+		l->done = true;
+		if (l->lane == 0) {
+			l->pushed = row->planned;
+			result = save_pushed(db, k->id, l);
+		}
+	} else if (push_ids(h, k->id, l->lane, "RPUSH", ids, n) == 0) {
+		CRASH_POINT("pushed");
+		l->pushed = ids[n - 1];
+		l->handed += n;
+		l->length += n;
+		result = save_pushed(db, k->id, l);
+	}
+	free(ids);
+	return result;
 }
 
 /* Ids that were pushed before and are still queued: after a loss in Redis. */
 static int
-push_again(struct handover *h, struct db *db, const struct run_row *row, struct known_run *known,
-    int64_t room)
+push_again(
+    struct handover *h, struct db *db, const struct known_run *k, struct list *l, int64_t room)
 {
-	char number[16], from[24], to[24], limit[24];
-	const char *params[] = { number, from, to, limit };
-	int64_t *ids;
-	PGresult *r;
-	int n;
+	int64_t *ids = NULL;
+	int n = find_ids(db, k, l, l->refill_at - 1, l->pushed, true, room, &ids);
 
-	(void)snprintf(number, sizeof(number), "%d", row->id);
-	(void)snprintf(from, sizeof(from), "%lld", (long long)known->refill_at);
-	(void)snprintf(to, sizeof(to), "%lld", (long long)row->pushed);
-	(void)snprintf(
-	    limit, sizeof(limit), "%lld", (long long)(room < REFILL_CHUNK ? room : REFILL_CHUNK));
-	r = db_query(db,
-	    "SELECT id FROM kairan.send WHERE run_id = $1 AND id >= $2::int AND id <= $3::int "
-	    "AND state = 'queued' ORDER BY id LIMIT $4",
-	    4, params);
-	if (r == NULL)
+	if (n < 0)
 		return -1;
-	n = PQntuples(r);
-	ids = calloc((size_t)n + 1, sizeof(*ids));
-	for (int i = 0; ids != NULL && i < n; i++)
-		ids[i] = db_number(r, i, 0);
-	PQclear(r);
-	if (ids == NULL)
-		return 0;
-	if (n > 0 && push_ids(h, row->id, "RPUSH", ids, n) == 0)
-		known->refill_at = ids[n - 1] + 1;
+	if (n > 0 && push_ids(h, k->id, l->lane, "RPUSH", ids, n) == 0)
+		l->refill_at = ids[n - 1] + 1;
 	else if (n == 0)
-		known->refill_at = -1;
-	log_info("queue refilled run=%d ids=%d", row->id, n);
+		l->refill_at = -1;
+	log_info("queue refilled run=%d lane=%d ids=%d", k->id, l->lane, n);
 	free(ids);
 	return 0;
 }
 
-static struct known_run *
-know(struct handover *h, const struct run_row *row)
+static bool
+is_done(const struct run_row *row, const struct list *l)
 {
-	struct known_run *k = h->runs;
-
-	while (k != NULL && k->id != row->id)
-		k = k->next;
-	if (k == NULL) {
-		k = calloc(1, sizeof(*k));
-		if (k == NULL)
-			return NULL;
-		*k = (struct known_run){
-			.next = h->runs, .id = row->id, .refill_at = -1, .queued = -1
-		};
-		h->runs = k;
-	}
-	if (k->queued != row->queued || k->sending != row->sending ||
-	    k->deferred != row->deferred) {
-		k->queued = row->queued;
-		k->sending = row->sending;
-		k->deferred = row->deferred;
-		k->since_ms = now_ms();
-	}
-	k->seen = true;
-	return k;
+	return l->lane == 0 ? l->pushed >= row->planned : l->done || l->handed >= l->recipients;
 }
 
 static int
-feed(struct handover *h, struct db *db, const struct run_row *row, struct known_run *known)
+feed_list(struct handover *h, struct db *db, const struct run_row *row, const struct known_run *k,
+    struct list *l)
 {
-	char generation[KEY_MAX], queue[KEY_MAX];
-	int64_t there, length, room;
+	int64_t backlog = h->config->producer_backlog, room;
+
+	if (l->lane > 0) { /* together not more than one */
+		backlog /= (int64_t)k->list_count - 1;
+		backlog = backlog > LIST_BACKLOG_MIN ? backlog : LIST_BACKLOG_MIN;
+	}
+	room = backlog - l->length;
+	if (room < (backlog + 1) / 2)
+		return 0;
+	if (l->refill_at >= 0)
+		return push_again(h, db, k, l, room);
+	if (is_done(row, l))
+		return 0;
+	return k->list_count == 1 ? push_all(h, db, row, l, room)
+				  : push_list(h, db, row, k, l, room);
+}
+
+static void
+refill(struct known_run *k, int64_t low_water)
+{
+	for (size_t i = 0; i < k->list_count; i++)
+		k->lists[i].refill_at = low_water > 0 ? low_water : 1;
+	k->since_ms = now_ms();
+}
+
+/* What Redis has of a run. False when it cannot be asked. */
+static bool
+measure(struct handover *h, const struct known_run *k)
+{
+	char key[KEY_MAX];
+
+	for (size_t i = 0; i < k->list_count; i++) {
+		list_key(key, k->id, k->lists[i].lane);
+		k->lists[i].length =
+		    redis_number(h, "measuring", redisCommand(h->redis, "LLEN %s", key));
+		if (k->lists[i].length < 0)
+			return false;
+	}
+	return true;
+}
+
+static int
+forget_pushes(struct db *db, int run)
+{
+	char number[16];
+	const char *params[] = { number };
+
+	(void)snprintf(number, sizeof(number), "%d", run);
+	return db_run(db,
+	    "UPDATE kairan.retry SET pushed_at = NULL WHERE run_id = $1 AND pushed_at IS NOT NULL",
+	    1, params);
+}
+
+static int
+feed(struct handover *h, struct db *db, const struct run_row *row, struct known_run *k)
+{
+	char generation[KEY_MAX];
+	int64_t there, length = 0;
+	bool pushed = false, refilling = false, all = true;
+	int result = 0;
 
 	(void)snprintf(generation, sizeof(generation), KEY_GENERATION, row->id);
-	(void)snprintf(queue, sizeof(queue), KEY_QUEUE, row->id, KEY_LANE_ALL);
 	there = redis_number(h, "looking", redisCommand(h->redis, "EXISTS %s", generation));
 	if (there < 0)
 		return 0;
 	if (there == 0) {
 		if (redis_number(h, "marking", redisCommand(h->redis, "SET %s 1", generation)) < 0)
 			return 0;
-		if (row->pushed > 0) {
+		for (size_t i = 0; i < k->list_count; i++)
+			pushed = pushed || k->lists[i].pushed > 0;
+		if (pushed) {
 			log_warn("redis lost the jobs of run=%d; refilling", row->id);
-			known->refill_at = row->low_water;
+			refill(k, row->low_water);
+			result = forget_pushes(db, row->id);
 		}
 	}
-	length = redis_number(h, "measuring", redisCommand(h->redis, "LLEN %s", queue));
-	if (length < 0)
-		return 0;
-	room = h->config->producer_backlog - length;
-	if (known->refill_at < 0 && row->queued > 0 && length == 0 && row->pushed >= row->planned &&
-	    now_ms() - known->since_ms > STUCK_MS) {
-		known->refill_at = row->low_water;
-		known->since_ms = now_ms();
+	if (!measure(h, k))
+		return result;
+	for (size_t i = 0; i < k->list_count; i++) {
+		length += k->lists[i].length;
+		refilling = refilling || k->lists[i].refill_at >= 0;
+		all = all && is_done(row, &k->lists[i]);
 	}
-	if (room < (h->config->producer_backlog + 1) / 2)
-		return 0;
-	if (known->refill_at >= 0)
-		return push_again(h, db, row, known, room);
-	return row->pushed < row->planned ? push_next(h, db, row, room) : 0;
+	if (!refilling && all && row->queued > length && now_ms() - k->since_ms > STUCK_MS)
+		refill(k, row->low_water);
+	for (size_t i = 0; result == 0 && h->redis != NULL && i < k->list_count; i++)
+		result = feed_list(h, db, row, k, &k->lists[i]);
+	return result;
 }
 
 /* The counts say that nothing is left; the rows have the last word. */
@@ -311,8 +550,7 @@ end_run(struct db *db, const struct run_row *row, struct known_run *known)
 			log_error(
 			    "counts of run=%d say that it is done, its rows do not; refilling",
 			    row->id);
-			known->refill_at = row->low_water;
-			known->since_ms = now_ms();
+			refill(known, row->low_water);
 		}
 		return 0;
 	}
@@ -321,26 +559,34 @@ end_run(struct db *db, const struct run_row *row, struct known_run *known)
 }
 
 static void
-forget_keys(struct handover *h, int run)
+forget_keys(struct handover *h, const struct known_run *k)
 {
-	char generation[KEY_MAX], queue[KEY_MAX];
+	char key[KEY_MAX];
 
 	if (h->redis == NULL)
 		return;
-	(void)snprintf(generation, sizeof(generation), KEY_GENERATION, run);
-	(void)snprintf(queue, sizeof(queue), KEY_QUEUE, run, KEY_LANE_ALL);
-	(void)redis_number(h, "tidying", redisCommand(h->redis, "DEL %s %s", generation, queue));
+	(void)snprintf(key, sizeof(key), KEY_GENERATION, k->id);
+	(void)redis_number(h, "tidying", redisCommand(h->redis, "DEL %s", key));
+	for (size_t i = 0; h->redis != NULL && i < k->list_count; i++) {
+		list_key(key, k->id, k->lists[i].lane);
+		(void)redis_number(h, "tidying", redisCommand(h->redis, "DEL %s", key));
+	}
 }
 
 static int
 feed_runs(struct handover *h, struct db *db)
 {
 	PGresult *r = db_query(db,
-	    "SELECT r.id, r.planned, r.pushed, r.low_water, p.queued, p.sending, p.deferred "
+	    "SELECT r.id, r.planned, r.pushed, r.low_water, p.queued, p.sending, p.deferred, "
+	    "s.name, "
+	    "coalesce(s.rate_per_s, 0), extract(epoch FROM coalesce(r.started_at, r.due_at)) "
 	    "FROM kairan.run r JOIN kairan.campaign_progress p ON p.run_id = r.id "
+	    "JOIN kairan.campaign c ON c.id = r.campaign_id "
+	    "JOIN kairan.stream s ON s.id = c.stream_id "
 	    "WHERE r.state = 'running' ORDER BY r.id",
 	    0, NULL);
 	struct known_run **link, *k;
+	bool lost = false;
 	int result = 0;
 
 	if (r == NULL)
@@ -350,9 +596,13 @@ feed_runs(struct handover *h, struct db *db)
 	for (int i = 0; i < PQntuples(r) && result == 0; i++) {
 		struct run_row row = { (int)db_number(r, i, 0), db_number(r, i, 1),
 			db_number(r, i, 2), db_number(r, i, 3), db_number(r, i, 4),
-			db_number(r, i, 5), db_number(r, i, 6) };
+			db_number(r, i, 5), db_number(r, i, 6), db_text(r, i, 7),
+			strtod(db_text(r, i, 8), NULL),
+			(strtod(db_text(r, i, 9), NULL) - ADMISSION_EPOCH_S) * 1e6 };
 
-		k = know(h, &row);
+		k = know(h, db, &row, &lost);
+		if (lost)
+			result = -1;
 		if (k == NULL)
 			continue;
 		if (row.queued <= 0 && row.sending <= 0 && row.deferred <= 0)
@@ -366,22 +616,80 @@ feed_runs(struct handover *h, struct db *db)
 			link = &k->next;
 			continue;
 		}
-		forget_keys(h, k->id); /* paused, cancelled, finished: a resume refills */
+		forget_keys(h, k); /* paused, cancelled, finished: a resume refills */
 		*link = k->next;
-		free(k);
+		run_forget(k);
 	}
 	return result;
 }
 
+/* ---- pace ---- */
+
+/* What is left of each list, about: a look at the rows would cost more than it tells. */
+static void
+count_lanes(struct known_run *k)
+{
+	double others = (double)k->queued;
+
+	for (size_t i = k->list_count; i-- > 0;) {
+		const struct list *l = &k->lists[i];
+		double left = (double)(l->recipients - l->handed + l->length);
+
+		if (i > 0)
+			others -= left;
+		else
+			left = others > (double)l->length ? others : (double)l->length;
+		k->lanes[i] = (struct pacer_lane){
+			.lane = l->lane, .group = l->group, .name = l->name, .remaining = left
+		};
+	}
+}
+
+static int
+publish_pace(struct handover *h, int64_t epoch)
+{
+	struct pacer_run *runs;
+	struct err err = { 0 };
+	size_t n = 0;
+	int result;
+
+	for (const struct known_run *k = h->runs; k != NULL; k = k->next)
+		n++;
+	runs = calloc(n + 1, sizeof(*runs));
+	if (runs == NULL)
+		return -1;
+	n = 0;
+	for (struct known_run *k = h->runs; k != NULL; k = k->next) {
+		count_lanes(k);
+		runs[n++] = (struct pacer_run){ .id = k->id,
+			.stream = k->stream,
+			.per_s = k->per_s,
+			.began = k->began,
+			.lanes = k->lanes,
+			.lane_count = k->list_count };
+	}
+	result = pacer_round(h->pacer, h->redis, epoch, runs, n, &err);
+	free(runs);
+	if (result == 0)
+		return 0;
+	log_warn("pace not published error=\"%s\"", err.msg);
+	if (h->redis->err != 0)
+		redis_lost(h, "publishing the pace");
+	return -1;
+}
+
 /* Deferred recipients whose time has come. Pushed ones are pushed again after a while, in case
- * Redis lost them. */
+ * Redis lost them; a lane that is closed for so long would only gather them. */
 static int
 push_retries(struct handover *h, struct db *db)
 {
 	PGresult *r = db_query(db,
-	    "SELECT t.run_id, t.send_id FROM kairan.retry t JOIN kairan.run r ON r.id = t.run_id "
-	    "WHERE t.due_at <= now() AND (t.pushed_at IS NULL OR t.pushed_at < now() - interval "
-	    "'30 s') "
+	    "SELECT t.run_id, t.send_id, CASE WHEN l.paced THEN l.lane ELSE 0 END "
+	    "FROM kairan.retry t JOIN kairan.run r ON r.id = t.run_id "
+	    "JOIN kairan.send s ON s.run_id = t.run_id AND s.id = t.send_id "
+	    "LEFT JOIN kairan.run_lane l ON l.run_id = t.run_id AND l.lane = s.lane "
+	    "WHERE t.due_at <= now() AND (t.pushed_at IS NULL OR t.pushed_at < now() - "
+	    "CASE WHEN l.paced THEN interval '1 h' ELSE interval '30 s' END) "
 	    "AND r.state = 'running' ORDER BY t.run_id, t.due_at LIMIT 1000",
 	    0, NULL);
 	int n, result = 0;
@@ -393,7 +701,8 @@ push_retries(struct handover *h, struct db *db)
 		const char *params[] = { db_text(r, i, 0), db_text(r, i, 1) };
 		int64_t id = db_number(r, i, 1);
 
-		if (push_ids(h, (int)db_number(r, i, 0), "LPUSH", &id, 1) < 0)
+		if (push_ids(h, (int)db_number(r, i, 0), (int)db_number(r, i, 2), "LPUSH", &id, 1) <
+		    0)
 			break;
 		CRASH_POINT("retry_pushed");
 		result = db_run(db,
@@ -417,46 +726,13 @@ forget_retries(struct db *db)
 	    0, NULL);
 }
 
-static int
-publish_pace(struct handover *h, struct db *db)
-{
-	PGresult *r;
-	redisReply *time_reply;
-	int64_t now_us;
-
-	time_reply = redisCommand(h->redis, "TIME");
-	if (time_reply == NULL || time_reply->type != REDIS_REPLY_ARRAY ||
-	    time_reply->elements != 2) {
-		freeReplyObject(time_reply);
-		if (h->redis->err != 0)
-			redis_lost(h, "asking the time");
-		return 0;
-	}
-	now_us = strtoll(time_reply->element[0]->str, NULL, 10) * 1000000 +
-	    strtoll(time_reply->element[1]->str, NULL, 10);
-	freeReplyObject(time_reply);
-	r = db_query(
-	    db, "SELECT name, coalesce(1000000 / rate_per_s, 0) FROM kairan.stream", 0, NULL);
-	if (r == NULL)
-		return -1;
-	for (int i = 0; i < PQntuples(r) && h->redis != NULL; i++) {
-		char key[KEY_MAX];
-
-		(void)snprintf(key, sizeof(key), KEY_CALENDAR, db_text(r, i, 0));
-		(void)redis_number(h, "publishing the pace",
-		    redisCommand(h->redis, "HSET %s %s %lld|%lld|%s", key, KEY_LANE_ALL,
-			(long long)(now_us - 1000000), (long long)(now_us + CALENDAR_US),
-			db_text(r, i, 1)));
-	}
-	PQclear(r);
-	return 0;
-}
-
 int
-handover_round(struct handover *h, struct db *db, struct err *err)
+handover_round(struct handover *h, struct db *db, int64_t epoch, struct err *err)
 {
-	if ((redis_ready(h) && publish_pace(h, db) < 0) || feed_runs(h, db) < 0 ||
-	    (h->redis != NULL && push_retries(h, db) < 0) || forget_retries(db) < 0)
+	if (feed_runs(h, db) < 0 || (h->redis != NULL && push_retries(h, db) < 0) ||
+	    forget_retries(db) < 0)
 		return err_set(err, "handing over: %s", db->error);
+	if (h->redis != NULL && publish_pace(h, epoch) < 0)
+		log_debug("the pace is published in the next round");
 	return 0;
 }

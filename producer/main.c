@@ -32,6 +32,7 @@
 #include "metric.h"
 #include "metrics_server.h"
 #include "planner.h"
+#include "policy.h"
 
 #define AGAIN_MS 1000 /* between attempts to reach PostgreSQL */
 #define ROLE "kairan_producer"
@@ -45,6 +46,7 @@ static atomic_bool stop_asked; /* set by the signal handler, read by all threads
 
 struct producer {
 	struct config config;
+	struct policy *policy; /* does not change */
 	struct rds_address redis;
 	atomic_bool leading;  /* we hold the lease: the other threads may work */
 	atomic_llong epoch;   /* of the lease */
@@ -142,7 +144,8 @@ plan(struct producer *p, struct db *db, int run)
 		log_warn("run waits run=%d error=\"%s\"", run, db->error);
 		return;
 	}
-	switch (planner_run(db, &p->config, run, atomic_load(&p->epoch), &stop_asked, &err)) {
+	switch (planner_run(
+	    db, &p->config, p->policy, run, atomic_load(&p->epoch), &stop_asked, &err)) {
 	case PLANNER_DONE:
 		break;
 	case PLANNER_AGAIN:
@@ -421,12 +424,13 @@ work_left(struct db *db)
 }
 
 static int
-round_of_leader(struct producer *p, struct db *db, time_t *daily, struct handover *handover)
+round_of_leader(
+    struct producer *p, struct db *db, time_t *daily, struct handover *handover, int64_t epoch)
 {
 	struct err err;
 
 	atomic_fetch_add(&p->rounds, 1);
-	if (single_jobs(p, db, daily) == 0 && handover_round(handover, db, &err) == 0)
+	if (single_jobs(p, db, daily) == 0 && handover_round(handover, db, epoch, &err) == 0)
 		return 0;
 	atomic_fetch_add(&p->failed_rounds, 1);
 	return -1;
@@ -455,7 +459,7 @@ lead(struct producer *p, struct db *db, struct lease *lease, struct handover *ha
 		if (held > 0)
 			atomic_store(&p->epoch, lease->epoch);
 		atomic_store(&p->leading, held > 0);
-		if (held > 0 && round_of_leader(p, db, &daily, handover) < 0)
+		if (held > 0 && round_of_leader(p, db, &daily, handover, lease->epoch) < 0)
 			log_warn("round failed error=\"%s\"", db->error);
 		if (p->once && (left = work_left(db)) >= 0) {
 			if (left == 0 && !atomic_load(&p->planning))
@@ -470,7 +474,7 @@ lead(struct producer *p, struct db *db, struct lease *lease, struct handover *ha
 static int
 run_producer(struct producer *p)
 {
-	struct handover *handover = handover_new(&p->config, &p->redis);
+	struct handover *handover = handover_new(&p->config, p->policy, &p->redis);
 	struct db db = { 0 };
 	struct lease lease;
 	pthread_t planner, hooks, figures;
@@ -554,6 +558,8 @@ main(int argc, char **argv)
 	if (p.config.database_url[0] == '\0')
 		fatal(EXIT_USAGE,
 		    "no database is configured; set database.url or KAIRAN_DATABASE_URL");
+	if ((p.policy = policy_new(&p.config, &err)) == NULL)
+		fatal(EXIT_USAGE, "%s", err.msg);
 	if (!log_open("kairan-producer", p.config.log_level))
 		fatal(EXIT_USAGE, "log.level must be error, warn, info or debug");
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
@@ -570,6 +576,7 @@ main(int argc, char **argv)
 	}
 	status = run_producer(&p);
 	curl_global_cleanup();
+	policy_free(p.policy);
 	config_release(&p.config);
 	return status;
 }

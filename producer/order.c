@@ -1,20 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * order: see order.h. Two connections, so that sorting and writing run side by side. The j-th of n
- * recipients of the i-th largest domain has the key (j + frac(i * golden ratio)) / n: every domain
- * is spread evenly over the run, and single-recipient domains do not meet in the middle.
+ * recipients of the i-th largest domain of a lane has the key (j + frac(i * golden ratio)) / n:
+ * every domain is spread evenly over the run, and single-recipient domains do not meet in the
+ * middle. That brings each lane close to its share; lane_order_next() then says whose turn it is,
+ * and a row that comes too early waits for its turn in its lane.
  */
 #include "order.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "buf.h"
 #include "crash.h"
+#include "interleave.h"
 #include "log.h"
 #include "slice.h"
 
 #define FLUSH_BYTES 65536
+#define HELD_MAX 100000 /* rows that wait for their turn; more and the order gives way */
+
+/* Rows of a lane that came before their turn, oldest first. */
+struct lane_queue {
+	char **rows; /* ring; of libpq */
+	size_t head, count, room;
+	uint64_t given;
+};
 
 struct writing {
 	const struct order_job *job;
@@ -22,8 +34,14 @@ struct writing {
 	struct buf lines;
 	char prefix[16]; /* run TAB */
 	char run[16], epoch[24];
-	int64_t number; /* of the row read last */
-	int64_t cursor; /* rows before it are written */
+	int64_t number; /* of the row that had its turn last */
+	int64_t cursor; /* rows up to it are written */
+	bool in_page;
+	struct lane_order *turns;
+	int turn; /* the lane whose row is next, 0: its row has come; -1: no more turns */
+	struct lane_queue *lanes;
+	size_t lane_count; /* with the unused lane 0 */
+	size_t held;	   /* rows in the queues */
 };
 
 static int
@@ -56,7 +74,8 @@ open_reader(struct writing *w, struct err *err)
 		"kairan-producer order", err) < 0)
 		return -1;
 	(void)snprintf(sql, sizeof(sql),
-	    "COPY (SELECT c.recipient_id, coalesce(c.address, c.address_key), c.address_key "
+	    "COPY (SELECT d.lane, c.recipient_id, coalesce(c.address, c.address_key), "
+	    "c.address_key "
 	    "FROM kairan.candidate_%d c JOIN kairan.domain_%d d ON d.domain = c.domain "
 	    "ORDER BY CASE WHEN c.j IS NULL THEN c.recipient_id * 0.6180339887498949::float8 "
 	    "- floor(c.recipient_id * 0.6180339887498949::float8) ELSE (c.j + d.phase) / "
@@ -93,7 +112,7 @@ begin_page(struct writing *w, struct err *err)
 	PGresult *r;
 
 	(void)snprintf(sql, sizeof(sql),
-	    "COPY kairan.send_%d (run_id, id, recipient_id, address, address_key) FROM STDIN",
+	    "COPY kairan.send_%d (run_id, id, lane, recipient_id, address, address_key) FROM STDIN",
 	    w->job->run);
 	/* rows and cursor stand or fall together, so a page need not reach the disk before the next */
 	if (db_run(db, "BEGIN", 0, NULL) < 0 ||
@@ -144,15 +163,15 @@ end_page(struct writing *w, struct err *err)
 
 /* A row of the sorted candidates is the rest of the line for COPY as it stands. */
 static int
-take_row(struct writing *w, struct slice line, bool *in_page, struct err *err)
+write_row(struct writing *w, struct slice line, struct err *err)
 {
 	w->number++;
 	if (w->number <= w->cursor)
 		return 0;
-	if (!*in_page) {
+	if (!w->in_page) {
 		if (begin_page(w, err) < 0)
 			return -1;
-		*in_page = true;
+		w->in_page = true;
 	}
 	buf_append_str(&w->lines, w->prefix);
 	buf_append_uint(&w->lines, (uint64_t)w->number);
@@ -162,7 +181,7 @@ take_row(struct writing *w, struct slice line, bool *in_page, struct err *err)
 		return -1;
 	if (w->number - w->cursor < w->job->config->producer_page)
 		return 0;
-	*in_page = false;
+	w->in_page = false;
 	CRASH_POINT("page_written");
 	if (end_page(w, err) < 0)
 		return -1;
@@ -170,19 +189,156 @@ take_row(struct writing *w, struct slice line, bool *in_page, struct err *err)
 	return 0;
 }
 
+/* ---- turns */
+
+/* How many rows each lane will have, very nearly: a numbered twin may still have been left out. */
+static int
+read_lanes(struct writing *w, struct err *err)
+{
+	uint64_t *counts = NULL;
+	char sql[600];
+	PGresult *r;
+
+	(void)snprintf(sql, sizeof(sql),
+	    "SELECT l.lane, coalesce(n.n, 0)::bigint FROM kairan.run_lane l LEFT JOIN (SELECT "
+	    "lane, "
+	    "sum(n) AS n FROM (SELECT lane, recipients AS n FROM kairan.domain_%d UNION ALL "
+	    "SELECT d.lane, count(*) FROM kairan.candidate_%d c JOIN kairan.domain_%d d "
+	    "ON d.domain = c.domain WHERE c.j IS NULL GROUP BY 1) AS t GROUP BY 1) AS n "
+	    "ON n.lane = l.lane WHERE l.run_id = %d ORDER BY 1",
+	    w->job->run, w->job->run, w->job->run, w->job->run);
+	r = db_query(w->job->writer, sql, 0, NULL);
+	if (r == NULL)
+		return writer_failed(w, err);
+	/* numbered from 1 without gaps */
+	w->lane_count = (size_t)PQntuples(r) + 1;
+	w->lanes = calloc(w->lane_count, sizeof(*w->lanes));
+	counts = calloc(w->lane_count, sizeof(*counts));
+	for (size_t i = 1; counts != NULL && i < w->lane_count; i++)
+		counts[i] = (uint64_t)db_number(r, (int)i - 1, 1);
+	PQclear(r);
+	if (counts != NULL)
+		w->turns = lane_order_new(counts, w->lane_count);
+	free(counts);
+	return w->turns != NULL && w->lanes != NULL ? 0 : err_set(err, "no memory");
+}
+
+static int
+hold(struct writing *w, struct lane_queue *q, char *row)
+{
+	if (q->count == q->room) {
+		size_t room = q->room > 0 ? 2 * q->room : 16;
+		char **rows = calloc(room, sizeof(*rows));
+
+		if (rows == NULL)
+			return -1;
+		for (size_t i = 0; i < q->count; i++)
+			rows[i] = q->rows[(q->head + i) % q->room];
+		free(q->rows);
+		q->rows = rows;
+		q->room = room;
+		q->head = 0;
+	}
+	q->rows[(q->head + q->count++) % q->room] = row;
+	w->held++;
+	return 0;
+}
+
+/* Writes the oldest row of a lane. */
+static int
+give(struct writing *w, struct lane_queue *q, struct err *err)
+{
+	char *row = q->rows[q->head];
+	int result = write_row(w, slice_str(row), err);
+
+	PQfreemem(row);
+	q->head = (q->head + 1) % q->room;
+	q->count--;
+	q->given++;
+	w->held--;
+	return result;
+}
+
+/* Rows whose turn it is. A lane that waits for a row stops them all, unless no more rows come. */
+static int
+give_turns(struct writing *w, bool ended, struct err *err)
+{
+	for (;;) {
+		struct lane_queue *q;
+
+		if (w->turn == 0)
+			w->turn = lane_order_next(w->turns);
+		if (w->turn < 0)
+			return 0;
+		q = &w->lanes[w->turn];
+		if (q->count == 0 && !ended)
+			return 0;
+		w->turn = 0;
+		if (q->count > 0 && give(w, q, err) < 0)
+			return -1;
+	}
+}
+
+/* Takes the row over. */
+static int
+take_row(struct writing *w, char *row, struct err *err)
+{
+	size_t lane = (size_t)strtoul(row, NULL, 10);
+	struct lane_queue *q = &w->lanes[lane < w->lane_count ? lane : 0];
+
+	if (hold(w, q, row) < 0) {
+		PQfreemem(row);
+		return err_set(err, "no memory");
+	}
+	if (give_turns(w, false, err) < 0)
+		return -1;
+	return w->held > HELD_MAX ? give(w, q, err) : 0;
+}
+
+/* What has no turn left: there were more rows than counted. */
+static int
+give_rest(struct writing *w, struct err *err)
+{
+	if (give_turns(w, true, err) < 0)
+		return -1;
+	for (size_t i = 0; i < w->lane_count; i++)
+		while (w->lanes[i].count > 0)
+			if (give(w, &w->lanes[i], err) < 0)
+				return -1;
+	return w->in_page ? end_page(w, err) : 0;
+}
+
+/* What the lanes have in the end. */
+static int
+save_lanes(struct writing *w, struct err *err)
+{
+	for (size_t i = 1; i < w->lane_count; i++) {
+		char lane[24], given[24];
+		const char *params[] = { w->run, lane, given };
+
+		(void)snprintf(lane, sizeof(lane), "%zu", i);
+		(void)snprintf(given, sizeof(given), "%llu", (unsigned long long)w->lanes[i].given);
+		if (db_run(w->job->writer,
+			"UPDATE kairan.run_lane SET recipients = $3 WHERE run_id = $1 AND lane = "
+			"$2 "
+			"AND recipients <> $3",
+			3, params) < 0)
+			return writer_failed(w, err);
+		log_debug("lane run=%d lane=%zu recipients=%s deviation=%.3f", w->job->run, i,
+		    given, lane_order_deviation(w->turns, i));
+	}
+	return 0;
+}
+
 static int
 pump(struct writing *w, bool *reader_lost, struct err *err)
 {
 	char *row = NULL;
-	bool in_page = false;
 	int n = 0, result = 0;
 
-	while (result == 0 && (in_page || !atomic_load(w->job->stop)) &&
-	    (n = PQgetCopyData(w->reader.conn, &row, 0)) > 0) {
-		result = take_row(w, slice_make(row, (size_t)n), &in_page, err);
-		PQfreemem(row);
-		row = NULL;
-	}
+	while (result == 0 && (w->in_page || !atomic_load(w->job->stop)) &&
+	    (n = PQgetCopyData(w->reader.conn, &row, 0)) > 0)
+		result = take_row(w, row, err);
 	if (result < 0)
 		return -1;
 	if (n > 0)
@@ -191,7 +347,26 @@ pump(struct writing *w, bool *reader_lost, struct err *err)
 		*reader_lost = PQstatus(w->reader.conn) != CONNECTION_OK;
 		return err_set(err, "ordering the audience: %s", PQerrorMessage(w->reader.conn));
 	}
-	return in_page ? end_page(w, err) : 0;
+	return give_rest(w, err) < 0 ? -1 : save_lanes(w, err);
+}
+
+static void
+release(struct writing *w)
+{
+	for (size_t i = 0; w->lanes != NULL && i < w->lane_count; i++) {
+		struct lane_queue *q = &w->lanes[i];
+
+		while (q->count > 0) {
+			PQfreemem(q->rows[q->head]);
+			q->head = (q->head + 1) % q->room;
+			q->count--;
+		}
+		free(q->rows);
+	}
+	free(w->lanes);
+	lane_order_free(w->turns);
+	db_close(&w->reader);
+	buf_release(&w->lines);
 }
 
 int
@@ -205,14 +380,13 @@ order_write(const struct order_job *job, bool *reader_lost, struct err *err)
 	(void)snprintf(w.prefix, sizeof(w.prefix), "%d\t", job->run);
 	(void)snprintf(w.epoch, sizeof(w.epoch), "%lld", (long long)job->epoch);
 	buf_init(&w.lines, (size_t)1 << 20);
-	if (read_cursor(&w, err) == 0) {
+	if (read_cursor(&w, err) == 0 && read_lanes(&w, err) == 0) {
 		if (open_reader(&w, err) < 0)
 			*reader_lost = w.reader.conn == NULL || db_is_lost(&w.reader);
 		else
 			result = pump(&w, reader_lost, err);
 	}
-	db_close(&w.reader);
-	buf_release(&w.lines);
+	release(&w);
 	/* whatever page was open is rolled back; of no use on a lost connection, and of no harm */
 	if (result != 0 && PQtransactionStatus(job->writer->conn) != PQTRANS_IDLE) {
 		char state[6];

@@ -13,6 +13,7 @@
 struct planning {
 	struct db *db;
 	const struct config *config;
+	const struct policy *policy;
 	const atomic_bool *stop;
 	char run[16], epoch[24];
 	struct err *err;
@@ -57,7 +58,7 @@ stage(struct planning *p, int run)
 	if (db_run(p->db, "BEGIN", 0, NULL) < 0 ||
 	    db_run(p->db, "SELECT kairan.plan_fence($1, $2)", 2, params) < 0)
 		return roll_back(p, db_trouble(p, "reading the audience"));
-	if (audience_read(p->db, p->config, run, &counts, &lost, p->err) < 0)
+	if (audience_read(p->db, p->config, p->policy, run, &counts, &lost, p->err) < 0)
 		return roll_back(p, lost || db_is_lost(p->db) ? PLANNER_AGAIN : PLANNER_FAILED);
 	if (PQtransactionStatus(p->db->conn) != PQTRANS_INTRANS) {
 		(void)err_set(p->err, "reading the audience: the transaction was lost");
@@ -87,10 +88,12 @@ write_rows(struct planning *p, int run, int64_t epoch)
 }
 
 enum planner_result
-planner_run(struct db *db, const struct config *config, int run, int64_t epoch,
-    const atomic_bool *stop, struct err *err)
+planner_run(struct db *db, const struct config *config, const struct policy *policy, int run,
+    int64_t epoch, const atomic_bool *stop, struct err *err)
 {
-	struct planning p = { .db = db, .config = config, .stop = stop, .err = err };
+	struct planning p = {
+		.db = db, .config = config, .policy = policy, .stop = stop, .err = err
+	};
 	const char *params[] = { p.run, p.epoch };
 	enum planner_result result = PLANNER_DONE;
 	PGresult *r;

@@ -2,6 +2,9 @@
 -- Writes calendars and the day quota of a pool; atomic, all keys under one hash tag.
 --   KEYS[1]  {p:POOL}:pace   hash of calendars, see reserve.lua; field '#' is the generation
 --   KEYS[2]  {p:POOL}:quota  hash of the rolling 24 hours
+--   KEYS[3]  {p:POOL}:next   hash of clocks, see reserve.lua; may be missing. With it, what is left
+--            of an interval counts on at the new rate, and a calendar that is removed takes its
+--            clock along
 --   ARGV     generation, quota of 24 hours (0: none, -: as it is), recipients that the outside
 --            authority has counted in the last 24 hours, now (- for Redis's clock), then fields
 --            and calendars in turn; an empty calendar removes the field
@@ -15,7 +18,47 @@ if tonumber(ARGV[1]) < tonumber(redis.call('HGET', KEYS[1], '#') or 0) then
 	return 0
 end
 redis.call('HSET', KEYS[1], '#', ARGV[1])
+
+-- messages that a calendar lets pass between two times
+local function messages(text, from, till)
+	local sum = 0
+	for a, b, c in string.gmatch(text, '([^,;|]+),([^,;]+),([^,;]+);') do
+		local low, high = math.max(tonumber(a), from), math.min(tonumber(b), till)
+		if high > low then
+			sum = sum + (high - low) / tonumber(c)
+		end
+	end
+	return sum
+end
+
+-- A clock that stands behind all that may have been given goes back to there; the way counts as
+-- owed, at most the one message that it was for.
+local function rewind(field)
+	local state = redis.call('HGET', KEYS[3], field)
+	local old = redis.call('HGET', KEYS[1], field)
+	if not state or not old then
+		return
+	end
+	local out = {}
+	for at, owed in string.gmatch(state, '(%S+) (%S+)') do
+		local base = now + 1e6
+		at, owed = tonumber(at), tonumber(owed)
+		if at > base then
+			at, owed = base, math.min(owed + messages(old, base, at), 1)
+		end
+		out[#out + 1] = string.format('%.17g %.17g', at, owed)
+	end
+	redis.call('HSET', KEYS[3], field, table.concat(out, ' '))
+end
+
 for i = 5, #ARGV, 2 do
+	if KEYS[3] then
+		if ARGV[i + 1] == '' then
+			redis.call('HDEL', KEYS[3], ARGV[i])
+		else
+			rewind(ARGV[i])
+		end
+	end
 	if ARGV[i + 1] == '' then
 		redis.call('HDEL', KEYS[1], ARGV[i])
 	else

@@ -12,7 +12,6 @@
 #include "rate.h"
 
 #define FIELDS_MAX 8
-#define GROUPS_MAX 512
 #define REPLY_MAX 2048
 
 enum name_kind { NAME_DOMAIN, NAME_MX };
@@ -25,7 +24,7 @@ struct name_row {
 };
 
 struct rule {
-	uint64_t groups[GROUPS_MAX / 64]; /* bits */
+	uint64_t groups[PROVIDERS_GROUPS_MAX / 64]; /* bits */
 	bool any_group;
 	int code; /* whole, 4 or 5 the first digit, 0 any */
 	struct slice words;
@@ -35,8 +34,8 @@ struct rule {
 
 struct providers {
 	struct arena arena;
-	struct provider_group groups[GROUPS_MAX];
-	bool group_overriding[GROUPS_MAX];
+	struct provider_group groups[PROVIDERS_GROUPS_MAX];
+	bool group_overriding[PROVIDERS_GROUPS_MAX];
 	size_t group_count;
 	struct name_row *names;
 	size_t name_count, name_room;
@@ -170,8 +169,8 @@ take_group(struct providers *p, const struct slice *f, bool overriding, struct e
 	memcpy(g.zone, f[6].ptr, f[6].len);
 	if (at != PROVIDERS_NONE && p->group_overriding[at] == overriding)
 		return err_set(err, "group %s has two rows; keep one", g.name);
-	if (at == PROVIDERS_NONE && p->group_count == GROUPS_MAX)
-		return err_set(err, "more than %d groups", GROUPS_MAX);
+	if (at == PROVIDERS_NONE && p->group_count == PROVIDERS_GROUPS_MAX)
+		return err_set(err, "more than %d groups", PROVIDERS_GROUPS_MAX);
 	if (at == PROVIDERS_NONE)
 		at = (int)p->group_count++;
 	p->groups[at] = g;

@@ -15,6 +15,7 @@
 
 #define PROVIDERS_TEXT_MAX ((size_t)4 << 20)
 #define PROVIDERS_NAME_MAX 40
+#define PROVIDERS_GROUPS_MAX 512
 #define PROVIDERS_NONE (-1)
 
 enum guard_mode { GUARD_OFF, GUARD_SOFT, GUARD_STRICT };

@@ -1,6 +1,7 @@
 -- CLAIM: the compare-and-set. $1 dispatcher, $2 run, $3 ids, $4 suppression scopes of the run,
 -- $5 claims of this dispatcher that were acknowledged: when PostgreSQL knows of fewer, it has lost
--- commits, and nothing is claimed; when of many more, fence_claims has been in between. The last fixed column is the number of this claim.
+-- commits, and nothing is claimed; when of many more, fence_claims has been in between. The last
+-- fixed columns are the number of this claim and the row's lane.
 -- Rows that are not free any more, not due, or whose owner is fenced or run not running, are
 -- left alone; suppressed ones become skipped. Only returned rows may be sent. not_before stays
 -- set while a deferred row is being sent, so that the tally knows where it came from.
@@ -20,7 +21,7 @@ c AS (
 	FROM me, unnest($3::int[]) AS j(id)
 	WHERE s.run_id = $2 AND s.id = j.id AND s.state IN ('queued', 'deferred')
 	    AND (s.not_before IS NULL OR s.not_before <= now())
-	RETURNING s.id, s.state, s.attempt, s.tries, s.recipient_id, s.address, s.not_before, s.claimed_at),
+	RETURNING s.id, s.state, s.attempt, s.tries, s.recipient_id, s.address, s.not_before, s.claimed_at, s.lane),
 t AS (
 	INSERT INTO kairan.tally AS t (run_id, owner, minute, claimed, deferred, skipped)
 	SELECT $2, $1, date_trunc('minute', now()), count(*) FILTER (WHERE state = 'sending'),
@@ -29,6 +30,6 @@ t AS (
 	ON CONFLICT (run_id, owner, minute) DO UPDATE SET claimed = t.claimed + excluded.claimed,
 	    deferred = t.deferred + excluded.deferred, skipped = t.skipped + excluded.skipped)
 SELECT c.id, c.attempt, c.tries, c.address, cu.id IS NOT NULL, c.claimed_at,
-    (SELECT claim_seq FROM me)/*fields*/
+    (SELECT claim_seq FROM me), c.lane/*fields*/
 FROM c LEFT JOIN kairan.customer cu ON cu.id = c.recipient_id
 WHERE c.state = 'sending'

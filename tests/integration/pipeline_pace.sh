@@ -96,7 +96,7 @@ dispatcher_start two
 # ---- nobody sets the pace -----------------------------------------------------------------
 
 service_stop "$PRODUCER" || tap_note "the producer ended with $?"
-redis-cli -s "$D/redis.sock" DEL '{p:marketing}:cal' >"$D/out"
+redis-cli -s "$D/redis.sock" DEL '{p:kairan}:pace' >"$D/out"
 before=$(taken)
 RUN=$(run_add pace c)
 producer_start

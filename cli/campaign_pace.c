@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* campaign_pace: see campaign_pace.h. */
+#include "campaign_pace.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy.h"
+
+struct wait {
+	int group;
+	double opens;
+};
+
+static int
+compare_waits(const void *a, const void *b)
+{
+	const struct wait *x = a, *y = b;
+
+	return x->opens != y->opens ? (x->opens > y->opens) - (x->opens < y->opens)
+				    : (x->group > y->group) - (x->group < y->group);
+}
+
+/* Marks the providers of a run; all when it has no lanes yet. -1 with db->error. */
+static int
+mark_groups(struct db *db, int64_t run, const struct providers *p, bool *marked)
+{
+	char id[24];
+	const char *params[] = { id };
+	PGresult *r;
+	int n;
+
+	(void)snprintf(id, sizeof(id), "%lld", (long long)run);
+	r = db_query(db, "SELECT DISTINCT provider, paced FROM kairan.run_lane WHERE run_id = $1",
+	    1, params);
+	if (r == NULL)
+		return -1;
+	n = PQntuples(r);
+	for (int i = 0; i < n; i++) {
+		int group = providers_find(p, slice_str(db_text(r, i, 0)));
+
+		if (group != PROVIDERS_NONE && db_text(r, i, 1)[0] == 't')
+			marked[group] = true;
+	}
+	for (size_t g = 0; n == 0 && g < providers_count(p); g++)
+		marked[g] = true;
+	PQclear(r);
+	return 0;
+}
+
+static json_t *
+waits_of(const struct policy *policy, const bool *marked, double at)
+{
+	const struct providers *p = policy_providers(policy);
+	struct wait *waits = calloc(providers_count(p) + 1, sizeof(*waits));
+	json_t *list = json_array();
+	size_t n = 0;
+
+	for (size_t g = 0; waits != NULL && g < providers_count(p); g++) {
+		double opens = marked[g] && policy_guard(policy, (int)g) != GUARD_OFF
+		    ? policy_opens(policy, (int)g, at)
+		    : at;
+
+		if (opens > at)
+			waits[n++] = (struct wait){ (int)g, opens };
+	}
+	if (waits != NULL)
+		qsort(waits, n, sizeof(*waits), compare_waits);
+	for (size_t i = 0; i < n; i++) {
+		/* a minute is exact enough: round up */
+		time_t t = ((time_t)(waits[i].opens / 1e6) + ADMISSION_EPOCH_S + 59) / 60 * 60;
+		struct tm utc;
+		char text[40];
+
+		(void)gmtime_r(&t, &utc);
+		(void)strftime(text, sizeof(text), "%Y-%m-%d %H:%M UTC", &utc);
+		(void)json_array_append_new(list,
+		    json_pack("{s:s, s:s}", "provider", providers_group(p, waits[i].group)->name,
+			"opens", text));
+	}
+	free(waits);
+	return list;
+}
+
+json_t *
+campaign_waits(struct cli *cli, struct db *db, int64_t run, time_t at, struct err *err)
+{
+	struct policy *policy = policy_new(&cli->config, err);
+	bool marked[PROVIDERS_GROUPS_MAX] = { false };
+	json_t *list = NULL;
+
+	if (policy == NULL)
+		return NULL;
+	if (mark_groups(db, run, policy_providers(policy), marked) == 0)
+		list = waits_of(policy, marked, (double)(at - ADMISSION_EPOCH_S) * 1e6);
+	else
+		(void)err_set(err, "%s", db->error);
+	policy_free(policy);
+	return list;
+}
+
+void
+campaign_print_waits(const char *label, const json_t *waits)
+{
+	size_t i;
+	json_t *w;
+
+	if (json_array_size(waits) == 0)
+		return;
+	fputs(label, stdout);
+	json_array_foreach(waits, i, w)
+	{
+		const char *opens = json_string_value(json_object_get(w, "opens"));
+		const json_t *next = json_array_get(waits, i + 1);
+		const char *then = json_string_value(json_object_get(next, "opens"));
+
+		fputs(json_string_value(json_object_get(w, "provider")), stdout);
+		if (then == NULL || strcmp(then, opens) != 0)
+			printf(" until %s", opens);
+		fputs(then != NULL ? ", " : "\n", stdout);
+	}
+}

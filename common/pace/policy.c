@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* policy: see policy.h. */
+#include "policy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "embed.h"
+#include "rate.h"
+
+#define ZONE_DIR "/usr/share/zoneinfo"
+#define START_STEPS 40 /* of the ramp behind a start that a soft guard put off */
+#define START_STEP_US 15e6
+#define LOOK_US (2 * HOUR_US)
+
+struct policy_zone {
+	char name[PROVIDERS_NAME_MAX];
+	struct zone zone;
+	struct policy_zone *next;
+};
+
+struct policy {
+	struct providers *providers;
+	struct policy_zone *zones;
+	const struct zone **zone_of; /* by group */
+	bool strict, soft;	     /* guards that are kept */
+	bool limits;
+	double account_per_s, lead_us;
+	enum plan_mode mode;
+	int unknown; /* the default group */
+};
+
+/* A whole file, owned. {NULL, 0} with err. */
+static struct slice
+read_file(const char *path, size_t max, struct err *err)
+{
+	struct slice none = { NULL, 0 };
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char *text = NULL;
+	size_t got = 0;
+	ssize_t n = 1;
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		(void)err_set(err, "cannot read %s: %s", path, strerror(errno));
+	} else if (!S_ISREG(st.st_mode) || (size_t)st.st_size > max) {
+		(void)err_set(err, "%s is no file, or larger than %zu kB", path, max >> 10);
+	} else if ((text = malloc((size_t)st.st_size + 1)) == NULL) {
+		(void)err_set(err, "no memory for %s", path);
+	} else {
+		while (got < (size_t)st.st_size &&
+		    (n = read(fd, text + got, (size_t)st.st_size - got)) > 0)
+			got += (size_t)n;
+	}
+	if (fd >= 0)
+		(void)close(fd);
+	return text != NULL ? slice_make(text, got) : none;
+}
+
+static const struct zone *
+find_zone(struct policy *p, const char *name, struct err *err)
+{
+	struct policy_zone *z;
+	struct slice bytes;
+	char path[sizeof(ZONE_DIR) + PROVIDERS_NAME_MAX + 1];
+	int result = 0;
+
+	for (z = p->zones; z != NULL; z = z->next)
+		if (strcmp(z->name, name) == 0)
+			return &z->zone;
+	z = calloc(1, sizeof(*z));
+	if (z == NULL) {
+		(void)err_set(err, "no memory");
+		return NULL;
+	}
+	(void)snprintf(z->name, sizeof(z->name), "%s", name);
+	z->next = p->zones;
+	p->zones = z;
+	zone_utc(&z->zone);
+	if (strcmp(name, "UTC") == 0)
+		return &z->zone;
+	if (strstr(name, "..") != NULL || name[0] == '/') {
+		(void)err_set(err, "'%s' is no time zone", name);
+		return NULL;
+	}
+	(void)snprintf(path, sizeof(path), "%s/%s", ZONE_DIR, name);
+	bytes = read_file(path, ZONE_FILE_MAX, NULL);
+	if (bytes.ptr == NULL)
+		result = err_set(
+		    err, "there is no time zone '%s' in " ZONE_DIR " (package tzdata)", name);
+	else
+		result = zone_parse(&z->zone, bytes, err);
+	free((char *)(uintptr_t)bytes.ptr);
+	return result == 0 ? &z->zone : NULL;
+}
+
+static int
+read_table(struct policy *p, const char *path, struct err *err)
+{
+	struct slice override = { NULL, 0 };
+	struct err why = { 0 };
+	size_t groups;
+
+	if (path[0] != '\0' && (override = read_file(path, PROVIDERS_TEXT_MAX, err)).ptr == NULL)
+		return -1;
+	p->providers = providers_new(slice_str(embed_common_data_providers_tsv), override, &why);
+	free((char *)(uintptr_t) override.ptr);
+	if (p->providers == NULL)
+		return err_set(err, "pace.providers %s, line %zu: %s", path, why.offset, why.msg);
+	p->unknown = providers_find(p->providers, SLICE(POLICY_DEFAULT));
+	groups = providers_count(p->providers);
+	p->zone_of = calloc(groups, sizeof(struct zone *));
+	if (p->zone_of == NULL)
+		return err_set(err, "no memory");
+	for (size_t i = 0; i < groups; i++)
+		if ((p->zone_of[i] =
+			    find_zone(p, providers_group(p->providers, (int)i)->zone, err)) == NULL)
+			return -1;
+	return 0;
+}
+
+static int
+read_keys(struct policy *p, const struct config *c, struct err *err)
+{
+	p->soft = strcmp(c->pace_hour_guard, "all") == 0;
+	p->strict = p->soft || strcmp(c->pace_hour_guard, "strict") == 0;
+	if (!p->strict && strcmp(c->pace_hour_guard, "off") != 0)
+		return err_set(err, "pace.hour_guard must be strict, all or off, not '%s'",
+		    c->pace_hour_guard);
+	if (strcmp(c->pace_mode, "together") == 0)
+		p->mode = PLAN_TOGETHER;
+	else if (strcmp(c->pace_mode, "asap") == 0)
+		p->mode = PLAN_ASAP;
+	else
+		return err_set(err, "pace.mode must be together or asap, not '%s'", c->pace_mode);
+	if (c->pace_account_rate[0] != '\0' &&
+	    rate_parse(&p->account_per_s, slice_str(c->pace_account_rate), err) < 0)
+		return err_set(err, "pace.account_rate: expected N/s, N/min, N/h or N/d");
+	p->limits = c->pace_group_limits;
+	p->lead_us = (double)c->pace_guard_lead_s * 1e6;
+	return 0;
+}
+
+struct policy *
+policy_new(const struct config *config, struct err *err)
+{
+	struct policy *p = calloc(1, sizeof(*p));
+
+	if (p == NULL) {
+		(void)err_set(err, "no memory");
+		return NULL;
+	}
+	if (read_keys(p, config, err) < 0 || read_table(p, config->pace_providers, err) < 0) {
+		policy_free(p);
+		return NULL;
+	}
+	return p;
+}
+
+void
+policy_free(struct policy *p)
+{
+	if (p == NULL)
+		return;
+	while (p->zones != NULL) {
+		struct policy_zone *z = p->zones;
+
+		p->zones = z->next;
+		free(z);
+	}
+	free(p->zone_of);
+	providers_free(p->providers);
+	free(p);
+}
+
+const struct providers *
+policy_providers(const struct policy *p)
+{
+	return p->providers;
+}
+
+enum plan_mode
+policy_mode(const struct policy *p)
+{
+	return p->mode;
+}
+
+double
+policy_account_per_s(const struct policy *p)
+{
+	return p->account_per_s;
+}
+
+enum guard_mode
+policy_guard(const struct policy *p, int group)
+{
+	enum guard_mode mode = providers_group(p->providers, group)->guard;
+
+	if (mode == GUARD_SOFT)
+		return p->soft ? mode : GUARD_OFF;
+	return p->strict ? mode : GUARD_OFF;
+}
+
+double
+policy_cap_per_s(const struct policy *p, int group)
+{
+	return p->limits ? providers_group(p->providers, group)->rate_per_s : 0;
+}
+
+bool
+policy_is_paced(const struct policy *p, int group, bool tail)
+{
+	return policy_guard(p, group) != GUARD_OFF || (!tail && policy_cap_per_s(p, group) > 0);
+}
+
+static uint64_t
+seed_of(const struct policy *p, int group)
+{
+	return hash_name(POLICY_POOL, providers_group(p->providers, group)->name);
+}
+
+/* Softly, when the guard has put the start off. */
+static void
+shape_start(struct shape *s, double begin, double moved, double from, double till)
+{
+	if (!(moved > begin)) {
+		shape_add(s, from, till, 1);
+		return;
+	}
+	shape_add(s, from, moved < till ? moved : till, 0);
+	for (int step = 0; step < START_STEPS; step++) {
+		double a = moved + step * START_STEP_US, b = a + START_STEP_US;
+
+		shape_add(s, a > from ? a : from, b < till ? b : till, (step + 0.5) / START_STEPS);
+	}
+	shape_add(s, from, till, 1); /* what is left of it */
+}
+
+int
+policy_shape(const struct policy *p, int group, double begin, double from, double till, bool steps,
+    struct shape *out)
+{
+	struct shape guard = { 0 }, start = { 0 };
+	enum guard_mode mode = policy_guard(p, group);
+	double moved = mode == GUARD_SOFT
+	    ? guard_start(mode, p->zone_of[group], seed_of(p, group), begin)
+	    : begin;
+	int result;
+
+	shape_guard(&guard, mode, p->zone_of[group], seed_of(p, group), p->lead_us, from, till);
+	shape_start(&start, begin, moved, from, till);
+	shape_multiply(out, &guard, &start);
+	for (size_t i = 0; !steps && i < out->count; i++)
+		if (out->pieces[i].open < 1)
+			out->pieces[i].open = 0;
+	result = guard.failed || start.failed || out->failed ? -1 : 0;
+	shape_release(&guard);
+	shape_release(&start);
+	return result;
+}
+
+double
+policy_opens(const struct policy *p, int group, double at)
+{
+	struct shape s = { 0 };
+	double opens = at;
+
+	if (policy_shape(p, group, at, at, at + LOOK_US, true, &s) == 0)
+		for (size_t i = 0; i < s.count; i++)
+			if (s.pieces[i].open > 0) {
+				opens = s.pieces[i].from > at ? s.pieces[i].from : at;
+				break;
+			}
+	shape_release(&s);
+	return opens;
+}

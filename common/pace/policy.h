@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * policy: what [pace] of the configuration and the provider table say about a group: whether
+ * its hours are guarded, how fast it may go, whether its recipients need a list of their own.
+ * Reads its files once; what comes after does no I/O.
+ */
+#ifndef KAIRAN_POLICY_H
+#define KAIRAN_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "calendar.h"
+#include "config.h"
+#include "err.h"
+#include "plan.h"
+#include "providers.h"
+
+#define POLICY_POOL "kairan" /* all streams and dispatchers share one pool of limiters */
+#define POLICY_TAIL_LANES 16
+#define POLICY_OWN_MIN 500	/* recipients from which a site without a group has its own lane, */
+#define POLICY_OWN_SHARE 0.0005 /* and their share of the run */
+#define POLICY_DEFAULT "default" /* the group of sites that the table does not know */
+
+struct policy;
+
+/* The built-in provider table with pace.providers over it, and the time zones it names. Owned;
+ * NULL with err that names the key or the line. */
+struct policy *policy_new(const struct config *config, struct err *err) MUST_CHECK;
+void policy_free(struct policy *p);
+
+const struct providers *policy_providers(const struct policy *p);
+enum plan_mode policy_mode(const struct policy *p);
+double policy_account_per_s(const struct policy *p); /* 0: no limit */
+
+/* The group's guard as far as pace.hour_guard wants it. */
+enum guard_mode policy_guard(const struct policy *p, int group);
+
+/* The rate that a group, or one site of the default group, is held to; 0: none. */
+double policy_cap_per_s(const struct policy *p, int group);
+
+/* Whether the lane has a clock of its own. tail: one of the tail lanes, which hold many sites. */
+bool policy_is_paced(const struct policy *p, int group, bool tail);
+
+/* When the group is open, from `from` till `till` (us since 2026); begin: of its run. Ramps are
+ * closed when `steps` is false: without a rate there is nothing to ramp. out is emptied first;
+ * -1 without memory. */
+int policy_shape(const struct policy *p, int group, double begin, double from, double till,
+    bool steps, struct shape *out) MUST_CHECK;
+
+/* The first moment from `at` on at which something may leave for the group. */
+double policy_opens(const struct policy *p, int group, double at);
+
+#endif

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pacer: see pacer.h. */
+#include "pacer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "buf.h"
+#include "embed.h"
+#include "keys.h"
+#include "log.h"
+#include "rate.h"
+
+#define BACK_US 60e6 /* what was owed before counts on for so long */
+#define AHEAD_US (PACER_AHEAD_S * 1e6)
+#define FLOOR 0.002 /* of a run: what a lane counts at least, for its retries */
+#define KNOWN (-1)
+#define ARGS_MAX ((size_t)32 << 20)
+
+struct pacer {
+	const struct policy *policy;
+	uint64_t signature;
+	int64_t planned_ms; /* 0: never */
+	int64_t refused_ms; /* since when; 0: not */
+};
+
+/* One publication. */
+struct publication {
+	struct pacer *p;
+	double now;
+	const struct pacer_run *runs;
+	size_t count;
+	double *share; /* of each run, messages a second; 0: no limit */
+	struct buf text;
+	size_t *ends; /* of each argument in text */
+	size_t args, room;
+	bool failed;
+};
+
+struct pacer *
+pacer_new(const struct policy *policy)
+{
+	struct pacer *p = calloc(1, sizeof(*p));
+
+	if (p != NULL)
+		p->policy = policy;
+	return p;
+}
+
+void
+pacer_free(struct pacer *p)
+{
+	free(p);
+}
+
+static int64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static bool
+is_active(const struct pacer_run *run)
+{
+	for (size_t i = 0; i < run->lane_count; i++)
+		if (run->lanes[i].remaining > 0)
+			return true;
+	return false;
+}
+
+/* Changes when the plan must. */
+static uint64_t
+signature_of(const struct pacer_run *runs, size_t count)
+{
+	uint64_t h = 14695981039346656037u;
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t rate;
+
+		memcpy(&rate, &runs[i].per_s, sizeof(rate));
+		h = (h ^ (uint64_t)runs[i].id) * 1099511628211u;
+		h = (h ^ rate ^ rate >> 32) * 1099511628211u;
+		h = (h ^ is_active(&runs[i])) * 1099511628211u;
+	}
+	return h;
+}
+
+/* ---- arguments of plan.lua ---- */
+
+/* Ends the argument that was written into text. */
+static void
+end_arg(struct publication *b)
+{
+	if (b->args == b->room) {
+		size_t room = b->room > 0 ? 2 * b->room : 256;
+		size_t *ends = realloc(b->ends, room * sizeof(*ends));
+
+		if (ends == NULL) {
+			b->failed = true;
+			return;
+		}
+		b->ends = ends;
+		b->room = room;
+	}
+	buf_append_char(&b->text, '\0');
+	b->ends[b->args++] = b->text.len;
+}
+
+static void
+put_text(struct publication *b, const char *text)
+{
+	buf_append_str(&b->text, text);
+	end_arg(b);
+}
+
+static void
+put_row(struct publication *b, double from, double till, double interval)
+{
+	buf_printf(&b->text, "%.17g,%.17g,%.17g;", from, till, interval);
+}
+
+static void
+put_limiter(struct publication *b, const char *kind, const char *name, double per_s)
+{
+	buf_printf(&b->text, "%s%s", kind, name);
+	end_arg(b);
+	buf_append_char(&b->text, '|');
+	put_row(b, b->now - BACK_US, b->now + AHEAD_US, 1e6 / per_s);
+	end_arg(b);
+}
+
+/* ---- shares of runs ---- */
+
+/* Runs of one stream share its rate, all runs the account's: whoever can use less than an equal
+ * share leaves the rest to the others. A run without anything to send counts for nobody else. */
+static void
+share_out(struct publication *b)
+{
+	double left = policy_account_per_s(b->p->policy), level;
+	size_t open = 0, before;
+
+	for (size_t i = 0; i < b->count; i++) {
+		size_t n = 0;
+
+		for (size_t k = 0; k < b->count; k++)
+			n += (k == i || is_active(&b->runs[k])) &&
+			    strcmp(b->runs[i].stream, b->runs[k].stream) == 0;
+		b->share[i] = b->runs[i].per_s > 0 ? b->runs[i].per_s / (double)n : 0;
+		open += is_active(&b->runs[i]);
+	}
+	if (left <= 0)
+		return;
+	level = left / (double)(open > 0 ? open : 1);
+	do { /* those below the level keep what they have */
+		double taken = 0;
+
+		before = open;
+		open = 0;
+		for (size_t i = 0; i < b->count; i++) {
+			if (!is_active(&b->runs[i]))
+				continue;
+			if (b->share[i] > 0 && b->share[i] <= level)
+				taken += b->share[i];
+			else
+				open++;
+		}
+		if (open > 0)
+			level = (left - taken) / (double)open;
+	} while (open > 0 && open < before);
+	for (size_t i = 0; i < b->count; i++)
+		if (b->share[i] <= 0 || b->share[i] > level)
+			b->share[i] = level;
+}
+
+/* ---- lanes of a run ---- */
+
+static bool
+same_limiter(const struct publication *b, const struct pacer_lane *x, const struct pacer_lane *y)
+{
+	int unknown = providers_find(policy_providers(b->p->policy), SLICE(POLICY_DEFAULT));
+
+	return x->group == y->group && (x->group != unknown || strcmp(x->name, y->name) == 0);
+}
+
+/* Tail lanes hold many sites: the rate of one of them is no limit for all. */
+static double
+cap_of(const struct publication *b, const struct pacer_lane *l)
+{
+	int unknown = providers_find(policy_providers(b->p->policy), SLICE(POLICY_DEFAULT));
+
+	if (l->group == PROVIDERS_NONE ||
+	    (l->group == unknown && strncmp(l->name, "tail-", 5) == 0))
+		return 0;
+	return policy_cap_per_s(b->p->policy, l->group);
+}
+
+static double
+weight_of(const struct pacer_run *run, const struct pacer_lane *l)
+{
+	double all = 0;
+
+	for (size_t i = 0; i < run->lane_count; i++)
+		all += run->lanes[i].remaining;
+	return fmax(l->remaining, fmax(all * FLOOR, 1));
+}
+
+/* What a lane may have of the limit that it shares with others. */
+static double
+cap_share(const struct publication *b, const struct pacer_run *run, const struct pacer_lane *l)
+{
+	double cap = cap_of(b, l), all = 0;
+
+	if (cap <= 0)
+		return 0;
+	for (size_t i = 0; i < b->count; i++)
+		for (size_t k = 0; k < b->runs[i].lane_count; k++)
+			if (same_limiter(b, &b->runs[i].lanes[k], l))
+				all += weight_of(&b->runs[i], &b->runs[i].lanes[k]);
+	return cap * weight_of(run, l) / all;
+}
+
+static int
+shape_lane(const struct publication *b, const struct pacer_run *run, const struct pacer_lane *l,
+    double till, bool steps, struct shape *out)
+{
+	out->count = 0;
+	if (l->group != PROVIDERS_NONE)
+		return policy_shape(b->p->policy, l->group, run->began, b->now, till, steps, out);
+	shape_add(out, b->now, till, 1);
+	return out->failed ? -1 : 0;
+}
+
+/* "LIMITERS|rows" of a lane. */
+static void
+put_lane(struct publication *b, const struct pacer_run *run, const struct pacer_lane *l,
+    const struct admission_row *rows, size_t count)
+{
+	const char *comma = "";
+	double end = b->now + AHEAD_US;
+
+	buf_printf(&b->text, KEY_LANE_NAME, run->id, l->lane);
+	end_arg(b);
+	if (run->per_s > 0) {
+		buf_printf(&b->text, "s:%s", run->stream);
+		comma = ",";
+	}
+	if (cap_of(b, l) > 0)
+		buf_printf(&b->text, "%sg:%s", comma, l->name);
+	buf_append_char(&b->text, '|');
+	for (size_t i = 0; i < count && i < ADMISSION_ROWS_MAX && rows[i].from < end; i++)
+		put_row(b, rows[i].from <= b->now ? b->now - BACK_US : rows[i].from,
+		    fmin(rows[i].till, end), rows[i].interval);
+	end_arg(b);
+}
+
+/* Each lane by itself: as fast as its own limit lets it, or without any. */
+static int
+put_lane_alone(struct publication *b, const struct pacer_run *run, const struct pacer_lane *l,
+    double per_s, struct err *err)
+{
+	struct admission_row rows[ADMISSION_ROWS_MAX];
+	struct shape shape = { 0 };
+	size_t n;
+
+	if (shape_lane(b, run, l, b->now + AHEAD_US, per_s > 0, &shape) < 0) {
+		shape_release(&shape);
+		return err_set(err, "no memory");
+	}
+	n = shape_rows(&shape, per_s > 0 ? per_s : RATE_MAX, b->now, b->now + AHEAD_US, rows,
+	    ADMISSION_ROWS_MAX);
+	put_lane(b, run, l, rows, n);
+	shape_release(&shape);
+	return 0;
+}
+
+/* plan_make() over as many days as it takes. 0; 1: it takes too long; -1 with err. */
+static int
+plan_lanes(struct publication *b, const struct pacer_run *run, double per_s, struct shape *shapes,
+    struct plan_lane *plans, struct err *err)
+{
+	struct plan_request r = {
+		.mode = policy_mode(b->p->policy), .start = b->now, .account_per_s = per_s
+	};
+	int result = 1;
+
+	for (size_t i = 0; i < run->lane_count; i++) {
+		plans[i].shape = &shapes[i];
+		plans[i].count = weight_of(run, &run->lanes[i]);
+		plans[i].cap_per_s = cap_share(b, run, &run->lanes[i]);
+	}
+	for (int days = 1; result == 1 && days <= PLAN_DAYS_MAX; days *= 2) {
+		r.till = b->now + days * 24 * HOUR_US;
+		for (size_t i = 0; i < run->lane_count; i++)
+			if (shape_lane(b, run, &run->lanes[i], r.till, true, &shapes[i]) < 0)
+				return err_set(err, "no memory");
+		result = plan_make(&r, plans, run->lane_count, err);
+	}
+	return result;
+}
+
+static int
+put_run(struct publication *b, const struct pacer_run *run, double per_s, struct err *err)
+{
+	struct shape *shapes = calloc(run->lane_count + 1, sizeof(*shapes));
+	struct plan_lane *plans = calloc(run->lane_count + 1, sizeof(*plans));
+	int result = shapes == NULL || plans == NULL ? err_set(err, "no memory") : 1;
+
+	/* a single list has the run's share, and without a rate there is nothing to divide */
+	if (result == 1 && per_s > 0 && run->lane_count > 1)
+		result = plan_lanes(b, run, per_s, shapes, plans, err);
+	for (size_t i = 0; result >= 0 && i < run->lane_count; i++) {
+		const struct pacer_lane *l = &run->lanes[i];
+
+		if (result == 0)
+			put_lane(b, run, l, plans[i].rows, plans[i].row_count);
+		else if (put_lane_alone(b, run, l,
+			     run->lane_count == 1 ? per_s : cap_share(b, run, l), err) < 0)
+			result = -1;
+	}
+	for (size_t i = 0; shapes != NULL && plans != NULL && i < run->lane_count; i++) {
+		plan_lane_release(&plans[i]);
+		shape_release(&shapes[i]);
+	}
+	free(shapes);
+	free(plans);
+	return result < 0 ? -1 : 0;
+}
+
+static void
+put_limiters(struct publication *b)
+{
+	double account = policy_account_per_s(b->p->policy);
+
+	if (account > 0)
+		put_limiter(b, "a", "", account);
+	/* what is named twice is written twice, the same */
+	for (size_t i = 0; i < b->count; i++) {
+		if (b->runs[i].per_s > 0)
+			put_limiter(b, "s:", b->runs[i].stream, b->runs[i].per_s);
+		for (size_t k = 0; k < b->runs[i].lane_count; k++) {
+			const struct pacer_lane *l = &b->runs[i].lanes[k];
+
+			if (cap_of(b, l) > 0)
+				put_limiter(b, "g:", l->name, cap_of(b, l));
+		}
+	}
+}
+
+/* ---- Redis ---- */
+
+static int
+redis_failed(redisContext *redis, const redisReply *reply, const char *doing, struct err *err)
+{
+	return err_set(err, "%s: %s", doing,
+	    reply != NULL && reply->type == REDIS_REPLY_ERROR ? reply->str : redis->errstr);
+}
+
+static int
+read_time(redisContext *redis, double *now, struct err *err)
+{
+	redisReply *reply = redisCommand(redis, "TIME");
+	int result = 0;
+
+	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2)
+		result = redis_failed(redis, reply, "asking the time", err);
+	else
+		*now = (strtod(reply->element[0]->str, NULL) - ADMISSION_EPOCH_S) * 1e6 +
+		    strtod(reply->element[1]->str, NULL);
+	freeReplyObject(reply);
+	return result;
+}
+
+static int
+compare_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Fields that this plan does not have any more are given an empty calendar. */
+static int
+put_stale(struct publication *b, redisContext *redis, struct err *err)
+{
+	redisReply *reply = redisCommand(redis, "HKEYS " KEY_PACE, POLICY_POOL);
+	size_t fields = b->args / 2;
+	const char **known = calloc(fields + 1, sizeof(*known));
+	int result = 0;
+
+	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY)
+		result = redis_failed(redis, reply, "reading the pace", err);
+	else if (known == NULL)
+		result = err_set(err, "no memory");
+	for (size_t i = 0; result == 0 && i < fields; i++)
+		known[i] = b->text.data + (i > 0 ? b->ends[2 * i - 1] : 0);
+	if (result == 0)
+		qsort(known, fields, sizeof(*known), compare_text);
+	/* in two turns, since adding moves the text that `known` points into */
+	for (size_t i = 0; result == 0 && i < reply->elements; i++) {
+		const char *field = reply->element[i]->str;
+
+		if (field == NULL || strcmp(field, "#") == 0 ||
+		    bsearch(&field, known, fields, sizeof(*known), compare_text) != NULL)
+			reply->element[i]->integer = KNOWN;
+	}
+	for (size_t i = 0; result == 0 && i < reply->elements; i++) {
+		if (reply->element[i]->integer == KNOWN)
+			continue;
+		put_text(b, reply->element[i]->str);
+		put_text(b, "");
+	}
+	free(known);
+	freeReplyObject(reply);
+	return result;
+}
+
+/* 1 when it is published, 0 when a newer generation has been. */
+static int
+publish(struct publication *b, redisContext *redis, int64_t generation, struct err *err)
+{
+	char pace[KEY_MAX], quota[KEY_MAX], next[KEY_MAX], number[24];
+	const char *head[] = { "EVAL", embed_common_lua_plan_lua, "3", pace, quota, next, number,
+		"-", "0", "-" };
+	size_t fixed = sizeof(head) / sizeof(head[0]);
+	const char **argv = calloc(fixed + b->args, sizeof(*argv));
+	redisReply *reply = NULL;
+	int result = -1;
+
+	(void)snprintf(pace, sizeof(pace), KEY_PACE, POLICY_POOL);
+	(void)snprintf(quota, sizeof(quota), KEY_QUOTA, POLICY_POOL);
+	(void)snprintf(next, sizeof(next), KEY_NEXT, POLICY_POOL);
+	(void)snprintf(number, sizeof(number), "%lld", (long long)generation);
+	if (argv == NULL)
+		return err_set(err, "no memory");
+	memcpy(argv, head, sizeof(head));
+	for (size_t i = 0; i < b->args; i++)
+		argv[fixed + i] = b->text.data + (i > 0 ? b->ends[i - 1] : 0);
+	reply = redisCommandArgv(redis, (int)(fixed + b->args), argv, NULL);
+	if (reply == NULL || reply->type != REDIS_REPLY_INTEGER)
+		result = redis_failed(redis, reply, "publishing the pace", err);
+	else
+		result = reply->integer == 1;
+	freeReplyObject(reply);
+	free(argv);
+	return result;
+}
+
+/* While we hold the lease nobody can have a higher epoch, unless he read it in another database:
+ * one that lost commits, or that uses this Redis as well. */
+static int
+yield(struct pacer *p, redisContext *redis, struct err *err)
+{
+	redisReply *reply;
+
+	if (p->refused_ms == 0) {
+		log_warn("a calendar of a newer producer is there; waiting %d s for it",
+		    PACER_YIELD_MS / 1000);
+		p->refused_ms = now_ms();
+	}
+	p->planned_ms = 0;
+	if (now_ms() - p->refused_ms < PACER_YIELD_MS)
+		return 0;
+	log_error("the calendar in Redis is of a producer that our database does not know; taking "
+		  "over. If another installation uses this Redis, give it a database of its own");
+	p->refused_ms = 0;
+	reply = redisCommand(redis, "HDEL " KEY_PACE " #", POLICY_POOL);
+	if (reply == NULL)
+		return redis_failed(redis, reply, "taking over the pace", err);
+	freeReplyObject(reply);
+	return 0;
+}
+
+static int
+plan_and_publish(struct pacer *p, redisContext *redis, int64_t generation,
+    const struct pacer_run *runs, size_t count, struct err *err)
+{
+	struct publication b = { .p = p, .runs = runs, .count = count };
+	int result;
+
+	buf_init(&b.text, ARGS_MAX);
+	b.share = calloc(count + 1, sizeof(*b.share));
+	result = b.share == NULL ? err_set(err, "no memory") : read_time(redis, &b.now, err);
+	if (result == 0)
+		share_out(&b);
+	for (size_t i = 0; result == 0 && i < count; i++)
+		result = put_run(&b, &runs[i], b.share[i], err);
+	if (result == 0) {
+		put_limiters(&b);
+		result = put_stale(&b, redis, err);
+	}
+	if (result == 0 && (b.failed || buf_failed(&b.text)))
+		result = err_set(err, "no memory for the pace");
+	if (result == 0)
+		result = publish(&b, redis, generation, err);
+	buf_release(&b.text);
+	free(b.ends);
+	free(b.share);
+	if (result == 0)
+		return yield(p, redis, err);
+	if (result < 0)
+		return -1;
+	p->refused_ms = 0;
+	p->planned_ms = now_ms();
+	return 0;
+}
+
+int
+pacer_round(struct pacer *p, redisContext *redis, int64_t generation, const struct pacer_run *runs,
+    size_t count, struct err *err)
+{
+	uint64_t signature = signature_of(runs, count);
+	redisReply *reply;
+	bool there;
+
+	if (count == 0)
+		return 0;
+	reply = redisCommand(redis, "EXISTS " KEY_PACE, POLICY_POOL);
+	if (reply == NULL || reply->type != REDIS_REPLY_INTEGER) {
+		int result = redis_failed(redis, reply, "looking at the pace", err);
+
+		freeReplyObject(reply);
+		return result;
+	}
+	there = reply->integer == 1;
+	freeReplyObject(reply);
+	if (there && signature == p->signature && p->planned_ms != 0 &&
+	    now_ms() - p->planned_ms < PACER_EVERY_MS)
+		return 0;
+	p->signature = signature;
+	return plan_and_publish(p, redis, generation, runs, count, err);
+}
