@@ -9,7 +9,7 @@ KIND ?= release
 V ?= 0
 
 VERSION := 0.1.0
-PACKAGES := libpq hiredis openssl jansson libcurl libuv libmicrohttpd inih libidn2 libcares
+PACKAGES := libpq hiredis openssl jansson libcurl libuv libmicrohttpd inih libidn2 libcares libseccomp
 
 B := build/$(KIND)
 Q := $(if $(filter 0,$(V)),@,)
@@ -40,6 +40,9 @@ ifeq ($(KIND),san)
 OPT := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
 	-DKAIRAN_SANITIZED -DKAIRAN_CRASH_POINTS
 LINK_OPT := -fsanitize=address,undefined
+else ifeq ($(KIND),cov)
+OPT := -O0 -g --coverage -fprofile-update=atomic -DKAIRAN_COVERAGE
+LINK_OPT := --coverage
 else ifeq ($(KIND),crash)
 OPT := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -DKAIRAN_CRASH_POINTS
 LINK_OPT :=
@@ -224,6 +227,24 @@ bench: ## figures as JSON lines, each with its yardstick from the same run
 	@$(MAKE) --no-print-directory all $(BENCHES)
 	@tests/bench/run.sh
 
+.PHONY: coverage
+coverage: ## lines and branches that the tests reach (INTEGRATION="a b": those only; none: "")
+	@tools/deps.sh build services test
+	@$(MAKE) --no-print-directory KIND=cov programs-here unit-tests
+	@tools/coverage.sh
+
+.PHONY: check-hardening
+check-hardening: all ## what the loader and the kernel see of the release binaries
+	@tools/check-hardening.sh $(PROGRAMS)
+
+.PHONY: check-promises
+check-promises: ## every promise and every attack has a test that exists, or a reason
+	@tools/check-promises.sh
+
+.PHONY: check-units
+check-units: ## what the systemd units leave open: exposure of each at most 1.5
+	@tools/check-units.sh
+
 .PHONY: sim
 sim: ## the full scenarios of even sending: 10 million in 500,000 domains, 10^8, 100,000 random calls
 	@$(MAKE) --no-print-directory all $(B)/tests/unit/test_admission
@@ -280,6 +301,12 @@ install: all ## programs, manual pages and examples under $(DESTDIR)$(PREFIX)
 	install -m 755 $(PROGRAMS) '$(DESTDIR)$(PREFIX)/bin/'
 	for n in 1 5 8; do for page in man/*.$$n; do \
 		[ ! -e "$$page" ] || install -m 644 "$$page" '$(DESTDIR)$(PREFIX)/share/man/man'$$n/; done; done
+	install -d '$(DESTDIR)$(PREFIX)/lib/systemd/system' '$(DESTDIR)$(PREFIX)/lib/sysusers.d' '$(DESTDIR)$(PREFIX)/lib/tmpfiles.d'
+	for unit in tools/systemd/*.service; do \
+		sed 's|@bindir@|$(PREFIX)/bin|' "$$unit" >'$(DESTDIR)$(PREFIX)/lib/systemd/system/'"$${unit##*/}" || exit 1; \
+		chmod 644 '$(DESTDIR)$(PREFIX)/lib/systemd/system/'"$${unit##*/}"; done
+	install -m 644 tools/systemd/kairan.sysusers '$(DESTDIR)$(PREFIX)/lib/sysusers.d/kairan.conf'
+	install -m 644 tools/systemd/kairan.tmpfiles '$(DESTDIR)$(PREFIX)/lib/tmpfiles.d/kairan.conf'
 	install -m 644 README.md CHANGES.md docs/*.md '$(DESTDIR)$(PREFIX)/share/doc/kairan/'
 	install -m 644 docs/examples/* '$(DESTDIR)$(PREFIX)/share/doc/kairan/examples/'
 	install -m 644 docs/prometheus/* '$(DESTDIR)$(PREFIX)/share/doc/kairan/prometheus/'

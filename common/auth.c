@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "secret.h"
+
 #define SHA256_BYTES 32
 #define SES_VERSION 0x04
 
@@ -173,7 +175,7 @@ auth_load(struct auth *a, const char *path, struct err *err)
 		return err_set(err, "cannot open credentials %s: %s", path, strerror(errno));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		(void)err_set(err, "credentials %s are not a regular file", path);
-	else if ((st.st_mode & 077) != 0)
+	else if (!secret_is_private(path, st.st_mode))
 		(void)err_set(
 		    err, "credentials %s can be read by others; run: chmod 600 %s", path, path);
 	else if ((n = read(fd, text, sizeof(text))) < 0 || n == (ssize_t)sizeof(text))

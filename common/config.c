@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "secret.h"
+
 enum key_type { KEY_TEXT, KEY_NUMBER, KEY_BOOL };
 
 struct key {
@@ -51,6 +53,9 @@ static const struct key keys[] = {
 	TEXT(keys, file, "/etc/kairan/token.key",
 	    "secret keys of return paths and links, made by kairan init; mode 600"),
 	TEXT(log, level, "info", "error, warn, info or debug"),
+	BOOL(contain, enable, "yes",
+	    "give up at the start what the programs never need: system calls (seccomp) and files "
+	    "(Landlock)"),
 
 	NUMBER(producer, page, "100000", 1, 10000000, "send rows made in one statement"),
 	NUMBER(producer, backlog, "20000", 1, 10000000,
@@ -433,7 +438,7 @@ read_file(struct config *c, const char *path, struct err *err)
 		    r.why.msg[0] != '\0' ? r.why.msg : "expected [section] or key = value");
 		goto out;
 	}
-	if ((st.st_mode & 077) != 0 && has_password(c)) {
+	if (!secret_is_private(path, st.st_mode) && has_password(c)) {
 		(void)err_set(err,
 		    "%s holds a password and can be read by others; run: chmod 600 %s", path, path);
 		goto out;

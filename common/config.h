@@ -22,6 +22,7 @@ struct config {
 	char *redis_url;
 	char *keys_file;
 	char *log_level;
+	bool contain_enable;
 
 	long producer_page;
 	long producer_backlog;

@@ -265,21 +265,28 @@ feedback_time_parse(struct slice text)
 	return us > 0 ? us + fraction : 0;
 }
 
-bool
-feedback_verp_verify(const struct token_keys *keys, enum token_purpose purpose,
-    struct slice address, struct slice domain, struct token *token)
+struct slice
+feedback_verp_token(enum token_purpose purpose, struct slice address, struct slice domain)
 {
-	char letter = (char)purpose;
-	struct slice host;
+	struct slice none = { NULL, 0 }, host;
 
 	address = slice_trim(address);
 	if (address.len >= 2 && address.ptr[0] == '<' && address.ptr[address.len - 1] == '>')
 		address = slice_make(address.ptr + 1, address.len - 2);
-	if (address.len < 2 + TOKEN_CHARS + 2 || (address.ptr[0] | 0x20) != letter ||
+	if (address.len < 2 + TOKEN_CHARS + 2 || (address.ptr[0] | 0x20) != (char)purpose ||
 	    address.ptr[1] != '+' || address.ptr[2 + TOKEN_CHARS] != '@')
-		return false;
+		return none;
 	host = slice_make(address.ptr + 3 + TOKEN_CHARS, address.len - 3 - TOKEN_CHARS);
 	if (domain.len > 0 && !slice_equal_nocase(host, domain))
-		return false;
-	return token_verify(keys, purpose, slice_make(address.ptr + 2, TOKEN_CHARS), token);
+		return none;
+	return slice_make(address.ptr + 2, TOKEN_CHARS);
+}
+
+bool
+feedback_verp_verify(const struct token_keys *keys, enum token_purpose purpose,
+    struct slice address, struct slice domain, struct token *token)
+{
+	struct slice text = feedback_verp_token(purpose, address, domain);
+
+	return text.len > 0 && token_verify(keys, purpose, text, token);
 }

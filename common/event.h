@@ -83,6 +83,11 @@ int64_t feedback_time_parse(struct slice text);
 /* A civil time in a zone zone_s seconds east of UTC -> the same; 0 outside 1970 .. 9999. */
 int64_t feedback_time_us(int year, int month, int day, int seconds_of_day, int zone_s);
 
+/* The token in a VERP address "b+TOKEN@domain" (purpose is its first letter), not verified; empty
+ * when it is none. domain is compared without case; an empty one accepts any. */
+struct slice feedback_verp_token(
+    enum token_purpose purpose, struct slice address, struct slice domain);
+
 /* Reads one verified VERP address "b+TOKEN@domain" (purpose is its first letter). domain is
  * compared without case; an empty domain accepts any. True when it verifies. */
 bool feedback_verp_verify(const struct token_keys *keys, enum token_purpose purpose,

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@ read_open(const char *what, const char *path, int fd, char *dst, size_t size, si
 	*len = 0;
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return err_set(err, "%s %s is not a regular file", what, path);
-	if ((st.st_mode & 077) != 0)
+	if (!secret_is_private(path, st.st_mode))
 		return err_set(
 		    err, "%s %s can be read by others; run: chmod 600 %s", what, path, path);
 	while ((n = read(fd, dst + *len, size - *len)) > 0)
@@ -31,6 +32,17 @@ read_open(const char *what, const char *path, int fd, char *dst, size_t size, si
 		return err_set(err, "%s %s cannot be read: %s", what, path, strerror(errno));
 	dst[*len] = '\0';
 	return 0;
+}
+
+bool
+secret_is_private(const char *path, mode_t mode)
+{
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+	size_t n = folder != NULL ? strlen(folder) : 0;
+	bool is_credential = n > 1 && strncmp(path, folder, n) == 0 && path[n] == '/' &&
+	    strstr(path + n, "..") == NULL;
+
+	return (mode & (is_credential ? 037 : 077)) == 0;
 }
 
 int

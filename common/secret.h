@@ -6,10 +6,16 @@
 #ifndef KAIRAN_SECRET_H
 #define KAIRAN_SECRET_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "err.h"
 #include "slice.h"
+
+/* Nobody but its owner may read it (mode & 077). A credential of systemd may show a group: that is the
+ * mask of the access list that lets only this service read it. */
+bool secret_is_private(const char *path, mode_t mode);
 
 /*
  * Reads a whole regular file of less than `size` bytes and puts a NUL behind it that *len does

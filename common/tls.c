@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "secret.h"
+
 #define VERSION_MAX 80
 
 struct tls_context {
@@ -51,7 +53,7 @@ use_certificate(SSL_CTX *ctx, const struct tls_settings *s, struct err *err)
 		return err_set(err, "a certificate needs both its file and its key");
 	if (stat(s->key_file, &st) < 0)
 		return err_set(err, "cannot open key %s: %s", s->key_file, strerror(errno));
-	if ((st.st_mode & 077) != 0)
+	if (!secret_is_private(s->key_file, st.st_mode))
 		return err_set(err, "key %s can be read by others; run: chmod 600 %s", s->key_file,
 		    s->key_file);
 	if (SSL_CTX_use_certificate_chain_file(ctx, s->cert_file) != 1)

@@ -14,11 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "claim.h"
+#include "contain.h"
 #include "crash.h"
 #include "db.h"
 #include "dispatcher.h"
@@ -447,6 +446,8 @@ run_program(struct program *p)
 	d->journal = open_journal(p, &err);
 	if (d->journal == NULL)
 		fatal(EXIT_FAILED, "%s", err.msg);
+	if (contain_begin(&p->config, CONTAIN_DISPATCHER, &err) < 0)
+		fatal(EXIT_FAILED, "%s", err.msg);
 	d->owner = begin_life(p);
 	(void)snprintf(d->owner_text, sizeof(d->owner_text), "%d", d->owner);
 	check_rights(&p->config);
@@ -489,6 +490,7 @@ main(int argc, char **argv)
 	int option;
 
 	(void)log_open("kairan-dispatcher", "info");
+	contain_process();
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
@@ -527,9 +529,7 @@ main(int argc, char **argv)
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
 		fatal(EXIT_FAILED, "cannot start libcurl");
 	p.d.config = &p.config;
-	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	raise_descriptors(&p.config);
-	(void)umask(077);
 	(void)signal(SIGPIPE, SIG_IGN);
 	p.status = EXIT_DONE;
 	option = run_program(&p);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "contain.h"
 #include "db.h"
 #include "exit.h"
 #include "intake.h"
@@ -36,6 +37,7 @@ struct feedback_daemon {
 	struct sns_intake sns;
 	struct keep keep;
 	struct web *web;
+	struct mail_worker *worker; /* borrowed */
 	struct sources sources;
 	struct metrics *metrics;
 	uv_signal_t on_term, on_int;
@@ -208,7 +210,8 @@ start_sources(struct feedback_daemon *d, struct err *err)
 		    .keep = d->config->reply_maildir[0] != '\0' ? &d->keep : NULL,
 		    .sns = &d->sns,
 		    .intake = d->intake,
-		    .web = d->web },
+		    .web = d->web,
+		    .worker = d->worker },
 		err) < 0)
 		return -1;
 	if (listen[0] == '\0')
@@ -250,9 +253,10 @@ start_all(struct feedback_daemon *d, const char *conninfo, struct err *err)
 }
 
 int
-daemon_run(const struct config *config, const struct token_keys *keys, struct err *err)
+daemon_run(const struct config *config, const struct token_keys *keys, struct mail_worker *worker,
+    struct err *err)
 {
-	struct feedback_daemon d = { .config = config, .keys = keys };
+	struct feedback_daemon d = { .config = config, .keys = keys, .worker = worker };
 	char *conninfo;
 	int status;
 
@@ -269,7 +273,10 @@ daemon_run(const struct config *config, const struct token_keys *keys, struct er
 		(void)err_set(err, "cannot make an event loop: too few file descriptors?");
 		return EXIT_FAILED;
 	}
-	status = start_all(&d, conninfo, err) < 0 ? EXIT_USAGE : EXIT_DONE;
+	if (contain_begin(config, CONTAIN_FEEDBACK, err) < 0)
+		status = EXIT_FAILED;
+	else
+		status = start_all(&d, conninfo, err) < 0 ? EXIT_USAGE : EXIT_DONE;
 	explicit_bzero(conninfo, strlen(conninfo));
 	free(conninfo);
 	while (status == EXIT_DONE && !d.is_over)

@@ -14,6 +14,8 @@
 #define DAEMON_DRAIN_MS 4000 /* with SNS_CERT_TIMEOUT_S less than 10 s */
 
 /* Returns an exit_code when it was asked to stop, or with err when it cannot start. */
-int daemon_run(const struct config *config, const struct token_keys *keys, struct err *err);
+struct mail_worker;
+int daemon_run(const struct config *config, const struct token_keys *keys,
+    struct mail_worker *worker, struct err *err);
 
 #endif

@@ -12,16 +12,17 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "classify_command.h"
 #include "config.h"
+#include "contain.h"
 #include "daemon.h"
 #include "err.h"
 #include "exit.h"
 #include "inbound.h"
 #include "log.h"
+#include "mail_worker.h"
 #include "once.h"
 #include "replay.h"
 #include "token.h"
@@ -105,18 +106,16 @@ parse_options(int argc, char **argv, struct options *o)
 		fatal(EXIT_USAGE, "--recipient is for a mail, not for --sns");
 }
 
-/* No core with secrets in it, private files, as many descriptors as allowed. */
+/* As many descriptors as allowed. */
 static void
 limit_process(void)
 {
-	struct rlimit none = { 0, 0 }, files;
+	struct rlimit files;
 
-	(void)setrlimit(RLIMIT_CORE, &none);
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);
 	}
-	(void)umask(077);
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
@@ -127,16 +126,25 @@ main(int argc, char **argv)
 	struct config config;
 	struct token_keys keys = { 0 };
 	struct err err = { 0 };
+	struct mail_worker *worker;
 	int status, wrong;
 
 	(void)log_open("kairan-feedback", "info");
+	contain_process();
 	if (argc > 1 && strcmp(argv[1], "classify") == 0) {
 		limit_process();
 		json_object_seed(0);
 		return classify_command(argc - 1, argv + 1);
 	}
-	if (argc > 1 && strcmp(argv[1], "replay") == 0)
-		return replay_main(argc - 1, argv + 1);
+	/* now: it must not inherit what is read below, nor a thread */
+	worker = mail_worker_start(&err);
+	if (worker == NULL)
+		fatal(EXIT_TEMPORARY, "%s", err.msg);
+	if (argc > 1 && strcmp(argv[1], "replay") == 0) {
+		status = replay_main(argc - 1, argv + 1, worker);
+		mail_worker_free(worker);
+		return status;
+	}
 	parse_options(argc, argv, &o);
 	limit_process();
 	/* a mail must not bounce because of our own set-up */
@@ -151,15 +159,18 @@ main(int argc, char **argv)
 	json_object_seed(0); /* before there are threads */
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		fatal(EXIT_TEMPORARY, "libcurl does not start");
+	mail_worker_contain(worker, config.contain_enable);
 	if (o.is_stdin)
 		status = once_run(&config, &keys,
 		    &(struct once_input){ .fd = STDIN_FILENO,
 			.is_sns = o.is_sns,
 			.rcpts = o.rcpts,
-			.rcpt_count = o.rcpt_count },
+			.rcpt_count = o.rcpt_count,
+			.worker = worker },
 		    &err);
 	else
-		status = daemon_run(&config, &keys, &err);
+		status = daemon_run(&config, &keys, worker, &err);
+	mail_worker_free(worker);
 	token_keys_release(&keys);
 	config_release(&config);
 	curl_global_cleanup();

@@ -65,7 +65,8 @@ read_input(const struct config *config, const struct token_keys *keys, const str
 {
 	int cut = read_all(in->fd, in->is_sns ? SNS_BODY_MAX : INBOUND_SIZE_MAX, bytes, err);
 	struct mail_intake how = { .keys = keys,
-		.bounce_domain = slice_str(config->feedback_domain) };
+		.bounce_domain = slice_str(config->feedback_domain),
+		.worker = in->worker };
 	struct mail_intake_mail mail = { .rcpts = in->rcpts, .rcpt_count = in->rcpt_count };
 	struct keep keep;
 

@@ -14,11 +14,14 @@
 #include "slice.h"
 #include "token.h"
 
+struct mail_worker;
+
 struct once_input {
 	int fd;
 	bool is_sns;
 	const struct slice *rcpts; /* envelope recipients of a mail; none: its header says */
 	size_t rcpt_count;
+	struct mail_worker *worker; /* that parses a mail */
 };
 
 /* EXIT_DONE when committed; EXIT_TEMPORARY or EXIT_FAILED (not a document of ours) with err. */

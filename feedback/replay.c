@@ -24,6 +24,7 @@
 #include "exit.h"
 #include "ledger.h"
 #include "log.h"
+#include "mail_worker.h"
 #include "mbox.h"
 #include "reader.h"
 
@@ -48,6 +49,7 @@ struct replay {
 	struct config config;
 	struct token_keys keys;
 	struct reader reader;
+	struct mail_worker *worker;
 	struct db db;
 	bool is_dry, needs_signature, is_quiet;
 	struct unit units[BATCH];
@@ -284,6 +286,7 @@ run(struct replay *r, char **paths)
 
 	if (reader_init(&r->reader, &r->config, &r->keys, &err) < 0)
 		fatal(EXIT_USAGE, "%s", err.msg);
+	r->reader.worker = r->worker;
 	if (!r->is_dry &&
 	    (db_open(&r->db, r->config.database_url, "kairan_feedback", "kairan-feedback replay",
 		 &err) != 0 ||
@@ -309,7 +312,7 @@ run(struct replay *r, char **paths)
 }
 
 int
-replay_main(int argc, char **argv)
+replay_main(int argc, char **argv, struct mail_worker *worker)
 {
 	static const struct option longs[] = { { "config", required_argument, NULL, 'c' },
 		{ "dry-run", no_argument, NULL, 'n' }, { "signed", no_argument, NULL, 's' },
@@ -346,6 +349,8 @@ replay_main(int argc, char **argv)
 	json_object_seed(0);
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		fatal(EXIT_TEMPORARY, "libcurl does not start");
+	mail_worker_contain(worker, r->config.contain_enable);
+	r->worker = worker;
 	status = run(r, argv + optind);
 	token_keys_release(&r->keys);
 	config_release(&r->config);

@@ -8,6 +8,7 @@
 #define KAIRAN_FEEDBACK_REPLAY_H
 
 /* The command `kairan-feedback replay`; argv[0] is its name. Returns an exit_code. */
-int replay_main(int argc, char **argv);
+struct mail_worker;
+int replay_main(int argc, char **argv, struct mail_worker *worker);
 
 #endif

@@ -146,7 +146,8 @@ mail_of(const struct sources_config *c)
 {
 	return (struct mail_intake){ .keys = c->keys,
 		.bounce_domain = slice_str(c->config->feedback_domain),
-		.keep = c->keep };
+		.keep = c->keep,
+		.worker = c->worker };
 }
 
 static struct source *
@@ -198,7 +199,7 @@ start_postfix_log(const struct sources_config *c, struct err *err)
 static struct source *
 start_mailbox(const struct sources_config *c, struct err *err)
 {
-	return mailbox_new(c->loop, c->config, c->keys, c->intake, err);
+	return mailbox_new(c->loop, c->config, c->keys, c->intake, c->worker, err);
 }
 
 int

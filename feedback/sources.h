@@ -17,6 +17,7 @@
 
 #define SOURCES_MAX 12
 
+struct mail_worker;
 struct sns_intake;
 
 struct sources {
@@ -34,6 +35,7 @@ struct sources_config {
 	const struct sns_intake *sns;
 	struct intake *intake;
 	struct web *web; /* pages for recipients; NULL: none */
+	struct mail_worker *worker;
 };
 
 /* 0, or -1 with err: one is configured wrongly, or there is none at all. Free them either way. */

@@ -15,12 +15,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "config.h"
+#include "contain.h"
 #include "crash.h"
 #include "db.h"
 #include "exit.h"
@@ -530,6 +529,7 @@ main(int argc, char **argv)
 	int option, status;
 
 	(void)log_open("kairan-producer", "info");
+	contain_process();
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
@@ -562,8 +562,6 @@ main(int argc, char **argv)
 		fatal(EXIT_USAGE, "%s", err.msg);
 	if (!log_open("kairan-producer", p.config.log_level))
 		fatal(EXIT_USAGE, "log.level must be error, warn, info or debug");
-	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-	(void)umask(077);
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGINT, &action, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -574,6 +572,8 @@ main(int argc, char **argv)
 		if (p.metrics == NULL)
 			fatal(EXIT_USAGE, "%s", err.msg);
 	}
+	if (contain_begin(&p.config, CONTAIN_PRODUCER, &err) < 0)
+		fatal(EXIT_FAILED, "%s", err.msg);
 	status = run_producer(&p);
 	curl_global_cleanup();
 	policy_free(p.policy);

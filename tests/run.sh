@@ -16,6 +16,11 @@ make_quiet check-scripts
 echo "== build with sanitizers, warnings are errors"
 make_quiet KIND=san WERROR=1 programs-here unit-tests
 make_quiet KIND=san WERROR=1 check-headers check-docs check-providers
+make_quiet check-promises check-units
+echo "== the release programs: hardening, containment"
+make_quiet WERROR=1 all build/release/tests/unit/test_contain build/release/tests/unit/test_mail_worker
+make_quiet check-hardening
+prove --merge --exec tests/run-one.sh build/release/tests/unit/test_contain build/release/tests/unit/test_mail_worker
 
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}

@@ -69,19 +69,37 @@ note_unsubscribe(struct job *job, struct token token)
 		u->items[u->count++] = token;
 }
 
+static bool
+verify_token(
+    const struct job *job, enum token_purpose purpose, struct slice text, struct token *token)
+{
+	const struct inbound_input *in = job->in;
+
+	if (text.len != TOKEN_CHARS)
+		return false;
+	return in->verify != NULL ? in->verify(in->verify_ctx, purpose, text, token)
+				  : token_verify(in->keys, purpose, text, token);
+}
+
+/* The token of a VERP address, if it verifies. */
+static bool
+verify_address(
+    const struct job *job, enum token_purpose purpose, struct slice address, struct token *token)
+{
+	return verify_token(
+	    job, purpose, feedback_verp_token(purpose, address, job->in->bounce_domain), token);
+}
+
 /* One recipient address of the mail at hand. */
 static void
 note_recipient(struct job *job, struct slice address)
 {
-	struct slice domain = job->in->bounce_domain;
 	struct token token;
 
-	if (!job->linked &&
-	    feedback_verp_verify(job->in->keys, TOKEN_BOUNCE, address, domain, &token)) {
+	if (!job->linked && verify_address(job, TOKEN_BOUNCE, address, &token)) {
 		job->linked = true;
 		job->token = token;
-	} else if (feedback_verp_verify(
-		       job->in->keys, TOKEN_UNSUBSCRIBE, address, domain, &token)) {
+	} else if (verify_address(job, TOKEN_UNSUBSCRIBE, address, &token)) {
 		note_unsubscribe(job, token);
 	}
 }
@@ -202,8 +220,8 @@ verify_any(struct job *job, struct slice value, struct token *token)
 		return false;
 	if (value.len >= 2 && value.ptr[0] == '<' && value.ptr[value.len - 1] == '>')
 		value = slice_make(value.ptr + 1, value.len - 2);
-	return token_verify(job->in->keys, TOKEN_BOUNCE, value, token) ||
-	    feedback_verp_verify(job->in->keys, TOKEN_BOUNCE, value, job->in->bounce_domain, token);
+	return verify_token(job, TOKEN_BOUNCE, value, token) ||
+	    verify_address(job, TOKEN_BOUNCE, value, token);
 }
 
 /* Message-IDs "<TOKEN@…>" in a value: signed, but for the recipient, not for an attempt (0). */

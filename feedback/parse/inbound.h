@@ -34,6 +34,10 @@ struct inbound_input {
 	size_t rcpt_count;	   /* 0: Delivered-To, X-Original-To, To of the mail instead */
 	const struct token_keys *keys;
 	struct slice bounce_domain; /* domain of b+… and u+… addresses; empty: any */
+	/* instead of keys, where there are none: asks whether text is a token of this purpose */
+	bool (*verify)(
+	    void *ctx, enum token_purpose purpose, struct slice text, struct token *token);
+	void *verify_ctx;
 };
 
 /*

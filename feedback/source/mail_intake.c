@@ -6,6 +6,17 @@
 
 #include "intake.h"
 #include "log.h"
+#include "mail_worker.h"
+
+static enum mail_worker_result
+parse(struct mail_worker *worker, const struct inbound_input *in, struct arena *arena,
+    struct feedback_events *events, struct err *why)
+{
+	if (worker != NULL)
+		return mail_worker_read(worker, in, arena, events, why);
+	return inbound_parse(in, arena, events, why) == 0 ? MAIL_WORKER_READ
+							  : MAIL_WORKER_UNREADABLE;
+}
 
 static bool
 has_reason(const struct feedback_event *e, const char *const *reasons, size_t count)
@@ -41,12 +52,18 @@ read_events(const struct mail_intake *how, const struct mail_intake_mail *mail, 
 	struct slice parts[] = { SLICE("mail"), SLICE("unreadable"), { 0 } };
 	struct err why = { 0 };
 	struct feedback_event *e;
+	enum mail_worker_result result;
 
 	*events = (struct feedback_events){ 0 };
 	if (in.raw.len > INBOUND_SIZE_MAX)
 		in.raw.len = INBOUND_SIZE_MAX;
-	if (inbound_parse(&in, arena, events, &why) == 0 && events->count > 0)
+	result = parse(how->worker, &in, arena, events, &why);
+	if (result == MAIL_WORKER_READ && events->count > 0)
 		return 0;
+	if (result == MAIL_WORKER_NONE) {
+		log_error("mail cannot be parsed now, it comes again error=\"%s\"", why.msg);
+		return -1;
+	}
 	log_warn("mail cannot be read, kept aside bytes=%zu error=\"%s\"", in.raw.len, why.msg);
 	arena_reset(arena);
 	parts[2] = feedback_digest(arena, in.raw);

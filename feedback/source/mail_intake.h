@@ -21,11 +21,14 @@
 
 #define MAIL_INTAKE_ARENA_MAX ((size_t)INBOUND_ARENA_MAX + 64 * 1024)
 
+struct mail_worker;
+
 /* How mail is read; all borrowed. */
 struct mail_intake {
 	const struct token_keys *keys;
 	struct slice bounce_domain; /* of b+… and u+… addresses; empty: any */
 	const struct keep *keep;    /* NULL: mail that is not understood is not kept whole */
+	struct mail_worker *worker; /* parses; NULL: it is parsed here */
 };
 
 struct mail_intake_mail {
@@ -36,7 +39,7 @@ struct mail_intake_mail {
 	bool is_for_person; /* keep it in any case */
 };
 
-/* 0 with at least one event in the arena, or -1: no memory, or it could not be kept. Nothing
+/* 0 with at least one event in the arena, or -1: not now (no memory, no process), or it could not be kept. Nothing
  * borrowed of mail. */
 int mail_intake_read(const struct mail_intake *how, const struct mail_intake_mail *mail,
     struct arena *arena, struct feedback_events *events) MUST_CHECK;

@@ -400,7 +400,7 @@ check(struct mailbox *m, struct err *err)
 
 struct source *
 mailbox_new(uv_loop_t *loop, const struct config *config, const struct token_keys *keys,
-    struct intake *intake, struct err *err)
+    struct intake *intake, struct mail_worker *worker, struct err *err)
 {
 	struct mailbox *m = calloc(1, sizeof(*m));
 
@@ -420,6 +420,7 @@ mailbox_new(uv_loop_t *loop, const struct config *config, const struct token_key
 		release(m);
 		return NULL;
 	}
+	m->reader.worker = worker;
 	log_info("mailbox is emptied url=%s", config->mailbox_url);
 	return pull_new(loop,
 	    &(struct pull_config){ .name = m->is_imap ? "imap" : "pop3",

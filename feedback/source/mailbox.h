@@ -15,8 +15,11 @@
 #include "pull.h"
 #include "token.h"
 
+struct mail_worker;
+
 /* NULL with err when the configuration is wrong. */
 struct source *mailbox_new(uv_loop_t *loop, const struct config *config,
-    const struct token_keys *keys, struct intake *intake, struct err *err);
+    const struct token_keys *keys, struct intake *intake, struct mail_worker *worker,
+    struct err *err);
 
 #endif

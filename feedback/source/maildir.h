@@ -22,6 +22,7 @@
 #define MAILDIR_TOGETHER_MAX 64 /* files at the intake */
 #define MAILDIR_RESCAN_S 10
 
+
 struct maildir_config {
 	const char *path; /* borrowed, like all here, until maildir_free() */
 	struct mail_intake mail;

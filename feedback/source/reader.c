@@ -10,6 +10,7 @@
 
 #include "jsontext.h"
 #include "mail_intake.h"
+#include "secret.h"
 #include "ses.h"
 
 int
@@ -43,7 +44,8 @@ void
 reader_mail(struct reader *reader, struct slice raw, struct unit *unit)
 {
 	struct mail_intake how = { .keys = reader->keys,
-		.bounce_domain = slice_str(reader->config->feedback_domain) };
+		.bounce_domain = slice_str(reader->config->feedback_domain),
+		.worker = reader->worker };
 	struct mail_intake_mail in = { .raw = raw };
 
 	if (mail_intake_read(&how, &in, &unit->arena, &unit->events) == 0) {
@@ -141,7 +143,7 @@ reader_password(const char *path, const char *key, char *dst, size_t size, struc
 		return err_set(err, "%s: cannot open %s: %s", key, path, strerror(errno));
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
 		(void)err_set(err, "%s: %s is not a regular file", key, path);
-	} else if ((st.st_mode & 077) != 0) {
+	} else if (!secret_is_private(path, st.st_mode)) {
 		(void)err_set(
 		    err, "%s: %s can be read by others; run: chmod 600 %s", key, path, path);
 	} else if ((n = read(fd, dst, size - 1)) <= 0 || (size_t)n == size - 1) {

@@ -19,6 +19,8 @@ struct reader {
 	const struct token_keys *keys;
 	struct sns_intake sns;
 	struct sns_cert_cache *cache;
+	struct mail_worker
+	    *worker; /* that parses mails; NULL: the reader's thread. Set it after reader_init() */
 };
 
 /* 0, or -1 with err. The struct must not move afterwards. Release it either way. */

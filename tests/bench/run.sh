@@ -11,7 +11,7 @@ for bench in ${BENCH:-produce engine_10k engine_1k whole_job_10k whole_job_1k wh
 	whole_job_10k) tests/bench/whole_job.sh 10240 ;;
 	whole_job_1k) tests/bench/whole_job.sh 1024 ;;
 	whole_job_tls) tests/bench/whole_job.sh 10240 40000 tls ;;
-	classify | journal | reserve | order) build/release/tests/bench/bench_"$bench" ;;
+	classify | journal | mail_worker | reserve | order) build/release/tests/bench/bench_"$bench" ;;
 	*) tests/bench/"$bench".sh ;;
 	esac || { echo "bench $bench failed" >&2; status=1; }
 done

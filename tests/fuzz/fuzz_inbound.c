@@ -15,7 +15,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const struct token_keys keys = { 1, { 1 }, { { 7 } } };
 	struct slice rcpt = SLICE("bounces@bounce.test");
 	struct feedback_events events = { NULL, 0, 0 };
-	struct inbound_input in = { { NULL, 0 }, &rcpt, 0, &keys, { NULL, 0 } };
+	struct inbound_input in = { { NULL, 0 }, &rcpt, 0, &keys, { NULL, 0 }, NULL, NULL };
 	struct arena arena;
 	struct err err;
 

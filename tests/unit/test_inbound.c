@@ -35,7 +35,7 @@ parse_raw(struct slice raw, const char *rcpt)
 	char address[200];
 	struct slice rcpts[1];
 	struct inbound_input in = { raw, rcpts, rcpt != NULL ? 1 : 0, &placeholder_keys,
-		SLICE("bounce.test") };
+		SLICE("bounce.test"), NULL, NULL };
 	struct err err = { 0, "" };
 	char token[TOKEN_CHARS + 1] = "";
 
@@ -483,7 +483,7 @@ test_bombs(void **state)
 	char *text = malloc(max + 400);
 	struct feedback_events events = { NULL, 0, 0 };
 	struct inbound_input in = { { text, INBOUND_SIZE_MAX + 1 }, NULL, 0, &placeholder_keys,
-		{ NULL, 0 } };
+		{ NULL, 0 }, NULL, NULL };
 	struct err err;
 	clock_t start = clock();
 
