@@ -3,7 +3,7 @@
 # make bench: every bench, one JSON line each on standard output. BENCH="produce ingest" picks.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
-for bench in ${BENCH:-produce engine_10k engine_1k whole_job_10k whole_job_1k whole_job_tls ses_api ingest compose classify dkim journal reserve order}; do
+for bench in ${BENCH:-produce engine_10k engine_1k whole_job_10k whole_job_1k whole_job_tls ses_api ingest compose classify dkim journal mail_worker reserve order}; do
 	echo "== $bench" >&2
 	case $bench in
 	engine_10k) tests/bench/engine.sh 10240 ;;
