@@ -493,8 +493,13 @@ config_load(struct config *c, const char *path, struct err *err)
 		path = getenv("KAIRAN_CONFIG");
 	if (path == NULL && access(CONFIG_DEFAULT_FILE, F_OK) == 0)
 		path = CONFIG_DEFAULT_FILE;
-	if (path != NULL && path[0] != '\0' && read_file(c, path, err) < 0)
-		return -1;
+	if (path != NULL && path[0] != '\0') {
+		c->source_file = strdup(path);
+		if (c->source_file == NULL)
+			return err_set(err, "no memory");
+		if (read_file(c, path, err) < 0)
+			return -1;
+	}
 	if (read_environment(c, err) < 0)
 		return -1;
 	return fill_host_name(&c->dispatcher_name, err) < 0 ? -1
@@ -507,6 +512,7 @@ config_release(struct config *c)
 	for (size_t i = 0; i < KEYS; i++)
 		if (keys[i].type == KEY_TEXT)
 			free(*(char **)(void *)((char *)c + keys[i].offset));
+	free(c->source_file);
 	*c = (struct config){ 0 };
 }
 

@@ -15,7 +15,8 @@
 #define CONFIG_DEFAULT_FILE "/etc/kairan/kairan.conf"
 
 struct config {
-	/* all strings owned, never NULL */
+	char *source_file; /* the file that was read; NULL: none */
+	/* all strings below owned, never NULL */
 	char *database_url;
 	bool database_prepared;
 	long database_timeout_s;
