@@ -233,8 +233,8 @@ verify_message_id(struct job *job, struct slice value, struct token *token)
 			continue;
 		if (job->tokens_tried++ >= TOKENS_MAX)
 			return false;
-		if (token_verify(job->in->keys, TOKEN_MESSAGE,
-			slice_make(value.ptr + i + 1, TOKEN_CHARS), token))
+		if (verify_token(
+			job, TOKEN_MESSAGE, slice_make(value.ptr + i + 1, TOKEN_CHARS), token))
 			return true;
 	}
 	return false;

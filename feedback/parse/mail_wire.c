@@ -138,7 +138,8 @@ bool
 mail_wire_get_question(struct slice payload, enum token_purpose *purpose, struct slice *text)
 {
 	if (payload.len != MAIL_WIRE_QUESTION ||
-	    (payload.ptr[0] != TOKEN_BOUNCE && payload.ptr[0] != TOKEN_UNSUBSCRIBE))
+	    (payload.ptr[0] != TOKEN_BOUNCE && payload.ptr[0] != TOKEN_UNSUBSCRIBE &&
+		payload.ptr[0] != TOKEN_MESSAGE))
 		return false;
 	*purpose = (enum token_purpose)payload.ptr[0];
 	*text = slice_make(payload.ptr + 1, TOKEN_CHARS);
@@ -270,18 +271,23 @@ get_texts(struct cursor *c, struct arena *arena, struct feedback_event *e)
 	    jsontext_kind(e->detail) == JSONTEXT_OBJECT && jsontext_check(e->detail);
 }
 
-/* An unsubscribe is the matter of a token to unsubscribe, all else of one of the return path. */
+/* An unsubscribe is the matter of a token to unsubscribe, all else of one of the return path or of
+ * a Message-ID. */
+static bool
+may_link_by(enum token_purpose purpose, enum outcome_kind kind)
+{
+	return kind == OUTCOME_UNSUBSCRIBED ? purpose == TOKEN_UNSUBSCRIBE
+					    : purpose == TOKEN_BOUNCE || purpose == TOKEN_MESSAGE;
+}
+
 static bool
 may_link(const struct feedback_event *e, const struct mail_wire_token *tokens, size_t count)
 {
-	enum token_purpose purpose =
-	    e->kind == OUTCOME_UNSUBSCRIBED ? TOKEN_UNSUBSCRIBE : TOKEN_BOUNCE;
-
 	if (!e->linked)
 		return e->token.run == 0 && e->token.send == 0 && e->token.attempt == 0;
 	for (size_t i = 0; i < count; i++)
-		if (tokens[i].purpose == purpose && tokens[i].token.run == e->token.run &&
-		    tokens[i].token.send == e->token.send &&
+		if (may_link_by(tokens[i].purpose, e->kind) &&
+		    tokens[i].token.run == e->token.run && tokens[i].token.send == e->token.send &&
 		    tokens[i].token.attempt == e->token.attempt)
 			return true;
 	return false;

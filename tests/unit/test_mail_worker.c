@@ -85,13 +85,18 @@ compare(struct slice raw, const struct slice *rcpts, size_t rcpt_count)
 		.rcpt_count = rcpt_count,
 		.keys = &placeholder_keys,
 		.bounce_domain = SLICE("bounce.test") };
+	const struct mail_intake how = { .keys = &placeholder_keys,
+		.bounce_domain = SLICE("bounce.test") };
+	const struct mail_intake_mail mail = {
+		.raw = raw, .rcpts = rcpts, .rcpt_count = rcpt_count
+	};
 	struct feedback_events here = { 0 }, there = { 0 };
 	struct arena a, b;
 	struct err err = { 0 };
 
 	arena_init(&a, MAIL_INTAKE_ARENA_MAX);
 	arena_init(&b, MAIL_INTAKE_ARENA_MAX);
-	assert_int_equal(mail_intake_read(NULL, &in, &a, &here), 0);
+	assert_int_equal(mail_intake_read(&how, &mail, &a, &here), 0);
 	assert_int_equal(mail_worker_read(worker, &in, &b, &there, &err), MAIL_WORKER_READ);
 	same_events(&here, &there);
 	arena_release(&a);
@@ -141,6 +146,33 @@ static const char report[] =
     "%s\n--x\nContent-Type: message/delivery-status\n\n"
     "Reporting-MTA: dns; mx.test\n\nFinal-Recipient: rfc822; a@b.test\n"
     "Action: failed\nStatus: 5.1.1\n\n--x--\n";
+
+/* Nothing but the signed Message-ID of what came back says whose it is. */
+static void
+test_linked_by_message_id(void **state)
+{
+	static const char text[] =
+	    "From: MAILER-DAEMON@mx.test\nTo: postmaster@bounce.test\nMIME-Version: 1.0\n"
+	    "Content-Type: multipart/report; report-type=delivery-status; boundary=x\n\n--x\n"
+	    "Content-Type: text/plain\n\nSorry.\n--x\nContent-Type: message/delivery-status\n\n"
+	    "Reporting-MTA: dns; mx.test\n\nFinal-Recipient: rfc822; a@b.test\nAction: failed\n"
+	    "Status: 5.1.1\n\n--x\nContent-Type: text/rfc822-headers\n\n"
+	    "Message-ID: <%M@news.test>\n\n--x--\n";
+	static char filled[20 * sizeof(text)];
+	const struct mail_intake how = { .keys = &placeholder_keys, .worker = worker };
+	const struct mail_intake_mail mail = { .raw = placeholders_fill(text, filled) };
+	struct feedback_events events = { 0 };
+	struct arena arena;
+
+	(void)state;
+	arena_init(&arena, MAIL_INTAKE_ARENA_MAX);
+	assert_int_equal(mail_intake_read(&how, &mail, &arena, &events), 0);
+	assert_int_equal(events.count, 1);
+	assert_true(events.items[0].linked);
+	assert_int_equal(events.items[0].token.send, 42);
+	arena_release(&arena);
+	compare(mail.raw, NULL, 0);
+}
 
 /* Encodings are loaded before the parser may open no file. */
 static void
@@ -230,14 +262,14 @@ static void
 test_poison_is_kept_aside(void **state)
 {
 #ifdef KAIRAN_CRASH_POINTS
-	struct inbound_input in = { .raw = SLICE("X-Kairan-Crash: parser\n\nx\n"),
-		.keys = &placeholder_keys };
+	const struct mail_intake how = { .keys = &placeholder_keys, .worker = worker };
+	const struct mail_intake_mail mail = { .raw = SLICE("X-Kairan-Crash: parser\n\nx\n") };
 	struct feedback_events events = { 0 };
 	struct arena arena;
 
 	(void)state;
 	arena_init(&arena, MAIL_INTAKE_ARENA_MAX);
-	assert_int_equal(mail_intake_read(worker, &in, &arena, &events), 0);
+	assert_int_equal(mail_intake_read(&how, &mail, &arena, &events), 0);
 	assert_int_equal(events.count, 1);
 	assert_int_equal(events.items[0].kind, OUTCOME_OTHER);
 	assert_string_equal(events.items[0].reason, "unreadable");
@@ -256,7 +288,8 @@ test_without_nursery(void **state)
 {
 	struct err err = { 0 };
 	struct mail_worker *alone = mail_worker_start(&err);
-	struct inbound_input in = { .raw = SLICE("Subject: x\n\nx\n"), .keys = &placeholder_keys };
+	const struct mail_intake how = { .keys = &placeholder_keys, .worker = alone };
+	const struct mail_intake_mail mail = { .raw = SLICE("Subject: x\n\nx\n") };
 	struct feedback_events events = { 0 };
 	struct arena arena;
 	FILE *file;
@@ -280,7 +313,7 @@ test_without_nursery(void **state)
 	assert_int_equal(kill((pid_t)children[count - 1], SIGKILL), 0);
 	(void)usleep(100000);
 	arena_init(&arena, MAIL_INTAKE_ARENA_MAX);
-	assert_int_equal(mail_intake_read(alone, &in, &arena, &events), -1); /* again later */
+	assert_int_equal(mail_intake_read(&how, &mail, &arena, &events), -1); /* again later */
 	arena_release(&arena);
 	mail_worker_free(alone);
 }
@@ -418,6 +451,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_same_as_here),
+		cmocka_unit_test(test_linked_by_message_id), cmocka_unit_test(test_large),
 		cmocka_unit_test(test_encodings_and_tokens), cmocka_unit_test(test_large),
 		cmocka_unit_test(test_killed_between_mails),
 		cmocka_unit_test(test_poison_is_kept_aside), cmocka_unit_test(test_without_nursery),
