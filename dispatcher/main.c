@@ -44,7 +44,7 @@
 #define STOPPING_WORD_MS 5000 /* "still stopping", so often */
 #define STOPPING_WORD "EXTEND_TIMEOUT_USEC=20000000"
 #define STOPPING_SPARE_S 30 /* to write outcomes down, behind the last answer */
-#define PUBLISH_MS 1000 /* /metrics */
+#define PUBLISH_MS 1000	    /* /metrics */
 
 struct program {
 	struct dispatcher d;

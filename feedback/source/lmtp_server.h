@@ -20,7 +20,6 @@
 #define LMTP_SESSIONS_MAX 200
 #define LMTP_IDLE_S 300
 
-
 struct lmtp_server_config {
 	const char *listen;	 /* "unix:/path", "127.0.0.1:24", "network:10.0.0.2:24" */
 	const char *hostname;	 /* borrowed, like all here, until the source is freed */

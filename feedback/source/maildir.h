@@ -22,7 +22,6 @@
 #define MAILDIR_TOGETHER_MAX 64 /* files at the intake */
 #define MAILDIR_RESCAN_S 10
 
-
 struct maildir_config {
 	const char *path; /* borrowed, like all here, until maildir_free() */
 	struct mail_intake mail;
