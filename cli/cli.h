@@ -56,6 +56,7 @@ extern const struct cli_command cli_local_commands[];
 extern const struct cli_command cli_customer_commands[];
 extern const struct cli_command cli_suppress_commands[];
 extern const struct cli_command cli_send_commands[];
+extern const struct cli_command cli_sendmail_commands[];
 extern const struct cli_command cli_doubt_commands[];
 extern const struct cli_command cli_reconcile_commands[];
 extern const struct cli_command cli_campaign_commands[];

@@ -34,10 +34,10 @@ static const struct cli_command base_commands[] = {
 };
 
 static const struct cli_command *const tables[] = { cli_init_commands, cli_local_commands,
-	cli_customer_commands, cli_campaign_commands, cli_send_commands, cli_doubt_commands,
-	cli_reconcile_commands, cli_suppress_commands, cli_ses_commands, cli_dkim_commands,
-	cli_keys_commands, cli_doctor_commands, cli_simulate_commands, cli_feedback_commands,
-	cli_status_commands, cli_retention_commands, base_commands };
+	cli_customer_commands, cli_campaign_commands, cli_send_commands, cli_sendmail_commands,
+	cli_doubt_commands, cli_reconcile_commands, cli_suppress_commands, cli_ses_commands,
+	cli_dkim_commands, cli_keys_commands, cli_doctor_commands, cli_simulate_commands,
+	cli_feedback_commands, cli_status_commands, cli_retention_commands, base_commands };
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 
 static const struct cli_command *
@@ -323,10 +323,20 @@ run_words(struct cli *cli, int argc, char **argv, bool help)
 	return code;
 }
 
+/* Called by a link with that name, as mail programs expect it. */
+static bool
+is_sendmail(const char *path)
+{
+	const char *name = path != NULL ? strrchr(path, '/') : NULL;
+
+	name = name != NULL ? name + 1 : path;
+	return name != NULL && strcmp(name, "sendmail") == 0;
+}
+
 int
 main(int argc, char **argv)
 {
-	static char suppress[] = "suppress";
+	static char suppress[] = "suppress", sendmail[] = "sendmail";
 	struct cli cli = { 0 };
 	bool help = false, version = false;
 	bool plain = getenv("NO_COLOR") != NULL && getenv("NO_COLOR")[0] != '\0';
@@ -336,8 +346,12 @@ main(int argc, char **argv)
 	(void)log_open("kairan", "warn");
 	cli.colour = isatty(STDOUT_FILENO) != 0 && !plain;
 	cli.live = isatty(STDERR_FILENO) != 0 && !plain;
-	argc--;
-	argv++;
+	if (is_sendmail(argv[0])) {
+		argv[0] = sendmail; /* the command's first word */
+	} else {
+		argc--;
+		argv++;
+	}
 	code = take_global(&cli, &argc, argv, &help, &version);
 	if (code != EXIT_DONE)
 		return code;

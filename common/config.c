@@ -277,6 +277,11 @@ static const struct key keys[] = {
 	    "by way of this server: smtp://host[:port], smtps://host"),
 	TEXT(reply, ca_file, "", "certificate authorities for it; empty: the system's"),
 
+	TEXT(sendmail, stream, "transactional", "stream of kairan sendmail"),
+	NUMBER(sendmail, max_bytes, "10000000", 1000, 30000000, "largest mail it takes"),
+	NUMBER(sendmail, keep_days, "30", 1, 3650,
+	    "days after which the content of a mail whose recipients are settled is emptied"),
+
 	TEXT(web, base, "",
 	    "address in front of the pages for recipients, as they reach it: https://mail.example; "
 	    "needed for mails that ask to confirm"),

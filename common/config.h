@@ -131,6 +131,9 @@ struct config {
 	long feedback_batch_ms;
 	char *feedback_metrics_listen;
 
+	char *sendmail_stream;
+	long sendmail_max_bytes;
+	long sendmail_keep_days;
 	char *web_base;
 	char *web_language;
 	char *web_words;

@@ -627,6 +627,14 @@ on_reserved(void *ctx, const redisReply *reply)
 	pop(p);
 }
 
+static long
+batch_of(const struct claimer *c, const struct live_run *run)
+{
+	long batch = c->d->config->dispatcher_batch;
+
+	return run->is_mail && batch > FLIGHT_MAILS_MAX ? FLIGHT_MAILS_MAX : batch;
+}
+
 static void
 reserve(struct pipeline *p)
 {
@@ -639,8 +647,7 @@ reserve(struct pipeline *p)
 	for (size_t i = 0; argv != NULL && p->places != NULL && i < p->want_count; i++) {
 		struct want *w = &p->wants[i];
 
-		w->asked = w->length < d->config->dispatcher_batch ? w->length
-								   : d->config->dispatcher_batch;
+		w->asked = w->length < batch_of(p->c, w->run) ? w->length : batch_of(p->c, w->run);
 		w->asked += w->late;
 		if (w->asked <= 0)
 			continue;
@@ -708,7 +715,7 @@ static bool
 is_wanted(const struct claimer *c, const struct live_run *run, uint64_t now)
 {
 	return run->running && run->loaded && run->again_ms <= now &&
-	    run->ready < (unsigned)c->d->config->dispatcher_batch;
+	    run->ready < (unsigned)batch_of(c, run);
 }
 
 static void

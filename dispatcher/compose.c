@@ -56,6 +56,16 @@ fill_web_tokens(const struct token_keys *keys, struct token token, const struct 
 	}
 }
 
+/* Of a single mail without a return path of ours: who handed it in, else the campaign's address. */
+static const char *
+own_sender(const struct flight *f)
+{
+	const struct live_run *run = flight_run(f);
+	const char *sender = run->is_mail ? db_text(f->batch->rows, f->row, CLAIM_MAIL_SENDER) : "";
+
+	return sender[0] != '\0' ? sender : run->from_address;
+}
+
 static void
 write_return_path(struct flight *f)
 {
@@ -65,7 +75,31 @@ write_return_path(struct flight *f)
 		(void)snprintf(
 		    f->return_path, sizeof(f->return_path), "b+%s@%s", f->token, run->path_domain);
 	else
-		(void)snprintf(f->return_path, sizeof(f->return_path), "%s", run->from_address);
+		(void)snprintf(f->return_path, sizeof(f->return_path), "%s", own_sender(f));
+}
+
+/* A mail that was handed in whole: our fields in front, the rest as it is. */
+static bool
+put_mail(struct flight *f, struct compose_refusal *why)
+{
+	const struct live_run *run = flight_run(f);
+	const PGresult *rows = f->batch->rows;
+	struct slice content = { PQgetvalue(rows, f->row, CLAIM_MAIL_CONTENT),
+		(size_t)PQgetlength(rows, f->row, CLAIM_MAIL_CONTENT) };
+
+	why->reason = "mail_gone"; /* forgotten, and asked for again */
+	if (content.len == 0)
+		return false;
+	buf_printf(f->message, "X-Kairan-Id: %s\r\n", f->token);
+	if (run->ses_tags)
+		buf_printf(f->message, "X-SES-MESSAGE-TAGS: kairan=%s\r\n", f->token);
+	if (run->ses_configuration_set[0] != '\0')
+		buf_printf(
+		    f->message, "X-SES-CONFIGURATION-SET: %s\r\n", run->ses_configuration_set);
+	buf_append_slice(f->message, content);
+	why->reason = "too_large";
+	write_return_path(f);
+	return !buf_failed(f->message);
 }
 
 bool
@@ -83,12 +117,14 @@ compose_flight(const struct token_keys *keys, struct flight *f, struct compose_r
 	};
 
 	*why = (struct compose_refusal){ 0 };
+	token_make(keys, TOKEN_BOUNCE, token, f->token);
+	if (run->is_mail)
+		return put_mail(f, why);
 	if (db_text(rows, f->row, CLAIM_CUSTOMER)[0] != 't') {
 		why->skip = true;
 		why->reason = "customer_gone";
 		return false;
 	}
-	token_make(keys, TOKEN_BOUNCE, token, f->token);
 	token_make(keys, TOKEN_UNSUBSCRIBE, token, unsubscribe);
 	token_make(keys, TOKEN_MESSAGE, (struct token){ token.run, token.send, 0 }, message_id);
 	to.to_addr = slice_str(db_text(rows, f->row, CLAIM_ADDRESS));

@@ -46,6 +46,9 @@ struct live_run {
 	size_t field_count;
 	size_t confirm_field; /* its index, SIZE_MAX: the templates do not ask to confirm */
 	const char *web_base; /* in front of links to confirm; borrowed from the configuration */
+	bool is_mail;	      /* its rows carry whole mails; the plan is not used */
+	bool ses_tags;	      /* of those: with what Amazon SES reads, */
+	const char *ses_configuration_set; /* and this, may be empty; borrowed */
 	bool has_name; /* the customer relation has a name column, it comes before the fields */
 	char *claim_sql, *claim_name;
 
@@ -79,11 +82,18 @@ enum claim_column {
 	CLAIM_FIELDS
 };
 
+/* Of a run of single mails, in the place of fields. */
+enum claim_mail_column { CLAIM_MAIL_SENDER = CLAIM_FIELDS, CLAIM_MAIL_CONTENT };
+
+/* Single mails are claimed with their content: few at a time, for the memory. */
+#define FLIGHT_MAILS_MAX 16
+
 /* Why there is no message for a recipient. */
 struct compose_refusal {
-	bool skip;	    /* the run's policy leaves such recipients out; else it is a failure */
-	const char *reason; /* customer_gone, missing_field, too_large, bad_data, not_signed */
-	struct slice text;  /* the field; borrowed from the run's plan */
+	bool skip; /* the run's policy leaves such recipients out; else it is a failure */
+	const char
+	    *reason; /* customer_gone, missing_field, too_large, bad_data, not_signed, mail_gone */
+	struct slice text; /* the field; borrowed from the run's plan */
 };
 
 struct flight {

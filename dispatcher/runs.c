@@ -50,6 +50,7 @@ enum load_column {
 	L_AUTO_SUBMITTED,
 	L_TRACK_OPENS,
 	L_TRACK_CLICKS,
+	L_IS_MAIL,
 	L_FILE_NAME, /* NULL: there is none */
 	L_FILE_TYPE,
 	L_FILE_ID,
@@ -118,7 +119,7 @@ build_claim(struct live_run *run, const char *columns, const char *base, struct 
 
 	buf_init(&sql, SQL_MAX);
 	buf_append(&sql, text, (size_t)(at - text));
-	run->has_name = customer_has_column(columns, SLICE("name"));
+	run->has_name = !run->is_mail && customer_has_column(columns, SLICE("name"));
 	run->web_base = base;
 	run->confirm_field = SIZE_MAX;
 	for (size_t i = 0; i < run->field_count; i++)
@@ -126,7 +127,9 @@ build_claim(struct live_run *run, const char *columns, const char *base, struct 
 			run->confirm_field = i; /* ours to fill, whatever the customer row has */
 	if (run->has_name)
 		buf_append_str(&sql, ", cu.name::text");
-	for (size_t i = 0; i < run->field_count; i++) {
+	if (run->is_mail)
+		buf_append_str(&sql, embed_dispatcher_sql_mail_fields_sql);
+	for (size_t i = 0; i < run->field_count && !run->is_mail; i++) {
 		buf_append_str(&sql, ", ");
 		customer_field_sql(
 		    &sql, columns, "cu", fields[i], message_field_is_json(run->plan, i));
@@ -331,6 +334,9 @@ fill(struct runs *r, struct live_run *run, const PGresult *row, struct err *err)
 							  : RUN_FIELD_FAIL;
 	run->refuse_bad_field = strcmp(db_text(row, 0, L_BAD), "refuse") == 0;
 	run->started_s = db_number(row, 0, L_STARTED);
+	run->is_mail = db_text(row, 0, L_IS_MAIL)[0] == 't';
+	run->ses_tags = r->d->config->relay_ses_tags;
+	run->ses_configuration_set = r->d->config->relay_ses_configuration_set;
 	/* a few small files, once a run: a key that was put in place counts from the next run on */
 	if (dkim_store_load(r->d->config->dkim_dir, run->from_domain, r->d->config->dkim_also,
 		&run->dkim, err) < 0)

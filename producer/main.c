@@ -378,6 +378,8 @@ static int
 single_jobs(struct producer *p, struct db *db, time_t *daily)
 {
 	time_t now = time(NULL);
+	char days[24];
+	const char *params[] = { days };
 
 	if (db_run(db, "SELECT kairan.schedule_due()", 0, NULL) < 0)
 		return -1;
@@ -399,10 +401,12 @@ single_jobs(struct producer *p, struct db *db, time_t *daily)
 	*daily = now;
 	if (drop_old(db, &p->config) < 0)
 		return -1;
+	(void)snprintf(days, sizeof(days), "%ld", p->config.sendmail_keep_days);
 	return db_run(db,
 	    "SELECT kairan.feedback_month_open(current_date), "
-	    "kairan.feedback_month_open((current_date + interval '1 month')::date)",
-	    0, NULL);
+	    "kairan.feedback_month_open((current_date + interval '1 month')::date), "
+	    "kairan.mail_forget($1)",
+	    1, params);
 }
 
 /* --once: runs that are due or under way, and hooks that wait. -1: PostgreSQL failed. */

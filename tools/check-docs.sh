@@ -27,7 +27,7 @@ while read -r words; do
 	grep -qF -- "${words##* }" man/kairan*.1 || complain "command '$words' is missing in man/*.1"
 done < <("$programs/kairan" help | sed -nE 's/^  ([a-z]+( [a-z]+)?)  .*/\1/p')
 
-for page in kairan.1 kairan-campaign.1 kairan-simulate.1 kairan-campaign.5 kairan.conf.5 kairan-producer.8 \
+for page in kairan.1 kairan-campaign.1 kairan-sendmail.1 kairan-simulate.1 kairan-campaign.5 kairan.conf.5 kairan-producer.8 \
 	kairan-dispatcher.8 kairan-feedback.8; do
 	[ -e "man/$page" ] || complain "man/$page is missing"
 done
