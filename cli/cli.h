@@ -55,6 +55,7 @@ extern const struct cli_command cli_init_commands[];
 extern const struct cli_command cli_local_commands[];
 extern const struct cli_command cli_customer_commands[];
 extern const struct cli_command cli_suppress_commands[];
+extern const struct cli_command cli_suppress_ses_commands[];
 extern const struct cli_command cli_send_commands[];
 extern const struct cli_command cli_sendmail_commands[];
 extern const struct cli_command cli_doubt_commands[];

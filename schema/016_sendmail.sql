@@ -191,8 +191,25 @@ COMMENT ON FUNCTION mail_erase() IS 'Empties a single mail when its recipient is
 CREATE TRIGGER mail_erase AFTER UPDATE OF address ON send FOR EACH ROW
 WHEN (NEW.address LIKE 'erased-%' AND NEW.address IS DISTINCT FROM OLD.address) EXECUTE FUNCTION mail_erase();
 
+-- ---------------------------------------------------------------- the list of Amazon SES
+
+CREATE TABLE ses_mirror (
+	region text NOT NULL,
+	address_key text NOT NULL COLLATE "C",
+	mirrored_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (region, address_key)
+);
+CREATE INDEX ses_mirror_address ON ses_mirror (address_key);
+COMMENT ON TABLE ses_mirror IS 'Addresses that stood both in suppression and in the account suppression list of Amazon SES when kairan suppress ses-* last looked; so it is known on which side one was lifted since';
+COMMENT ON COLUMN ses_mirror.region IS 'Region; each has a list of its own';
+COMMENT ON COLUMN ses_mirror.address_key IS 'Address as suppressed and counted';
+COMMENT ON COLUMN ses_mirror.mirrored_at IS 'First seen on both sides';
+
+-- ---------------------------------------------------------------- rights
+
 REVOKE ALL ON FUNCTION mail_from_ok(text[], text), mail_run(stream, text), mail_forget(int), mail_erase(),
     mail_submit(text, text, text, text, text, text, text[], text[]) FROM PUBLIC;
+GRANT SELECT, INSERT, DELETE ON ses_mirror TO kairan_operator;
 GRANT SELECT ON mail, mail_send TO kairan_dispatcher, kairan_operator;
 GRANT EXECUTE ON FUNCTION mail_submit(text, text, text, text, text, text, text[], text[]) TO kairan_operator;
 GRANT EXECUTE ON FUNCTION mail_forget(int) TO kairan_producer;

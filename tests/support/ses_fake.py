@@ -34,7 +34,13 @@ The control file holds `key = value` lines and may be missing:
     quota     0     messages in all, more are refused with LimitExceededException
     skew_s    0     its clock before ours; a signature older than 5 minutes is refused
     expired   word  session tokens that contain it have expired
+    sandbox   0     1: PutSuppressedDestination is refused
+    page      1000  entries of a page of the suppression list at most
+    others    0     1: actions other than sending are refused with 429 above one a second
     die_after 0     every connection ends, without an answer, at its request number N + 1; lost
+
+The account suppression list is DIR/suppressed.json, a JSON object from address to BOUNCE or COMPLAINT,
+which a test may write; DIR/suppression.log has a line for each request about it.
 
 A line of the log: at, to, kairan_id, what it says (run, send, attempt; not verified), message_id
 (the header), ses_id, tags, configuration_set, kept, answered, connection.
@@ -63,7 +69,8 @@ import uuid
 SECRET = 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY'
 DEFAULTS = {'mode': 'ok', 'drop': 'lost', 'times': '2', 'slow_s': '1', 'delay_ms': '0',
             'error': '', 'text': '', 'rate': '0', 'max_rate': '100000', 'quota': '0',
-            'skew_s': '0', 'expired': '', 'die_after': '0', 'life_s': '3600'}
+            'skew_s': '0', 'expired': '', 'die_after': '0', 'sandbox': '0', 'page': '1000',
+            'others': '0', 'life_s': '3600'}
 STATUS = {'TooManyRequestsException': 429, 'NotFoundException': 404, 'ConflictException': 409,
           'ConcurrentModificationException': 500, 'InternalServiceErrorException': 500,
           'InternalFailure': 500, 'ServiceUnavailable': 503, 'AccessDeniedException': 403,
@@ -205,7 +212,7 @@ class Fake:
         self.writers = set()
         self.seen, self.taken, self.connections, self.given = {}, 0, 0, 0
         self.tokens = []  # times at which messages were let through, for the rate
-        self.suppressed = {}
+        self.other_at = 0
         self.log = os.open(args.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(os.path.join(args.dir, 'server.pem'))
@@ -322,32 +329,66 @@ class Fake:
                           'SentLast24Hours': float(self.taken)},
             'SuppressionAttributes': {'SuppressedReasons': ['BOUNCE', 'COMPLAINT']}})
 
+    def suppressed(self, change=None):
+        """The list as the file has it, with a change written back."""
+        path = os.path.join(self.args.dir, 'suppressed.json')
+        try:
+            with open(path, encoding='utf-8') as f:
+                rows = json.load(f)
+        except FileNotFoundError:
+            rows = {}
+        if change is not None:
+            change(rows)
+            with open(path + '.new', 'w', encoding='utf-8') as f:
+                json.dump(rows, f)
+            os.rename(path + '.new', path)
+        return rows
+
     def suppression(self, request, writer):
         base = '/v2/email/suppression/addresses'
         address = urllib.parse.unquote(request.path[len(base):].lstrip('/'))
+        now = time.monotonic()
+        if self.number('others') and now - self.other_at < 0.95:
+            raise Refusal('TooManyRequestsException', 'Rate exceeded')
+        self.other_at = now
+        with open(os.path.join(self.args.dir, 'suppression.log'), 'a', encoding='utf-8') as f:
+            f.write('%s %s\n' % (request.method, address or request.query or '-'))
         if request.method == 'PUT':
-            order = json.loads(request.body)
-            self.suppressed[order['EmailAddress'].lower()] = {
-                'EmailAddress': order['EmailAddress'], 'Reason': order['Reason'],
-                'LastUpdateTime': time.time()}
-            self.answer(writer, 200, {})
+            self.suppression_put(json.loads(request.body), writer)
         elif request.method == 'GET' and not address:
-            query = dict(urllib.parse.parse_qsl(request.query))
-            rows = sorted(self.suppressed)
-            first, size = int(query.get('NextToken', '0/').split('/')[0]), \
-                int(query.get('PageSize', '100'))
-            page = {'SuppressedDestinationSummaries':
-                    [self.suppressed[r] for r in rows[first:first + size]]}
-            if first + size < len(rows):
-                page['NextToken'] = '%d/+=' % (first + size)
-            self.answer(writer, 200, page)
-        elif address.lower() not in self.suppressed:
-            raise Refusal('NotFoundException', 'not on the list')
+            self.suppression_list(dict(urllib.parse.parse_qsl(request.query)), writer)
+        elif address not in self.suppressed():
+            raise Refusal('NotFoundException',
+                          'Email address %s does not exist on your suppression list.' % address)
         elif request.method == 'DELETE':
-            del self.suppressed[address.lower()]
+            self.suppressed(lambda rows: rows.pop(address))
             self.answer(writer, 200, {})
         else:
-            self.answer(writer, 200, {'SuppressedDestination': self.suppressed[address.lower()]})
+            self.answer(writer, 200, {'SuppressedDestination': self.entry(address)})
+
+    def entry(self, address):
+        return {'EmailAddress': address, 'Reason': self.suppressed()[address],
+                'LastUpdateTime': 1763800000.123}
+
+    def suppression_put(self, order, writer):
+        if set(order) != {'EmailAddress', 'Reason'} or order['Reason'] not in ('BOUNCE', 'COMPLAINT'):
+            raise Refusal('BadRequestException', 'Invalid request')
+        if self.number('sandbox') or '@bad.' in order['EmailAddress']:
+            raise Refusal('BadRequestException', 'Not allowed')
+        self.suppressed(lambda rows: rows.update({order['EmailAddress']: order['Reason']}))
+        self.answer(writer, 200, {})
+
+    def suppression_list(self, query, writer):
+        if set(query) - {'NextToken', 'PageSize', 'Reason', 'StartDate', 'EndDate'} or \
+                not 1 <= int(query.get('PageSize', '100')) <= 1000:
+            raise Refusal('BadRequestException', 'Invalid query')
+        rows = sorted(self.suppressed())
+        first = int(query.get('NextToken', '0/').split('/')[0])
+        size = min(int(query.get('PageSize', '100')), int(self.number('page')))
+        page = {'SuppressedDestinationSummaries': [self.entry(r) for r in rows[first:first + size]]}
+        if first + size < len(rows):
+            page['NextToken'] = '%d/+=' % (first + size)
+        self.answer(writer, 200, page)
 
     def put_off(self, address):
         n = self.seen.get(address, 0)
