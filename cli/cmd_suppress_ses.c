@@ -47,14 +47,12 @@ static const char import_sql[] =
     "created_at) "
     "SELECT address_key, 'all', reason, 'ses', 'account suppression list, ' || $1, updated "
     "FROM kairan_ses l WHERE NOT " MIRRORED " ORDER BY address_key "
-    "ON CONFLICT (address_key, scope) DO UPDATE SET expires_at = NULL, "
-    "reason = CASE WHEN s.expires_at <= now() OR kairan.suppression_rank(excluded.reason) > "
-    "  kairan.suppression_rank(s.reason) THEN excluded.reason ELSE s.reason END, "
+    "ON CONFLICT (address_key, scope, reason) DO UPDATE SET expires_at = NULL, "
+    "rest_until = NULL, probation = false, "
     /* one of our own stays our own */
     "source = CASE WHEN s.expires_at IS NULL THEN s.source ELSE excluded.source END, "
     "evidence = CASE WHEN s.expires_at IS NULL THEN s.evidence ELSE excluded.evidence END "
-    "WHERE s.expires_at IS NOT NULL "
-    "OR kairan.suppression_rank(excluded.reason) > kairan.suppression_rank(s.reason)";
+    "WHERE s.expires_at IS NOT NULL";
 static const char mirror_sql[] =
     "INSERT INTO kairan.ses_mirror (region, address_key) "
     "SELECT $1, l.address_key FROM kairan_ses l WHERE " OURS " ON CONFLICT DO NOTHING";
