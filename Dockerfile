@@ -46,7 +46,7 @@ USER root
 RUN apt-get update \
 	&& DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
 		ca-certificates tzdata libpq5 libhiredis0.14 libssl3 libjansson4 libcurl4 libuv1 \
-		libmicrohttpd12 libinih1 libidn2-0 libc-ares2 libseccomp2 \
+		libmicrohttpd12 libinih1 libidn2-0 libunistring2 libc-ares2 libseccomp2 \
 	&& rm -rf /var/lib/apt/lists/*
 COPY --from=build /out/ /
 USER kairan

@@ -58,7 +58,8 @@ CFLAGS ?=
 LDFLAGS ?=
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE $(OPT) $(HARDEN) $(WARNINGS) -DKAIRAN_VERSION='"$(VERSION)"' \
 	-I$(B)/gen $(addprefix -I,$(common_FOLDERS)) $(pkg_cflags) $(CFLAGS)
-LIBS = $(pkg_libs) -lpthread -lm
+# libunistring has no file for pkg-config
+LIBS = $(pkg_libs) -lunistring -lpthread -lm
 
 PROGRAM_DIRS := cli producer dispatcher feedback
 DIRS := common $(PROGRAM_DIRS)

@@ -411,7 +411,7 @@ set_address(struct parser *p, const struct key *key, struct slice value)
 	struct err why = { 0 };
 	struct addr a;
 
-	if (addr_parse(&a, value, &why) != 0)
+	if (addr_parse_sender(&a, value, &why) != 0)
 		return err_set(p->err, "%s: %.300s", key->name, why.msg);
 	return put_string(p, key->offset, slice_make(a.text, a.len));
 }

@@ -355,6 +355,7 @@ append_line(struct import *im, const struct addr *a)
 {
 	struct slice email = im->csv.fields[im->field_of[COLUMN_EMAIL] - 1];
 	const char *at = memchr(email.ptr, '@', email.len);
+	struct slice domain = slice_make(at + 1, email.len - (size_t)(at + 1 - email.ptr));
 
 	buf_append_uint(&im->out, im->csv.line);
 	buf_append_char(&im->out, '\t');
@@ -362,11 +363,10 @@ append_line(struct import *im, const struct addr *a)
 	buf_append_char(&im->out, '\t');
 	cli_copy_cell(&im->out, slice_make(a->text, a->len));
 	buf_append_char(&im->out, '\t');
-	if (is_ascii(email))
+	if (is_ascii(domain))
 		buf_append_str(&im->out, "\\N");
 	else
-		cli_copy_cell(
-		    &im->out, slice_make(at + 1, email.len - (size_t)(at + 1 - email.ptr)));
+		cli_copy_cell(&im->out, domain);
 	buf_append_char(&im->out, '\t');
 	for (enum column c = COLUMN_ID; c <= COLUMN_CONSENT_AT; c++)
 		append_cell(im, c);

@@ -339,7 +339,7 @@ static const struct rule rules[] = {
 	    "RFC 3463 X.5.3: too many recipients" },
 	{ 5, SUBJECT(5), P_ALL, NULL, OUTCOME_CONFIG, SESSION, "config", "RFC 3463 5.5.x" },
 	{ 4, SUBJECT(5), P_ALL, NULL, OUTCOME_SOFT, SESSION, "system", "RFC 3463 4.5.x" },
-	{ 0, DETAIL(6, 7), P_RCPT | P_LATE, NULL, OUTCOME_CONFIG, RECIPIENT, "config",
+	{ 0, DETAIL(6, 7), P_RCPT | P_LATE, NULL, OUTCOME_CONFIG, RECIPIENT, "smtputf8_unsupported",
 	    "RFC 6531 X.6.7" },
 	{ 0, SUBJECT(6), P_ALL, NULL, OUTCOME_MESSAGE, MESSAGE, "content", "RFC 3463 X.6.x" },
 	{ 0, DETAIL(7, 2), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "policy",

@@ -17,6 +17,7 @@
 #include "buf.h"
 #include "dkim.h"
 #include "message.h"
+#include "outcome.h"
 #include "token.h"
 
 #define FLIGHT_PATH_MAX 320 /* a return path */
@@ -91,9 +92,10 @@ enum claim_mail_column { CLAIM_MAIL_SENDER = CLAIM_FIELDS, CLAIM_MAIL_CONTENT };
 /* Why there is no message for a recipient. */
 struct compose_refusal {
 	bool skip; /* the run's policy leaves such recipients out; else it is a failure */
-	const char
-	    *reason; /* customer_gone, missing_field, too_large, bad_data, not_signed, mail_gone */
-	struct slice text; /* the field; borrowed from the run's plan */
+	enum outcome_class cls; /* NONE: OUTCOME_MESSAGE */
+	const char *reason;	/* customer_gone, missing_field, too_large, bad_data, not_signed,
+			       smtputf8_unsupported, mail_gone */
+	struct slice text;	/* the field; borrowed from the run's plan */
 };
 
 struct flight {

@@ -15,6 +15,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "addr.h"
 #include "aws_call.h"
 #include "aws_chain.h"
 #include "compose.h"
@@ -273,6 +274,7 @@ compose(struct call *call, struct flight *f)
 		.tags = &tag,
 		.tag_count = 1 };
 	struct buf *made = f->message; /* by the signer; NULL: not made ahead */
+	struct slice to = slice_str(db_text(f->batch->rows, f->row, CLAIM_ADDRESS));
 
 	buf_reset(&call->body);
 	if (made == NULL) {
@@ -280,11 +282,16 @@ compose(struct call *call, struct flight *f)
 		f->message = &call->message;
 		f->refused = !compose_flight(&r->d->keys, f, &f->refusal);
 	}
+	/* "Amazon SES does not support the SMTPUTF8 extension" (API reference, Destination) */
+	if (!f->refused && addr_needs_utf8(to)) {
+		f->refused = true;
+		f->refusal = (struct compose_refusal){ .cls = OUTCOME_CONFIG,
+			.reason = "smtputf8_unsupported",
+			.text = SLICE("non-ASCII address, and Amazon SES does not take it") };
+	}
 	if (!f->refused) {
 		tag.value = slice_str(f->token);
-		ses_send_raw(&call->body, &common,
-		    slice_str(db_text(f->batch->rows, f->row, CLAIM_ADDRESS)),
-		    buf_slice(f->message));
+		ses_send_raw(&call->body, &common, to, buf_slice(f->message));
 		f->refused = buf_failed(&call->body);
 		f->refusal = (struct compose_refusal){ .reason = "too_large" };
 	}

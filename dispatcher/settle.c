@@ -502,7 +502,7 @@ void
 settle_refusal(struct settler *s, struct flight *f, const struct compose_refusal *why)
 {
 	struct outcome o = { .kind = OUTCOME_FAILED,
-		.cls = OUTCOME_MESSAGE,
+		.cls = why->cls != OUTCOME_CLASS_NONE ? why->cls : OUTCOME_MESSAGE,
 		.scope = OUTCOME_SCOPE_RECIPIENT,
 		.reason = why->reason,
 		.text = why->text };

@@ -677,14 +677,15 @@ static void
 refuse_unfit(struct smtp *s, struct transaction *tx)
 {
 	const struct smtp_features *f = &s->features;
+	const unsigned utf8 = SMTP_EXT_UTF8 | SMTP_EXT_8BITMIME; /* RFC 6531 3.1 (8) */
 
 	if (tx->stage != STAGE_HELD || !s->ready)
 		return;
 	if (f->size_max != 0 && tx->env.data.len > f->size_max)
 		settle_own(s, tx, OUTCOME_MESSAGE, OUTCOME_SCOPE_MESSAGE, "too_large",
 		    "larger than the SIZE the server states");
-	else if (tx->utf8 && (f->extensions & SMTP_EXT_UTF8) == 0)
-		settle_own(s, tx, OUTCOME_CONFIG, OUTCOME_SCOPE_RECIPIENT, "config",
+	else if (tx->utf8 && (f->extensions & utf8) != utf8)
+		settle_own(s, tx, OUTCOME_CONFIG, OUTCOME_SCOPE_RECIPIENT, "smtputf8_unsupported",
 		    "non-ASCII address, and the server does not offer SMTPUTF8");
 	else if (tx->eight_bit && (f->extensions & SMTP_EXT_8BITMIME) == 0)
 		settle_own(s, tx, OUTCOME_MESSAGE, OUTCOME_SCOPE_MESSAGE, "content",

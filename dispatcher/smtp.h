@@ -136,7 +136,7 @@ bool smtp_wants(const struct smtp *s);
 
 /* Only when smtp_wants(). A bad envelope (control bytes, blanks, '<', '>', NUL in the data) is
  * never written: FAILED at once; so are those that the server cannot take (larger than SIZE,
- * 8-bit without 8BITMIME, non-ASCII addresses without SMTPUTF8). */
+ * 8-bit without 8BITMIME, non-ASCII addresses without SMTPUTF8: smtputf8_unsupported). */
 void smtp_offer(struct smtp *s, const struct smtp_envelope *envelope);
 
 /* No new transaction; envelopes whose MAIL was not written are RELEASED, one in progress is

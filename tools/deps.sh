@@ -18,7 +18,8 @@ packages_of()
 	case $1 in
 	build)
 		echo gcc libc6-dev make pkg-config libpq-dev libhiredis-dev libssl-dev libjansson-dev \
-			libcurl4-openssl-dev libuv1-dev libmicrohttpd-dev libinih-dev libidn2-dev libc-ares-dev libseccomp-dev
+			libcurl4-openssl-dev libuv1-dev libmicrohttpd-dev libinih-dev libidn2-dev libunistring-dev \
+			libc-ares-dev libseccomp-dev
 		;;
 	services) echo postgresql-15 postgresql-client-15 redis-server redis-tools postfix ;;
 	test)

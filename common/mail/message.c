@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "addr.h"
 #include "html_text.h"
 #include "mime.h"
 #include "utf8.h"
@@ -129,13 +130,14 @@ is_address(struct slice s)
 	return s.len > 0 && memchr(s.ptr, '@', s.len) != NULL;
 }
 
-/* Nothing for an empty address. */
+/* Nothing for an empty address. Senders are ASCII (addr_parse_sender). */
 static bool
 put_mailbox(struct maker *m, const struct jis *jis, struct slice field, struct slice name,
     struct slice addr)
 {
 	return addr.len == 0 ||
-	    (is_address(addr) && mime_put_mailbox_header_in(jis, &m->scratch, field, name, addr));
+	    (is_address(addr) && !addr_needs_utf8(addr) &&
+		mime_put_mailbox_header_in(jis, &m->scratch, field, name, addr));
 }
 
 static int
@@ -1247,7 +1249,8 @@ wants_jis(const struct message_plan *plan, struct slice addr)
 	const char *at = addr.len > 0 ? memrchr(addr.ptr, '@', addr.len) : NULL;
 	struct slice domain;
 
-	if (plan->jis_domain_count == 0 || at == NULL)
+	/* an address in UTF-8 does not go with a header in another charset */
+	if (plan->jis_domain_count == 0 || at == NULL || addr_needs_utf8(addr))
 		return false;
 	domain = slice_make(at + 1, addr.len - (size_t)(at + 1 - addr.ptr));
 	for (size_t i = 0; i < plan->jis_domain_count; i++)

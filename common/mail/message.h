@@ -4,8 +4,8 @@
  * compiled once per run and never changes afterwards, so many recipients (and threads) may be
  * rendered from it; everything that does not depend on the recipient is encoded beforehand.
  *
- * What comes out: RFC 5322 header and MIME body, 7-bit, CRLF at every line end and at the end
- * of the message, no line above 998 (76 in bodies), no line that begins with "." and therefore
+ * What comes out: RFC 5322 header and MIME body, 7-bit but for an address in To that is not ASCII
+ * (RFC 6532), CRLF at every line end and at the end of the message, no line above 998 (76 in bodies), no line that begins with "." and therefore
  * nothing to stuff. Fields (in this order): X-Kairan-Id, X-SES-MESSAGE-TAGS,
  * Date, From, Sender, To, Reply-To, Subject, Message-ID, List-Unsubscribe, X-Kairan-Campaign, List-Unsubscribe-Post, List-Id,
  * Feedback-ID, Auto-Submitted, the extra ones, MIME-Version, Content-Type.

@@ -443,12 +443,14 @@ addr_ok(struct slice addr)
 {
 	size_t ats = 0;
 
-	if (addr.len == 0 || addr.len > MIME_LINE_MAX / 3)
+	if (addr.len == 0 || addr.len > MIME_LINE_MAX / 3 || !utf8_ok(addr))
 		return false;
 	for (size_t i = 0; i < addr.len; i++) {
 		if (addr.ptr[i] == '@' && i > 0 && i + 1 < addr.len)
 			ats++;
-		else if (!is_atom_char(addr.ptr[i]) && addr.ptr[i] != '.')
+		else if (mime_control_at(addr.ptr + i, addr.len - i) > 0 ||
+		    ((unsigned char)addr.ptr[i] < 0x80 && !is_atom_char(addr.ptr[i]) &&
+			addr.ptr[i] != '.'))
 			return false;
 	}
 	return ats <= 1;

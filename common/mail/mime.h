@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mime: bytes on the wire for header fields and bodies. Everything written here is 7-bit, with
- * CRLF line ends and bounded lines: 76 columns in bodies and in lines with encoded words, 78
+ * mime: bytes on the wire for header fields and bodies. Everything written here is 7-bit (but for
+ * addresses that are not), with CRLF line ends and bounded lines: 76 columns in bodies and in lines with encoded words, 78
  * elsewhere (RFC 2045 6.7 and 6.8, RFC 2047 2, RFC 5322 2.1.1).
  *
  * A header value has one exit, which refuses control characters, so that no value can start
@@ -66,7 +66,8 @@ bool mime_put_token_header(struct buf *out, struct slice name, struct slice valu
 
 /* "display" <addr>, or the bare addr without a display name. The display name becomes atoms,
  * a quoted string or encoded words (RFC 5322 3.2.5). addr: an addr-spec or, for List-Id, a
- * dot-atom; ASCII without specials (what addr_parse lets through). */
+ * dot-atom; without specials (what addr_parse lets through). One that is not ASCII is written in
+ * UTF-8 as it is (RFC 6532 3.2), and its message needs SMTPUTF8. */
 bool mime_put_mailbox_header_in(const struct jis *jis, struct buf *out, struct slice name,
     struct slice display, struct slice addr) MUST_CHECK;
 

@@ -51,7 +51,7 @@ fill(struct web *web, struct err *err)
 			err) < 0)
 			return -1;
 	if (c->web_from_address[0] != '\0' &&
-	    addr_parse(&from, slice_str(c->web_from_address), &why) < 0)
+	    addr_parse_sender(&from, slice_str(c->web_from_address), &why) < 0)
 		return err_set(err, "web.from_address is not an address: %s", why.msg);
 	web->may_move =
 	    c->web_address_page && c->web_base[0] != '\0' && c->web_from_address[0] != '\0';

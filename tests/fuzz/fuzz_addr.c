@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "addr.h"
+#include "utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,9 +24,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < a.len; i++) {
 		unsigned char c = (unsigned char)a.text[i];
 
-		assert(c > ' ' && c < 0x7f && c != '<' && c != '>' && c != '"' && c != ',');
+		assert(c > ' ' && c != 0x7f && c != '<' && c != '>' && c != '"' && c != ',');
 		assert(a.key[i] < 'A' || a.key[i] > 'Z');
 	}
+	assert(utf8_ok(slice_str(a.text)) && !addr_needs_utf8(addr_domain(&a)));
+	assert(addr_parse_sender(&again, slice_str(a.text), &err) ==
+	    (addr_needs_utf8(slice_str(a.text)) ? -1 : 0));
 	assert(addr_parse(&again, slice_str(a.text), &err) == 0);
 	assert(strcmp(again.key, a.key) == 0 && strcmp(again.text, a.text) == 0);
 	assert(addr_parse(&again, slice_str(a.key), &err) == 0);

@@ -76,6 +76,8 @@ customers_add 20 large.example
 for kind in reject sandbox bad throttle busy broken kept500 page500 page junk half drop slow trickle; do
 	customers_add 2 odd.example "$kind"
 done
+# SES takes no address that is not ASCII: it is not even asked
+sql -c "INSERT INTO kairan.customer (email) VALUES ('eai太郎@utf8.example')"
 campaign_add odd
 RUN=$(run_add odd a)
 tap_ok 'F34: a run with every kind of answer finishes' run_wait "$RUN" finished 60
@@ -86,11 +88,14 @@ states()
 		SELECT substring(address FROM '^(?:kept500|page500|[a-z]+)') AS kind, state, count(*) AS n
 		FROM kairan.send WHERE run_id = $1 AND address NOT LIKE 'ok%' GROUP BY 1, 2) AS t"
 }
-tap_is "$(states "$RUN")" 'bad failed 2, broken in_doubt 2, busy sent 2, drop in_doubt 2, half in_doubt 2, junk in_doubt 2, kept500 in_doubt 2, page sent 2, page500 in_doubt 2, reject failed 2, sandbox failed 2, slow sent 2, throttle sent 2, trickle sent 2' \
+tap_is "$(states "$RUN")" 'bad failed 2, broken in_doubt 2, busy sent 2, drop in_doubt 2, eai failed 1, half in_doubt 2, junk in_doubt 2, kept500 in_doubt 2, page sent 2, page500 in_doubt 2, reject failed 2, sandbox failed 2, slow sent 2, throttle sent 2, trickle sent 2' \
 	'refusals fail, throttled ones are sent later, what nobody can tell is in doubt'
 tap_is "$(one "string_agg(DISTINCT concat_ws(' ', class, code, reason, reply), '; ') FROM kairan.send
 	WHERE run_id = $RUN AND address LIKE 'reject%'")" 'message 400 content MessageRejected: Invalid content' \
 	'with name and text of the error'
+tap_is "$(one "concat_ws(' ', class, code, reason) FROM kairan.send WHERE run_id = $RUN AND address LIKE 'eai%'")" \
+	'config smtputf8_unsupported' 'an address that is not ASCII fails with its own reason'
+tap_is "$(one "count(*) FROM test.truth WHERE run = $RUN AND address LIKE 'eai%'")" 0 'without a request'
 tap_is "$(one "count(*) FROM kairan.suppression")" 0 'nobody is suppressed for it'
 tap_is "$(grep -c odd.example "$D/dispatcher.log")" 0 'no address is in the log'
 

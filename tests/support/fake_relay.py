@@ -42,9 +42,12 @@ continuation lines), drip:TEXT (a byte every 0.1 s), wait:SECONDS, stall (nothin
 fin (FIN), go (the usual reply after all). At the dot the message counts as kept or lost by `drop`
 unless `go` is among them.
 
+As RFC 6531 asks, an address that is not ASCII is refused (553 5.6.7) unless `ehlo` has SMTPUTF8 and MAIL said so, and
+so is a header that is not (554 5.6.9).
+
 Content for nobody (recipients all refused) is logged with an empty list.
 
-A line of the log: at (seconds), tls, auth, chunks, host of --name, from, to, envid, message_id, subject,
+A line of the log: at (seconds), tls, auth, chunks, host of --name, from, to, envid, smtputf8, message_id, subject,
 kairan_id, and what the latter says (run, send, attempt; not verified), kept, answered. It is on the disk
 before the reply. --lost gets a line (time, data or answer) for each client that went away in the middle of a
 message.
@@ -222,6 +225,7 @@ class Connection(asyncio.Protocol):
         self.content = b""
         self.sender = None
         self.envid = ""
+        self.smtputf8 = False
         self.recipients = []
 
     def connection_made(self, transport):
@@ -455,12 +459,20 @@ class Connection(asyncio.Protocol):
         for word in line.split()[1:]:
             if word.upper().startswith("ENVID="):
                 self.envid = word[6:]
+            if word.upper() == "SMTPUTF8":
+                self.smtputf8 = True
+        if self.smtputf8 and "SMTPUTF8" not in self.relay.settings["ehlo"].split(","):
+            self.reset()
+            self.reply("555 5.5.4 SMTPUTF8 is not offered")
+            return
         self.reply("250 2.1.0 ok")
 
     def rcpt(self, line):
         address = line[line.find("<") + 1 : line.find(">")]
         if self.sender is None:
             self.reply("503 5.5.1 MAIL first")
+        elif not address.isascii() and not self.smtputf8:
+            self.reply("553 5.6.7 non-ASCII address without SMTPUTF8")
         elif address.startswith("hard"):
             self.reply(f"550 5.1.1 <{address}>: no such user")
         elif address.startswith("full"):
@@ -512,6 +524,10 @@ class Connection(asyncio.Protocol):
                 self.relay.write(self.describe(text))
             self.reset()
             self.reply("554 5.5.1 no valid recipients")
+            return
+        if not self.smtputf8 and not text.split(b"\r\n\r\n", 1)[0].isascii():
+            self.reset()
+            self.reply("554 5.6.9 header in UTF-8 without SMTPUTF8")
             return
         address = self.recipients[0]
         record = self.describe(text)
@@ -581,6 +597,7 @@ class Connection(asyncio.Protocol):
             "from": self.sender,
             "to": self.recipients,
             "envid": self.envid,
+            "smtputf8": self.smtputf8,
             "message_id": fields.get("message-id", ""),
             "subject": fields.get("subject", ""),
             "kairan_id": token,

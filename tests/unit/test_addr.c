@@ -97,6 +97,43 @@ test_reason_has_no_address(void **state)
 }
 
 static void
+test_senders_are_ascii(void **state)
+{
+	struct err err = { 0 };
+	struct addr a;
+
+	(void)state;
+	assert_int_equal(addr_parse_sender(&a,
+			     SLICE("News@b\xc3\xbc"
+				   "cher.example"),
+			     &err),
+	    0);
+	assert_string_equal(a.text, "News@xn--bcher-kva.example");
+	assert_int_equal(addr_parse_sender(&a, SLICE("n\xc3\xa9ws@example.com"), &err), -1);
+	assert_non_null(strstr(err.msg, "SMTPUTF8"));
+}
+
+static void
+test_reasons_for_utf8(void **state)
+{
+	static const struct {
+		const char *input, *reason;
+	} cases[] = { { "\xef\xbd\x81@example.com", "full-width" },
+		{ "\xe2\x80\x8b\xc3\xa9@example.com", "U+200B" },
+		{ "\xc3@example.com", "not UTF-8" }, { "\xc0\xaf@example.com", "not UTF-8" },
+		{ "\xed\xa0\x80@example.com", "not UTF-8" } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct err err = { 0 };
+		struct addr a;
+
+		assert_int_equal(addr_parse(&a, slice_str(cases[i].input), &err), -1);
+		assert_non_null(strstr(err.msg, cases[i].reason));
+	}
+}
+
+static void
 test_empty_slice(void **state)
 {
 	struct addr a;
@@ -114,6 +151,8 @@ main(void)
 		cmocka_unit_test(test_nul_inside),
 		cmocka_unit_test(test_broken_utf8_domain),
 		cmocka_unit_test(test_reason_has_no_address),
+		cmocka_unit_test(test_senders_are_ascii),
+		cmocka_unit_test(test_reasons_for_utf8),
 		cmocka_unit_test(test_empty_slice),
 	};
 

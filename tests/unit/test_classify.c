@@ -146,7 +146,7 @@ is_documented(const char *reason)
 	static const char *const reasons[] = { "user_unknown", "domain_unknown", "bad_address",
 		"mailbox_disabled", "mailbox_full", "moved", "too_large", "content", "policy",
 		"reputation", "rate", "greylisted", "system", "network", "expired", "auth",
-		"config", "undefined" };
+		"config", "smtputf8_unsupported", "undefined" };
 
 	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
 		if (strcmp(reasons[i], reason) == 0)

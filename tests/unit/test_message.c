@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "addr.h"
 #include "message.h"
 
 static struct arena arena;
@@ -46,6 +47,8 @@ base_recipient(const struct template_value *values, size_t count)
 		.campaign = SLICE("July") };
 }
 
+static bool utf8_recipient;
+
 /* No line above its limit, none begins with ".", CRLF everywhere, 7-bit, ends in CRLF. */
 static void
 check_wire(struct slice m)
@@ -54,7 +57,9 @@ check_wire(struct slice m)
 
 	assert_true(m.len > 2 && m.ptr[m.len - 1] == '\n');
 	for (size_t i = 0; i < m.len; i++) {
-		assert_true(m.ptr[i] > 0 && (unsigned char)m.ptr[i] < 0x7f);
+		/* but for an address in To */
+		assert_true((m.ptr[i] > 0 && (unsigned char)m.ptr[i] < 0x7f) ||
+		    (m.ptr[i] < 0 && i < result.body_offset && utf8_recipient));
 		assert_true(m.ptr[i] != 0x1b || (result.is_jis && i > result.body_offset));
 		assert_true(m.ptr[i] != '\r' || (i + 1 < m.len && m.ptr[i + 1] == '\n'));
 		if (m.ptr[i] != '\n')
@@ -77,6 +82,7 @@ compose_to(const struct message_source *source, const struct message_recipient *
 	struct message_plan *plan;
 
 	arena_reset(&arena);
+	utf8_recipient = addr_needs_utf8(to->to_addr);
 	buf_reset(&out);
 	last_err = (struct err){ 0 };
 	if (message_compile(source, &arena, &plan, &last_err) != 0) {
@@ -856,7 +862,8 @@ test_A28_addresses_that_are_more_than_one(void **state)
 {
 	static const char *const bad[] = { "\"a@evil.com x\"@good.com", "a@b.jp, c@d.jp",
 		"a@b@c.jp", "a(x)@b.jp", "a@b(x)evil.jp", "g:a@b.jp;", "<a@b.jp>", "@r.jp:a@b.jp",
-		"a b@c.jp", "a@b.jp\r\nBcc: x", "a@[127.0.0.1]", "", "a", "あ@b.jp" };
+		"a b@c.jp", "a@b.jp\r\nBcc: x", "a@[127.0.0.1]", "", "a", "あ@b@c.jp",
+		"あ b@c.jp" };
 	struct message_source s = base_source();
 	struct template_value v = { SLICE("x"), true };
 	struct message_recipient to = base_recipient(&v, 1);
@@ -868,6 +875,36 @@ test_A28_addresses_that_are_more_than_one(void **state)
 			fail_msg("%s went out", bad[i]);
 		assert_true(slice_equal(result.field, SLICE("to_addr")));
 	}
+}
+
+/* An address in UTF-8 is the one thing that is not 7-bit; never in ISO-2022-JP (RFC 6532 3.2). */
+static void
+test_recipient_in_utf8(void **state)
+{
+	static const struct slice jis = { "b.jp", 4 };
+	struct message_source s = base_source();
+	struct template_value v = { SLICE("Aki"), true };
+	struct message_recipient to = base_recipient(&v, 1);
+	const char *m;
+
+	(void)state;
+	s.jis_domains = &jis;
+	s.jis_domain_count = 1;
+	to.to_addr = SLICE("\xe5\xa4\xaa\xe9\x83\x8e@b.jp");
+	m = compose_to(&s, &to);
+	assert_has(m, "\r\nTo: \xe5\xa4\xaa\xe9\x83\x8e@b.jp\r\n");
+	assert_false(result.is_jis);
+	to.to_name = SLICE("\xe5\xa4\xaa, A");
+	m = compose_to(&s, &to);
+	assert_has(m, "?= <\xe5\xa4\xaa\xe9\x83\x8e@b.jp>\r\n");
+	to.to_addr = SLICE("a\xc2\x85@b.jp");
+	assert_string_equal(compose_to(&s, &to), "");
+	to.to_addr = SLICE("a\xe3\x81@b.jp");
+	assert_string_equal(compose_to(&s, &to), "");
+	to.to_addr = SLICE("a@b.jp");
+	s.from_addr = SLICE("\xe5\xa4\xaa@b.jp");
+	assert_string_equal(compose_to(&s, &to), "");
+	assert_has(last_err.msg, "from: ");
 }
 
 static void
@@ -1050,6 +1087,7 @@ main(void)
 		cmocka_unit_test(test_A27_line_of_100_kB),
 		cmocka_unit_test(test_A28_addresses_that_are_more_than_one),
 		cmocka_unit_test(test_A32_direction_marks_in_a_subject),
+		cmocka_unit_test(test_recipient_in_utf8),
 		cmocka_unit_test(test_A33_invalid_utf8_and_large_fields),
 		cmocka_unit_test(test_A34_fields_are_not_templates),
 		cmocka_unit_test(test_subjects),

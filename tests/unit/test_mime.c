@@ -382,7 +382,7 @@ static void
 test_mailbox(void **state)
 {
 	static const char *const bad[] = { "", "a@b@c", "a b@c.jp", "a@c.jp,", "<a@c.jp>", "a@",
-		"@c.jp", "\"a\"@c.jp", "a@c.jp(x)", "a;b@c.jp", "あ@c.jp", "a\\@c.jp",
+		"@c.jp", "\"a\"@c.jp", "a@c.jp(x)", "a;b@c.jp", "あ@", "\xe3\x81@c.jp", "a\\@c.jp",
 		"a@[1.2.3.4]" };
 
 	(void)state;
@@ -394,6 +394,7 @@ test_mailbox(void **state)
 	assert_string_equal(mailbox("山田", "a@b.jp"), "To: =?UTF-8?B?5bGx55Sw?= <a@b.jp>\r\n");
 	assert_string_equal(mailbox("=?x", "a@b.jp"), "To: =?UTF-8?B?PT94?= <a@b.jp>\r\n");
 	assert_string_equal(mailbox("a@evil.jp", "a@b.jp"), "To: \"a@evil.jp\" <a@b.jp>\r\n");
+	assert_string_equal(mailbox("山田", "あ@b.jp"), "To: =?UTF-8?B?5bGx55Sw?= <あ@b.jp>\r\n");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		assert_null(mailbox("", bad[i]));
 		assert_null(mailbox("x", bad[i]));

@@ -344,7 +344,7 @@ static const struct transcript transcripts[] = {
 		"C RCPT TO:<\xc3\xa9@example.net>", "S 250 ok", "C DATA", "S 354 go", BODY(1),
 		"D 250 ok" } },
 	{ "utf8 address, not offered", UTF8, 2, 0,
-	    { { OUTCOME_FAILED, 0, OUTCOME_PHASE_MAIL, "config" }, SENT },
+	    { { OUTCOME_FAILED, 0, OUTCOME_PHASE_MAIL, "smtputf8_unsupported" }, SENT },
 	    { GREETING, "S 250-mx", "S 250 8BITMIME", MAIL(2), "S 250 ok", RCPT(2), "S 250 ok",
 		"C DATA", "S 354 go", BODY(2), "D 250 ok" } },
 	{ "8bit", EIGHT, 1, 0, { SENT },
