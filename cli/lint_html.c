@@ -4,6 +4,7 @@
 
 #include "html_scan.h"
 #include "template.h"
+#include "template_tag.h"
 
 #define NONE SIZE_MAX
 #define BLOCKS_MAX TEMPLATE_NESTING_MAX
@@ -216,11 +217,15 @@ partial_name(struct slice tag, const char *mark, struct slice *name)
 {
 	size_t n = strlen(mark);
 
+	struct slice rest;
+
 	tag = inside(tag);
+	if (n == 1)
+		return template_tag_partial(tag, name, &rest);
 	if (tag.len < n || memcmp(tag.ptr, mark, n) != 0)
 		return false;
 	tag = slice_trim(slice_make(tag.ptr + n, tag.len - n));
-	if (n == 2 && tag.len > 6 && memcmp(tag.ptr, "inline", 6) == 0)
+	if (tag.len > 6 && memcmp(tag.ptr, "inline", 6) == 0)
 		tag = slice_trim(slice_make(tag.ptr + 6, tag.len - 6));
 	if (tag.len > 2 && (tag.ptr[0] == '"' || tag.ptr[0] == '\'') &&
 	    tag.ptr[tag.len - 1] == tag.ptr[0])

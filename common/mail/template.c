@@ -15,10 +15,12 @@
 
 #include "html_scan.h"
 #include "mime.h"
+#include "template_tag.h"
 #include "utf8.h"
 
 #define ROUNDS_MAX 4 /* of an #each until its places are settled */
 #define PATH_MAX_PARTS 64
+#define PARAMS_MAX 100 /* of all partials that are inside each other */
 
 static bool
 is_blank(char c)
@@ -48,7 +50,8 @@ struct tag {
 	bool trim_left, trim_right; /* "~" */
 };
 
-/* The end of the inside of a plain tag, or NULL. The text of a default may hold braces. */
+/* The end of the inside of a plain tag, or NULL. The texts of a default and of a partial may hold
+ * braces. */
 static const char *
 plain_tag_end(const char *p, const char *end)
 {
@@ -58,7 +61,8 @@ plain_tag_end(const char *p, const char *end)
 
 	while (word < end && is_blank(*word))
 		word++;
-	quoted = end - word > 7 && memcmp(word, "default", 7) == 0 && is_blank(word[7]);
+	quoted = (word < end && *word == '>') ||
+	    (end - word > 7 && memcmp(word, "default", 7) == 0 && is_blank(word[7]));
 	for (; p + 1 < end; p++) {
 		if (quote != '\0' && *p == '\\')
 			p++;
@@ -180,21 +184,6 @@ is_inline(struct slice body, struct slice *name)
 	return true;
 }
 
-/* {{> name}} or {{> "name"}} */
-static bool
-is_partial(struct slice body, struct slice *name)
-{
-	struct slice s;
-
-	if (body.len == 0 || body.ptr[0] != '>')
-		return false;
-	s = slice_trim(behind(body, 1));
-	if (s.len > 2 && (s.ptr[0] == '"' || s.ptr[0] == '\'') && s.ptr[s.len - 1] == s.ptr[0])
-		s = slice_make(s.ptr + 1, s.len - 2);
-	*name = s;
-	return true;
-}
-
 /* True when an {{#*inline}} of the source has this name. */
 static bool
 defines(struct slice source, struct slice name)
@@ -217,13 +206,15 @@ bool
 template_next_partial(struct slice source, size_t *at, struct slice *name)
 {
 	struct tag tag;
+	struct slice rest;
 
 	for (size_t i = next_braces(source, *at, source.len); i < source.len;
 	     i = next_braces(source, tag.to, source.len)) {
 		if (!read_tag(source, i, &tag))
 			return false;
 		*at = tag.to;
-		if (!tag.raw && !tag.comment && is_partial(tag_body(source, &tag), name) &&
+		if (!tag.raw && !tag.comment &&
+		    template_tag_partial(tag_body(source, &tag), name, &rest) &&
 		    !defines(source, *name))
 			return true;
 	}
@@ -269,6 +260,25 @@ struct partial {
 	bool open;	 /* being compiled */
 };
 
+/* What a name or a parameter stands for: what a tag names, or a text. */
+struct meaning {
+	struct template_ref ref;
+	bool literal; /* then ref is a field that nobody has, but for its name */
+	struct slice text;
+};
+
+/* key=value of a partial. */
+struct param {
+	struct slice key;
+	struct meaning meaning;
+};
+
+/* A partial that is being compiled. */
+struct call {
+	size_t scopes;	   /* open where it is used: there its parameters are seen */
+	size_t param_from; /* its first in params; the last is before that of the next call */
+};
+
 struct compiler {
 	struct slice source;
 	struct template *t;
@@ -286,11 +296,15 @@ struct compiler {
 	struct block blocks[TEMPLATE_NESTING_MAX];
 	size_t scopes;
 	struct {
-		struct slice name; /* as it is told */
+		struct slice name;	 /* as it is told */
+		struct slice value, key; /* as |value key|; empty: without */
 		bool each;
 	} scope[TEMPLATE_SCOPES_MAX + 1];
 	size_t partial_count, partial_depth;
 	struct partial partials[TEMPLATE_PARTIALS_MAX];
+	struct call calls[TEMPLATE_PARTIAL_DEPTH_MAX]; /* partial_depth of them */
+	size_t param_count;
+	struct param params[PARAMS_MAX];
 };
 
 bool
@@ -500,11 +514,10 @@ find_field(struct compiler *c, struct slice name, size_t at, struct template_ref
 	return 0;
 }
 
-/* "items[].price": the scope's name, and the path in it. */
+/* "items[].price": the name of a list or object, and the path in it. */
 static int
-tell_name(struct compiler *c, struct template_ref *ref, struct slice path)
+tell_name(struct compiler *c, struct template_ref *ref, struct slice base, struct slice path)
 {
-	struct slice base = c->scope[ref->scope].name;
 	char *p = arena_alloc(c->fields->arena, base.len + path.len + 2);
 	size_t n = base.len;
 
@@ -519,11 +532,12 @@ tell_name(struct compiler *c, struct template_ref *ref, struct slice path)
 	return 0;
 }
 
+/* Adds the parts of path to those that ref has. */
 static int
 split_path(struct compiler *c, struct slice path, size_t at, struct template_ref *ref)
 {
 	struct slice copy = arena_copy(c->fields->arena, path), *parts;
-	size_t n = 1;
+	size_t n = ref->path_len + 1;
 
 	for (size_t i = 0; i < path.len; i++)
 		n += path.ptr[i] == '.';
@@ -532,6 +546,8 @@ split_path(struct compiler *c, struct slice path, size_t at, struct template_ref
 	parts = arena_array(c->fields->arena, n, sizeof(*parts));
 	if (copy.ptr == NULL || parts == NULL)
 		return no_memory(c);
+	for (size_t i = 0; i < ref->path_len; i++)
+		parts[i] = ref->path[i];
 	ref->path = parts;
 	while (ref->path_len < n) {
 		const char *dot = memchr(copy.ptr, '.', copy.len);
@@ -569,21 +585,105 @@ find_item(struct compiler *c, struct slice name, size_t at, struct template_ref 
 		if (ref->scope == 0)
 			return fail_at(c, at, "this stands only inside #each", name);
 		ref->item = items[i].item;
-		return tell_name(c, ref, name);
+		return tell_name(c, ref, c->scope[ref->scope].name, name);
 	}
 	return fail_at(
 	    c, at, "unknown; there are @index, @key, @first, @last and @root.name", name);
 }
 
+/* True when the first part of path is this name; *rest is what follows its dot. */
+static bool
+begins_with(struct slice path, struct slice name, struct slice *rest)
+{
+	if (name.len == 0 || !starts(path, name) ||
+	    (path.len > name.len && (path.ptr[name.len] != '.' || path.len == name.len + 1)))
+		return false;
+	*rest = behind(path, path.len > name.len ? name.len + 1 : name.len);
+	return true;
+}
+
+/* The name that an #each or #with gave (as |x i|), from inside. Those around a partial are not seen
+ * in it. 1: found. */
+static int
+find_given(struct compiler *c, struct slice name, size_t at, struct template_ref *ref)
+{
+	size_t outside = c->partial_depth > 0 ? c->calls[c->partial_depth - 1].scopes : 0;
+	struct slice rest;
+
+	for (size_t i = c->scopes; i > outside; i--) {
+		bool key = slice_equal(name, c->scope[i].key) && name.len > 0;
+
+		if (!key && !begins_with(name, c->scope[i].value, &rest))
+			continue;
+		ref->scope = (uint8_t)i;
+		if (key) {
+			ref->item = TEMPLATE_KEY;
+			rest = SLICE("@key");
+		} else if (check_name(c, name, at) != 0 ||
+		    (rest.len > 0 && split_path(c, rest, at, ref) != 0)) {
+			return -1;
+		}
+		return tell_name(c, ref, c->scope[i].name, rest) != 0 ? -1 : 1;
+	}
+	return 0;
+}
+
+/* What a parameter means with the path behind its name. */
+static int
+use_param(
+    struct compiler *c, const struct param *p, struct slice rest, size_t at, struct meaning *m)
+{
+	const struct template_ref *ref = &p->meaning.ref;
+
+	*m = p->meaning;
+	if (rest.len == 0)
+		return 0;
+	if (p->meaning.literal || ref->item != TEMPLATE_VALUE ||
+	    (ref->scope == 0 && (ref->field & TEMPLATE_BUILTIN) != 0))
+		return fail_at(c, at, "this parameter is a text and has no members", p->key);
+	if (tell_name(c, &m->ref, ref->name, rest) != 0)
+		return -1;
+	if (ref->scope == 0)
+		return find_field(c, m->ref.name, at, &m->ref);
+	return split_path(c, rest, at, &m->ref);
+}
+
+/* The parameter of a partial that is seen where scopes are open; NULL when there is none. */
+static const struct param *
+find_param(const struct compiler *c, size_t scopes, struct slice path, struct slice *rest)
+{
+	size_t end = c->param_count;
+
+	for (size_t i = c->partial_depth; i > 0; i--) {
+		const struct call *call = &c->calls[i - 1];
+
+		for (size_t k = call->param_from; call->scopes == scopes && k < end; k++)
+			if (begins_with(path, c->params[k].key, rest))
+				return &c->params[k];
+		if (call->scopes < scopes)
+			return NULL; /* in an #each or #with of the partial */
+		end = call->param_from;
+	}
+	return NULL;
+}
+
 /* What a name in a tag means here. */
 static int
-find_ref(struct compiler *c, struct slice name, size_t at, struct template_ref *ref)
+find_ref(struct compiler *c, struct slice name, size_t at, struct meaning *m)
 {
-	struct slice path = name;
-	bool here = false;
+	struct template_ref *ref = &m->ref;
+	const struct param *param;
+	struct slice path = name, rest;
+	bool here = false, root = false;
+	int found;
 
-	*ref = (struct template_ref){ .scope = (uint8_t)c->scopes };
+	*m = (struct meaning){ 0 };
+	found = find_given(c, name, at, ref);
+	if (found != 0)
+		return found < 0 ? -1 : 0;
+	ref->scope = (uint8_t)c->scopes;
 	if (starts(path, SLICE("@root."))) {
+		root = true;
 		ref->scope = 0;
 		path = behind(path, 6);
 	} else if (starts(path, SLICE("@"))) {
@@ -612,6 +712,9 @@ find_ref(struct compiler *c, struct slice name, size_t at, struct template_ref *
 		return fail_at(c, at, "this stands only inside #each or #with: name a field", name);
 	if ((path.len > 0 || !here) && check_name(c, path, at) != 0)
 		return -1;
+	param = root ? NULL : find_param(c, ref->scope, path, &rest);
+	if (param != NULL)
+		return use_param(c, param, rest, at, m);
 	if (ref->scope == 0)
 		return find_field(c, path, at, ref);
 	/* what the program fills has its name everywhere */
@@ -622,7 +725,7 @@ find_ref(struct compiler *c, struct slice name, size_t at, struct template_ref *
 		}
 	if (path.len > 0 && split_path(c, path, at, ref) != 0)
 		return -1;
-	return tell_name(c, ref, path);
+	return tell_name(c, ref, c->scope[ref->scope].name, path);
 }
 
 /* --- fields --- */
@@ -631,12 +734,15 @@ static int
 add_field(struct compiler *c, struct slice name, size_t at, bool raw, const struct slice *fallback)
 {
 	enum template_escape escape = raw ? TEMPLATE_RAW : TEMPLATE_PLAIN;
-	struct template_ref ref;
 	struct template_op *op;
+	struct meaning m;
 	const char *complaint = NULL;
 
-	if (find_ref(c, name, at, &ref) != 0)
+	if (find_ref(c, name, at, &m) != 0)
 		return -1;
+	/* a text of its own is what a field that nobody has shows instead */
+	if (m.literal && (fallback == NULL || m.text.len > 0))
+		fallback = &m.text;
 	if (c->t->context == TEMPLATE_HEADER)
 		escape = TEMPLATE_LINE;
 	else if (c->t->context == TEMPLATE_HTML)
@@ -649,10 +755,38 @@ add_field(struct compiler *c, struct slice name, size_t at, bool raw, const stru
 	if (op == NULL)
 		return -1;
 	op->escape = escape;
-	op->ref = ref;
+	op->ref = m.ref;
 	op->has_default = fallback != NULL;
 	if (fallback != NULL)
 		op->text = *fallback;
+	return 0;
+}
+
+/* A text between quotes: a backslash goes before a quote or a backslash in it. whole: for errors. */
+static int
+unquote(struct compiler *c, struct slice whole, struct slice text, char quote, struct slice *plain)
+{
+	size_t at = offset_of(c, whole), n = 0;
+	char *p = arena_alloc(c->fields->arena, text.len + 1);
+
+	if (p == NULL)
+		return no_memory(c);
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.ptr[i] == '\\' && i + 1 < text.len &&
+		    (text.ptr[i + 1] == '\\' || text.ptr[i + 1] == '"' || text.ptr[i + 1] == '\''))
+			i++;
+		else if (text.ptr[i] == quote)
+			return fail_at(c, at,
+			    "text behind the closing quote: write \\ before a quote inside", whole);
+		if (c->t->context == TEMPLATE_HEADER &&
+		    mime_control_at(text.ptr + i, text.len - i) > 0)
+			return fail_at(
+			    c, at, "a line break or control character in this text", whole);
+		p[n++] = text.ptr[i];
+	}
+	*plain = slice_make(p, n);
+	if (n > TEMPLATE_VALUE_MAX)
+		return fail_at(c, at, "the text is longer than 64 kB", whole);
 	return 0;
 }
 
@@ -662,7 +796,7 @@ add_default(struct compiler *c, struct slice rest)
 {
 	struct slice name = rest, text, fallback;
 	size_t at = offset_of(c, rest), n = 0;
-	char *p, quote;
+	char quote;
 
 	while (n < rest.len && !is_blank(rest.ptr[n]) && rest.ptr[n] != '"' && rest.ptr[n] != '\'')
 		n++;
@@ -673,28 +807,8 @@ add_default(struct compiler *c, struct slice rest)
 		return fail_at(c, at,
 		    "default needs a field and a text in quotes: default name \"text\"", rest);
 	text = slice_make(text.ptr + 1, text.len - 2);
-	p = arena_alloc(c->fields->arena, text.len + 1);
-	if (p == NULL)
-		return no_memory(c);
-	n = 0;
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.ptr[i] == '\\' && i + 1 < text.len &&
-		    (text.ptr[i + 1] == '\\' || text.ptr[i + 1] == '"' || text.ptr[i + 1] == '\''))
-			i++;
-		else if (text.ptr[i] == quote)
-			return fail_at(c, at,
-			    "text behind the default's closing quote: write \\ before a quote "
-			    "inside",
-			    rest);
-		if (c->t->context == TEMPLATE_HEADER &&
-		    mime_control_at(text.ptr + i, text.len - i) > 0)
-			return fail_at(
-			    c, at, "a line break or control character in a default", rest);
-		p[n++] = text.ptr[i];
-	}
-	fallback = slice_make(p, n);
-	if (fallback.len > TEMPLATE_VALUE_MAX)
-		return fail_at(c, at, "the default text is longer than 64 kB", rest);
+	if (unquote(c, rest, text, quote, &fallback) != 0)
+		return -1;
 	return add_field(c, name, at, false, &fallback);
 }
 
@@ -725,20 +839,66 @@ open_scope(struct compiler *c, size_t at, const struct template_ref *ref, bool e
 	return 0;
 }
 
+/* A name that a tag gives: one word, which no path can be mistaken for. */
+static int
+check_given(struct compiler *c, struct slice name)
+{
+	size_t at = offset_of(c, name);
+
+	if (check_name(c, name, at) != 0)
+		return -1;
+	if (memchr(name.ptr, '.', name.len) != NULL || slice_equal(name, SLICE("this")))
+		return fail_at(
+		    c, at, "this name is given to something: no dot, and not this", name);
+	return 0;
+}
+
+/* Cuts "as |x i|" from the name of an #each or #with. */
+static int
+take_given(struct compiler *c, enum block_kind kind, struct slice *name, struct slice given[2])
+{
+	struct slice path;
+
+	given[0] = given[1] = slice_make(NULL, 0);
+	if (kind == BLOCK_IF || kind == BLOCK_UNLESS)
+		return 0;
+	if (!template_tag_names(*name, &path, given))
+		return fail_at(c, offset_of(c, path),
+		    "only as |name|, with #each also as |name key|, may stand behind what the "
+		    "block "
+		    "is about",
+		    path);
+	for (size_t i = 0; i < 2 && given[i].len > 0; i++)
+		if (check_given(c, given[i]) != 0)
+			return -1;
+	if (given[1].len > 0 && kind == BLOCK_WITH)
+		return fail_at(c, offset_of(c, given[1]), "#with gives one name", given[1]);
+	if (slice_equal(given[0], given[1]) && given[0].len > 0)
+		return fail_at(
+		    c, offset_of(c, given[1]), "the same name twice: rename one", given[1]);
+	*name = path;
+	return 0;
+}
+
 static int
 open_block(struct compiler *c, size_t tag, struct slice name, enum block_kind kind, bool chained)
 {
 	bool scoped = kind == BLOCK_EACH || kind == BLOCK_WITH;
 	size_t at = name.len > 0 ? offset_of(c, name) : tag + 2;
-	struct template_ref ref;
+	struct slice given[2];
 	struct template_op *op;
+	struct meaning m;
 	struct block *b;
 
 	if (c->depth == TEMPLATE_NESTING_MAX)
 		return fail_at(c, tag, "more than 32 blocks inside each other", name);
-	if (find_ref(c, name, at, &ref) != 0 || (op = add_op(c, block_kinds[kind].op, at)) == NULL)
+	if (take_given(c, kind, &name, given) != 0 || find_ref(c, name, at, &m) != 0 ||
+	    (op = add_op(c, block_kinds[kind].op, at)) == NULL)
 		return -1;
-	op->ref = ref;
+	op->ref = m.ref;
+	/* a text is true or not from the start: over the branch always, or never */
+	if (!scoped && m.literal && template_is_true(m.text))
+		op->kind = kind == BLOCK_IF ? TEMPLATE_OP_SKIP_IF : TEMPLATE_OP_SKIP_UNLESS;
 	b = &c->blocks[c->depth++];
 	*b = (struct block){ .kind = kind,
 		.at = tag,
@@ -753,7 +913,11 @@ open_block(struct compiler *c, size_t tag, struct slice name, enum block_kind ki
 	if (!scoped)
 		return 0;
 	op->frame = (uint8_t)(c->scopes + 1);
-	return open_scope(c, at, &ref, kind == BLOCK_EACH);
+	if (open_scope(c, at, &m.ref, kind == BLOCK_EACH) != 0)
+		return -1;
+	c->scope[c->scopes].value = given[0];
+	c->scope[c->scopes].key = given[1];
+	return 0;
 }
 
 static int
@@ -995,24 +1159,96 @@ find_partials(struct compiler *c)
 
 static int compile_range(struct compiler *c);
 
-/* {{> name}}: what it holds, compiled for this place. */
+/* 12, -1.5, true, false: in a parameter these are texts. */
+static bool
+is_literal(struct slice s)
+{
+	bool dot = false;
+	size_t i = s.len > 1 && s.ptr[0] == '-';
+
+	if (slice_equal(s, SLICE("true")) || slice_equal(s, SLICE("false")))
+		return true;
+	for (; i < s.len; i++) {
+		if (s.ptr[i] == '.' && !dot && i + 1 < s.len && i > 0)
+			dot = true;
+		else if (s.ptr[i] < '0' || s.ptr[i] > '9')
+			return false;
+	}
+	return s.len > 0;
+}
+
 static int
-add_partial(struct compiler *c, size_t tag, struct slice name)
+read_argument(struct compiler *c, const struct template_tag_argument *a, struct meaning *m)
+{
+	struct slice whole =
+	    slice_make(a->key.ptr, (size_t)(a->value.ptr + a->value.len - a->key.ptr));
+
+	*m = (struct meaning){ .literal = true, .ref.field = TEMPLATE_NOTHING };
+	if (a->quote != '\0') {
+		if (unquote(c, whole, a->value, a->quote, &m->text) != 0)
+			return -1;
+	} else if (is_literal(a->value)) {
+		m->text = arena_copy(c->fields->arena, a->value);
+	} else {
+		return find_ref(c, a->value, offset_of(c, a->value), m);
+	}
+	m->ref.name = arena_copy(c->fields->arena, a->key);
+	return m->ref.name.ptr == NULL || m->text.ptr == NULL ? no_memory(c) : 0;
+}
+
+/* The parameters of a partial, as they are meant where it is used; *count of them are behind those
+ * that are seen now. */
+static int
+read_params(struct compiler *c, struct slice rest, size_t *count)
+{
+	struct param *params = c->params + c->param_count;
+	struct template_tag_argument a;
+	enum template_tag_result result;
+
+	*count = 0;
+	while ((result = template_tag_argument(&rest, &a)) == TEMPLATE_TAG_FOUND) {
+		if (c->param_count + *count == PARAMS_MAX)
+			return fail_at(c, offset_of(c, a.key),
+			    "more than 100 parameters of partials inside each other", a.key);
+		if (check_given(c, a.key) != 0)
+			return -1;
+		for (size_t i = 0; i < *count; i++)
+			if (slice_equal(params[i].key, a.key))
+				return fail_at(c, offset_of(c, a.key),
+				    "this parameter is given twice: take one away", a.key);
+		params[*count].key = a.key;
+		if (read_argument(c, &a, &params[*count].meaning) != 0)
+			return -1;
+		(*count)++;
+	}
+	if (result == TEMPLATE_TAG_BAD)
+		return fail_at(c, offset_of(c, rest),
+		    "behind the name of a partial stands key=field or key=\"text\"", rest);
+	return 0;
+}
+
+/* {{> name key=value}}: what it holds, compiled for this place. */
+static int
+add_partial(struct compiler *c, size_t tag, struct slice name, struct slice rest)
 {
 	size_t at = c->at, end = c->end, text_from = c->text_from, floor = c->floor;
 	struct partial *p = find_partial(c, name);
+	size_t count;
 	int result;
 
 	if (p == NULL)
 		return fail_at(c, tag,
 		    "there is no such partial: define it with {{#*inline}} or put its file beside "
-		    "the template (only a name stands here)",
+		    "the template",
 		    name);
 	if (p->open)
 		return fail_at(c, tag, "this partial holds itself", name);
 	if (c->partial_depth == TEMPLATE_PARTIAL_DEPTH_MAX)
 		return fail_at(c, tag, "more than 16 partials inside each other", name);
-	c->partial_depth++;
+	if (read_params(c, rest, &count) != 0)
+		return -1;
+	c->calls[c->partial_depth++] = (struct call){ c->scopes, c->param_count };
+	c->param_count += count;
 	p->open = true;
 	c->floor = c->depth;
 	c->at = c->text_from = p->from;
@@ -1023,6 +1259,7 @@ add_partial(struct compiler *c, size_t tag, struct slice name)
 	c->text_from = text_from;
 	c->floor = floor;
 	p->open = false;
+	c->param_count -= count;
 	c->partial_depth--;
 	return result;
 }
@@ -1065,8 +1302,8 @@ compile_tag(struct compiler *c, const struct tag *tag)
 		pass_partial(c, tag->from);
 		return 0;
 	}
-	if (is_partial(body, &name))
-		return add_partial(c, tag->from, name);
+	if (template_tag_partial(body, &name, &rest))
+		return add_partial(c, tag->from, name, rest);
 	if (body.len > 0 && body.ptr[0] == '&') {
 		name = slice_trim(behind(body, 1));
 		return add_field(c, name, at, true, NULL);

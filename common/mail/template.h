@@ -7,14 +7,18 @@
  *   {{name}}  {{order.total}}  {{{name}}}  {{default name "text"}}
  *   {{#if x}} {{#unless x}} {{else}} {{else if y}} {{/if}}
  *   {{#each list}} {{this}} {{x}} {{../x}} {{@root.x}} {{@index}} {{@key}} {{@first}} {{@last}}
- *   {{#with object}} {{x}} {{/with}}
- *   {{#*inline "part"}}..{{/inline}} {{> part}}
+ *   {{#with object}} {{x}} {{/with}}  {{#each list as |x i|}} {{x.y}} {{i}}  {{#with object as |x|}}
+ *   {{#*inline "part"}}..{{/inline}} {{> part}} {{> part key=field other="text"}}
  *   {{! comment }}  {{!-- comment with }} in it --}}  {{~x~}} takes blanks around it away
  *
  * Names are letters, digits, "_", "-", "." and anything that is not ASCII. A block tag, partial
  * or comment alone on its line takes the line with it. There is no input and output, and values
  * are never read as template. Files of partials are the caller's: it appends them to the source
  * as {{#*inline}} blocks, which count wherever they stand.
+ *
+ * The names of as |x i| are seen in their block, in the blocks inside it, and not in partials. A
+ * parameter is seen in its partial, and in partials that are used there, but not inside an #each or
+ * #with of it, where ../key names it; what it means is settled where the partial is used.
  *
  * A field that is missing (or null) is false for #if, and otherwise stops the recipient with
  * TEMPLATE_MISSING_FIELD unless it has a default (for #each and #with: an {{else}}) or the
@@ -79,6 +83,8 @@ struct template_fields {
 
 /* Index of a built-in: this bit and its place in builtins (at most 64 of them). */
 #define TEMPLATE_BUILTIN 0x80000000U
+/* The index of a field that nobody has: a parameter of a partial that is a text is its default. */
+#define TEMPLATE_NOTHING UINT32_MAX
 
 struct template_value {
 	struct slice text;
@@ -177,6 +183,9 @@ void template_position(struct slice source, size_t offset, size_t *line, size_t 
 
 /* The whole length of the tag at the start of s, which begins with "{{"; 0 when it is open. */
 size_t template_tag_len(struct slice s);
+
+/* Is a value that is there true for #if? */
+bool template_is_true(struct slice text);
 
 /* The next {{> name}} behind *at that no {{#*inline}} of the source defines: its name, and *at
  * is moved to it. False when there is none. */

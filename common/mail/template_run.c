@@ -207,13 +207,17 @@ is_zero(struct slice s)
 	return s.len > 2 && s.ptr[1] == '.';
 }
 
+bool
+template_is_true(struct slice text)
+{
+	return text.len > 0 && !slice_equal(text, SLICE("false")) &&
+	    !slice_equal(text, SLICE("[]")) && !is_zero(text);
+}
+
 static bool
 is_true(const struct found *f)
 {
-	if (!f->present || f->text.len == 0 || slice_equal(f->text, SLICE("false")) ||
-	    slice_equal(f->text, SLICE("[]")))
-		return false;
-	return !is_zero(f->text);
+	return f->present && template_is_true(f->text);
 }
 
 /* --- escapes --- */

@@ -300,7 +300,7 @@ test_error_positions(void **state)
 		    2 },
 		{ "x {{> part}}",
 		    "line 1, column 3: there is no such partial: define it with {{#*inline}} or "
-		    "put its file beside the template (only a name stands here): \"part\"",
+		    "put its file beside the template: \"part\"",
 		    2 },
 		{ "{{#*inline \"a\"}}{{> a}}{{/inline}}\n{{> a}}",
 		    "line 1, column 17: this partial holds itself: \"a\"", 16 },
@@ -308,6 +308,40 @@ test_error_positions(void **state)
 		    "line 1, column 19: not a field name (letters, digits, _ - and . make one; "
 		    "the only helper is default): \"$\"",
 		    18 },
+		{ "ab\n{{#each l as x}}{{/each}}",
+		    "line 2, column 11: only as |name|, with #each also as |name key|, may stand "
+		    "behind what the block is about: \"as x\"",
+		    13 },
+		{ "{{#each l as |x y z|}}{{/each}}",
+		    "line 1, column 11: only as |name|, with #each also as |name key|, may stand "
+		    "behind what the block is about: \"as |x y z|\"",
+		    10 },
+		{ "{{#each l as |a.b|}}{{/each}}",
+		    "line 1, column 15: this name is given to something: no dot, and not this: "
+		    "\"a.b\"",
+		    14 },
+		{ "{{#each l as |x x|}}{{/each}}",
+		    "line 1, column 17: the same name twice: rename one: \"x\"", 16 },
+		{ "{{#with o as |x y|}}{{/with}}", "line 1, column 17: #with gives one name: \"y\"",
+		    16 },
+		{ "{{#*inline \"p\"}}{{/inline}}\n{{> p customer}}",
+		    "line 2, column 7: behind the name of a partial stands key=field or "
+		    "key=\"text\": \"customer\"",
+		    34 },
+		{ "{{#*inline \"p\"}}{{/inline}}{{> p a=\"x}}",
+		    "line 1, column 28: the tag is not closed: write }} (or }}}) behind it: "
+		    "\"{{> p a=\"x}}\"",
+		    27 },
+		{ "{{#*inline \"p\"}}{{/inline}}{{> p a=1 a=2}}",
+		    "line 1, column 38: this parameter is given twice: take one away: \"a\"", 37 },
+		{ "{{#*inline \"p\"}}{{/inline}}{{> p a=$}}",
+		    "line 1, column 36: not a field name (letters, digits, _ - and . make one; the "
+		    "only helper is default): \"$\"",
+		    35 },
+		{ "{{#*inline \"p\"}}{{a.b}}{{/inline}}{{> p a=\"x\"}}",
+		    "line 1, column 19: this parameter is a text and has no members: \"a\"", 18 },
+		{ "{{#*inline \"p\"}}{{#each a}}{{/each}}{{/inline}}{{> p a=\"x\"}}",
+		    "line 1, column 25: this is never a list or an object: \"a\"", 24 },
 		{ "{{this}}",
 		    "line 1, column 3: this stands only inside #each or #with: name a field: "
 		    "\"this\"",
@@ -864,6 +898,106 @@ test_blank_missing(void **state)
 }
 
 static void
+test_given_names(void **state)
+{
+	const struct pair *values = P({ "l", "[{\"a\":1,\"k\":[5,6]},{\"a\":2,\"k\":[]}]" },
+	    { "o", "{\"p\":{\"q\":\"Q\"},\"r\":2}" }, { "x", "field" }, { "a", "root" });
+
+	(void)state;
+	assert_string_equal(
+	    text("{{#each l as |x|}}{{x.a}}{{a}}{{/each}}{{x}}", values), "1122field");
+	assert_string_equal(
+	    text("{{#each l as |x i|}}{{i}}:{{x.a}} {{/each}}", values), "0:1 1:2 ");
+	assert_string_equal(
+	    text("{{#each o as |v k|}}{{k}}={{#if @last}}{{v}}{{/if}},{{/each}}", values),
+	    "p=,r=2,");
+	/* from the blocks inside; the innermost name counts */
+	assert_string_equal(text("{{#each l as |x i|}}{{#each x.k as |y j|}}{{i}}{{j}}{{x.a}}{{y}} "
+				 "{{/each}}{{/each}}",
+				values),
+	    "0015 0116 ");
+	assert_string_equal(
+	    text("{{#each l as |x|}}{{#each x.k as |x|}}{{x}}{{/each}}{{/each}}", values), "56");
+	assert_string_equal(text("{{#with o as |w|}}{{w.p.q}}{{#with w.p as |v|}}{{v.q}}{{w.r}}"
+				 "{{/with}}{{/with}}",
+				values),
+	    "QQ2");
+	assert_string_equal(
+	    text("{{#if z}}{{else each l as |x|}}{{x.a}}{{else}}none{{/if}}", values), "12");
+	/* the field of that name is @root's; not seen in an else, nor behind the block */
+	assert_string_equal(text("{{#each l as |x|}}{{@root.x}}{{/each}}", values), "fieldfield");
+	assert_string_equal(
+	    text("{{#each k as |x|}}{{else}}{{x}}{{/each}}{{x}}", values), "fieldfield");
+	/* nor in a partial */
+	assert_null(
+	    text("{{#each l as |x|}}{{> p}}{{/each}}{{#*inline 'p'}}{{x.a}}{{/inline}}", values));
+	assert_int_equal(last_status, TEMPLATE_MISSING_FIELD);
+	assert_string_equal(last_field, "l[].x.a");
+	assert_null(text("{{#each l as |x i|}}{{x.zz}}{{/each}}", values));
+	assert_string_equal(last_field, "l[].zz");
+	assert_string_equal(html("{{#each l as |x|}}<a href=\"{{x.a}}\">{{x.a}}</a>{{/each}}",
+				P({ "l", "[{\"a\":\"javascript:x\"}]" })),
+	    "<a href=\"#\">javascript:x</a>");
+}
+
+static void
+test_parameters(void **state)
+{
+	const struct pair *values = P({ "l", "[{\"a\":1},{\"a\":2}]" },
+	    { "o", "{\"p\":{\"q\":\"Q\"}}" }, { "name", "Aki" }, { "order.total", "12" });
+
+	(void)state;
+#define PART(call, body) call "{{#*inline \"p\"}}" body "{{/inline}}"
+	assert_string_equal(
+	    text(PART("{{> p who=name to='it\\'s }} \"x\"' n=-1.5}}", "{{who}}|{{to}}|{{n}}"),
+		values),
+	    "Aki|it's }} \"x\"|-1.5");
+	assert_string_equal(text(PART("{{> p a=order}}", "{{a.total}}"), values), "12");
+	assert_string_equal(text(PART("{{> \"p\" a=o.p}}", "{{#with a}}{{q}}{{/with}}"),
+				P({ "o.p", "{\"q\":\"Q\"}" })),
+	    "Q");
+	assert_string_equal(
+	    text(PART("{{#each l as |x i|}}{{> p x=x n=i}}{{/each}}", "{{n}}{{x.a}}{{this.x.a}} "),
+		values),
+	    "011 122 ");
+	assert_string_equal(
+	    text(PART("{{#each l}}{{> p x=this i=@index}}{{/each}}", "{{i}}{{x.a}}"), values),
+	    "0112");
+	/* an #each of the partial is another place; ../ leads back */
+	assert_string_equal(
+	    text(PART("{{> p a=\"A\"}}", "{{#each l}}{{a}}{{../a}}{{/each}}"), values), "1A2A");
+	/* over the name of a field, not behind the partial, and not for @root */
+	assert_string_equal(
+	    text(PART("{{> p name=\"P\"}}{{name}}", "{{name}}{{@root.name}}"), values), "PAkiAki");
+	/* in partials that it uses, until they are given another */
+	assert_string_equal(text(PART("{{> p a='1' b='2'}}{{#*inline 'q'}}{{a}}{{b}}{{/inline}}",
+				     "{{> q}}{{> q a=b b=a}}"),
+				values),
+	    "1221");
+	/* conditions and defaults of texts */
+	assert_string_equal(
+	    text(PART("{{> p a='x' b='' c=0 d=true}}",
+		     "{{#if a}}1{{else}}2{{/if}}{{#if b}}1{{else}}2{{/if}}"
+		     "{{#unless c}}1{{else}}2{{/unless}}{{#unless d}}1{{else}}2{{/unless}}"
+		     "{{default a 'z'}}{{default b 'z'}}{{b}}"),
+		values),
+	    "1212xz");
+	/* escaped by the place of use, as fields are */
+	assert_string_equal(html(PART("{{> p u='javascript:x' t='<b>&' c='#fff;x'}}",
+				     "<a href=\"{{u}}\" style=\"color:{{c}}\">{{t}}</a>{{{t}}}"),
+				values),
+	    "<a href=\"#\" style=\"color:#fff_x\">&lt;b&gt;&amp;</a><b>&");
+	assert_refused(html(PART("{{> p t='x'}}", "<script>{{t}}</script>"), values));
+	assert_refused(header(PART("{{> p t='x\ny'}}", "{{t}}"), values));
+	/* what is missing is told by the name that it has outside */
+	assert_null(text(PART("{{> p a=nobody}}", "{{a}}"), values));
+	assert_string_equal(last_field, "nobody");
+	assert_null(text(PART("{{#each l}}{{> p a=this}}{{/each}}", "{{a.zz}}"), values));
+	assert_string_equal(last_field, "l[].zz");
+#undef PART
+}
+
+static void
 test_next_partial(void **state)
 {
 	static const char source[] =
@@ -922,6 +1056,8 @@ main(void)
 		cmocka_unit_test(test_bad_input_emoji_of_each_length),
 		cmocka_unit_test(test_bad_input_braces),
 		cmocka_unit_test(test_blank_missing),
+		cmocka_unit_test(test_given_names),
+		cmocka_unit_test(test_parameters),
 		cmocka_unit_test(test_next_partial),
 	};
 
