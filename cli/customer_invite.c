@@ -13,14 +13,12 @@
 #include "addr.h"
 #include "own_text.h"
 
-#define TEXT_MAX ((size_t)16 * 1024)
-
 struct invite {
 	struct cli *cli;
 	struct db db;
 	struct arena arena;
 	struct confirm_mail mail;
-	const char *segment, *language, *text, *success, *failure, *list, *run_key;
+	const char *segment, *language, *text, *html, *success, *failure, *list, *run_key;
 	char *options; /* JSON, owned */
 	char campaign[64];
 };
@@ -38,25 +36,23 @@ url_ok(const char *url)
 	return true;
 }
 
+/* --text and --html */
 static int
-read_text_file(struct invite *in)
+read_own_files(struct invite *in)
 {
-	FILE *file = fopen(in->text, "re");
-	char *bytes = arena_alloc(&in->arena, TEXT_MAX);
+	const char *const paths[] = { in->text, in->html };
 	struct err why = { 0 };
-	size_t n;
+	struct slice text;
+	int result;
 
-	if (file == NULL || bytes == NULL) {
-		if (file != NULL)
-			(void)fclose(file);
-		return cli_fail(in->cli, EXIT_USAGE, "cannot open %s", in->text);
+	for (size_t i = 0; i < 2 && paths[i] != NULL; i++) {
+		if (own_text_file(paths[i], &in->arena, &text, &why) < 0)
+			return cli_fail(in->cli, EXIT_USAGE, "%s", why.msg);
+		result = i == 0 ? confirm_mail_parse(&in->mail, text, &in->arena, &why)
+				: confirm_mail_html(&in->mail, text, &in->arena, &why);
+		if (result < 0)
+			return cli_fail(in->cli, EXIT_USAGE, "%s: %s", paths[i], why.msg);
 	}
-	n = fread(bytes, 1, TEXT_MAX, file);
-	(void)fclose(file);
-	if (n == TEXT_MAX)
-		return cli_fail(in->cli, EXIT_USAGE, "%s is larger than 16 kB", in->text);
-	if (confirm_mail_parse(&in->mail, slice_make(bytes, n), &in->arena, &why) < 0)
-		return cli_fail(in->cli, EXIT_USAGE, "%s: %s", in->text, why.msg);
 	return EXIT_DONE;
 }
 
@@ -81,8 +77,10 @@ check(struct invite *in, int addresses)
 			return cli_fail(in->cli, EXIT_USAGE,
 			    "--%s must be an https:// address without blanks and quotes",
 			    i == 0 ? "success" : "failure");
+	if (in->html != NULL && in->text == NULL)
+		return cli_fail(in->cli, EXIT_USAGE, "--html stands beside --text");
 	if (in->text != NULL)
-		return read_text_file(in);
+		return read_own_files(in);
 	if (confirm_mail_load(&in->mail, "invite", in->language, c->web_words, &in->arena, &err) <
 	    0)
 		return cli_fail(in->cli, EXIT_USAGE, "%s", err.msg);
@@ -106,12 +104,14 @@ static void
 name_campaign(struct invite *in)
 {
 	const char *const parts[] = { in->segment != NULL ? in->segment : "", in->mail.subject,
-		in->mail.body, in->options };
+		in->mail.body, in->options, in->mail.html };
+	/* without html the name stays what it was before there was html */
+	size_t count = sizeof(parts) / sizeof(parts[0]) - (in->mail.html[0] == '\0');
 	unsigned char digest[EVP_MAX_MD_SIZE] = { 0 };
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 
 	if (md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1) {
-		for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		for (size_t i = 0; i < count; i++)
 			(void)EVP_DigestUpdate(md, parts[i], strlen(parts[i]) + 1);
 		(void)EVP_DigestFinal_ex(md, digest, NULL);
 	}
@@ -125,9 +125,10 @@ make_campaign(struct invite *in, const char *segment)
 {
 	const struct config *c = &in->cli->config;
 	const char *params[] = { in->campaign, c->web_from_name, c->web_from_address,
-		in->mail.subject, in->mail.body, segment };
+		in->mail.subject, in->mail.body, segment, in->mail.html };
 
-	if (db_run(&in->db, "SELECT kairan.mail_campaign($1, $2, $3, $4, $5, $6)", 6, params) == 0)
+	if (db_run(&in->db, "SELECT kairan.mail_campaign($1, $2, $3, $4, $5, $6, $7)", 7, params) ==
+	    0)
 		return EXIT_DONE;
 	return cli_db_failed(in->cli, &in->db, "making the campaign of the invitation");
 }
@@ -235,6 +236,7 @@ customer_invite(struct cli *cli, int argc, char **argv)
 		{ .name = "segment", .value_name = "SEGMENT", .value = &in.segment },
 		{ .name = "language", .value_name = "LANGUAGE", .value = &in.language },
 		{ .name = "text", .value_name = "FILE", .value = &in.text },
+		{ .name = "html", .value_name = "FILE", .value = &in.html },
 		{ .name = "success", .value_name = "URL", .value = &in.success },
 		{ .name = "failure", .value_name = "URL", .value = &in.failure },
 		{ .name = "list", .value_name = "LIST", .value = &in.list },
@@ -245,7 +247,7 @@ customer_invite(struct cli *cli, int argc, char **argv)
 	argc = cli_options(cli, options, argc, argv);
 	if (argc < 0)
 		return EXIT_USAGE;
-	arena_init(&in.arena, 1024 * 1024);
+	arena_init(&in.arena, (size_t)16 << 20);
 	code = check(&in, argc);
 	if (code == EXIT_DONE)
 		code = make_options(&in);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "embed.h"
+#include "template.h"
 
 /* 1, 0 when there is no such file, -1 with err. */
 static int
@@ -44,23 +45,57 @@ own_text_file(const char *path, struct arena *arena, struct slice *text, struct 
 			 : err_set(err, "cannot open %s: %s", path, strerror(ENOENT));
 }
 
-int
-own_text_read(const char *folder, const char *name, const char *language, struct arena *arena,
-    struct slice *text, char path[OWN_TEXT_PATH_MAX], struct err *err)
+static int
+read_beside(const char *folder, const char *name, const char *language, const char *ending,
+    struct arena *arena, struct slice *text, char path[OWN_TEXT_PATH_MAX], struct err *err)
 {
 	if (folder == NULL || folder[0] == '\0')
 		return 0;
-	if (snprintf(path, OWN_TEXT_PATH_MAX, "%s/%s-%s.txt", folder, name, language) >=
+	if (snprintf(path, OWN_TEXT_PATH_MAX, "%s/%s-%s.%s", folder, name, language, ending) >=
 	    OWN_TEXT_PATH_MAX)
 		return err_set(err, "web.words is too long");
 	return read_file(path, arena, text, err);
 }
 
 int
+own_text_read(const char *folder, const char *name, const char *language, struct arena *arena,
+    struct slice *text, char path[OWN_TEXT_PATH_MAX], struct err *err)
+{
+	return read_beside(folder, name, language, "txt", arena, text, path, err);
+}
+
+static const char confirm_link[] = "{{confirm_url}}";
+
+/* A run with a template that does not compile would stop: better now. */
+static int
+check_template(
+    struct slice source, enum template_context context, struct arena *arena, struct err *err)
+{
+	struct template_fields fields;
+	struct template t;
+
+	if (!template_fields_init(&fields, NULL, 0, arena))
+		return err_set(err, "no memory");
+	return template_compile(&t, source, context, &fields, err);
+}
+
+int
+confirm_mail_html(
+    struct confirm_mail *mail, struct slice html, struct arena *arena, struct err *err)
+{
+	if (html.len == 0 ||
+	    memmem(html.ptr, html.len, confirm_link, sizeof(confirm_link) - 1) == NULL)
+		return err_set(err, "%s is missing in the html", confirm_link);
+	if (check_template(html, TEMPLATE_HTML, arena, err) != 0)
+		return -1;
+	mail->html = arena_copy(arena, html).ptr;
+	return mail->html != NULL ? 0 : err_set(err, "no memory");
+}
+
+int
 confirm_mail_parse(
     struct confirm_mail *mail, struct slice text, struct arena *arena, struct err *err)
 {
-	static const char link[] = "{{confirm_url}}";
 	const char *end = text.len > 0 ? memchr(text.ptr, '\n', text.len) : NULL;
 	struct slice line = slice_make(text.ptr, end != NULL ? (size_t)(end - text.ptr) : text.len);
 
@@ -71,8 +106,11 @@ confirm_mail_parse(
 	text = slice_trim(text);
 	if (line.len == 0 || text.len == 0)
 		return err_set(err, "the subject or the text is empty");
-	if (memmem(text.ptr, text.len, link, sizeof(link) - 1) == NULL)
-		return err_set(err, "%s is missing in the text", link);
+	if (memmem(text.ptr, text.len, confirm_link, sizeof(confirm_link) - 1) == NULL)
+		return err_set(err, "%s is missing in the text", confirm_link);
+	if (check_template(text, TEMPLATE_TEXT, arena, err) != 0)
+		return -1;
+	mail->html = "";
 	mail->subject = arena_copy(arena, line).ptr;
 	mail->body = arena_copy(arena, text).ptr;
 	return mail->subject != NULL && mail->body != NULL ? 0 : err_set(err, "no memory");
@@ -102,5 +140,8 @@ confirm_mail_load(struct confirm_mail *mail, const char *name, const char *langu
 			text = slice_str(ours[i].text);
 	if (confirm_mail_parse(mail, text, arena, &why) < 0)
 		return err_set(err, "%.190s: %.190s", path[0] != '\0' ? path : name, why.msg);
-	return 0;
+	own = read_beside(folder, name, language, "html", arena, &text, path, err);
+	if (own > 0 && confirm_mail_html(mail, text, arena, &why) < 0)
+		return err_set(err, "%.190s: %.190s", path, why.msg);
+	return own < 0 ? -1 : 0;
 }

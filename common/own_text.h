@@ -2,7 +2,8 @@
 /*
  * own_text: texts for recipients that come with the programs and that the owner may replace by
  * files of his own in a folder (web.words), and those of them that are mails which ask to
- * confirm: "Subject: …", an empty line, a text with {{confirm_url}}.
+ * confirm: "Subject: …", an empty line, a text with {{confirm_url}}; beside it perhaps a file
+ * with html, then the mail has both parts.
  */
 #ifndef KAIRAN_OWN_TEXT_H
 #define KAIRAN_OWN_TEXT_H
@@ -24,14 +25,19 @@ int own_text_file(
     const char *path, struct arena *arena, struct slice *text, struct err *err) MUST_CHECK;
 
 struct confirm_mail {
-	const char *subject, *body; /* templates, in the arena */
+	const char *subject, *body, *html; /* templates, in the arena; html may be "" */
 };
 
 /* 0, or -1 with err. */
 int confirm_mail_parse(
     struct confirm_mail *mail, struct slice text, struct arena *arena, struct err *err) MUST_CHECK;
 
-/* The mail NAME ("address", "invite") of the folder, else ours; LANGUAGE en or ja. -1 with err. */
+/* Gives a parsed mail its html: a template with {{confirm_url}}. 0, or -1 with err. */
+int confirm_mail_html(
+    struct confirm_mail *mail, struct slice html, struct arena *arena, struct err *err) MUST_CHECK;
+
+/* The mail NAME ("address", "invite") of the folder, else ours; LANGUAGE en or ja. Its html is the
+ * file NAME-LANGUAGE.html of the folder, if there is one. -1 with err. */
 int confirm_mail_load(struct confirm_mail *mail, const char *name, const char *language,
     const char *folder, struct arena *arena, struct err *err) MUST_CHECK;
 

@@ -354,8 +354,9 @@ ask_address(struct web_job *job)
 	p.values[8] = c->web_from_address;
 	p.values[9] = mail->subject;
 	p.values[10] = mail->body;
+	p.values[11] = mail->html;
 	web_submit(job, "address_ask",
-	    "SELECT kairan.address_ask($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", 11, &p,
+	    "SELECT kairan.address_ask($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)", 12, &p,
 	    on_asked);
 }
 

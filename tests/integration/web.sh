@@ -15,6 +15,8 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/support/pipeline.sh
 
 [ -x "$BIN/kairan-feedback" ] || tap_skip_all "$BIN/kairan-feedback is not built"
+export FAKE_RELAY_MAIL
+FAKE_RELAY_MAIL=$(mktemp -d)
 pipeline_start
 FAKE="$PYTHON tests/support/sns_fake.py"
 PORT=$(services_free_port)
@@ -22,6 +24,22 @@ URL=http://127.0.0.1:$PORT
 export KAIRAN_FEEDBACK_HTTP_LISTEN=127.0.0.1:$PORT KAIRAN_FEEDBACK_LMTP_LISTEN=unix:$D/lmtp
 export KAIRAN_WEB_BASE=$URL KAIRAN_WEB_FROM_ADDRESS=news@example.org KAIRAN_WEB_FROM_NAME='回覧 Shop'
 export KAIRAN_LOG_LEVEL=debug
+# an html part beside our own text
+mkdir "$D/words"
+printf '<p>{{default name "you"}}: <a href="{{confirm_url}}">Yes</a></p>\n' >"$D/words/address-en.html"
+export KAIRAN_WEB_WORDS=$D/words
+cat >"$D/parts.py" <<'PY'
+import email, email.policy, re, sys
+m = email.message_from_binary_file(open(sys.argv[1], "rb"), policy=email.policy.default)
+parts = list(m.iter_parts())
+links = {re.search(r"https?://[^\s\"<]+", p.get_content()).group() for p in parts}
+print(m.get_content_type(), *(p.get_content_type() for p in parts), len(links) == 1 and links.pop() == sys.argv[2])
+PY
+# arguments: run, send, URL; the types of the parts, and whether each links there
+parts()
+{
+	"$PYTHON" "$D/parts.py" "$FAKE_RELAY_MAIL/1-$1-$2.eml" "$3"
+}
 
 # arguments: run, send [, purpose]; a token of the first attempt
 token()
@@ -82,7 +100,7 @@ import json, sys
 for line in reversed(open(sys.argv[1]).read().splitlines()):
     mail = json.loads(line)
     if mail['to'][0] == sys.argv[2]:
-        print(*[link.removeprefix(sys.argv[3]) for link in mail['links'] if '/c/' in link])
+        print(*{link.removeprefix(sys.argv[3]) for link in mail['links'] if '/c/' in link})
         break
 PY
 }
@@ -306,6 +324,7 @@ mail_to new@phone.example	# not within tap_ok, whose subshell would keep what it
 tap_is $? 0 'the mail goes the way of all mails, with a link in it'
 tap_is "$(one "c.name FROM kairan.run r JOIN kairan.campaign c ON c.id = r.campaign_id WHERE r.id = $CRUN")" kairan-address-en \
 	'as a campaign of its own'
+tap_is "$(parts "$CRUN" "$CSEND" "$URL$C")" 'multipart/alternative text/plain text/html True' 'with an html part that has the same link'
 tap_ok 'its run is finished and counted' run_wait "$CRUN" finished 10
 run_check "$CRUN" 'and right'
 tap_is "$(get "$C")" 200 'the link shows a page'
@@ -370,6 +389,18 @@ tap_is "$(one "status || ' ' || (consent_at > now() - interval '1 minute') FROM 
 tap_is "$(suppressed hanako@new.example)" - 'which lifts the unsubscribe of that list'
 tap_is "$(one "count(*) FROM kairan.confirmed JOIN kairan.customer c ON c.id = recipient_id WHERE email = 'hanako@new.example'")" 1 \
 	'segments can ask for it'
+printf 'Subject: Join us\n\n{{confirm_url}}\n' >"$D/own.txt"
+printf '<a href="{{confirm_url}}">Join</a>\n' >"$D/own.html"
+printf '<a href={{confirm_url}}>Join</a>\n' >"$D/bad.html"
+kairan customer invite ken@new.example --text "$D/own.txt" --html "$D/bad.html" >"$D/out"
+tap_is $? 2 'html that is not fit is refused'
+tap_like "$(cat "$D/kairan.err")" 'bad.html: line 1, column 11: ' 'with file, line and column'
+kairan customer invite ken@new.example --html "$D/own.html" >"$D/out"
+tap_is $? 2 'html alone as well'
+tap_is "$(kairan customer invite ken@new.example --text "$D/own.txt" --html "$D/own.html")" 'ken@new.example: invited' 'a text of our own with html'
+mail_to ken@new.example
+tap_is $? 0 'is sent'
+tap_is "$(parts "$CRUN" "$CSEND" "$URL$C")" 'multipart/alternative text/plain text/html True' 'as both parts, with the same link'
 tap_is "$(kairan customer invite dead@phone.example; echo $?)" $'dead@phone.example: suppressed\n6' 'who is suppressed is not invited'
 tap_is "$(kairan customer invite 'no address'; echo $?)" $'no address: invalid, no @ in the address\n6' 'nor is what is no address'
 kairan customer invite x@new.example --success 'javascript:alert(1)' >/dev/null
@@ -424,4 +455,5 @@ tap_is $? 0 'it ends with 0'
 tap_is "$(grep -cE 'example\.(com|org)|phone\.example|shop\.example|new\.example' "$D/feedback.log")" 0 'A45: no address is in the log'
 tap_is "$(grep -cE "$T|$C|$GOOD" "$D/feedback.log")" 0 'nor a token'
 tap_is "$(grep -ciE 'sanitizer|runtime error' "$D/feedback.log")" 0 'no sanitizer complained'
+rm -r "$FAKE_RELAY_MAIL"
 tap_done

@@ -205,6 +205,18 @@ mails_that_ask(void **state)
 	    0);
 	assert_string_equal(mail.subject, "A b");
 	assert_string_equal(mail.body, "see {{confirm_url}}");
+	assert_string_equal(mail.html, "");
+	assert_int_equal(confirm_mail_html(&mail, SLICE("<p>no link"), &arena, &err), -1);
+	assert_int_equal(
+	    confirm_mail_html(&mail, SLICE("<p>\n<a href={{confirm_url}}>x</a>"), &arena, &err),
+	    -1);
+	assert_non_null(strstr(err.msg, "line 2, column"));
+	assert_int_equal(
+	    confirm_mail_html(&mail, SLICE("<a href=\"{{confirm_url}}\">x</a>"), &arena, &err), 0);
+	assert_string_equal(mail.html, "<a href=\"{{confirm_url}}\">x</a>");
+	assert_int_equal(
+	    confirm_mail_parse(&mail, SLICE("Subject: x\n\n{{confirm_url}}{{#if}}"), &arena, &err),
+	    -1);
 }
 
 int
