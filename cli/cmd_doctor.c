@@ -15,6 +15,7 @@
 #include "addr.h"
 #include "dkim_store.h"
 #include "doctor.h"
+#include "doctor_host.h"
 
 #define PROBE_DOMAIN "gmail.com"
 #define CONNECT_MS 5000
@@ -257,6 +258,8 @@ check_all(struct cli *cli, struct doctor_checks *d, const struct request *q, int
 	}
 	check_path(d, q);
 	check_relay(d, &cli->config);
+	doctor_check_clocks(d, &cli->config);
+	doctor_check_files(d, &cli->config, cli->config_path);
 	if (strcmp(q->probe, "no") != 0)
 		check_port(d, q->probe);
 	return EXIT_DONE;
@@ -298,11 +301,14 @@ run_doctor(struct cli *cli, int argc, char **argv)
 
 const struct cli_command cli_doctor_commands[] = {
 	{ "doctor", "[DOMAIN...]",
-	    "check SPF, DKIM, DMARC, MX, PTR and ports, and say what to publish",
+	    "check SPF, DKIM, DMARC, MX, PTR, ports, clock and files, and say what to do",
 	    "Looks at each domain that you send from (default: those with DKIM keys), at the "
 	    "domain of "
 	    "the\n"
-	    "return path, the sending addresses, the relay and port 25. Changes nothing.\n"
+	    "return path, the sending addresses, the relay, port 25, the clock, and who may read "
+	    "and "
+	    "change\n"
+	    "configuration and keys. Changes nothing.\n"
 	    "\n"
 	    "Options:\n"
 	    "  --ip A,…         the addresses that mail leaves from (those of your relay)\n"

@@ -148,7 +148,7 @@ services_wait 10 relay_greets || tap_bail 'the fake mail server does not answer'
 verdicts()
 {
 	kairan doctor --dns "127.0.0.1:$DNS_PORT" --probe "127.0.0.1:$MX_PORT" --json "$@" >"$D/doctor.json" || true
-	json '", ".join(sorted(c["check"] + " " + c["verdict"] for c in j["checks"]))' <"$D/doctor.json"
+	json '", ".join(sorted(c["check"] + " " + c["verdict"] for c in j["checks"] if c["check"] not in ("clock", "file")))' <"$D/doctor.json"
 }
 
 tap_is "$(verdicts example.jp --ip 192.0.2.25)" \

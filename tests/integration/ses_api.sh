@@ -273,6 +273,22 @@ tap_ok 'a run with an answer that never comes finishes' run_wait "$RUN" finished
 tap_is "$(run_states "$RUN")" 'sent 460, in_doubt 1' 'that one is in doubt after ses.timeout_s'
 run_check "$RUN" 'nobody twice'
 
+# ---- the doctor: clock and files ----------------------------------------------------------
+
+doctor()
+{
+	"$BIN/kairan" doctor example.org --probe no --dns 127.0.0.1:1 --json 2>"$D/err" | "$PYTHON" -c 'import json, sys
+for c in json.load(sys.stdin)["checks"]:
+    if c["check"] in ("clock", "file"):
+        print(c["check"], c["verdict"], c["subject"].split("/")[-1], c["advice"].split(" ")[0] or "-")' | sed "s/localhost:[0-9]*/SES/" | sort | paste -sd,
+}
+tap_like "$(doctor)" '^clock ok PostgreSQL -,clock ok SES -,file ok configuration and secrets -$' 'doctor: clocks agree, nobody reads secrets'
+ses_set 'skew_s = -1200'
+chmod 644 "$D/keys"
+tap_like "$(doctor)" '^clock failed SES let,clock ok PostgreSQL -,file failed keys chmod$' \
+	'a clock 20 minutes off SES and a key file that all can read are found'
+chmod 600 "$D/keys"
+ses_set
 tap_ok 'the fake verified every signature itself' test -s "$TRUTH"
 programs_stopped 'the programs end well' "$DISPATCHER" "$PRODUCER"
 service_stop "$SES" || true

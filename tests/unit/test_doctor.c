@@ -13,6 +13,7 @@
 #include "dkim.h"
 #include "dns.h"
 #include "doctor.h"
+#include "doctor_host.h"
 #include "spf.h"
 
 struct row {
@@ -406,6 +407,75 @@ test_spf_advice(void **state)
 	}
 }
 
+/* ---- this host ---- */
+
+static void
+test_clock(void **state)
+{
+	static const struct {
+		double ahead_s;
+		enum doctor_verdict verdict;
+		const char *found;
+	} cases[] = { { 0, DOCTOR_OK, "agree" }, { 29.9, DOCTOR_OK, "agree" },
+		{ -29.9, DOCTOR_OK, "agree" }, { 31, DOCTOR_WARNING, "31 s ahead of it" },
+		{ -300, DOCTOR_WARNING, "300 s behind it" },
+		{ 301, DOCTOR_FAILED, "301 s ahead of it" },
+		{ -86400, DOCTOR_FAILED, "86400 s behind it" } };
+	struct doctor_checks *d = malloc(sizeof(*d));
+
+	(void)state;
+	assert_non_null(d);
+	doctor_checks_init(d);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		doctor_judge_clock(d, "PostgreSQL", cases[i].ahead_s);
+		assert_int_equal(d->count, i + 1);
+		assert_int_equal(d->list[i].verdict, cases[i].verdict);
+		assert_non_null(strstr(d->list[i].found, cases[i].found));
+		assert_int_equal(d->list[i].advice[0] == '\0', cases[i].verdict == DOCTOR_OK);
+	}
+	doctor_checks_release(d);
+	free(d);
+}
+
+static void
+test_files(void **state)
+{
+	static const struct {
+		enum doctor_file kind;
+		mode_t mode;
+		uid_t owner;
+		const char *advice; /* NULL: nothing is wrong */
+	} cases[] = { { DOCTOR_FILE_SECRET, S_IFREG | 0600, 0, NULL },
+		{ DOCTOR_FILE_SECRET, S_IFREG | 0400, 7, NULL },
+		{ DOCTOR_FILE_SECRET, S_IFREG | 0640, 0, "chmod 600 /p" },
+		{ DOCTOR_FILE_SECRET, S_IFREG | 0604, 7, "chmod 600 /p" },
+		{ DOCTOR_FILE_SECRET, S_IFREG | 0600, 8, "chown root /p" },
+		{ DOCTOR_FILE_OPEN, S_IFREG | 0644, 0, NULL },
+		{ DOCTOR_FILE_OPEN, S_IFREG | 0664, 0, "chmod go-w /p" },
+		{ DOCTOR_FILE_OPEN, S_IFREG | 0646, 7, "chmod go-w /p" },
+		{ DOCTOR_FILE_OPEN, S_IFREG | 0644, 8, "chown root /p" },
+		{ DOCTOR_FILE_FOLDER, S_IFDIR | 0755, 7, NULL },
+		{ DOCTOR_FILE_FOLDER, S_IFDIR | 0777, 7, "chmod go-w /p" },
+		{ DOCTOR_FILE_FOLDER, S_IFDIR | S_ISVTX | 0777, 0, NULL } };
+	struct doctor_checks *d = malloc(sizeof(*d));
+
+	(void)state;
+	assert_non_null(d);
+	doctor_checks_init(d);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct stat st = { .st_mode = cases[i].mode, .st_uid = cases[i].owner };
+		size_t before = d->count;
+
+		assert_int_equal(
+		    doctor_judge_file(d, "/p", cases[i].kind, &st, 7), cases[i].advice == NULL);
+		assert_int_equal(d->count, before + (cases[i].advice != NULL));
+		if (cases[i].advice != NULL)
+			assert_non_null(strstr(d->list[before].advice, cases[i].advice));
+	}
+	doctor_checks_release(d);
+	free(d);
+}
+
 int
 main(void)
 {
@@ -418,6 +488,8 @@ main(void)
 		cmocka_unit_test(test_dmarc),
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_spf_advice),
+		cmocka_unit_test(test_clock),
+		cmocka_unit_test(test_files),
 	};
 
 	(void)cmocka_set_message_output(CM_OUTPUT_TAP);
