@@ -228,6 +228,30 @@ check_fields(struct create *c)
 
 /* ---------------------------------------------------------------- stream, names, segment */
 
+/* Opens and clicks need a place that counts them. */
+static int
+check_tracking(struct create *c)
+{
+	const char *stream = c->source.file.stream;
+	PGresult *r;
+
+	if (c->cli->config.web_base[0] != '\0')
+		return EXIT_DONE;
+	r = db_query(&c->db,
+	    "SELECT FROM kairan.stream WHERE name = $1 AND (track_opens OR track_clicks)", 1,
+	    &stream);
+	if (r == NULL)
+		return cli_db_failed(c->cli, &c->db, "looking for the stream");
+	if (PQntuples(r) > 0)
+		warn(c,
+		    "the stream \"%s\" counts opens and clicks, but web.base is not set: nothing "
+		    "is "
+		    "counted until it is the address of kairan-feedback's pages",
+		    stream);
+	PQclear(r);
+	return EXIT_DONE;
+}
+
 static int
 check_stream(struct create *c)
 {
@@ -237,7 +261,7 @@ check_stream(struct create *c)
 	if (found < 0)
 		return cli_db_failed(c->cli, &c->db, "looking for the stream");
 	if (found > 0)
-		return EXIT_DONE;
+		return check_tracking(c);
 	return cli_fail(c->cli, EXIT_USAGE, "%sthere is no stream \"%s\"; there are: %s",
 	    at(c, c->source.file.stream_line, where, sizeof(where)), c->source.file.stream,
 	    names_of(c, "SELECT string_agg(name, ', ' ORDER BY name) FROM kairan.stream", names,

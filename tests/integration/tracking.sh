@@ -75,15 +75,20 @@ INSERT INTO kairan.template (digest, subject, html, body) VALUES ('html', 'Hello
 <a href="https://shop.example/{{id}}">yours</a> <a href="mailto:a@shop.example">write</a> <a href="#top">top</a>
 <a href="//evil.example/">scheme</a> <a href="https:evil.example">host</a>
 {{#if name}}<a href="https://shop.example/sale?a=1&amp;b=2#top">again</a>{{/if}}
-<!-- <a href="https://shop.example/comment">no</a> --><img src="cid:logo" alt="logo">
+<!-- <a href="https://shop.example/comment">no</a> --><img src="cid:logo" alt="logo"><img src="cid:photo" alt="photo">
 <a href="https://shop.example/three">three</a> <a href="https://shop.example/four">four</a>
 <a href="{{unsubscribe_url}}">unsubscribe</a></p></body></html>$html$, '');
 INSERT INTO kairan.blob SELECT encode(sha256(b), 'hex'), b FROM (VALUES ('\x89504e470d0a1a0a'::bytea)) AS v(b);
 INSERT INTO kairan.template_file (template_id, position, name, type, content_id, digest)
 	SELECT t.id, 1, 'logo.png', 'image/png', 'logo', b.digest FROM kairan.template t, kairan.blob b WHERE t.digest = 'html';
+INSERT INTO kairan.blob SELECT encode(sha256(b), 'hex'), b FROM (VALUES ('\x474946383961'::bytea)) AS v(b);
+INSERT INTO kairan.template_file (template_id, position, name, type, content_id, digest)
+	SELECT t.id, 2, 'photo.gif', 'image/gif', 'photo', encode(sha256('\x474946383961'::bytea), 'hex') FROM kairan.template t
+	WHERE t.digest = 'html';
+INSERT INTO kairan.template (digest, subject, body) VALUES ('plain', 'Hello', E'Dear {{name}},\nin a browser: {{view_url}}\n  <as it is>');
 INSERT INTO kairan.campaign (name, stream_id, template_id, from_address)
-	SELECT 'news', s.id, t.id, 'news@example.org' FROM kairan.stream s, kairan.template t
-	WHERE s.name = 'marketing' AND t.digest = 'html';
+	SELECT CASE t.digest WHEN 'html' THEN 'news' ELSE t.digest END, s.id, t.id, 'news@example.org'
+	FROM kairan.stream s, kairan.template t WHERE s.name = 'marketing' AND t.digest IN ('html', 'plain');
 SQL
 
 # ---- the mails --------------------------------------------------------------------------
@@ -96,6 +101,8 @@ $READ show "$FAKE_RELAY_MAIL" "$OFF" user2@shop.example >"$D/links" 2>&1
 tap_is "$(grep -c "$URL/[ok]/" "$D/links")" 0 'off is the default: no link leads over us, no pixel'
 tap_is "$(grep -c 'https://shop.example/sale?a=1&b=2#top' "$D/links")" 2 'and the links are as they were written'
 sql -c "UPDATE kairan.stream SET track_opens = true, track_clicks = true WHERE name = 'marketing'"
+PLAIN=$(run_add plain one)
+tap_ok 'a run of text alone is sent' run_wait "$PLAIN" finished 30
 RUN=$(run_add news on)
 tap_ok 'a run of a stream that counts is sent' run_wait "$RUN" finished 30
 tap_is "$($READ compare "$FAKE_RELAY_MAIL" "$OFF" "$RUN" user2@shop.example 2>&1 | tail -n 1)" \
@@ -112,7 +119,7 @@ import email, glob, sys
 mails = [email.message_from_binary_file(open(n, 'rb')) for n in glob.glob(sys.argv[1] + '/*.eml')]
 print(len(mails), sum(b'no-track' in (p.get_payload(decode=True) or b'') for m in mails for p in m.walk()))
 PY
-)" '24 0' 'the attributes are taken out, counted or not'
+)" '36 0' 'the attributes are taken out, counted or not'
 tap_is "$(one "string_agg(url, ' ' ORDER BY url) FROM kairan.link WHERE run_id = $RUN")" \
 	'http://shop.example/%E6%97%A5%E6%9C%AC?q=%C3%A9 https://shop.example/bare https://shop.example/four https://shop.example/sale?a=1&b=2#top https://shop.example/three' \
 	'each destination is kept once, fit for a header'
@@ -194,6 +201,7 @@ tap_ok 'and so does the report' sh -c "grep -q 'Opens and clicks' '$D/report.htm
 V2=$(token "$RUN" "$S2" v)
 tap_ok 'the mail has the link to its page' grep -qxF "$URL/v/$V2" "$D/links"
 tap_is "$(get "/v/$V2")" 200 'the page is served'
+cp "$D/page" "$D/shown"
 tap_ok 'with the name, escaped' grep -qF 'Dear &lt;b&gt;Tarō &amp; Co&lt;/b&gt;' "$D/page"
 tap_ok 'with its links as they were written' grep -qF 'href="https://shop.example/sale?a=1&amp;b=2#top"' "$D/page"
 tap_is "$(grep -c "/[ok]/$T2\|no-track" "$D/page")" 0 'and nothing that counts'
@@ -202,8 +210,22 @@ tap_ok 'it is in a sandbox without scripts' sh -c "grep -i '^content-security-po
 tap_ok 'nobody keeps or finds it' sh -c "grep -qi '^cache-control: no-store' '$D/head' && grep -qi '^x-robots-tag: noindex' '$D/head' && grep -qi '^x-content-type-options: nosniff' '$D/head'"
 tap_ok 'its image is served by us' grep -qF "src=\"$URL/v/$V2/logo\"" "$D/page"
 tap_is "$(get "/v/$V2/logo") $(head -c 40 "$D/page" | od -An -tx1)" '200  89 50 4e 47 0d 0a 1a 0a' 'and is the file of the campaign'
+tap_ok 'so is its other image' grep -qF "src=\"$URL/v/$V2/photo\"" "$D/shown"
+tap_is "$(get "/v/$V2/photo") $(head -c 40 "$D/page" | od -An -tx1)" '200  47 49 46 38 39 61' 'which is another file'
+tap_ok 'of its own type' head_has 'Content-Type: image/gif'
 tap_is "$(get "/v/$V2/other") $(get "/v/$V2/../logo") $(get "/v/$(token "$RUN" "$S2" t)") $(get "/v/${V2%?}x") $(get "/v/$V2" -X POST)" \
 	'404 404 404 404 404' 'no other file, no other token, nothing to post'
+VP=$(token "$PLAIN" "$(one "id FROM kairan.send WHERE run_id = $PLAIN AND recipient_id = 2")" v)
+tap_is "$(get "/v/$VP")" 200 'a mail of text alone has its page'
+tap_ok 'which shows the text as it is, and no mark-up of a field' \
+	grep -qF "Dear &lt;b&gt;Tarō &amp; Co&lt;/b&gt;," "$D/page"
+tap_is "$(grep -cF '  &lt;as it is&gt;' "$D/page") $(grep -cF "$URL/v/$VP" "$D/page")" '1 1' 'with its blanks and its link'
+tap_ok 'in HTML' head_has 'Content-Type: text/html; charset=utf-8'
+tap_is "$(KAIRAN_DATABASE_URL=$SUPER "$BIN/kairan" customer export user2@shop.example | "$PYTHON" -c 'import json, sys
+t = json.load(sys.stdin)["tracked"]
+print(*sorted({(r["kind"], r["who"], r["url"] or "-") for r in t if r["run_id"] == int(sys.argv[1])}))' "$RUN")" \
+	"('click', 'person', '-') ('click', 'person', 'http://shop.example/%E6%97%A5%E6%9C%AC?q=%C3%A9') ('click', 'person', 'https://shop.example/sale?a=1&b=2#top') ('open', 'person', '-')" \
+	'customer export has what was counted of a person'
 sql -c "SELECT * FROM kairan.customer_erase('user2@shop.example')" >/dev/null
 tap_is "$(get "/v/$V2")" 410 'the mail of somebody who was erased is gone'
 tap_is "$(who "$S2")" - 'and so is what he opened'
@@ -211,12 +233,45 @@ tap_is "$(one "has_table_privilege('kairan_feedback', 'kairan.customer', 'SELECT
 	f 'kairan-feedback still reads no customer and no template'
 tap_is "$(one "v FROM kairan.view_values($RUN, $S3, ARRAY['email'], ARRAY[false]) AS v")" '' 'and gets no field that the mail does not show'
 
+# ---- preview ----------------------------------------------------------------------------
+
+mkdir "$D/c"
+printf '%s\n' '[campaign]' 'name = shown' 'stream = marketing' 'subject = Hello' 'from = Shop <news@example.org>' \
+	'text = shown.txt' 'html = shown.html' 'segment = everyone' >"$D/c/shown.campaign"
+printf 'Here: {{view_url}}\n' >"$D/c/shown.txt"
+printf '<p>{{#if view_url}}<a href="{{view_url}}">Here</a>{{/if}}</p>\n' >"$D/c/shown.html"
+preview()
+{
+	KAIRAN_DATABASE_URL=$SUPER "$BIN/kairan" campaign preview "$D/c/shown.campaign" "$@" 2>&1
+}
+tap_like "$(preview --text)" "Here: $URL/v/[a-z0-9-]+" 'preview shows where the mail would be seen'
+tap_like "$(preview --html)" "href=\"$URL/v/[a-z0-9-]+\"" 'in both parts'
+tap_like "$(KAIRAN_WEB_BASE='' preview --text)" 'Here: https://web\.example/v/' 'without web.base it shows an example'
+KAIRAN_WEB_BASE='' KAIRAN_DATABASE_URL=$SUPER "$BIN/kairan" campaign create "$D/c/shown.campaign" >"$D/out" 2>&1
+tap_is $? 2 'but such a campaign is not created'
+tap_like "$(cat "$D/out")" 'use view_url, but web.base is not set' 'and the reason is told'
+printf 'Hello\n' >"$D/c/shown.txt"
+KAIRAN_WEB_BASE='' KAIRAN_DATABASE_URL=$SUPER "$BIN/kairan" campaign create "$D/c/shown.campaign" >"$D/out" 2>&1
+tap_is $? 0 'under a condition it may be missing'
+tap_like "$(cat "$D/out")" 'warning: .*marketing.* counts opens and clicks, but web.base is not set' \
+	'but that a stream cannot count without web.base is told'
+
 # ---- the end ----------------------------------------------------------------------------
 
 get "/o/$(token "$RUN" "$(send_of 8)")" >/dev/null
 service_stop "$FEEDBACK"
 tap_is $? 0 'kairan-feedback stops'
 tap_is "$(who "$(send_of 8)")" 'open person none 1' 'and what waited is counted'
+# a mail that was sent just now is opened by a machine
+printf 'soon\t3600\tmachine\tsoon\tthis test\n' >"$D/machines.tsv"
+feedback_start
+tap_is $? 0 'it starts again with other rules'
+get "/o/$(token "$RUN" "$(send_of 9)")" >/dev/null
+sql -c "UPDATE kairan.send SET settled_at = now() - interval '2 hours', claimed_at = now() - interval '2 hours' WHERE run_id = $RUN AND id = $(send_of 10)"
+get "/o/$(token "$RUN" "$(send_of 10)")" >/dev/null
+service_stop "$FEEDBACK"
+tap_is "$(who "$(send_of 9)")" 'open machine soon 1' 'who opens sooner after sending than "soon" says is a machine'
+tap_is "$(who "$(send_of 10)")" 'open person none 1' 'who opens later is not'
 tap_is "$(grep -c 'ERROR: \|runtime error' "$D/feedback.log")" 0 'no sanitizer complained'
 programs_stopped 'all end well' "$PRODUCER" "$DISPATCHER"
 rm -rf "$FAKE_RELAY_MAIL"
