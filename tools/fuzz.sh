@@ -40,7 +40,7 @@ for source in tests/fuzz/fuzz_*.c; do
 	name=$(basename "$source" .c)
 	case " ${TARGETS:-$name} " in *" $name "*) ;; *) continue ;; esac
 	clang -std=c17 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		"${includes[@]}" "${flags[@]}" -w -o "$out/$name" "$source" "$out/libkairan.a" "${libs[@]}" -lpthread -lm
+		"${includes[@]}" "${flags[@]}" -w -o "$out/$name" "$source" "$out/libkairan.a" "${libs[@]}" -lunistring -lpthread -lm
 	mkdir -p "$out/$name.corpus"
 	echo "== $name, $each s"
 	"$out/$name" -max_total_time="$each" -rss_limit_mb=2048 -artifact_prefix="$out/$name." -print_final_stats=1 \
