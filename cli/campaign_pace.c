@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "policy.h"
+#include "settings.h"
 
 struct wait {
 	int group;
@@ -91,7 +92,8 @@ campaign_waits(struct cli *cli, struct db *db, int64_t run, time_t at, struct er
 
 	if (policy == NULL)
 		return NULL;
-	if (mark_groups(db, run, policy_providers(policy), marked) == 0)
+	if (settings_read(db, policy) >= 0 &&
+	    mark_groups(db, run, policy_providers(policy), marked) == 0)
 		list = waits_of(policy, marked, (double)(at - ADMISSION_EPOCH_S) * 1e6);
 	else
 		(void)err_set(err, "%s", db->error);

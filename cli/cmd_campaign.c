@@ -46,6 +46,20 @@ const struct cli_command cli_campaign_commands[] = {
 	    "Example:\n"
 	    "  kairan campaign test november-news --to me@shop.example --recipient 1042\n",
 	    true, campaign_test },
+	{ "campaign plan", "FILE|NAME", "say how a run would go, before it is started",
+	    "Counts the audience as the producer would take it and plays the run in virtual "
+	    "time:\n"
+	    "recipients by provider, who is left out and why, when it would end, what holds it "
+	    "up,\n"
+	    "what it costs. Changes nothing.\n\n"
+	    "Options:\n"
+	    "  --at TIME         when it would start; without it the campaign's own time, or "
+	    "now\n"
+	    "  --run-key KEY     what is left of this run, instead of a new one\n"
+	    "  --ses             ask Amazon SES for the quota that is left\n\n"
+	    "Example:\n"
+	    "  kairan campaign plan november-news --at '2026-12-01 10:00 Asia/Tokyo'\n",
+	    true, campaign_plan },
 	{ "campaign start", "NAME", "start a run now",
 	    "The same run key never sends twice: a second start finds the first run.\n\n"
 	    "Options:\n"
@@ -225,8 +239,11 @@ campaign_progress(struct db *db, int64_t run)
 	(void)snprintf(id, sizeof(id), "%lld", (long long)run);
 	r = db_query(db,
 	    "SELECT row_to_json(x) FROM (SELECT p.*, e.opened, e.opened_by_proxy, "
-	    "e.opened_by_machine, e.clicked, e.clicked_by_machine FROM kairan.campaign_progress p "
-	    "JOIN kairan.engagement e ON e.run_id = p.run_id WHERE p.run_id = $1) x",
+	    "e.opened_by_machine, e.clicked, e.clicked_by_machine, x.expected_finish, "
+	    "extract(epoch FROM "
+	    "p.finished_at - x.expected_finish)::bigint AS finished_late_s "
+	    "FROM kairan.campaign_progress p JOIN kairan.engagement e ON e.run_id = p.run_id "
+	    "LEFT JOIN kairan.run_plan x ON x.run_id = p.run_id WHERE p.run_id = $1) x",
 	    1, params);
 	if (r == NULL)
 		return NULL;

@@ -14,6 +14,7 @@ int campaign_create(struct cli *cli, int argc, char **argv);
 int campaign_lint(struct cli *cli, int argc, char **argv);
 int campaign_preview(struct cli *cli, int argc, char **argv);
 int campaign_test(struct cli *cli, int argc, char **argv);
+int campaign_plan(struct cli *cli, int argc, char **argv);
 int campaign_start(struct cli *cli, int argc, char **argv);
 int campaign_schedule(struct cli *cli, int argc, char **argv);
 int campaign_pause(struct cli *cli, int argc, char **argv);

@@ -83,6 +83,14 @@ print_status(const json_t *p)
 	print_time("due", campaign_word(p, "due_at"));
 	print_time("began", campaign_word(p, "started_at"));
 	print_time("ended", campaign_word(p, "finished_at"));
+	print_time("expected", campaign_word(p, "expected_finish"));
+	if (campaign_word(p, "finished_at")[0] != '\0' &&
+	    campaign_word(p, "expected_finish")[0] != '\0') {
+		int64_t late = campaign_count(p, "finished_late_s");
+
+		printf("%-12s%s s %s than expected\n", "", cli_number(late < 0 ? -late : late, n),
+		    late < 0 ? "earlier" : "later");
+	}
 	campaign_print_waits("waits       ", json_object_get(p, "waits"));
 	for (size_t i = 0; i < sizeof(count_lines) / sizeof(count_lines[0]); i++) {
 		int64_t value = campaign_count(p, count_lines[i].name);

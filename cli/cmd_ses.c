@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_ses: `kairan ses account`: what Amazon SES says of the account in the configured region. */
-#include "cli.h"
+#include "cmd_ses.h"
 
-#include "ses_answer.h"
 #include "ses_client.h"
 #include "ses_request.h"
 
@@ -36,14 +35,34 @@ print_account(const struct cli *cli, const struct aws_endpoint *e, const struct 
 							  : "off");
 }
 
-static int
-run_account(struct cli *cli, int argc, char **argv)
+int
+ses_ask_account(struct cli *cli, struct ses_account *account, struct aws_endpoint *endpoint)
 {
 	struct aws_request request = { .method = "GET", .path = SLICE(SES_ACCOUNT_PATH) };
 	struct ses_client client;
-	struct ses_account account;
 	struct aws_reply reply;
 	struct err err;
+	int code;
+
+	aws_reply_init(&reply);
+	code = ses_client_open(cli, &client);
+	if (code == EXIT_DONE)
+		code = ses_client_ask(&client, &request, &reply);
+	if (code == EXIT_DONE && reply.status != 200)
+		code = ses_client_refused(cli, &reply);
+	else if (code == EXIT_DONE && ses_account_parse(account, buf_slice(&reply.body), &err) < 0)
+		code = cli_fail(cli, EXIT_FAILED, "%s", err.msg);
+	*endpoint = client.endpoint;
+	aws_reply_release(&reply);
+	ses_client_close(&client);
+	return code;
+}
+
+static int
+run_account(struct cli *cli, int argc, char **argv)
+{
+	struct aws_endpoint endpoint;
+	struct ses_account account;
 	int code;
 
 	argc = cli_options(cli, NULL, argc, argv);
@@ -51,18 +70,9 @@ run_account(struct cli *cli, int argc, char **argv)
 		return EXIT_USAGE;
 	if (argc != 0)
 		return cli_fail(cli, EXIT_USAGE, "no argument is needed: kairan ses account");
-	aws_reply_init(&reply);
-	code = ses_client_open(cli, &client);
+	code = ses_ask_account(cli, &account, &endpoint);
 	if (code == EXIT_DONE)
-		code = ses_client_ask(&client, &request, &reply);
-	if (code == EXIT_DONE && reply.status != 200)
-		code = ses_client_refused(cli, &reply);
-	else if (code == EXIT_DONE && ses_account_parse(&account, buf_slice(&reply.body), &err) < 0)
-		code = cli_fail(cli, EXIT_FAILED, "%s", err.msg);
-	else if (code == EXIT_DONE)
-		print_account(cli, &client.endpoint, &account);
-	aws_reply_release(&reply);
-	ses_client_close(&client);
+		print_account(cli, &endpoint, &account);
 	return code;
 }
 

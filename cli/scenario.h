@@ -43,9 +43,9 @@ struct scenario_lane {
 	const char *group; /* of the provider table */
 	uint64_t count;
 	enum guard_mode guard;
-	struct zone *zone; /* of the guard; shared */
-	double cap_per_s;  /* 0: none */
-	int limiter;	   /* lanes of one limited group share it; -1: none */
+	const struct zone *zone; /* of the guard; shared */
+	double cap_per_s;	 /* 0: none */
+	int limiter;		 /* lanes of one limited group share it; -1: none */
 };
 
 struct scenario {
@@ -53,7 +53,7 @@ struct scenario {
 	const char *name;
 	double start; /* us since 2026 */
 	int32_t start_offset_s;
-	struct zone *zone;
+	const struct zone *zone;
 	struct scenario_lane *lanes;
 	size_t lane_count;
 	struct scenario_domain *domains; /* sorted as read; none when `lanes` was given */

@@ -196,6 +196,10 @@ static const struct key keys[] = {
 	TEXT(ses, feedback_address, "",
 	    "verified address to which SES mails bounces and complaints; empty: none"),
 	TEXT(ses, tenant, "", "tenant of every message; empty: none"),
+	TEXT(ses, price_per_1000, "0.10",
+	    "what SES asks for 1,000 mails, for the cost that campaign plan shows, in USD without "
+	    "attachments, volume discounts and dedicated addresses"),
+	TEXT(ses, price_date, "2025-01", "when price_per_1000 was looked up"),
 	NUMBER(ses, rate, "0", 0, 100000,
 	    "messages a second of this dispatcher; 0: 90 % of what the account may"),
 	NUMBER(ses, connections, "32", 1, 1000, "most requests under way at once"),

@@ -101,6 +101,8 @@ struct config {
 	char *ses_identity_arn;
 	char *ses_feedback_address;
 	char *ses_tenant;
+	char *ses_price_per_1000;
+	char *ses_price_date;
 	long ses_rate;
 	long ses_connections;
 	long ses_connect_timeout_s;

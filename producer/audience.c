@@ -492,8 +492,7 @@ make_lanes(struct transfer *t, int run, const uint32_t *ranked, size_t count, st
 		return err_set(err, "writing lanes: %s", t->writer->error);
 	for (size_t i = 0; i < count; i++)
 		all += t->domains[ranked[i]].count;
-	own = (uint64_t)((double)all * POLICY_OWN_SHARE);
-	own = own > POLICY_OWN_MIN ? own : POLICY_OWN_MIN;
+	own = policy_site_min(all);
 	for (size_t i = 0; i < t->site_count; i++) {
 		struct domain_slot *slot = &t->domains[t->sites[i].slot];
 

@@ -32,6 +32,7 @@
 #include "metrics_server.h"
 #include "planner.h"
 #include "policy.h"
+#include "settings.h"
 
 #define AGAIN_MS 1000 /* between attempts to reach PostgreSQL */
 #define ROLE "kairan_producer"
@@ -45,7 +46,8 @@ static atomic_bool stop_asked; /* set by the signal handler, read by all threads
 
 struct producer {
 	struct config config;
-	struct policy *policy; /* does not change */
+	struct policy *policy;	       /* of the main thread; settings lie over it */
+	struct policy *planner_policy; /* the same for the planner */
 	struct rds_address redis;
 	atomic_bool leading;  /* we hold the lease: the other threads may work */
 	atomic_llong epoch;   /* of the lease */
@@ -139,12 +141,16 @@ plan(struct producer *p, struct db *db, int run)
 
 	(void)snprintf(number, sizeof(number), "%d", run);
 	CRASH_POINT("run_found");
+	if (settings_read(db, p->planner_policy) < 0) {
+		log_warn("run waits run=%d error=\"%s\"", run, db->error);
+		return;
+	}
 	if (db_run(db, "SELECT kairan.run_move($1, '{scheduled}', 'planning')", 1, params) < 0) {
 		log_warn("run waits run=%d error=\"%s\"", run, db->error);
 		return;
 	}
 	switch (planner_run(
-	    db, &p->config, p->policy, run, atomic_load(&p->epoch), &stop_asked, &err)) {
+	    db, &p->config, p->planner_policy, run, atomic_load(&p->epoch), &stop_asked, &err)) {
 	case PLANNER_DONE:
 		break;
 	case PLANNER_AGAIN:
@@ -431,9 +437,14 @@ round_of_leader(
     struct producer *p, struct db *db, time_t *daily, struct handover *handover, int64_t epoch)
 {
 	struct err err;
+	int set;
 
 	atomic_fetch_add(&p->rounds, 1);
-	if (single_jobs(p, db, daily) == 0 && handover_round(handover, db, epoch, &err) == 0)
+	set = settings_read(db, p->policy);
+	if (set > 0)
+		log_info("pace set anew");
+	if (set >= 0 && single_jobs(p, db, daily) == 0 &&
+	    handover_round(handover, db, epoch, &err) == 0)
 		return 0;
 	atomic_fetch_add(&p->failed_rounds, 1);
 	return -1;
@@ -562,7 +573,8 @@ main(int argc, char **argv)
 	if (p.config.database_url[0] == '\0')
 		fatal(EXIT_USAGE,
 		    "no database is configured; set database.url or KAIRAN_DATABASE_URL");
-	if ((p.policy = policy_new(&p.config, &err)) == NULL)
+	if ((p.policy = policy_new(&p.config, &err)) == NULL ||
+	    (p.planner_policy = policy_new(&p.config, &err)) == NULL)
 		fatal(EXIT_USAGE, "%s", err.msg);
 	if (!log_open("kairan-producer", p.config.log_level))
 		fatal(EXIT_USAGE, "log.level must be error, warn, info or debug");
@@ -581,6 +593,7 @@ main(int argc, char **argv)
 	status = run_producer(&p);
 	curl_global_cleanup();
 	policy_free(p.policy);
+	policy_free(p.planner_policy);
 	config_release(&p.config);
 	return status;
 }

@@ -75,9 +75,9 @@ is_active(const struct pacer_run *run)
 
 /* Changes when the plan must. */
 static uint64_t
-signature_of(const struct pacer_run *runs, size_t count)
+signature_of(const struct policy *policy, const struct pacer_run *runs, size_t count)
 {
-	uint64_t h = 14695981039346656037u;
+	uint64_t h = 14695981039346656037u + policy_version(policy);
 
 	for (size_t i = 0; i < count; i++) {
 		uint64_t rate;
@@ -511,7 +511,7 @@ int
 pacer_round(struct pacer *p, redisContext *redis, int64_t generation, const struct pacer_run *runs,
     size_t count, struct err *err)
 {
-	uint64_t signature = signature_of(runs, count);
+	uint64_t signature = signature_of(p->policy, runs, count);
 	redisReply *reply;
 	bool there;
 

@@ -7,6 +7,7 @@
 
 #include "audience.h"
 #include "crash.h"
+#include "expect.h"
 #include "log.h"
 #include "order.h"
 
@@ -114,6 +115,9 @@ planner_run(struct db *db, const struct config *config, const struct policy *pol
 		result = write_rows(&p, run, epoch);
 	if (result != PLANNER_DONE)
 		return result;
+	/* a forecast is no reason not to send */
+	if (expect_note(db, policy, p.run, err) < 0)
+		log_warn("no forecast run=%d why=\"%s\"", run, err->msg);
 	CRASH_POINT("plan_before_seal");
 	if (db_run(db, "SELECT kairan.plan_seal($1, $2)", 2, params) < 0)
 		return db_trouble(&p, "indexing send rows");

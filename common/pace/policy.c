@@ -32,7 +32,13 @@ struct policy {
 	bool limits;
 	double account_per_s, lead_us;
 	enum plan_mode mode;
-	int unknown; /* the default group */
+	int unknown;	 /* the default group */
+	double *set_cap; /* by group, what was set while running; 0: as the table says */
+	struct {	 /* what the configuration says */
+		bool strict, soft;
+		double account_per_s;
+	} file;
+	uint64_t version, signature; /* of what was set */
 };
 
 /* A whole file, owned. {NULL, 0} with err. */
@@ -115,7 +121,8 @@ read_table(struct policy *p, const char *path, struct err *err)
 	p->unknown = providers_find(p->providers, SLICE(POLICY_DEFAULT));
 	groups = providers_count(p->providers);
 	p->zone_of = calloc(groups, sizeof(struct zone *));
-	if (p->zone_of == NULL)
+	p->set_cap = calloc(groups, sizeof(*p->set_cap));
+	if (p->zone_of == NULL || p->set_cap == NULL)
 		return err_set(err, "no memory");
 	for (size_t i = 0; i < groups; i++)
 		if ((p->zone_of[i] =
@@ -125,11 +132,21 @@ read_table(struct policy *p, const char *path, struct err *err)
 }
 
 static int
+parse_guard(struct policy *p, const char *text)
+{
+	bool soft = strcmp(text, "all") == 0, strict = soft || strcmp(text, "strict") == 0;
+
+	if (!strict && strcmp(text, "off") != 0)
+		return -1;
+	p->soft = soft;
+	p->strict = strict;
+	return 0;
+}
+
+static int
 read_keys(struct policy *p, const struct config *c, struct err *err)
 {
-	p->soft = strcmp(c->pace_hour_guard, "all") == 0;
-	p->strict = p->soft || strcmp(c->pace_hour_guard, "strict") == 0;
-	if (!p->strict && strcmp(c->pace_hour_guard, "off") != 0)
+	if (parse_guard(p, c->pace_hour_guard) < 0)
 		return err_set(err, "pace.hour_guard must be strict, all or off, not '%s'",
 		    c->pace_hour_guard);
 	if (strcmp(c->pace_mode, "together") == 0)
@@ -143,7 +160,73 @@ read_keys(struct policy *p, const struct config *c, struct err *err)
 		return err_set(err, "pace.account_rate: expected N/s, N/min, N/h or N/d");
 	p->limits = c->pace_group_limits;
 	p->lead_us = (double)c->pace_guard_lead_s * 1e6;
+	p->file.strict = p->strict;
+	p->file.soft = p->soft;
+	p->file.account_per_s = p->account_per_s;
 	return 0;
+}
+
+/* ---- what was set while running ---- */
+
+int
+policy_set(struct policy *p, const char *name, const char *value, struct err *err)
+{
+	struct slice text = slice_str(value);
+	double per_s;
+	int group;
+
+	if (strcmp(name, POLICY_SET_GUARD) == 0)
+		return parse_guard(p, value) == 0
+		    ? 0
+		    : err_set(err, "the hour guard is strict, all or off, not '%s'", value);
+	if (strcmp(name, POLICY_SET_ACCOUNT) == 0)
+		return rate_parse(&p->account_per_s, text, err);
+	if (strncmp(name, POLICY_SET_GROUP, strlen(POLICY_SET_GROUP)) != 0)
+		return err_set(err, "there is nothing called '%s' to set", name);
+	name += strlen(POLICY_SET_GROUP);
+	group = providers_find(p->providers, slice_str(name));
+	if (group == PROVIDERS_NONE)
+		return err_set(err,
+		    "the provider table has no group '%s'; kairan provider of DOMAIN says to which "
+		    "one a domain belongs",
+		    name);
+	if (rate_parse(&per_s, text, err) < 0)
+		return -1;
+	p->set_cap[group] = per_s;
+	return 0;
+}
+
+void
+policy_begin_settings(struct policy *p)
+{
+	p->strict = p->file.strict;
+	p->soft = p->file.soft;
+	p->account_per_s = p->file.account_per_s;
+	memset(p->set_cap, 0, providers_count(p->providers) * sizeof(*p->set_cap));
+}
+
+bool
+policy_end_settings(struct policy *p)
+{
+	uint64_t h = 14695981039346656037u + p->strict + 2u * p->soft, bits;
+
+	for (size_t i = 0; i <= providers_count(p->providers); i++) {
+		double value = i < providers_count(p->providers) ? p->set_cap[i] : p->account_per_s;
+
+		memcpy(&bits, &value, sizeof(bits));
+		h = (h ^ bits ^ bits >> 32) * 1099511628211u;
+	}
+	if (h == p->signature)
+		return false;
+	p->signature = h;
+	p->version++;
+	return true;
+}
+
+uint64_t
+policy_version(const struct policy *p)
+{
+	return p->version;
 }
 
 struct policy *
@@ -174,6 +257,7 @@ policy_free(struct policy *p)
 		free(z);
 	}
 	free(p->zone_of);
+	free(p->set_cap);
 	providers_free(p->providers);
 	free(p);
 }
@@ -209,7 +293,29 @@ policy_guard(const struct policy *p, int group)
 double
 policy_cap_per_s(const struct policy *p, int group)
 {
+	if (p->set_cap[group] > 0)
+		return p->set_cap[group];
 	return p->limits ? providers_group(p->providers, group)->rate_per_s : 0;
+}
+
+const struct zone *
+policy_zone(const struct policy *p, int group)
+{
+	return p->zone_of[group];
+}
+
+double
+policy_lead_us(const struct policy *p)
+{
+	return p->lead_us;
+}
+
+uint64_t
+policy_site_min(uint64_t recipients)
+{
+	uint64_t share = (uint64_t)((double)recipients * POLICY_OWN_SHARE);
+
+	return share > POLICY_OWN_MIN ? share : POLICY_OWN_MIN;
 }
 
 bool

@@ -2,7 +2,8 @@
 /*
  * policy: what [pace] of the configuration and the provider table say about a group: whether
  * its hours are guarded, how fast it may go, whether its recipients need a list of their own.
- * Reads its files once; what comes after does no I/O.
+ * Reads its files once; what comes after does no I/O. What operators set while programs run
+ * (policy_set) lies over the configuration; one thread at a time uses a policy.
  */
 #ifndef KAIRAN_POLICY_H
 #define KAIRAN_POLICY_H
@@ -32,6 +33,26 @@ void policy_free(struct policy *p);
 const struct providers *policy_providers(const struct policy *p);
 enum plan_mode policy_mode(const struct policy *p);
 double policy_account_per_s(const struct policy *p); /* 0: no limit */
+
+/* Names of what can be set; a group's name follows the last one. */
+#define POLICY_SET_ACCOUNT "account_rate"
+#define POLICY_SET_GUARD "hour_guard"
+#define POLICY_SET_GROUP "group:"
+
+/* All that is set is given anew between begin, which returns to the configuration, and end, which
+ * says whether the policy differs from the last one; version counts how often. policy_set: 0, or
+ * -1 with err: an unknown name or group, a rate that is none. */
+void policy_begin_settings(struct policy *p);
+int policy_set(struct policy *p, const char *name, const char *value, struct err *err) MUST_CHECK;
+bool policy_end_settings(struct policy *p);
+uint64_t policy_version(const struct policy *p);
+
+/* Whose hours the group's guard keeps, and how much before it releases stop. */
+const struct zone *policy_zone(const struct policy *p, int group);
+double policy_lead_us(const struct policy *p);
+
+/* Recipients from which a site without a group has a lane of its own in a run of so many. */
+uint64_t policy_site_min(uint64_t recipients);
 
 /* The group's guard as far as pace.hour_guard wants it. */
 enum guard_mode policy_guard(const struct policy *p, int group);

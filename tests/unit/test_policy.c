@@ -41,6 +41,47 @@ group(const struct policy *p, const char *name)
 }
 
 static void
+test_settings(void **state)
+{
+	struct policy *p = load("strict", "no", "0");
+	struct err err = { 0 };
+	uint64_t version;
+
+	(void)state;
+	assert_non_null(p);
+	policy_begin_settings(p);
+	(void)policy_end_settings(p);
+	version = policy_version(p);
+	policy_begin_settings(p);
+	assert_int_equal(policy_set(p, "group:docomo", "5/s", &err), 0);
+	assert_int_equal(policy_set(p, POLICY_SET_GUARD, "off", &err), 0);
+	assert_int_equal(policy_set(p, POLICY_SET_ACCOUNT, "600/min", &err), 0);
+	assert_int_equal(policy_set(p, "group:docomo", "0/s", &err), -1);
+	assert_int_equal(policy_set(p, "group:nobody", "1/s", &err), -1);
+	assert_int_equal(policy_set(p, POLICY_SET_GUARD, "on", &err), -1);
+	assert_int_equal(policy_set(p, POLICY_SET_ACCOUNT, "-1/s", &err), -1);
+	assert_int_equal(policy_set(p, "nothing", "1/s", &err), -1);
+	assert_true(policy_end_settings(p));
+	assert_int_equal(policy_version(p), version + 1);
+	/* what was refused has changed nothing */
+	assert_float_equal(policy_cap_per_s(p, group(p, "docomo")), 5, 1e-9);
+	assert_true(policy_cap_per_s(p, group(p, "google")) <= 0);
+	assert_float_equal(policy_account_per_s(p), 10, 1e-9);
+	assert_int_equal(policy_guard(p, group(p, "docomo")), GUARD_OFF);
+	/* the same again is no change, none is the configuration */
+	policy_begin_settings(p);
+	assert_int_equal(policy_set(p, "group:docomo", "5/s", &err), 0);
+	assert_int_equal(policy_set(p, POLICY_SET_GUARD, "off", &err), 0);
+	assert_int_equal(policy_set(p, POLICY_SET_ACCOUNT, "10/s", &err), 0);
+	assert_false(policy_end_settings(p));
+	policy_begin_settings(p);
+	assert_true(policy_end_settings(p));
+	assert_true(policy_cap_per_s(p, group(p, "docomo")) <= 0);
+	assert_int_equal(policy_guard(p, group(p, "docomo")), GUARD_STRICT);
+	policy_free(p);
+}
+
+static void
 test_guards(void **state)
 {
 	struct policy *p = load("strict", "no", "0");
@@ -207,9 +248,9 @@ test_replaced_calendar(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_guards),
-		cmocka_unit_test(test_opens), cmocka_unit_test(test_shape),
-		cmocka_unit_test(test_replaced_calendar) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_guards), cmocka_unit_test(test_opens),
+		cmocka_unit_test(test_shape), cmocka_unit_test(test_replaced_calendar) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmd_pace: `kairan pace show|set`: what paces sending now, and changing it while it runs. */
+#include "cli.h"
+
+#include <hiredis/hiredis.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "campaign_pace.h"
+#include "keys.h"
+#include "rate.h"
+#include "rds.h"
+#include "settings.h"
+
+#define AS_FILE "default" /* what takes a setting back */
+
+/* ---------------------------------------------------------------- show */
+
+struct showing {
+	struct cli *cli;
+	struct db db;
+	struct policy *policy;
+	json_t *out;
+};
+
+/* The row of a calendar that holds now: messages a second, 0 closed; *until: its end, us. */
+static double
+rate_now(const char *text, double now, double *until)
+{
+	const char *p = strchr(text, '|');
+
+	*until = 0;
+	for (p = p != NULL ? p + 1 : text; *p != '\0';) {
+		double from, till, interval;
+		int n = 0;
+
+		if (sscanf(p, "%lf,%lf,%lf;%n", &from, &till, &interval, &n) != 3 || n == 0)
+			return 0;
+		if (till > now) {
+			*until = from > now ? from : till;
+			return from > now ? 0 : 1e6 / interval;
+		}
+		p += n;
+	}
+	return 0;
+}
+
+/* Run, stream, and lane behind the field of a list: "l:12.3". */
+static void
+name_list(const json_t *names, const char *field, json_t *o)
+{
+	const json_t *n = json_object_get(names, field);
+	const char *dot = strchr(field, '.');
+
+	if (n != NULL)
+		(void)json_object_set_new(o, "list", json_copy((json_t *)(uintptr_t)n));
+	else if (strncmp(field, "l:", 2) == 0 && dot != NULL)
+		(void)json_object_set_new(o, "list",
+		    json_pack("{s:i, s:s}", "run", atoi(field + 2), "lane",
+			strcmp(dot, ".0") == 0 ? "all others" : dot + 1));
+}
+
+static int
+compare_fields(const void *a, const void *b)
+{
+	const redisReply *const *x = a, *const *y = b;
+
+	return strcmp((*x)->str, (*y)->str);
+}
+
+/* Calendars in force. Redis keeps them by field; a name of a list means more. */
+static void
+add_calendars(struct showing *s, const redisReply *reply, const json_t *names, double now)
+{
+	json_t *list = json_array();
+	size_t n = reply->elements / 2;
+	redisReply **pairs = calloc(n + 1, 2 * sizeof(*pairs));
+
+	for (size_t i = 0; pairs != NULL && i < 2 * n; i++)
+		pairs[i] = reply->element[i];
+	if (pairs != NULL)
+		qsort(pairs, n, 2 * sizeof(*pairs), compare_fields);
+	for (size_t i = 0; pairs != NULL && i < n; i++) {
+		const char *field = pairs[2 * i]->str, *value = pairs[2 * i + 1]->str;
+		double until, per_s;
+		json_t *o;
+
+		if (strcmp(field, "#") == 0) {
+			(void)json_object_set_new(s->out, "generation", json_integer(atoll(value)));
+			continue;
+		}
+		per_s = rate_now(value, now, &until);
+		o = json_pack("{s:s, s:f, s:f}", "name", field, "per_s", round(per_s * 1e3) / 1e3,
+		    "for_s", until > now ? round((until - now) / 1e5) / 10 : 0.0);
+		name_list(names, field, o);
+		(void)json_array_append_new(list, o);
+	}
+	free(pairs);
+	(void)json_object_set_new(s->out, "calendars", list);
+}
+
+/* "l:RUN.LANE" -> names, for lists of runs under way. */
+static json_t *
+read_names(struct showing *s)
+{
+	PGresult *r = db_query(&s->db,
+	    "SELECT coalesce(json_object_agg('l:' || l.run_id || '.' || l.lane, "
+	    "json_build_object('run', l.run_id, 'lane', l.name)), '{}') FROM kairan.run_lane l "
+	    "JOIN kairan.run r ON r.id = l.run_id AND r.state = 'running' WHERE l.paced",
+	    0, NULL);
+	json_t *names = r != NULL ? json_loads(db_text(r, 0, 0), 0, NULL) : NULL;
+
+	PQclear(r);
+	return names;
+}
+
+static int
+show_redis(struct showing *s)
+{
+	struct rds_address address;
+	struct err err = { 0 };
+	redisContext *redis;
+	redisReply *reply = NULL;
+	struct timespec now;
+	json_t *names;
+
+	if (rds_address_parse(&address, s->cli->config.redis_url, &err) < 0)
+		return cli_fail(s->cli, EXIT_USAGE, "%s", err.msg);
+	redis = rds_open(&address, &err);
+	if (redis != NULL)
+		reply = redisCommand(redis, "HGETALL " KEY_PACE, POLICY_POOL);
+	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
+		(void)json_object_set_new(
+		    s->out, "redis", json_string(redis != NULL ? redis->errstr : err.msg));
+	} else {
+		names = read_names(s);
+		(void)clock_gettime(CLOCK_REALTIME, &now);
+		add_calendars(s, reply, names,
+		    (double)(now.tv_sec - ADMISSION_EPOCH_S) * 1e6 + (double)now.tv_nsec / 1e3);
+		json_decref(names);
+	}
+	freeReplyObject(reply);
+	if (redis != NULL)
+		redisFree(redis);
+	return EXIT_DONE;
+}
+
+/* A query with one JSON value, as a member. */
+static int
+add_query(struct showing *s, const char *name, const char *sql)
+{
+	PGresult *r = db_query(&s->db, sql, 0, NULL);
+
+	if (r == NULL)
+		return cli_db_failed(s->cli, &s->db, "reading the pace");
+	(void)json_object_set_new(
+	    s->out, name, json_loads(db_text(r, 0, 0), JSON_DECODE_ANY, NULL));
+	PQclear(r);
+	return EXIT_DONE;
+}
+
+static int
+show_database(struct showing *s)
+{
+	static const char *const queries[][2] = {
+		{ "streams",
+		    "SELECT json_agg(json_build_object('stream', name, 'rate_per_s', rate_per_s) "
+		    "ORDER BY "
+		    "name) FROM kairan.stream" },
+		{ "set",
+		    "SELECT coalesce(json_agg(json_build_object('name', name, 'value', value, "
+		    "'by', set_by, "
+		    "'at', set_at) ORDER BY name), '[]') FROM kairan.pace_setting" },
+		{ "leader",
+		    "SELECT coalesce((SELECT json_build_object('holder', holder, 'epoch', epoch, "
+		    "'valid', "
+		    "expires_at > now()) FROM kairan.lease WHERE name = 'producer'), 'null')" },
+		/* a minute of tally is whole when it is over */
+		{ "attempts_last_minute",
+		    "SELECT coalesce(sum(attempts), 0)::text FROM kairan.tally WHERE owner > 0 AND "
+		    "minute = "
+		    "date_trunc('minute', now()) - interval '1 minute'" },
+	};
+	int code = EXIT_DONE;
+
+	for (size_t i = 0; code == EXIT_DONE && i < sizeof(queries) / sizeof(queries[0]); i++)
+		code = add_query(s, queries[i][0], queries[i][1]);
+	return code;
+}
+
+static void
+show_policy(struct showing *s)
+{
+	const struct providers *table = policy_providers(s->policy);
+	json_t *groups = json_array();
+	int strict = providers_find(table, SLICE("docomo"));
+
+	for (size_t g = 0; g < providers_count(table); g++) {
+		double cap = policy_cap_per_s(s->policy, (int)g);
+
+		if (cap > 0)
+			(void)json_array_append_new(groups,
+			    json_pack("{s:s, s:f}", "provider",
+				providers_group(table, (int)g)->name, "limit_per_s", cap));
+		if (strict == PROVIDERS_NONE &&
+		    providers_group(table, (int)g)->guard == GUARD_STRICT)
+			strict = (int)g;
+	}
+	(void)json_object_set_new(
+	    s->out, "account_per_s", json_real(policy_account_per_s(s->policy)));
+	(void)json_object_set_new(s->out, "providers", groups);
+	(void)json_object_set_new(s->out, "strict_guard",
+	    json_boolean(strict != PROVIDERS_NONE && policy_guard(s->policy, strict) != GUARD_OFF));
+}
+
+static void
+print_show(const json_t *o)
+{
+	const json_t *leader = json_object_get(o, "leader");
+	double account = json_number_value(json_object_get(o, "account_per_s"));
+	size_t i;
+	json_t *x;
+
+	if (json_is_object(leader))
+		printf("leader      %s, epoch %lld%s\n",
+		    json_string_value(json_object_get(leader, "holder")),
+		    (long long)json_integer_value(json_object_get(leader, "epoch")),
+		    json_is_true(json_object_get(leader, "valid")) ? "" : ": NOT VALID ANY MORE");
+	else
+		puts("leader      none: no producer has run");
+	if (json_object_get(o, "redis") != NULL)
+		printf("calendars   unknown, Redis: %s\n",
+		    json_string_value(json_object_get(o, "redis")));
+	else if (json_object_get(o, "generation") != NULL)
+		printf("calendars   of epoch %lld\n",
+		    (long long)json_integer_value(json_object_get(o, "generation")));
+	else
+		puts("calendars   none");
+	printf("last minute %lld attempts\n",
+	    (long long)json_integer_value(json_object_get(o, "attempts_last_minute")));
+	printf("guard       %s\n",
+	    json_is_true(json_object_get(o, "strict_guard")) ? "on for strict providers" : "off");
+	if (account > 0)
+		printf("account     %g/s\n", account);
+	else
+		puts("account     no limit");
+	json_array_foreach(json_object_get(o, "streams"), i, x)
+	{
+		const json_t *rate = json_object_get(x, "rate_per_s");
+
+		printf("stream      %s ", json_string_value(json_object_get(x, "stream")));
+		if (json_is_number(rate))
+			printf("%g/s\n", json_number_value(rate));
+		else
+			puts("no limit");
+	}
+	json_array_foreach(json_object_get(o, "providers"), i, x)
+	    printf("limit       %s %g/s\n", json_string_value(json_object_get(x, "provider")),
+		json_number_value(json_object_get(x, "limit_per_s")));
+	json_array_foreach(json_object_get(o, "set"), i, x) printf(
+	    "set         %s = %s by %s at %.19s\n", json_string_value(json_object_get(x, "name")),
+	    json_string_value(json_object_get(x, "value")),
+	    json_string_value(json_object_get(x, "by")),
+	    json_string_value(json_object_get(x, "at")));
+	campaign_print_waits("waits       ", json_object_get(o, "waits"));
+	json_array_foreach(json_object_get(o, "calendars"), i, x)
+	{
+		const json_t *list = json_object_get(x, "list");
+		double per_s = json_number_value(json_object_get(x, "per_s"));
+
+		printf("%-12s%s", i == 0 ? "in force" : "",
+		    json_string_value(json_object_get(x, "name")));
+		if (list != NULL)
+			printf(" (run %lld, %s)",
+			    (long long)json_integer_value(json_object_get(list, "run")),
+			    json_string_value(json_object_get(list, "lane")));
+		if (per_s >= RATE_MAX)
+			fputs(" open", stdout);
+		else if (per_s > 0)
+			printf(" %g/s", per_s);
+		else
+			fputs(" closed", stdout);
+		printf(", for %g s\n", json_number_value(json_object_get(x, "for_s")));
+	}
+}
+
+static int
+run_show(struct cli *cli, int argc, char **argv)
+{
+	struct showing s = { .cli = cli };
+	struct err err = { 0 };
+	json_t *waits;
+	int code;
+
+	argc = cli_options(cli, NULL, argc, argv);
+	if (argc != 0)
+		return argc < 0 ? EXIT_USAGE
+				: cli_fail(cli, EXIT_USAGE, "pace show takes no argument");
+	code = cli_open_db(cli, &s.db);
+	if (code != EXIT_DONE)
+		return code;
+	s.out = json_object();
+	s.policy = policy_new(&cli->config, &err);
+	if (s.policy == NULL)
+		code = cli_fail(cli, EXIT_USAGE, "%s", err.msg);
+	else if (settings_read(&s.db, s.policy) < 0)
+		code = cli_db_failed(cli, &s.db, "reading what was set");
+	else if ((code = show_database(&s)) == EXIT_DONE && (code = show_redis(&s)) == EXIT_DONE) {
+		show_policy(&s);
+		waits = campaign_waits(cli, &s.db, 0, time(NULL), &err);
+		if (waits != NULL)
+			(void)json_object_set_new(s.out, "waits", waits);
+		if (!cli->json)
+			print_show(s.out);
+		else
+			cli_print_json(json_incref(s.out));
+	}
+	json_decref(s.out);
+	policy_free(s.policy);
+	db_close(&s.db);
+	return code;
+}
+
+/* ---------------------------------------------------------------- set */
+
+struct change {
+	const char *name;  /* of pace_setting; of a stream when `stream` */
+	const char *value; /* AS_FILE: taken back */
+	bool stream;
+};
+
+/* 0, or EXIT_USAGE after printing. Writes nothing. */
+static int
+check_change(struct cli *cli, struct db *db, struct policy *policy, const struct change *c)
+{
+	struct err err = { 0 };
+	PGresult *r;
+	double per_s;
+	int rows;
+
+	if (!c->stream) {
+		/* a group is looked up even when its rate is taken back */
+		const char *probe = strcmp(c->name, POLICY_SET_GUARD) == 0 ? "off" : "1/s";
+
+		if (policy_set(policy, c->name, strcmp(c->value, AS_FILE) == 0 ? probe : c->value,
+			&err) < 0)
+			return cli_fail(cli, EXIT_USAGE, "%s", err.msg);
+		return EXIT_DONE;
+	}
+	if (strcmp(c->value, "none") != 0 && rate_parse(&per_s, slice_str(c->value), &err) < 0)
+		return cli_fail(cli, EXIT_USAGE, "%s", err.msg);
+	r = db_query(db, "SELECT FROM kairan.stream WHERE name = $1", 1, &c->name);
+	if (r == NULL)
+		return cli_db_failed(cli, db, "looking for the stream");
+	rows = PQntuples(r);
+	PQclear(r);
+	return rows == 1 ? EXIT_DONE
+			 : cli_fail(cli, EXIT_USAGE,
+			       "there is no stream \"%s\"; kairan pace show lists them", c->name);
+}
+
+static int
+write_change(struct db *db, const struct change *c)
+{
+	const char *params[] = { c->name, c->value };
+	char rate[40];
+	double per_s = 0;
+
+	if (!c->stream && strcmp(c->value, AS_FILE) == 0)
+		return db_run(db, "DELETE FROM kairan.pace_setting WHERE name = $1", 1, params);
+	if (!c->stream)
+		return db_run(db,
+		    "INSERT INTO kairan.pace_setting (name, value) VALUES ($1, $2) ON CONFLICT "
+		    "(name) "
+		    "DO UPDATE SET value = excluded.value, set_at = now(), set_by = session_user",
+		    2, params);
+	if (rate_parse(&per_s, slice_str(c->value), NULL) < 0)
+		params[1] = NULL;
+	(void)snprintf(rate, sizeof(rate), "%.17g", per_s);
+	if (params[1] != NULL)
+		params[1] = rate;
+	return db_run(
+	    db, "UPDATE kairan.stream SET rate_per_s = $2::float8 WHERE name = $1", 2, params);
+}
+
+/* Runs under way in which the group has no list of its own: there the change does not hold. */
+static void
+warn_unpaced(struct db *db, const struct change *c)
+{
+	const char *group = c->name + strlen(POLICY_SET_GROUP);
+	PGresult *r;
+
+	if (c->stream || strncmp(c->name, POLICY_SET_GROUP, strlen(POLICY_SET_GROUP)) != 0)
+		return;
+	r = db_query(db,
+	    "SELECT string_agg(DISTINCT c.name || ' ' || r.run_key, ', ') FROM kairan.run_lane l "
+	    "JOIN kairan.run r ON r.id = l.run_id AND r.state IN ('running', 'paused') JOIN "
+	    "kairan.campaign c ON c.id = r.campaign_id WHERE l.provider = $1 AND NOT l.paced",
+	    1, &group);
+	if (r != NULL && db_text(r, 0, 0)[0] != '\0') {
+		fprintf(stderr,
+		    "kairan: planned when %s had no limit, so these runs go on without it: ",
+		    group);
+		cli_put_text(stderr, db_text(r, 0, 0));
+		fputc('\n', stderr);
+	}
+	PQclear(r);
+}
+
+/* All or none. */
+static int
+make_changes(struct cli *cli, struct db *db, const struct change *changes, size_t n)
+{
+	struct err err = { 0 };
+	struct policy *policy = policy_new(&cli->config, &err);
+	int code = policy != NULL ? EXIT_DONE : cli_fail(cli, EXIT_USAGE, "%s", err.msg);
+
+	for (size_t i = 0; code == EXIT_DONE && i < n; i++)
+		code = check_change(cli, db, policy, &changes[i]);
+	policy_free(policy);
+	if (code != EXIT_DONE)
+		return code;
+	if (db_run(db, "BEGIN", 0, NULL) < 0)
+		return cli_db_failed(cli, db, "setting the pace");
+	for (size_t i = 0; i < n; i++)
+		if (write_change(db, &changes[i]) < 0)
+			return cli_db_failed(cli, db, "setting the pace");
+	if (db_run(db, "COMMIT", 0, NULL) < 0)
+		return cli_db_failed(cli, db, "setting the pace");
+	for (size_t i = 0; i < n; i++) {
+		cli_audit(db, "pace set", changes[i].name, changes[i].value);
+		warn_unpaced(db, &changes[i]);
+	}
+	return EXIT_DONE;
+}
+
+static int
+run_set(struct cli *cli, int argc, char **argv)
+{
+	const char *stream = NULL, *rate = NULL, *account = NULL, *group = NULL, *limit = NULL,
+		   *guard = NULL;
+	const struct cli_option options[] = {
+		{ .name = "stream", .value_name = "NAME", .value = &stream },
+		{ .name = "rate", .value_name = "RATE", .value = &rate },
+		{ .name = "account-rate", .value_name = "RATE", .value = &account },
+		{ .name = "provider", .value_name = "NAME", .value = &group },
+		{ .name = "limit", .value_name = "RATE", .value = &limit },
+		{ .name = "guard", .value_name = "HOW", .value = &guard },
+		{ 0 },
+	};
+	char name[sizeof(POLICY_SET_GROUP) + PROVIDERS_NAME_MAX];
+	struct change changes[4];
+	struct db db;
+	size_t n = 0;
+	int code;
+
+	argc = cli_options(cli, options, argc, argv);
+	if (argc < 0)
+		return EXIT_USAGE;
+	if (argc != 0 || (stream == NULL) != (rate == NULL) || (group == NULL) != (limit == NULL) ||
+	    (stream == NULL && account == NULL && group == NULL && guard == NULL))
+		return cli_fail(cli, EXIT_USAGE,
+		    "say what: --stream NAME --rate RATE, --account-rate RATE, --provider NAME "
+		    "--limit RATE, --guard strict|all|off");
+	if (group != NULL && strlen(group) >= PROVIDERS_NAME_MAX)
+		return cli_fail(cli, EXIT_USAGE, "no provider has a name that long");
+	(void)snprintf(name, sizeof(name), POLICY_SET_GROUP "%s", group != NULL ? group : "");
+	if (stream != NULL)
+		changes[n++] = (struct change){ stream, rate, true };
+	if (account != NULL)
+		changes[n++] = (struct change){ POLICY_SET_ACCOUNT, account, false };
+	if (group != NULL)
+		changes[n++] = (struct change){ name, limit, false };
+	if (guard != NULL)
+		changes[n++] = (struct change){ POLICY_SET_GUARD, guard, false };
+	code = cli_open_db(cli, &db);
+	if (code != EXIT_DONE)
+		return code;
+	code = make_changes(cli, &db, changes, n);
+	db_close(&db);
+	if (code == EXIT_DONE && cli->json)
+		cli_print_json(json_pack("{s:I}", "set", (json_int_t)n));
+	return code;
+}
+
+const struct cli_command cli_pace_commands[] = {
+	{ "pace show", "", "limits, calendars in force, who waits, who leads",
+	    "Example:\n"
+	    "  kairan pace show\n",
+	    true, run_show },
+	{ "pace set", "OPTIONS", "change rates and the hour guard while runs go on",
+	    "The producer that leads takes it up in its next round (producer.poll_ms), "
+	    "dispatchers\n"
+	    "within a second. Rates are written as 20/s, 600/min, 10000/h or 400/d.\n\n"
+	    "Options:\n"
+	    "  --stream NAME --rate RATE|none      the rate of a stream\n"
+	    "  --account-rate RATE|default         of all streams together\n"
+	    "  --provider NAME --limit RATE|default  of a provider, all streams together\n"
+	    "  --guard strict|all|off|default      the hour guard\n\n"
+	    "default: as the configuration says.\n\n"
+	    "Example:\n"
+	    "  kairan pace set --provider softbank --limit 5/s\n",
+	    true, run_set },
+	{ 0 },
+};

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* run_forecast: see run_forecast.h. */
+#include "run_forecast.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "gauge.h"
+#include "scenario.h"
+#include "simulation.h"
+
+#define CLEARLY 0.01 /* of the duration: what a limit must cost to be called binding */
+#define AT_LIMIT 0.99
+#define CRASH_FOR_S 60
+#define BUCKET_US (FORECAST_BUCKET_S * 1e6)
+
+static double
+cap_of(const struct run_forecast *f, const struct forecast_list *l)
+{
+	return l->capped ? policy_cap_per_s(f->policy, l->group) : 0;
+}
+
+static int
+fill_scenario(const struct run_forecast *f, struct scenario *s, struct err *err)
+{
+	int unknown = providers_find(policy_providers(f->policy), SLICE(POLICY_DEFAULT));
+
+	s->name = POLICY_POOL; /* the guard's edges are shifted by it */
+	s->start = f->start;
+	s->zone = policy_zone(f->policy, unknown);
+	s->account_per_s = forecast_account(f->per_s, f->count);
+	s->mode = policy_mode(f->policy);
+	s->dispatchers =
+	    f->dispatchers < SCENARIO_DISPATCHERS_MAX ? f->dispatchers : SCENARIO_DISPATCHERS_MAX;
+	s->seed = 1;
+	s->lead_us = policy_lead_us(f->policy);
+	s->lane_count = f->count;
+	s->lanes = calloc(f->count + 1, sizeof(*s->lanes));
+	if (s->lanes == NULL)
+		return err_set(err, "no memory");
+	for (size_t i = 0; i < f->count; i++) {
+		const struct forecast_list *l = &f->lists[i];
+		int group = l->group != PROVIDERS_NONE ? l->group : unknown;
+		bool guarded = l->group != PROVIDERS_NONE;
+
+		s->messages += l->count;
+		s->lanes[i] = (struct scenario_lane){ .name = l->name,
+			.group = providers_group(policy_providers(f->policy), group)->name,
+			.count = l->count,
+			.guard = guarded ? policy_guard(f->policy, group) : GUARD_OFF,
+			.zone = policy_zone(f->policy, group),
+			.cap_per_s = cap_of(f, l),
+			.limiter = cap_of(f, l) > 0 ? (int)i : -1 };
+	}
+	return 0;
+}
+
+/* Counts of the gauge's minutes in quarters of the hour. */
+static int
+fill_buckets(struct run_forecast *f, const struct gauge *g, struct err *err)
+{
+	double minute = floor(f->start / MINUTE_US), first = floor(f->start / BUCKET_US);
+	size_t n = (size_t)((minute + (double)g->minute_count) * MINUTE_US / BUCKET_US - first) + 1;
+
+	f->buckets = calloc(n, sizeof(*f->buckets));
+	if (f->buckets == NULL)
+		return err_set(err, "no memory");
+	for (size_t i = 0; i < n; i++)
+		f->buckets[i].at = (first + (double)i) * BUCKET_US;
+	for (size_t m = 0; m < g->minute_count; m++) {
+		size_t i = (size_t)(floor((minute + (double)m) * MINUTE_US / BUCKET_US) - first);
+
+		f->buckets[i].messages += g->minutes[m];
+		f->peak_per_min = fmax(f->peak_per_min, g->minutes[m]);
+		if (g->minutes[m] > 0)
+			f->bucket_count = i + 1;
+	}
+	return 0;
+}
+
+/* How long the guard closes a list within each quarter. */
+static int
+fill_guard(struct run_forecast *f, struct err *err)
+{
+	double till = f->buckets[0].at + (double)f->bucket_count * BUCKET_US;
+
+	for (size_t k = 0; k < f->count; k++) {
+		struct shape shape = { 0 };
+		int group = f->lists[k].group;
+
+		if (group == PROVIDERS_NONE || policy_guard(f->policy, group) == GUARD_OFF)
+			continue;
+		if (policy_shape(f->policy, group, f->start, f->buckets[0].at, till, true, &shape) <
+		    0) {
+			shape_release(&shape);
+			return err_set(err, "no memory");
+		}
+		for (size_t i = 0; i < f->bucket_count; i++) {
+			double closed = 0, from = f->buckets[i].at, end = from + BUCKET_US;
+
+			for (size_t p = 0; p < shape.count; p++)
+				if (shape.pieces[p].open <= 0)
+					closed += fmax(0,
+					    fmin(shape.pieces[p].till, end) -
+						fmax(shape.pieces[p].from, from));
+			f->buckets[i].closed_s = fmax(f->buckets[i].closed_s, closed / 1e6);
+		}
+		shape_release(&shape);
+	}
+	return 0;
+}
+
+/* Plays it; with `faults` a dispatcher is away for a minute half-way and the clocks are lost. */
+static int
+play(struct run_forecast *f, bool faults, double *finish, struct err *err)
+{
+	struct simulation_hooks hooks = { .trace_every = 1 };
+	struct simulation_result result;
+	struct scenario s = { 0 };
+	struct gauge g = { 0 };
+	struct plan_lane *plans = calloc(f->count + 1, sizeof(*plans));
+	int code = plans == NULL ? err_set(err, "no memory") : fill_scenario(f, &s, err);
+
+	if (code == 0 && faults) {
+		double half = (f->p50 - f->start) / 2e6;
+
+		s.faults[s.fault_count++] =
+		    (struct scenario_fault){ FAULT_DISPATCHER_CRASH, half, CRASH_FOR_S, 0 };
+		s.faults[s.fault_count++] = (struct scenario_fault){ FAULT_REDIS_LOST, half, 0, 0 };
+	}
+	if (code == 0)
+		code = simulation_run(&s, &hooks, plans, &g, &result, err);
+	if (code == 0 && result.unsent > 0)
+		code = err_set(err, "%llu recipients would never be sent to",
+		    (unsigned long long)result.unsent);
+	if (code == 0)
+		*finish = result.finish;
+	for (size_t i = 0; code == 0 && !faults && i < f->count; i++) {
+		f->lists[i].peak_per_min = plans[i].peak_per_s * 60;
+		f->lists[i].end = plans[i].end;
+	}
+	if (code == 0 && !faults)
+		code = fill_buckets(f, &g, err);
+	for (size_t i = 0; plans != NULL && i < f->count; i++)
+		plan_lane_release(&plans[i]);
+	free(plans);
+	free(s.lanes);
+	gauge_release(&g);
+	return code;
+}
+
+/* By what would end earlier without it. */
+static int
+find_binding(struct run_forecast *f, struct err *err)
+{
+	struct forecast_lane *lanes = calloc(f->count + 1, sizeof(*lanes));
+	struct forecast_request r = { .policy = f->policy, .per_s = f->per_s, .start = f->start };
+	double planned = 0, unguarded = 0, uncapped = 0, faster = 0, clearly;
+	int code = lanes == NULL ? err_set(err, "no memory") : 0;
+
+	for (size_t i = 0; lanes != NULL && i < f->count; i++)
+		lanes[i] = (struct forecast_lane){ f->lists[i].group, (double)f->lists[i].count,
+			f->lists[i].capped };
+	if (code == 0)
+		code = forecast_finish(&r, lanes, f->count, &planned, err);
+	r.no_guard = true;
+	if (code == 0)
+		code = forecast_finish(&r, lanes, f->count, &unguarded, err);
+	r.no_guard = false;
+	r.per_s *= 2;
+	if (code == 0)
+		code = forecast_finish(&r, lanes, f->count, &faster, err);
+	r.per_s = f->per_s;
+	for (size_t i = 0; lanes != NULL && i < f->count; i++)
+		lanes[i].capped = false;
+	if (code == 0)
+		code = forecast_finish(&r, lanes, f->count, &uncapped, err);
+	free(lanes);
+	clearly = (planned - f->start) * CLEARLY;
+	for (size_t i = 0; code == 0 && i < f->count; i++) {
+		struct forecast_list *l = &f->lists[i];
+
+		bool guarded = l->group != PROVIDERS_NONE &&
+		    policy_guard(f->policy, l->group) != GUARD_OFF && planned - unguarded > clearly;
+		bool full = l->capped &&
+		    l->peak_per_min >=
+			60 * AT_LIMIT * PLAN_FILL * policy_cap_per_s(f->policy, l->group);
+
+		l->binding = "nothing";
+		if (full && (!guarded || unguarded >= uncapped))
+			l->binding = "group limit";
+		else if (guarded)
+			l->binding = "guard window";
+		else if (planned - faster > clearly && f->basis != FORECAST_SEEN)
+			l->binding = f->basis == FORECAST_STREAM ? "stream rate" : "account";
+	}
+	return code;
+}
+
+int
+run_forecast_make(struct run_forecast *f, struct err *err)
+{
+	bool capped = false;
+	double worst;
+
+	f->per_s = forecast_rate(f->policy, &f->rates, &f->basis);
+	for (size_t i = 0; i < f->count; i++) {
+		capped = capped || f->lists[i].capped;
+		f->lists[i].binding = "nothing";
+	}
+	f->known = f->count > 0 && (f->basis != FORECAST_NONE || capped);
+	if (!f->known)
+		return 0;
+	if (play(f, false, &f->p50, err) < 0 || play(f, true, &worst, err) < 0 ||
+	    fill_guard(f, err) < 0)
+		return -1;
+	f->p90 = fmax(f->p50, f->overrun > 0 ? f->start + (f->p50 - f->start) * f->overrun : worst);
+	return find_binding(f, err);
+}
+
+void
+run_forecast_release(struct run_forecast *f)
+{
+	free(f->buckets);
+	f->buckets = NULL;
+}
