@@ -322,6 +322,16 @@ static const struct key keys[] = {
 	NUMBER(sqs, poison_after, "5", 1, 1000,
 	    "times after which a message that is not acceptable is kept aside and deleted"),
 
+	TEXT(s3, buckets, "",
+	    "buckets of Amazon S3 from which mails may be read that Amazon SES received, comma "
+	    "separated; empty: none"),
+	TEXT(s3, region, "", "their region; empty: AWS_REGION, the profile's"),
+	TEXT(s3, endpoint, "",
+	    "https://host[:port] of the API; empty: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, the "
+	    "region's"),
+	TEXT(s3, ca_file, "",
+	    "certificate authorities for it; empty: AWS_CA_BUNDLE, else the system's"),
+
 	TEXT(postfix_log, file, "", "log of the Postfix on this host to follow; empty: none"),
 	TEXT(postfix_log, state_file, "/var/lib/kairan/postfix_log.place",
 	    "where the place in it is kept"),

@@ -180,6 +180,11 @@ struct config {
 	bool sqs_accept_unsigned;
 	long sqs_poison_after;
 
+	char *s3_buckets;
+	char *s3_region;
+	char *s3_endpoint;
+	char *s3_ca_file;
+
 	char *postfix_log_file;
 	char *postfix_log_state_file;
 	char *postfix_log_forwarders;

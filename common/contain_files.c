@@ -177,9 +177,10 @@ allow_configured(const struct files *f, const struct config *c, enum contain_rol
 		c->relay_tls_cert_file, c->relay_tls_key_file, c->relay_auth_file, c->ses_ca_file,
 		c->mx_ca_file, c->pace_providers, c->source_file };
 	const char *const feedback[] = { c->keys_file, c->feedback_sns_cert_dir,
-		c->feedback_sns_ca_file, c->postfix_log_file, c->sqs_ca_file, c->web_words,
-		c->mailbox_password_file, c->mailbox_ca_file, c->web_machines, c->webhook_keys_file,
-		c->smtp_tls_cert_file, c->smtp_tls_key_file, c->smtp_rules_file, c->reply_ca_file };
+		c->feedback_sns_ca_file, c->postfix_log_file, c->sqs_ca_file, c->s3_ca_file,
+		c->web_words, c->mailbox_password_file, c->mailbox_ca_file, c->web_machines,
+		c->webhook_keys_file, c->smtp_tls_cert_file, c->smtp_tls_key_file,
+		c->smtp_rules_file, c->reply_ca_file };
 	const char *const *reads = role == CONTAIN_DISPATCHER ? dispatcher : feedback;
 	size_t count = role == CONTAIN_DISPATCHER ? sizeof(dispatcher) / sizeof(*dispatcher)
 						  : sizeof(feedback) / sizeof(*feedback);

@@ -178,6 +178,7 @@ stop_all(struct feedback_daemon *d)
 
 	pgloop_free(d->pg);
 	metrics_free(d->metrics);
+	ses_inbox_stop(d->sns.inbox);
 	sources_free(&d->sources);
 	web_free(d->web);
 	intake_free(d->intake);
@@ -195,9 +196,8 @@ start_sources(struct feedback_daemon *d, struct err *err)
 {
 	const char *listen = d->config->feedback_metrics_listen;
 
-	if (d->config->reply_maildir[0] != '\0' &&
-	    keep_init(&d->keep, d->config->reply_maildir, err) < 0)
-		return -1;
+	ses_inbox_set_mail(
+	    d->sns.inbox, d->worker, d->config->reply_maildir[0] != '\0' ? &d->keep : NULL);
 	if (d->config->feedback_http_listen[0] != '\0') {
 		d->web = web_new(&d->loop, d->config, d->keys, d->pg, d->intake, err);
 		if (d->web == NULL)
@@ -265,6 +265,9 @@ daemon_run(const struct config *config, const struct token_keys *keys, struct ma
 		    err, "no database is configured; set KAIRAN_DATABASE_URL or database.url");
 		return EXIT_USAGE;
 	}
+	/* contained it could make no folder */
+	if (config->reply_maildir[0] != '\0' && keep_init(&d.keep, config->reply_maildir, err) < 0)
+		return EXIT_USAGE;
 	conninfo = db_conninfo(config->database_url, "kairan_feedback", "kairan-feedback", err);
 	if (conninfo == NULL)
 		return EXIT_USAGE;

@@ -43,17 +43,19 @@ read_all(int fd, size_t max, struct buf *bytes, struct err *err)
 }
 
 static int
-read_sns(const struct config *config, const struct token_keys *keys, struct slice body,
+read_sns(const struct config *config, const struct mail_intake *how, struct slice body,
     struct arena *arena, struct feedback_events *events, struct err *err)
 {
 	struct sns_intake sns;
 	struct sns_cert_cache *cache = NULL;
 	int status = 503;
 
-	if (sns_intake_init(&sns, config, keys, err) == 0 &&
-	    (cache = sns_cert_cache_new(&sns.cert, err)) != NULL)
+	if (sns_intake_init(&sns, config, how->keys, err) == 0 &&
+	    (cache = sns_cert_cache_new(&sns.cert, err)) != NULL) {
+		ses_inbox_set_mail(sns.inbox, how->worker, how->keep);
 		status = sns_intake_read(
 		    &sns, cache, body, (struct slice){ NULL, 0 }, arena, events, err);
+	}
 	sns_cert_cache_free(cache);
 	sns_intake_release(&sns);
 	return status == 200 ? EXIT_DONE : status == 503 ? EXIT_TEMPORARY : EXIT_FAILED;
@@ -76,9 +78,7 @@ read_input(const struct config *config, const struct token_keys *keys, const str
 		(void)err_set(err, "the document is longer than %d bytes", SNS_BODY_MAX);
 		return EXIT_FAILED;
 	}
-	if (in->is_sns)
-		return read_sns(config, keys, buf_slice(bytes), arena, events, err);
-	if (bytes->len == 0) {
+	if (!in->is_sns && bytes->len == 0) {
 		(void)err_set(err, "there is no mail on standard input");
 		return EXIT_FAILED;
 	}
@@ -88,6 +88,8 @@ read_input(const struct config *config, const struct token_keys *keys, const str
 			return EXIT_TEMPORARY;
 		how.keep = &keep;
 	}
+	if (in->is_sns)
+		return read_sns(config, &how, buf_slice(bytes), arena, events, err);
 	if (mail_intake_read(&how, &mail, arena, events) == 0)
 		return EXIT_DONE;
 	(void)err_set(err, "no memory, or the mail cannot be kept in reply.maildir");

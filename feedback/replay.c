@@ -286,7 +286,7 @@ run(struct replay *r, char **paths)
 
 	if (reader_init(&r->reader, &r->config, &r->keys, &err) < 0)
 		fatal(EXIT_USAGE, "%s", err.msg);
-	r->reader.worker = r->worker;
+	reader_set_mail(&r->reader, r->worker, NULL);
 	if (!r->is_dry &&
 	    (db_open(&r->db, r->config.database_url, "kairan_feedback", "kairan-feedback replay",
 		 &err) != 0 ||

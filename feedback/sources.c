@@ -187,7 +187,7 @@ start_forward(const struct sources_config *c, struct err *err)
 static struct source *
 start_sqs(const struct sources_config *c, struct err *err)
 {
-	return sqs_source_new(c->loop, c->config, c->keys, c->intake, err);
+	return sqs_source_new(c->loop, c->config, c->keys, c->worker, c->keep, c->intake, err);
 }
 
 static struct source *

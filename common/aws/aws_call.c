@@ -54,9 +54,11 @@ aws_signed_headers(struct sigv4_signer *signer, const struct aws_endpoint *endpo
 {
 	struct slice token = slice_str(credentials->session_token);
 	char date[SIGV4_DATE_BYTES], hash[SIGV4_HASH_BYTES];
-	struct sigv4_header headers[5];
+	bool is_s3 = strcmp(endpoint->signing_name, "s3") == 0;
+	struct sigv4_header headers[6];
 	struct sigv4_request to_sign = { .method = request->method,
 		.path = request->path,
+		.path_is_final = is_s3,
 		.query = request->query,
 		.headers = headers,
 		.body_hash = hash };
@@ -71,6 +73,9 @@ aws_signed_headers(struct sigv4_signer *signer, const struct aws_endpoint *endpo
 		    (struct sigv4_header){ "content-type", slice_str(request->content_type) };
 	headers[to_sign.header_count++] =
 	    (struct sigv4_header){ "host", slice_str(endpoint->host) };
+	if (is_s3)
+		headers[to_sign.header_count++] =
+		    (struct sigv4_header){ "x-amz-content-sha256", slice_str(hash) };
 	headers[to_sign.header_count++] = (struct sigv4_header){ "x-amz-date", slice_str(date) };
 	if (token.len > 0)
 		headers[to_sign.header_count++] =
@@ -82,6 +87,7 @@ aws_signed_headers(struct sigv4_signer *signer, const struct aws_endpoint *endpo
 	good = sigv4_sign(signer, &to_sign, date, &authorization) == 0 &&
 	    (request->content_type == NULL ||
 		add_header(&list, "Content-Type", slice_str(request->content_type))) &&
+	    (!is_s3 || add_header(&list, "X-Amz-Content-Sha256", slice_str(hash))) &&
 	    add_header(&list, "X-Amz-Date", slice_str(date)) &&
 	    (token.len == 0 || add_header(&list, "X-Amz-Security-Token", token)) &&
 	    (request->target == NULL ||
@@ -146,6 +152,8 @@ set_options(CURL *curl, const struct aws_http *http, const char *method, struct 
 	const char *ca = aws_ca_file(http->ca_file);
 
 	(void)curl_easy_setopt(curl, CURLOPT_URL, http->url);
+	(void)curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L); /* as it was signed */
+	(void)curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
 	(void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
 	(void)curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
 	(void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);

@@ -63,7 +63,7 @@ MUST_CHECK int aws_http(const struct aws_http *http, const char *method, struct 
     struct aws_reply *reply, struct err *err);
 
 /* What a signed request carries besides curl's own headers, as a list to free with
- * curl_slist_free_all: Content-Type, X-Amz-Date, X-Amz-Target, X-Amz-Security-Token, Authorization, and
+ * curl_slist_free_all: Content-Type, X-Amz-Content-Sha256 (of S3), X-Amz-Date, X-Amz-Target, X-Amz-Security-Token, Authorization, and
  * nothing of Expect and Accept. at: the service's clock. NULL without memory. */
 struct curl_slist *aws_signed_headers(struct sigv4_signer *signer,
     const struct aws_endpoint *endpoint, const struct aws_credentials *credentials,

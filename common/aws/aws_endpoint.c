@@ -11,6 +11,7 @@ static const struct {
 	[AWS_SESV2] = { "AWS_ENDPOINT_URL_SESV2", "email", "ses" },
 	[AWS_SQS] = { "AWS_ENDPOINT_URL_SQS", "sqs", "sqs" },
 	[AWS_STS] = { "AWS_ENDPOINT_URL_STS", "sts", "sts" },
+	[AWS_S3] = { "AWS_ENDPOINT_URL_S3", "s3", "s3" },
 };
 
 static const char *
@@ -67,13 +68,14 @@ aws_endpoint_make(struct aws_endpoint *e, enum aws_service service, const char *
 	region = first_of(region, environment("AWS_REGION"), environment("AWS_DEFAULT_REGION"));
 	n = strlen(region);
 	if (n == 0)
-		return err_set(err, "no region of Amazon is set; set ses.region or AWS_REGION");
+		return err_set(err, "no region of Amazon is set; set its region or AWS_REGION");
 	if (n >= sizeof(e->region) || strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-") != n)
 		return err_set(err, "'%.40s' is no region of Amazon; e.g. ap-northeast-1", region);
 	(void)snprintf(e->region, sizeof(e->region), "%s", region);
 	url = first_of(
 	    given, environment(services[service].variable), environment("AWS_ENDPOINT_URL"));
-	if (url[0] != '\0')
+	e->is_given = url[0] != '\0';
+	if (e->is_given)
 		return split(e, url, err);
 	e->is_tls = true;
 	(void)snprintf(e->host, sizeof(e->host), "%s.%s.amazonaws.com%s", services[service].label,

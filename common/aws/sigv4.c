@@ -223,7 +223,6 @@ append_names(struct buf *out, const struct sigv4_header *const *sorted, size_t c
 	}
 }
 
-/* The path is encoded a second time: every service but S3 wants that. */
 int
 sigv4_canonical(const struct sigv4_request *request, struct buf *out)
 {
@@ -235,7 +234,10 @@ sigv4_canonical(const struct sigv4_request *request, struct buf *out)
 	buf_append_char(out, '\n');
 	if (request->path.len == 0)
 		buf_append_char(out, '/');
-	sigv4_encode(out, request->path, true);
+	if (request->path_is_final)
+		buf_append_slice(out, request->path);
+	else
+		sigv4_encode(out, request->path, true);
 	buf_append_char(out, '\n');
 	if (append_query(out, request->query) < 0)
 		return -1;

@@ -7,6 +7,7 @@
 #ifndef KAIRAN_SIGV4_H
 #define KAIRAN_SIGV4_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
@@ -32,6 +33,7 @@ struct sigv4_header {
 struct sigv4_request {
 	const char *method;
 	struct slice path;  /* as sent: each segment percent-encoded once; empty: "/" */
+	bool path_is_final; /* S3: it is signed as sent; else encoded a second time */
 	struct slice query; /* as sent, without "?": names and values encoded, in any order */
 	const struct sigv4_header *headers; /* in any order; host and x-amz-date among them */
 	size_t header_count;

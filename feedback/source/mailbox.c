@@ -420,7 +420,7 @@ mailbox_new(uv_loop_t *loop, const struct config *config, const struct token_key
 		release(m);
 		return NULL;
 	}
-	m->reader.worker = worker;
+	reader_set_mail(&m->reader, worker, NULL);
 	log_info("mailbox is emptied url=%s", config->mailbox_url);
 	return pull_new(loop,
 	    &(struct pull_config){ .name = m->is_imap ? "imap" : "pop3",

@@ -25,6 +25,13 @@ reader_init(struct reader *reader, const struct config *config, const struct tok
 }
 
 void
+reader_set_mail(struct reader *reader, struct mail_worker *worker, const struct keep *keep)
+{
+	reader->worker = worker;
+	ses_inbox_set_mail(reader->sns.inbox, worker, keep);
+}
+
+void
 reader_release(struct reader *reader)
 {
 	sns_cert_cache_free(reader->cache);
@@ -59,10 +66,26 @@ reader_mail(struct reader *reader, struct slice raw, struct unit *unit)
 static void
 read_unsigned(struct reader *reader, struct slice raw, struct unit *unit)
 {
+	const char *reason;
 	struct ses_input in = { .json = raw,
 		.keys = reader->keys,
 		.bounce_domain = slice_str(reader->config->feedback_domain) };
 
+	switch (ses_inbox_read(
+	    reader->sns.inbox, raw, &unit->arena, &unit->events, &reason, &unit->why)) {
+	case SES_INBOX_READ:
+		set(unit, UNIT_OPEN);
+		return;
+	case SES_INBOX_KEEP:
+		reader_keep(unit, "sns", reason, feedback_digest(&unit->arena, raw), raw);
+		return;
+	case SES_INBOX_AGAIN:
+		set(unit, UNIT_AGAIN);
+		return;
+	case SES_INBOX_OTHER:
+	default:
+		break;
+	}
 	if (ses_parse(&in, &unit->arena, &unit->events, &unit->why) < 0) {
 		set(unit, UNIT_LEFT);
 		return;

@@ -19,14 +19,17 @@ struct reader {
 	const struct token_keys *keys;
 	struct sns_intake sns;
 	struct sns_cert_cache *cache;
-	struct mail_worker
-	    *worker; /* that parses mails; NULL: the reader's thread. Set it after reader_init() */
+	struct mail_worker *worker; /* that parses mails; NULL: the reader's thread */
 };
 
 /* 0, or -1 with err. The struct must not move afterwards. Release it either way. */
 int reader_init(struct reader *reader, const struct config *config, const struct token_keys *keys,
     struct err *err) MUST_CHECK;
 void reader_release(struct reader *reader);
+
+/* After reader_init(): who parses mails, and where those of SES are kept for people, which mailboxes and
+ * archives keep themselves. Borrowed; NULL: nobody, nowhere. */
+void reader_set_mail(struct reader *reader, struct mail_worker *worker, const struct keep *keep);
 
 /* A mail. Always gives an event (UNIT_OPEN), except without memory (UNIT_AGAIN). */
 void reader_mail(struct reader *reader, struct slice raw, struct unit *unit);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sns_intake: see sns_intake.h. Owns the lists made from the configuration. Blocks in
- * sns_cert_get() alone. Logs what an operator has to do something about: subscriptions.
+ * sns_cert_get() and ses_inbox_read() alone. Logs what an operator has to do something about: subscriptions.
  */
 #include "sns_intake.h"
 
@@ -69,12 +69,14 @@ sns_intake_init(struct sns_intake *intake, const struct config *config,
 		.names = intake->names,
 		.name_count = (size_t)count,
 	};
-	return 0;
+	intake->inbox = ses_inbox_new(config, keys, err);
+	return intake->inbox != NULL ? 0 : -1;
 }
 
 void
 sns_intake_release(struct sns_intake *intake)
 {
+	ses_inbox_free(intake->inbox);
 	free(intake->topics_text);
 	free(intake->names_text);
 	*intake = (struct sns_intake){ 0 };
@@ -99,13 +101,26 @@ keep(const struct sns_message *msg, const char *reason, const char *why, struct 
 
 static int
 read_notification(const struct sns_intake *intake, const struct sns_message *msg,
-    struct arena *arena, struct feedback_events *events)
+    struct arena *arena, struct feedback_events *events, struct err *err)
 {
 	struct ses_input in = {
 		.json = msg->message, .keys = intake->keys, .bounce_domain = intake->bounce_domain
 	};
 	struct err why = { 0 };
+	const char *reason;
 
+	switch (ses_inbox_read(intake->inbox, msg->message, arena, events, &reason, &why)) {
+	case SES_INBOX_READ:
+		return 200;
+	case SES_INBOX_KEEP:
+		return keep(msg, reason, why.msg, arena, events);
+	case SES_INBOX_AGAIN:
+		*err = why;
+		return 503;
+	case SES_INBOX_OTHER:
+	default:
+		break;
+	}
 	if (ses_parse(&in, arena, events, &why) < 0) {
 		log_warn(
 		    "sns notice is authentic but cannot be read, kept aside error=\"%s\"", why.msg);
@@ -162,5 +177,5 @@ sns_intake_read(const struct sns_intake *intake, struct sns_cert_cache *cache, s
 		return 403;
 	if (msg.type != SNS_NOTIFICATION)
 		return read_confirmation(&msg, arena, events);
-	return read_notification(intake, &msg, arena, events);
+	return read_notification(intake, &msg, arena, events, err);
 }

@@ -15,14 +15,15 @@
 #include "config.h"
 #include "err.h"
 #include "event.h"
+#include "ses_inbox.h"
 #include "sns.h"
 #include "sns_cert.h"
 #include "token.h"
 
 #define SNS_INTAKE_TOPICS_MAX 64
-#define SNS_INTAKE_ARENA_MAX ((size_t)8 * 1024 * 1024)
+#define SNS_INTAKE_ARENA_MAX ((size_t)9 * 1024 * 1024) /* of a mail in a notice, too */
 
-/* Read-only once made: shared by all threads. */
+/* Read-only once made, apart from the inbox, which has a lock: shared by all threads. */
 struct sns_intake {
 	struct sns_policy policy;
 	struct slice topics[SNS_INTAKE_TOPICS_MAX];
@@ -32,6 +33,7 @@ struct sns_intake {
 	struct sns_cert_config cert;
 	const struct token_keys *keys;
 	struct slice bounce_domain;
+	struct ses_inbox *inbox; /* owned: mails that SES received */
 };
 
 /* config and keys are borrowed. 0, or -1 with err. The struct must not move afterwards. */
@@ -42,7 +44,7 @@ void sns_intake_release(struct sns_intake *intake);
 /*
  * Returns 200 with at least one event to commit first, or what to answer at once with the
  * reason in err: 400 not a document of SNS, 403 forged or not ours, 503 try again later.
- * cache: one per thread. May wait SNS_CERT_TIMEOUT_S for the network.
+ * cache: one per thread. May wait SNS_CERT_TIMEOUT_S for the network, and as ses_inbox_read().
  */
 int sns_intake_read(const struct sns_intake *intake, struct sns_cert_cache *cache,
     struct slice body, struct slice type_header, struct arena *arena,

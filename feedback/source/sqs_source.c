@@ -193,14 +193,22 @@ static enum pull_verdict
 run_round(void *ctx, struct pull *pull, struct err *err)
 {
 	struct sqs *s = ctx;
+	time_t taken;
 
 	s->stop = pull_stop_flag(pull);
+	ses_inbox_set_stop(s->reader.sns.inbox, s->stop);
 	if (receive(s, err) < 0)
 		return PULL_FAILED;
 	source_up(pull_source(pull), true);
 	source_received(pull_source(pull), s->count);
-	for (size_t i = 0; i < s->count; i++)
+	taken = time(NULL);
+	for (size_t i = 0; i < s->count; i++) {
+		if (time(NULL) - taken >= (s->config->sqs_visibility_s + 2) / 3) { /* S3 is slow */
+			extend(s);
+			taken = time(NULL);
+		}
 		read_message(s, pull, i);
+	}
 	pull_commit(pull, s->units, s->count);
 	return delete_committed(s, err) < 0 ? PULL_FAILED : PULL_MORE;
 }
@@ -238,7 +246,7 @@ find_endpoint(struct sqs *s, struct err *err)
 
 struct source *
 sqs_source_new(uv_loop_t *loop, const struct config *config, const struct token_keys *keys,
-    struct intake *intake, struct err *err)
+    struct mail_worker *worker, const struct keep *keep, struct intake *intake, struct err *err)
 {
 	struct sqs *s = calloc(1, sizeof(*s));
 	struct err why = { 0 };
@@ -257,6 +265,7 @@ sqs_source_new(uv_loop_t *loop, const struct config *config, const struct token_
 		release(s);
 		return NULL;
 	}
+	reader_set_mail(&s->reader, worker, keep);
 	if (s->reader.sns.policy.topic_count == 0 && !config->sqs_accept_unsigned)
 		log_warn("feedback.sns_topics is empty and sqs.accept_unsigned is no: every "
 			 "message of the queue is refused");

@@ -12,11 +12,15 @@
 #define KAIRAN_FEEDBACK_SQS_SOURCE_H
 
 #include "config.h"
+#include "keep.h"
 #include "pull.h"
 #include "token.h"
 
-/* NULL with err when the configuration is wrong. Whether the queue can be reached shows later. */
+struct mail_worker;
+
+/* worker and keep: of mails that SES received, see reader_set_mail(). NULL with err when the configuration is wrong. Whether the queue can be reached shows later. */
 struct source *sqs_source_new(uv_loop_t *loop, const struct config *config,
-    const struct token_keys *keys, struct intake *intake, struct err *err);
+    const struct token_keys *keys, struct mail_worker *worker, const struct keep *keep,
+    struct intake *intake, struct err *err);
 
 #endif

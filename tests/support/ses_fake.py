@@ -162,6 +162,10 @@ def verify(request, service, region, now, expired=''):
         raise Refusal('IncompleteSignature')
     if request.body and 'content-type' not in names:
         raise Refusal('IncompleteSignature')
+    digest = hashlib.sha256(request.body).hexdigest()
+    if service == 's3' and ('x-amz-content-sha256' not in names or
+                            request.header('x-amz-content-sha256') != digest):
+        raise Refusal('XAmzContentSHA256Mismatch')
     stamp = request.header('x-amz-date')
     try:
         at = datetime.datetime.strptime(stamp, '%Y%m%dT%H%M%SZ').replace(
@@ -174,10 +178,11 @@ def verify(request, service, region, now, expired=''):
     query = sorted(tuple(quote(urllib.parse.unquote(x)) for x in (p + '=').split('=')[:2])
                    for p in request.query.split('&') if p)
     canonical = '\n'.join([
-        request.method, urllib.parse.quote(request.path, safe='/-_.~'),
+        request.method,  # S3 alone signs the path as it is sent
+        request.path if service == 's3' else urllib.parse.quote(request.path, safe='/-_.~'),
         '&'.join('%s=%s' % p for p in query)] +
         ['%s:%s' % (n, ' '.join(request.header(n).split())) for n in names] +
-        ['', ';'.join(names), hashlib.sha256(request.body).hexdigest()])
+        ['', ';'.join(names), digest])
     scope = '%s/%s/%s/aws4_request' % (day, region, service)
     text = '\n'.join(['AWS4-HMAC-SHA256', stamp, scope,
                       hashlib.sha256(canonical.encode()).hexdigest()])
