@@ -56,8 +56,8 @@ static const int calls_service[] = { CALL(open), CALL(openat), CALL(access), CAL
 	CALL(getsockopt), CALL(setsockopt), END_OF_CALLS };
 
 static const int calls_feedback[] = { CALL(listen), CALL(accept), CALL(accept4), CALL(chmod),
-	CALL(fchmod), CALL(inotify_init1), CALL(inotify_add_watch), CALL(inotify_rm_watch),
-	END_OF_CALLS };
+	CALL(fchmod), CALL(link), CALL(linkat), CALL(inotify_init1), CALL(inotify_add_watch),
+	CALL(inotify_rm_watch), END_OF_CALLS };
 
 static const int calls_none[] = { END_OF_CALLS };
 

@@ -62,8 +62,8 @@ listen_tcp(struct mail_server *server, const char *text, struct err *err)
 
 	if (is_open)
 		text += sizeof(network) - 1;
-#include "listen_address.h"
-	return -1;
+	if (listen_address_parse(text, SETTING, &address, err) < 0)
+		return -1;
 	if (!is_open && !is_loopback(&address))
 		return err_set(err,
 		    SETTING " %s is not the loopback, and LMTP knows no password; use "

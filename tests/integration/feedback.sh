@@ -207,10 +207,12 @@ tap_is "$(one "reason FROM kairan.suppression WHERE address_key = 'stranger@exam
 	'and suppresses the address it names'
 
 before=$(one 'count(*) FROM kairan.feedback_event')
-for forge in signature topic url header; do
+for forge in signature topic url; do
 	tap_is "$(post "{\"kind\":\"complaint\",\"address\":\"victim@example.com\",\"token\":\"$(token 4)\",\"forge\":\"$forge\"}")" \
 		403 "forged: $forge"
 done
+tap_is "$(post "{\"kind\":\"complaint\",\"address\":\"victim@example.com\",\"token\":\"$(token 4)\",\"forge\":\"header\"}")" \
+	403 'A7: a header that names another type than the signed body is refused'
 tap_is "$(post '{"kind":"complaint","forge":"unsigned"}')" 400 'unsigned'
 tap_is "$(status POST /sns --data '{"eventType":"Bounce"}')" 400 'raw delivery is no document of SNS'
 tap_is "$(status POST /sns --data 'not json')" 400 'not JSON'
