@@ -222,6 +222,12 @@ check-replay-twice: ## an archive of EVENTS=1000000 events replayed twice gives 
 	@$(MAKE) --no-print-directory all
 	@EVENTS=$${EVENTS:-1000000} KAIRAN_BIN=bin bash tests/integration/replay_twice.sh
 
+.PHONY: mutants
+mutants: ## breaks the protocol in each way of tests/mutants/ and sees that a test notices (MUTANTS="a b", JOBS=2)
+	@tools/deps.sh build services test
+	@$(MAKE) --no-print-directory KIND=san programs-here
+	@CC='$(CC)' tests/mutants.py $(if $(JOBS),--jobs $(JOBS)) $(MUTANTS)
+
 .PHONY: bench
 bench: ## figures as JSON lines, each with its yardstick from the same run
 	@tools/deps.sh build services bench
