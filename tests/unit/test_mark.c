@@ -172,6 +172,24 @@ test_without_a_slot_nothing_may_leave(void **state)
 	journal_close(d.journal);
 }
 
+/* Should PostgreSQL lose the commit of a RECORD, the journal is what is left of it. */
+static void
+test_success_erases_nothing(void **state)
+{
+	struct flight f = flight(401, 3);
+	struct outcome o = { .kind = OUTCOME_SENT, .reason = "", .remote_id = SLICE("4F1A2B") };
+	struct journal_mark mark;
+
+	(void)state;
+	begin();
+	assert_true(mark_before(&d, &f));
+	mark_answer(&d, &f, &o);
+	journal_settled(d.journal, f.slot);
+	assert_true(found(5, 401, 3, &mark));
+	assert_true(mark.answered);
+	assert_int_equal(mark.answer.kind, OUTCOME_SENT);
+}
+
 int
 main(void)
 {
@@ -181,6 +199,7 @@ main(void)
 		cmocka_unit_test(test_doubt_stays_a_mark_without_answer),
 		cmocka_unit_test(test_no_mark_no_answer),
 		cmocka_unit_test(test_without_a_slot_nothing_may_leave),
+		cmocka_unit_test(test_success_erases_nothing),
 	};
 
 	return cmocka_run_group_tests_name("mark", tests, make_folder, remove_folder);
