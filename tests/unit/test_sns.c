@@ -367,6 +367,36 @@ test_json(void **state)
 	free(text);
 }
 
+/* A certificate from anywhere else is not even fetched. */
+static void
+test_admits_certificates_of_sns(void **state)
+{
+	static const struct {
+		const char *url;
+		int result;
+	} cases[] = {
+		{ CERT_URL, 0 },
+		{ "https://sns.eu-central-1.amazonaws.com.example/"
+		  "SimpleNotificationService-0123abcdef.pem",
+		    -1 },
+		{ "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0123abcdef.pem",
+		    -1 },
+		{ "http://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0123abcdef.pem",
+		    -1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sns_message msg = { .type = SNS_NOTIFICATION,
+			.signature_version = 2,
+			.topic_arn = SLICE(ARN),
+			.cert_url = slice_str(cases[i].url) };
+		struct err err = { 0 };
+
+		assert_int_equal(sns_admit(&msg, &policy, SLICE(""), &err), cases[i].result);
+	}
+}
+
 static void
 test_cert_urls(void **state)
 {
@@ -736,6 +766,7 @@ main(void)
 		cmocka_unit_test(test_tampering),
 		cmocka_unit_test(test_canonical),
 		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_admits_certificates_of_sns),
 		cmocka_unit_test(test_cert_urls),
 		cmocka_unit_test(test_topics),
 		cmocka_unit_test(test_subscribe_urls),
