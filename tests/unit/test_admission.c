@@ -103,6 +103,26 @@ test_no_credit_after_silence(void **state)
 	admission_free(a);
 }
 
+/* After an hour of silence no more than a minute of it is ever made up for. */
+static void
+test_little_is_made_up_for(void **state)
+{
+	struct admission *a = admission_new();
+	struct admission_row row = { START, START + 7200 * S, S };
+	struct err err;
+	double wake;
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(admission_add_lane(a, NULL, 0), 0);
+	assert_int_equal(admission_plan_lane(a, 1, 0, &row, 1, &err), 0);
+	(void)ask(a, START, 1, 1000, 1000, &wake);
+	for (int i = 3600; i < 6600; i++)
+		n += ask(a, START + i * S, 1, 1000, 1000, &wake);
+	assert_in_range(n, 3000, 3062);
+	admission_free(a);
+}
+
 static void
 test_nothing_outside_the_calendar(void **state)
 {
@@ -465,6 +485,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_one_lane_keeps_its_line),
 		cmocka_unit_test(test_no_credit_after_silence),
+		cmocka_unit_test(test_little_is_made_up_for),
 		cmocka_unit_test(test_nothing_outside_the_calendar),
 		cmocka_unit_test(test_slow_lane_over_many_short_calendars),
 		cmocka_unit_test(test_shared_limits_hold_in_every_window),
