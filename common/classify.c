@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+#include "classify_words.h"
 #include "words.h"
 
 #define TEXT_MAX 2048
@@ -65,6 +66,15 @@ struct rule {
 /* The mailbox does not exist: English, then other languages as bounces have them. Addresses are
  * taken out of the text before, so "<a@b> not found" is "<> not found". */
 #define USER_UNKNOWN                                                                                                                    \
+	"no one at this address|nobody by that name|nobody by this name|no record of this|"                                             \
+	"no record of that|cannot find the recipient|can't find the recipient|"                                                         \
+	"could not find the recipient|addressee unknown|unknown addressee|unknown email address|"                                       \
+	"unknown e-mail address|mail box not found|mailbox name not|validrcptto|no such mail|"                                          \
+	"no such local|no such email|no such id|no such alias|invalid email address|"                                                   \
+	"invalid e-mail address|isn't a valid|recipient address rejected: user|user name unknown|"                                      \
+	"user could not be found|recipient could not be found|name not found|no such mbox|"                                             \
+	"does not have an account|has no account|no account by that name|not a known recipient|"                                        \
+	"recipient is not exist|not a local address|not a valid address|"                                                               \
 	"user unknown|unknown user|user is unknown|no such user|nosuchuser|"                                                            \
 	"user not found|user not exist|user * does not exist|user * doesn't exist|"                                                     \
 	"user * not known|user does not exist|is not a known user|not a valid user|"                                                    \
@@ -115,7 +125,7 @@ struct rule {
 	"адрес не "                                                                                                              \
 	"найден|存在しません|存在しない|存在致しません|宛先不明|宛先が見つかりません|"            \
 	"見つかりませんでした|アドレスが間違って|"                                                                   \
-	"アドレスに誤り|該当するユーザ|用户不存在|不存在|查无此人|查無此人"
+	"アドレスに誤り|該当するユーザ|用户不存在|不存在|查无此人|查無此人" FOREIGN_UNKNOWN_USER
 
 static const struct rule rules[] = {
 	/* what providers mean by their own codes */
@@ -164,7 +174,7 @@ static const struct rule rules[] = {
 	    "reputation score|sender score|senderscore|open relay|"
 	    "no access from mail server|client host * blocked|client * blocked|"
 	    "host * blocked|ip * blocked|your ip|ip address * rejected|"
-	    "ip address * refused|server * blocked|is blocked by|blocked by our|"
+	    "ip address * refused|server * blocked|is blocked by|blocked by our *list|"
 	    "dynamic ip|dynamic address|dialup|dial-up|dynamic pool|residential ip|"
 	    "server access * forbidden|temporarily deferred due to unexpected|"
 	    "deferred due to user complaints|connection refused by|bad sender ip|"
@@ -191,14 +201,96 @@ static const struct rule rules[] = {
 	    "mailfolder is full|folder is full|too much mail data|inbox is full|"
 	    "inbox * full|user is over|account is full|account is over|"
 	    "mailbox is too large|too many messages in * mailbox|maildir over|"
-	    "user has too many messages|zuviele mails|postfach * voll|postfach ist voll|"
-	    "überfüllt|boîte * pleine|boite * pleine|dépassé * quota|buzón * lleno|"
-	    "buzon * lleno|cuota|casella piena|casella * piena|caixa * cheia|"
-	    "caixa postal "
-	    "cheia|переполнен|превышен|空き容量|容量オーバー|容量制限|容量を超|いっぱいです|"
-	    "一杯です|満杯|"
-	    "邮箱已满|空间不足|信箱已滿",
+	    "user has too many messages|reached its maximum size|reached its quota|"
+	    "insufficient mailbox|mailbox space|storage is full|storage space|"
+	    "reached * quota|storage quota|mail quota|over its quota|over their quota|"
+	    "exceeded the local limit|mailbox reached" FOREIGN_FULL,
 	    OUTCOME_SOFT, RECIPIENT, "mailbox_full", "words; 552 in RFC 5321 4.2.3" },
+	/* sentences that hold words of a lost address, and are about something else */
+	{ 0, NO_ENHANCED, P_ALL,
+	    "helo command rejected|helo name|invalid helo|bad helo|helo rejected|ehlo rejected|"
+	    "helo * invalid|helo hostname|helo/ehlo|invalid ehlo|helo access denied",
+	    OUTCOME_CONFIG, ROUTE, "config", "words: our name in EHLO" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "command not recogni|command is not recogni|command unrecogni|unrecognized command|"
+	    "unrecognised command|command not implemented|command is disabled|"
+	    "bad sequence of commands|syntax error in parameters|syntax error, command|"
+	    "command syntax|improper use of smtp|synchronization error|esmtp not supported",
+	    OUTCOME_CONFIG, SESSION, "config", "words: our commands" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "must issue a starttls|tls required|requires tls|require tls|tls is required|"
+	    "requires encryption|encryption required|encryption needed|session encryption is|"
+	    "ssl required|secure connection required",
+	    OUTCOME_CONFIG, ROUTE, "auth", "words: TLS asked for" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "tls handshake|tls negotiation|cannot start tls|starttls failed|tls failed|"
+	    "tls not available|tls is not available|certificate verif|certificate not trusted|"
+	    "untrusted certificate|certificate * expired|certificate * match|ssl_connect|"
+	    "mta-sts|dane |tlsa |tls is disabled|no shared cipher|ssl handshake",
+	    OUTCOME_SOFT, RECIPIENT, "network", "words: TLS failed" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "too many hops|mail loop|loops back|routing loop|forwarding loop|delivery loop|"
+	    "hop count|looping|loop detected|message is looping|mail forwarding loop|"
+	    "maximum hop|received too many|ループ|mailschleife|boucle|bucle|petla|zapętl|"
+	    "зациклива|цикл",
+	    OUTCOME_SOFT, RECIPIENT, "network", "words: a loop" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "too many invalid|too many bad|too many unknown|too many nonexistent|"
+	    "too many non-existent|too many errors|too many recipients|too many failed|"
+	    "too many rcpt|too many envelope recipients|number of invalid recipients|"
+	    "directory harvest",
+	    OUTCOME_BLOCK, ROUTE, "rate", "words: what we did in this session" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "your account * disabled|your account * suspended|your account * blocked|"
+	    "your account * locked|your account * limit|sender account|sender's account|"
+	    "sending account|sending * disabled|sending * suspended|sending * paused|"
+	    "not allowed to send|not authorized to send|not authorised to send|"
+	    "not permitted to send|account is not allowed to send|your domain * not|"
+	    "your domain is not|sender's domain|sending domain|mail from your domain|"
+	    "envelope from|helo domain",
+	    OUTCOME_CONFIG, ROUTE, "config", "words: our account or domain" },
+	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
+	    "temporarily disabled|temporarily suspended|temporarily inactive|temporarily blocked|"
+	    "temporarily locked|temporarily closed|temporarily deactivated|"
+	    "mailbox temporarily|mailbox is temporarily|mailbox * temporarily unavailable|"
+	    "account is temporarily|account * temporarily|user is temporarily|"
+	    "temporarily unable to receive|temporarily over|vorübergehend|temporairement|"
+	    "temporalmente|temporaneamente|temporariamente|tijdelijk|tymczasowo|временно|"
+	    "一時的に|一時停止|暂时|暫時|일시적",
+	    OUTCOME_SOFT, RECIPIENT, "system", "words: not for good, whatever the code" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "spf check|spf fail|spf validation|spf record|spf:|(spf)|does not designate|"
+	    "not pass spf|pass spf|dmarc|dkim|unauthenticated email|sender policy framework|"
+	    "authentication checks|softfail|sender id|spf hard|not authorized by the domain",
+	    OUTCOME_CONFIG, ROUTE, "auth", "words: who we say we are" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "message expired|delivery time expired|envelope expired|delivery expired|"
+	    "in the queue too long|in queue too long|queue too long|message was too old|"
+	    "could not be delivered for more than|not be delivered within" FOREIGN_EXPIRED,
+	    OUTCOME_SOFT, RECIPIENT, "expired", "words: somebody tried for days" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "looks like spam|classified as spam|detected as spam|identified as spam|spam firewall|"
+	    "spam detected|considered spam|marked as spam|spam content|contains a virus|"
+	    "contains virus|virus detected|virus found|infected with|ウイルスが検出|"
+	    "ウィルスが検出|迷惑メールと判定",
+	    OUTCOME_MESSAGE, MESSAGE, "content", "words: about the content" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "due to policy|policy restriction|policy violation|policy reasons|for policy|"
+	    "violates our policy|violation of policy|administrative prohibition|"
+	    "administratively prohibited|administratively denied|administrative block|"
+	    "blocked by policy|rejected by policy|refused by policy|email policy|"
+	    "受信拒否|受信を拒否|richtlinie|règles de sécurité|政策|политик",
+	    OUTCOME_BLOCK, RECIPIENT, "policy", "words: policy beside a code of a lost address" },
+
+	/* the address */
+	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
+	    "relay access denied|relaying is disabled|relay is disabled|relaying denied|relay "
+	    "denied|relay not permitted|"
+	    "unable to relay|not permitted to relay|we do not relay|relaying not allowed|"
+	    "relay not allowed|rcpthosts|no relaying|relaying prohibited|not a relay|"
+	    "relaying mail|relay * not allowed|relay operation rejected|"
+	    "not an open relay|isn't allowed to be relayed|cannot relay|relay access",
+	    OUTCOME_CONFIG, RECIPIENT, "config", "words: the host does not serve this domain" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
 	    "deactivated mailbox|account is disabled|account disabled|"
 	    "account has been disabled|account * disabled|mailbox * disabled|"
@@ -212,8 +304,11 @@ static const struct rule rules[] = {
 	    "account * terminated|been deactivated|is deactivated|account expired|"
 	    "account has expired|mailbox expired|no longer active|no longer in use|"
 	    "no longer in service|no longer available|no longer valid|no longer exists|"
-	    "user inactive|temporarily disabled|not active|usage restricted|本サービスは停止|"
-	    "利用停止|利用できません|解約|休止",
+	    "user inactive|not active|usage restricted|no longer accepts mail|"
+	    "no longer accepting|account has been deleted|account * deleted|"
+	    "mailbox * deleted|has been deleted|due to inactivity|dormant|"
+	    "account cancelled|account canceled|account * blocked|mailbox * blocked|"
+	    "account has been closed|mailbox closed|mailbox is closed" FOREIGN_CLOSED,
 	    OUTCOME_HARD, RECIPIENT, "mailbox_disabled", "words" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
 	    "has moved|user moved|mailbox moved|moved to another|"
@@ -230,13 +325,6 @@ static const struct rule rules[] = {
 	    "sender's address|sender address",
 	    OUTCOME_CONFIG, ROUTE, "config", "words: our sender address" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
-	    "relay access denied|relaying denied|relay denied|relay not permitted|"
-	    "unable to relay|not permitted to relay|we do not relay|relaying not allowed|"
-	    "relay not allowed|rcpthosts|no relaying|relaying prohibited|not a relay|"
-	    "relaying mail|relay * not allowed|relay operation rejected|"
-	    "not an open relay|isn't allowed to be relayed|cannot relay|relay access",
-	    OUTCOME_CONFIG, RECIPIENT, "config", "words: the host does not serve this domain" },
-	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
 	    "no such domain|host * not found|domain not found|domain name not found|host not found|"
 	    "host unknown|unknown host|nxdomain|unknown domain|domain unknown|"
 	    "domain does not exist|domain * does not exist|domain * doesn't exist|"
@@ -249,8 +337,8 @@ static const struct rule rules[] = {
 	    "couldn't find a mail exchanger|no mail exchanger|no dns information|"
 	    "recipient domain * exist|no host * found|cannot find a host|"
 	    "domain is inactive|host or domain name not found|unable to find host|"
-	    "ドメイン * 見つかりません|ドメインが存在|domaine inconnu|dominio "
-	    "inexistente|域名不存在",
+	    "invalid recipient domain|recipient domain invalid|unknown recipient domain|"
+	    "recipient domain not|no such host|domain * not exist|has no mx" FOREIGN_UNKNOWN_DOMAIN,
 	    OUTCOME_HARD, RECIPIENT, "domain_unknown", "words; RFC 7505" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE, USER_UNKNOWN, OUTCOME_HARD, RECIPIENT, "user_unknown",
 	    "words" },
@@ -260,7 +348,7 @@ static const struct rule rules[] = {
 	    "exceeds size limit|exceeds maximum|exceeds the maximum|size limit|"
 	    "exceeds fixed limit|message file too big|message length exceeds|"
 	    "larger than the|too large for|size exceeded|exceeds * "
-	    "size|サイズ制限|サイズが大きすぎ",
+	    "size" FOREIGN_TOO_LARGE,
 	    OUTCOME_MESSAGE, MESSAGE, "too_large", "words; RFC 1870 6.1" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "too many connections|too many messages|too many recipients|sent to too many|"
@@ -283,7 +371,7 @@ static const struct rule rules[] = {
 	    "could not be delivered for|multiple retries|message timed out|"
 	    "delivery timed out|maximum time|not be delivered within|"
 	    "unable to deliver this message after|delivery expired|queue period|lifetime|"
-	    "all attempts|giving up|for too long",
+	    "all attempts|giving up|for too long" FOREIGN_EXPIRED,
 	    OUTCOME_SOFT, RECIPIENT, "expired", "words" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "looks like spam|classified as spam|spam detected|detected as spam|"
@@ -295,7 +383,9 @@ static const struct rule rules[] = {
 	    "suspicious content|banned content|prohibited attachment|"
 	    "attachment * not allowed|blocked attachment|banned file|content policy|"
 	    "contained * banned|header * invalid|malformed message|not rfc|rfc 5322|"
-	    "rfc5322|message rejected as|objectionable|ウイルス|ウィルス|迷惑メール|垃圾",
+	    "rfc5322|message rejected as|objectionable|potential security|mail content|suspected "
+	    "spam|"
+	    "spam-verdacht|content filter|content restriction" FOREIGN_CONTENT,
 	    OUTCOME_MESSAGE, MESSAGE, "content", "words" },
 
 	/* reply codes of one meaning */
@@ -304,6 +394,8 @@ static const struct rule rules[] = {
 	{ 538, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth", "RFC 4954 6" },
 
 	/* enhanced codes: RFC 3463, RFC 5248 registry */
+	{ 0, DETAIL(1, 0), P_RCPT | P_LATE, "address rejected", OUTCOME_HARD, RECIPIENT,
+	    "user_unknown", "Cisco 5.1.0" },
 	{ 0, DETAIL(1, 1), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "user_unknown",
 	    "RFC 3463 X.1.1" },
 	{ 0, DETAIL(1, 2), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "domain_unknown",
@@ -380,7 +472,7 @@ static const struct rule rules[] = {
 	    "dns failure|socket error|too many hops|hop count|mail loop|loops back|"
 	    "routing loop|looping|delivery loop|forwarding loop|tls handshake|"
 	    "tls is required|tls not available|certificate|conversation with|"
-	    "could not initiate|サーバーに接続できません",
+	    "could not initiate|timeout" FOREIGN_NETWORK,
 	    OUTCOME_SOFT, RECIPIENT, "network", "words" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "out of memory|local error|internal error|internal server error|system error|"

@@ -36,6 +36,30 @@ take_byte(struct slice text, size_t at, size_t *used)
 	return c;
 }
 
+/* A letter of two bytes in small: Latin-1, Latin Extended-A, Cyrillic. False for any other. */
+static bool
+take_letter(struct slice text, size_t at, char out[2])
+{
+	unsigned lead = (unsigned char)text.ptr[at], c;
+
+	if (lead < 0xC3 || lead > 0xD0 || (lead > 0xC5 && lead < 0xD0) || at + 1 >= text.len ||
+	    ((unsigned char)text.ptr[at + 1] & 0xC0) != 0x80)
+		return false;
+	c = (lead & 0x1F) << 6 | ((unsigned char)text.ptr[at + 1] & 0x3F);
+	if ((c >= 0xC0 && c <= 0xDE && c != 0xD7) || (c >= 0x410 && c <= 0x42F))
+		c += 32;
+	else if (c >= 0x400 && c <= 0x40F)
+		c += 80;
+	else if (((c >= 0x100 && c <= 0x137 && c != 0x130) || (c >= 0x14A && c <= 0x177)) &&
+	    c % 2 == 0)
+		c++;
+	else if (((c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17E)) && c % 2 == 1)
+		c++;
+	out[0] = (char)(0xC0 | c >> 6);
+	out[1] = (char)(0x80 | (c & 0x3F));
+	return true;
+}
+
 struct slice
 words_normalise(struct slice text, char *dst, bool drop_addresses)
 {
@@ -43,8 +67,14 @@ words_normalise(struct slice text, char *dst, bool drop_addresses)
 	bool address = false;
 
 	for (size_t i = 0; i < text.len; i += used) {
-		char c = take_byte(text, i, &used);
+		char c;
 
+		if (take_letter(text, i, dst + len)) {
+			len += 2;
+			used = 2;
+			continue;
+		}
+		c = take_byte(text, i, &used);
 		if (drop_addresses && ends_token(c)) {
 			if (address)
 				len = token;

@@ -17,8 +17,8 @@
 
 #define WORDS_GAP_MAX 80
 
-/* ASCII in lower case, blanks and control bytes as single spaces, none at the ends; typographic
- * apostrophes as "'". dst holds text.len bytes. With drop_addresses mail addresses are taken out:
+/* Letters in lower case (ASCII, Latin-1, Latin Extended-A, Cyrillic), blanks and control bytes as
+ * single spaces, none at the ends; typographic apostrophes as "'". dst holds text.len bytes. With drop_addresses mail addresses are taken out:
  * a local part such as "spam" or "no-such-user" is nobody's opinion. */
 struct slice words_normalise(struct slice text, char *dst, bool drop_addresses);
 
