@@ -294,6 +294,10 @@ check-docs: ## every configuration key and command has its place in the manual, 
 check-corpus: $(B)/$(feedback_PROGRAM) ## scores the bounce classifier on mails beside the checkout (KAIRAN_CORPUS)
 	@tests/corpus.py --program $<
 
+.PHONY: check-classify-mutations
+check-classify-mutations: $(B)/$(feedback_PROGRAM) ## golden notices and mails beside the checkout, bent without a change of meaning
+	@tests/golden.py --program $< --bend --corpus
+
 .PHONY: check-length
 check-length: ## the ten longest functions
 	@ctags -x --c-kinds=f --fields=+e --_xformat='%F:%n:%e:%N' $(foreach d,$(FOLDERS),$(wildcard $(d)/*.c)) | \

@@ -39,6 +39,8 @@ done
 # prove runs compiled tests as they are; seeds are found beside each target's source.
 echo "== unit tests and fuzz seeds"
 prove --merge -j"$jobs" --exec tests/run-one.sh "${units[@]}" "${fuzz[@]}"
+echo "== the bounce classifier on golden notices, as they are and bent"
+prove --exec python3 tests/golden.py :: --bend
 echo "== the bounce classifier on mails beside the checkout"
 tests/corpus.py --floor
 echo "== integration tests with private PostgreSQL, Redis and Postfix"

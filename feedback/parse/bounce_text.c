@@ -9,8 +9,10 @@
 #include "words.h"
 
 #define LINES_MAX 1200
-#define LINE_MAX 500   /* bytes of a line that are looked at */
-#define BEFORE_MAX 40  /* bytes before an address that tell whose it is */
+#define LINE_MAX 500  /* bytes of a line that are looked at */
+#define BEFORE_MAX 40 /* bytes before an address that tell whose it is */
+#define HEADING_MAX 60
+#define WRAPPED_MIN 30 /* bytes of a line that may have been wrapped */
 #define BLOCK_LINES 14 /* of what is said about one recipient */
 
 static struct slice
@@ -322,6 +324,39 @@ is_known(const struct reader *r, size_t from, struct slice address)
 	return false;
 }
 
+/* The line above, where a long sentence was wrapped before the address: it tells whose it is. */
+static struct slice
+wrapped_from(const struct reader *r, size_t number)
+{
+	struct slice above;
+
+	if (number == 0 || r->lines[number].ptr[0] == ' ' || r->lines[number].ptr[0] == '\t')
+		return slice_make(NULL, 0);
+	above = slice_trim(r->lines[number - 1]);
+	if (above.len < WRAPPED_MIN || strchr(".:;!?", above.ptr[above.len - 1]) != NULL)
+		return slice_make(NULL, 0);
+	return above;
+}
+
+/* Under a short heading such as "Questions", with at most one blank line between. */
+static bool
+is_under_contact(const struct reader *r, size_t number)
+{
+	char bytes[HEADING_MAX];
+	struct slice above;
+
+	if (number > 1 && slice_trim(r->lines[number - 1]).len == 0)
+		number--;
+	above = number > 0 ? slice_trim(r->lines[number - 1]) : slice_make(NULL, 0);
+	for (size_t i = above.len; i-- > 1;)
+		if (above.ptr[i] == ' ' && above.ptr[i - 1] == '.') {
+			above = slice_make(above.ptr + i + 1, above.len - i - 1);
+			break; /* its last sentence */
+		}
+	return above.len > 0 && above.len < HEADING_MAX &&
+	    words_match(words_normalise(above, bytes, false), marks_contact);
+}
+
 /* All addresses of one line; a list "a@b, c@d" has the rank of its first. */
 static void
 read_line(struct reader *r, size_t number)
@@ -344,7 +379,11 @@ read_line(struct reader *r, size_t number)
 			start = at;
 			continue;
 		}
-		if (is_known(r, first, address) || is_foreign(address, slice_make(line.ptr, from)))
+		if (is_known(r, first, address) ||
+		    is_foreign(address, slice_make(line.ptr, from)) ||
+		    (before.len < 2 &&
+			(is_foreign(address, wrapped_from(r, number)) ||
+			    is_under_contact(r, number))))
 			continue;
 		if (r->count > first && is_only(before, " \t,;<>\"'") && start > 0)
 			rank = r->candidates[r->count - 1].rank;

@@ -99,6 +99,18 @@ ends_with(struct slice s, const char *word)
 	    (s.len == w.len || !is_letter(s.ptr[s.len - w.len - 1]));
 }
 
+/* "(550 no such user)", "(000B09B6) 550 Unknown user": words follow at once. */
+static bool
+is_bracketed(struct slice before, struct slice number)
+{
+	char c = before.len > 0 ? before.ptr[before.len - 1] : ' ';
+
+	if (c == ' ' && before.len > 1)
+		c = before.ptr[before.len - 2] == ')' ? ')' : ' ';
+	return (c == '(' || c == ')') && number.len > 5 && number.ptr[3] == ' ' &&
+	    is_letter(number.ptr[4]) && number.ptr[0] > '3';
+}
+
 /* What stands before a number: nothing, a line's start, "said: ", "]: ", "error code ". */
 static int
 rank_place(struct slice before)
@@ -108,7 +120,7 @@ rank_place(struct slice before)
 	static const char *const leading[] = { "error", "code", "reply", "response", "responded",
 		"reason", "returned", "with", "status", "was", "smtp", "diagnostic", "server",
 		"text", "failed", "rejected", "result", "message", "erreur", "antwort", "respuesta",
-		"fehler", "because", "output", "errors" };
+		"fehler", "because", "output", "errors", "to" };
 	bool has_colon = false;
 
 	for (; before.len > 0; before.len--) {
@@ -120,7 +132,7 @@ rank_place(struct slice before)
 		    c != '<')
 			break;
 		/* "<<< 550" */
-		if (c == '<' && ends_with(before, "<<<"))
+		if (c == '<' && (ends_with(before, "<<<") || ends_with(before, "<<")))
 			return RANK_QUOTED;
 	}
 	if (before.len == 0 || before.ptr[before.len - 1] == '\n')
@@ -192,6 +204,10 @@ codes_find(struct slice text)
 		    !read_reply(slice_make(text.ptr + i, text.len - i), &reply))
 			continue;
 		rank = rank_place(slice_make(text.ptr + from, i - from));
+		if (rank == RANK_NONE &&
+		    is_bracketed(slice_make(text.ptr + from, i - from),
+			slice_make(text.ptr + i, text.len - i)))
+			rank = RANK_PLACE;
 		if (reply.code < 300 && i > 0)
 			continue; /* a success is one only where it stands first */
 		if (reply.enhanced[0] != 0 && rank < RANK_ENHANCED)

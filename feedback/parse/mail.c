@@ -72,13 +72,12 @@ skip_front(struct slice text)
 {
 	if (text.len >= 3 && memcmp(text.ptr, "\xEF\xBB\xBF", 3) == 0)
 		text = slice_make(text.ptr + 3, text.len - 3);
-	while (text.len > 0 && slice_trim(peek_line(text)).len == 0)
+	/* several mailboxes may have added theirs */
+	while (text.len > 0 &&
+	    (slice_trim(peek_line(text)).len == 0 ||
+		(text.len > 5 &&
+		    (memcmp(text.ptr, "From ", 5) == 0 || memcmp(text.ptr, ">From ", 6) == 0))))
 		(void)take_line(&text);
-	if (text.len > 5 &&
-	    (memcmp(text.ptr, "From ", 5) == 0 || memcmp(text.ptr, ">From ", 6) == 0)) {
-		(void)take_line(&text);
-		/* a header follows at once, or it was no such line */
-	}
 	return text;
 }
 
@@ -410,11 +409,17 @@ struct slice
 mail_part_text(const struct mail_part *part, struct arena *arena)
 {
 	struct slice text = mail_text_decode(arena, part->body, part->encoding);
+	/* in UTF-16 and UTF-32 a line end is no single byte */
+	bool is_wide = slice_starts_nocase(part->charset, SLICE("utf-16")) ||
+	    slice_starts_nocase(part->charset, SLICE("utf-32"));
 
+	if (is_wide)
+		text = mail_text_utf8(arena, text, part->charset);
 	if (text.ptr != part->body.ptr)
 		text = mail_text_lines(arena, text, MAIL_READ_MAX);
 	if (text.len == 0)
 		return nothing;
-	text = mail_text_utf8(arena, text, part->charset);
+	if (!is_wide)
+		text = mail_text_utf8(arena, text, part->charset);
 	return part->kind == MAIL_HTML && text.len > 0 ? mail_text_html(arena, text) : text;
 }

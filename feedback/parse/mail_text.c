@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "utf8.h"
+
 #define GROWTH 4 /* bytes of UTF-8 from one byte of any charset, at most */
 #define CHARSET_MAX 40
 
@@ -311,6 +313,10 @@ mail_text_utf8(struct arena *arena, struct slice s, struct slice charset)
 	bool is_utf7 = slice_equal_nocase(charset, SLICE("utf-7")) ||
 	    slice_equal_nocase(charset, SLICE("unicode-1-1-utf-7"));
 
+	if ((slice_starts_nocase(charset, SLICE("utf-16")) ||
+		slice_starts_nocase(charset, SLICE("utf-32"))) &&
+	    (out = by_name(arena, s, charset)).ptr != NULL)
+		return out;
 	if (look.has_japanese && (out = from_charset(arena, s, "ISO-2022-JP-3")).ptr != NULL)
 		return out;
 	if ((look.is_ascii && !is_utf7) || s.len == 0)
@@ -413,13 +419,48 @@ mail_text_words(struct arena *arena, struct slice value)
 
 static const struct {
 	const char *name;
-	char c;
+	uint32_t c;
 } entities[] = { { "lt;", '<' }, { "gt;", '>' }, { "amp;", '&' }, { "quot;", '"' },
-	{ "nbsp;", ' ' }, { "apos;", '\'' }, { "#39;", '\'' }, { "#34;", '"' }, { "#60;", '<' },
-	{ "#62;", '>' }, { "#64;", '@' }, { "#160;", ' ' }, { "#43;", '+' } };
+	{ "nbsp;", ' ' }, { "apos;", '\'' }, { "commat;", '@' }, { "rsquo;", '\'' },
+	{ "lsquo;", '\'' }, { "period;", '.' }, { "colon;", ':' }, { "shy;", 0xAD } };
 
+/* The letters of ISO 8859-1 from U+00C0 on (HTML 4.01 section 24.2.1). */
+static const char *const letters[64] = { "Agrave;", "Aacute;", "Acirc;", "Atilde;", "Auml;",
+	"Aring;", "AElig;", "Ccedil;", "Egrave;", "Eacute;", "Ecirc;", "Euml;", "Igrave;",
+	"Iacute;", "Icirc;", "Iuml;", "ETH;", "Ntilde;", "Ograve;", "Oacute;", "Ocirc;", "Otilde;",
+	"Ouml;", "times;", "Oslash;", "Ugrave;", "Uacute;", "Ucirc;", "Uuml;", "Yacute;", "THORN;",
+	"szlig;", "agrave;", "aacute;", "acirc;", "atilde;", "auml;", "aring;", "aelig;", "ccedil;",
+	"egrave;", "eacute;", "ecirc;", "euml;", "igrave;", "iacute;", "icirc;", "iuml;", "eth;",
+	"ntilde;", "ograve;", "oacute;", "ocirc;", "otilde;", "ouml;", "divide;", "oslash;",
+	"ugrave;", "uacute;", "ucirc;", "uuml;", "yacute;", "thorn;", "yuml;" };
+
+/* "#64;", "#x40;": its length, or 0. */
 static size_t
-take_entity(struct slice s, char *c)
+take_number(struct slice s, uint32_t *c)
+{
+	bool is_hex = s.len > 1 && (s.ptr[1] | 0x20) == 'x';
+	size_t first = is_hex ? 2 : 1, n = first;
+	uint32_t value = 0;
+
+	if (s.len < 3 || s.ptr[0] != '#')
+		return 0;
+	while (n < s.len && n < first + 7) {
+		int digit = hex_digit(s.ptr[n]);
+
+		if (digit < 0 || (!is_hex && digit > 9))
+			break;
+		value = value * (is_hex ? 16 : 10) + (uint32_t)digit;
+		n++;
+	}
+	if (n == first || n >= s.len || s.ptr[n] != ';')
+		return 0;
+	*c = value == 0xA0 || value < ' ' ? ' ' : value;
+	return n + 1;
+}
+
+/* What stands behind '&': its length, or 0 when it is no character. */
+static size_t
+take_entity(struct slice s, uint32_t *c)
 {
 	for (size_t i = 0; i < sizeof(entities) / sizeof(entities[0]); i++) {
 		struct slice name = slice_str(entities[i].name);
@@ -428,7 +469,27 @@ take_entity(struct slice s, char *c)
 			return name.len;
 		}
 	}
-	return 0;
+	for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
+		size_t len = strlen(letters[i]);
+		if (s.len >= len && memcmp(s.ptr, letters[i], len) == 0) {
+			*c = 0xC0 + (uint32_t)i;
+			return len;
+		}
+	}
+	return take_number(s, c);
+}
+
+/* Where the tag or comment that begins behind '<' ends: before its '>'. */
+static size_t
+tag_length(struct slice rest)
+{
+	bool is_comment = rest.len >= 3 && memcmp(rest.ptr, "!--", 3) == 0;
+	const char *end =
+	    is_comment ? memmem(rest.ptr, rest.len, "-->", 3) : memchr(rest.ptr, '>', rest.len);
+
+	if (end == NULL)
+		return rest.len;
+	return (size_t)(end - rest.ptr) + (is_comment ? 2 : 0);
 }
 
 static bool
@@ -467,45 +528,54 @@ is_bracketed_address(struct slice s)
 struct slice
 mail_text_html(struct arena *arena, struct slice html)
 {
-	static const char *const breaks[] = { "br", "p", "div", "tr", "li", "h1", "h2", "h3", "h4",
-		"table", "ul", "ol", "pre", "hr", "title", "body", "blockquote" };
+	static const char *const breaks[] = { "br", "p" };
+	static const char *const blocks[] = { "div", "tr", "li", "h1", "h2", "h3", "h4", "table",
+		"ul", "ol", "pre", "hr", "title", "body", "blockquote" };
 	static const char *const hidden[] = { "style", "script" };
+	static const char *const cells[] = { "td", "th" };
 	char *out = arena_alloc(arena, html.len + 1);
-	bool is_hidden = false;
-	size_t n = 0;
+	bool is_hidden = false, after_break = false;
+	size_t n = 0, used;
 
 	if (out == NULL)
 		return nothing;
-	for (size_t i = 0; i < html.len;) {
+	for (size_t i = 0; i < html.len; i += used) {
 		struct slice rest = slice_make(html.ptr + i + 1, html.len - i - 1);
-		char c = html.ptr[i];
-		const char *end;
-		size_t used;
+		bool was_break = after_break;
+		uint32_t c = 0;
 
+		used = 1;
+		after_break = false;
 		/* "<a@b>" that nobody escaped is an address */
-		if (c == '<' && is_bracketed_address(rest)) {
-			if (!is_hidden)
-				out[n++] = c;
-			i++;
-		} else if (c == '<' && rest.len > 0 &&
+		if (html.ptr[i] == '<' && !is_bracketed_address(rest) && rest.len > 0 &&
 		    (rest.ptr[0] == '/' || rest.ptr[0] == '!' ||
 			((rest.ptr[0] | 0x20) >= 'a' && (rest.ptr[0] | 0x20) <= 'z'))) {
-			end = memchr(rest.ptr, '>', rest.len);
-			if (end != NULL)
-				rest.len = (size_t)(end - rest.ptr);
-			if (is_name(rest, hidden, 2))
+			rest.len = tag_length(rest);
+			used = rest.len + 2;
+			if (is_name(rest, hidden, 2)) {
 				is_hidden = rest.ptr[0] != '/';
-			else if (is_name(rest, breaks, sizeof(breaks) / sizeof(*breaks)))
+			} else if (is_name(rest, breaks, sizeof(breaks) / sizeof(*breaks))) {
 				out[n++] = '\n';
-			i += rest.len + 2;
-		} else if (c == '&' && (used = take_entity(rest, &c)) > 0) {
-			if (!is_hidden)
-				out[n++] = c;
-			i += used + 1;
+				after_break = true;
+			} else if (is_name(rest, blocks, sizeof(blocks) / sizeof(*blocks))) {
+				if (n > 0 && out[n - 1] != '\n')
+					out[n++] = '\n';
+				after_break = true;
+			} else if (is_name(rest, cells, 2)) {
+				out[n++] = ' ';
+			}
+		} else if (is_hidden || (was_break && html.ptr[i] == '\n')) {
+			continue; /* the source's line end behind a break is none */
+		} else if (html.ptr[i] == '&' && (used = take_entity(rest, &c)) > 0) {
+			char bytes[4];
+			size_t len = utf8_put(bytes, c); /* never longer than what names it */
+
+			memcpy(out + n, bytes, len);
+			n += len;
+			used++;
 		} else {
-			if (!is_hidden)
-				out[n++] = c;
-			i++;
+			out[n++] = html.ptr[i];
+			used = 1;
 		}
 	}
 	return slice_make(out, n);

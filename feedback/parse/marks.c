@@ -48,7 +48,17 @@ const char marks_frame[] =
     "배달되지|배달할 수 없|전송되지 않|전달되지|无法送达|未送达|传递失败|"
     "remote server returned '|resolver.adr|generating server:|"
     "配信できませんでした|配信不能|送信できませんでした|送信に失敗しました|届きませんでした|"
-    "お届けできません|配送できません|お送りできません|宛先不明|"
+    "お届けできません|配送できません|お送りできません|宛先不明|届けることができません|"
+    "配送に失敗|配信に失敗|送達できません|受け取られませんでした|受信を拒否されました|"
+    "送信エラー|配送エラー|配信エラー|送ることができませんでした|返送されました|"
+    "전송되지 못|배달되지 못|전송하지 못|보낼 수 없|발송 실패|전송 실패|반송|无法发送|被退回|"
+    "не была доставлена|не было доставлено|не может быть доставлен|"
+    "konnte nicht ausgeliefert|nicht ausgeliefert|unzustellbar|ist fehlgeschlagen|"
+    "n'a pu être délivré|n'a pas pu être livré|n'a pas été livré|n'a pu être remis|"
+    "no pudo ser entregado|no ha sido entregado|no fue entregado|no se entregó|"
+    "non è stata consegnata|non è stato consegnato|impossibile consegnare|"
+    "não pode ser entregue|não foi possível enviar|niet afgeleverd|kon niet worden bezorgd|"
+    "nie mogła zostać dostarczona|nie udało się dostarczyć|"
     "无法投递|未能送达|退信|無法傳送|無法投遞|"
     /* Yahoo, AOL, Lotus, Sun, PMDF, gateways and appliances */
     "unable to deliver your message|unable to deliver message|unable to deliver mail|"
@@ -71,7 +81,9 @@ const char marks_frame[] =
     "your email was rejected|your mail was rejected|your e-mail could not|your email could not|"
     "no such user here|there is no user by that name|as their mailbox is full|message delivery "
     "failed|delivery error|error type: smtp|"
-    "error message below:|invalid user address|"
+    "error message below:|invalid user address|has not been delivered|blocked by our|"
+    "unable to be delivered|could not deliver|couldn't be delivered|wasn't delivered|"
+    "could not reach the following|failed to deliver|failed to reach|"
     "postponed due to|has been delayed|has not yet been delivered|still undelivered|"
     "not been delivered to * recipients after|could not send message for";
 
@@ -106,13 +118,20 @@ const char marks_failure[] =
     "full|quota|disabled|blocked|denied|bounced|not recognized|permanent|error|unavailable|"
     "expired|timed out|delayed|unreachable|no mailbox|not listed|no account|malformed|inactive|"
     "suspended|too large|deferred|not valid|does not|doesn't|cannot|could not|not accept|"
-    "存在し|不明|拒否|見つかりません|できません|не найден|не существует|unbekannt|"
+    "存在し|不明|拒否|見つかりません|できません|解約|停止|一杯|いっぱい|失敗|エラー|超過|"
+    "не найден|не существует|unbekannt|"
     "inconnu|desconocid|sconosciut|onbekend|nicht zugestellt|n'a pas pu|no se pudo|não pôde";
 
 const char marks_success[] =
     "successfully delivered|was successfully|has been successfully|successful mail delivery|"
     "delivered to the following recipient|has been delivered to|was delivered to|"
     "successfully relayed|were relayed|delivery to these recipients * is complete";
+
+const char marks_footer[] =
+    "was scanned|been scanned|scanned by|scanned for|scanned with|virus-free|virus free|"
+    "no virus|no viruses|checked for|checked by|protected by|powered by|confidential|"
+    "unsubscribe|all rights reserved|this is an automatic|this is an automated|do not reply|"
+    "x-spam|x-virus|ウイルスチェック|ウィルスチェック|著作権";
 
 /* Postfix, Exim, qmail with patches, Yahoo, dma, Messaging Server */
 const char marks_at_session[] =
@@ -140,6 +159,10 @@ const char marks_daemon[] =
     "delivery-agent|delivery agent|jetmail|internet mail delivery|mail router|"
     "^<>|non-delivery|nondelivery|mmdf|mailsweeper|mail server";
 
+const char marks_daemon_address[] =
+    "mailer-daemon@|mailer_daemon@|postmaster@|mdaemon@|<>|mailer-daemon>|^mailer-daemon|"
+    "microsoftexchange";
+
 const char marks_daemon_path[] = "mailer-daemon@|postmaster@|mdaemon@|mailer_daemon@";
 
 const char marks_bounce_subject[] =
@@ -159,7 +182,10 @@ const char marks_bounce_subject[] =
     "impossibile recapitare|non recapitabile|não entregue|devolvida|falha|onbestelbaar|"
     "kunde inte|недоставлен|не доставлен|не удалось доставить|"
     "配信不能|配送不能|送信できません|配信できません|メールを送信|メッセージを送信|"
-    "メールセキュリティを|宛先不明|配信失敗|配送失敗|退信|无法投递|系统退信|傳送失敗";
+    "メールセキュリティを|宛先不明|配信失敗|配送失敗|退信|无法投递|系统退信|傳送失敗|"
+    "配信エラー|配送エラー|送信エラー|エラーメール|届けできません|届きませんでした|返送|"
+    "送信失敗|전송되지|전송 실패|발송 실패|반송|you sent blocked|unzustellbar|"
+    "niet bezorgd|doręczon|não foi entregue|nicht ausgeliefert";
 
 const char marks_delay_subject[] =
     "delayed|delay)|delay:|^delay|delivery delay|warning: message|warning: could not send|"
@@ -226,8 +252,9 @@ const char marks_label[] =
     "not delivered to:|failed to:|failure to:|deliver to:|delivering to:|for recipient|"
     "unknown recipient:|mailbox:|account:|did not reach the following recipient|"
     "the following address|email address:|e-mail address:|failed for|bounced address|"
-    "宛先|受信者|あて先|送信先|メールアドレス|"
-    "получател|destinatario:|destinataire:|empfänger:|收件人";
+    "宛先|受信者|あて先|送信先|メールアドレス|받는 사람|수신자|无法发送到|收信人|收件者|"
+    "получател|адресат|odbiorc|destinatário:|mottagare|modtager|ontvanger:|"
+    "destinatario:|destinataire:|empfänger:|收件人";
 
 const char marks_command[] = "rcpt to:|rcpt to :|rcpt to=|rcpt:";
 
@@ -247,6 +274,11 @@ const char marks_not_failed[] =
     "http|helo|ehlo|reporting|administrator|questions|support|list-|subject|write to|"
     "help desk|helpdesk|generated by|queue id|received:|report this|on behalf|signed by|"
     "postmaster of|abuse|reach us|question|auth=|id=|user=";
+
+const char marks_contact[] =
+    "^contact|^questions|^support|^help|^inquiries|^assistance|^from:|^sender|^reply to|^kontakt|"
+    "^hilfe|^absender|^aide|^expéditeur|^contacto|^remitente|^mittente|^remetente|^отправитель|"
+    "問い合わせ|問合せ|連絡先|サポート窓口|差出人|送信者|^联系|发件人|寄件者|보낸 사람|문의";
 
 const char marks_remark[] =
     "^(expanded from|^(generated from|^(ultimately generated|^<mailto:|^[mailto:|^(mailto:|"

@@ -13,6 +13,7 @@ extern const char marks_delay[];   /* still being tried */
 extern const char marks_final[];   /* nobody tries any more */
 extern const char marks_failure[]; /* words of failure anywhere in a line */
 extern const char marks_success[]; /* a confirmation of delivery */
+extern const char marks_footer[];  /* a line that any mail may carry: it tells no reason */
 
 /* Where in the SMTP session a refusal came: it tells who is meant. */
 extern const char marks_at_session[];
@@ -21,6 +22,7 @@ extern const char marks_at_data[];
 
 /* The outer header. */
 extern const char marks_daemon[];	  /* From of mail systems */
+extern const char marks_daemon_address[]; /* the address, not the name, in From of mail systems */
 extern const char marks_daemon_path[];	  /* Return-Path of mail systems */
 extern const char marks_bounce_subject[]; /* Subject of bounces */
 extern const char marks_delay_subject[];
@@ -38,6 +40,7 @@ extern const char marks_label[];
 extern const char marks_command[];
 extern const char marks_sentence[];
 extern const char marks_not_failed[];
+extern const char marks_contact[]; /* the heading over the address of a help desk or sender */
 extern const char marks_remark[];
 
 #endif

@@ -18,6 +18,7 @@
 #define PHASE_TEXT_MAX 1024
 #define SUBJECT_MAX 500 /* bytes of a field that are compared */
 #define TEXTS_MAX 4	/* text parts that are read */
+#define FOOTER_MAX 200	/* bytes of a line that are compared */
 
 static const struct slice nothing = { NULL, 0 };
 
@@ -64,41 +65,50 @@ normalise(struct reader *r, struct slice text)
 	return bytes != NULL ? words_normalise(text, bytes, false) : nothing;
 }
 
-/* The prose: text parts before the returned mail, else HTML. */
+/* A part of prose with something in it, before the returned mail; its place, or part_count. */
+static size_t
+next_prose(struct reader *r, size_t from, bool with_html, struct slice *text)
+{
+	for (size_t i = from; i < r->mail->part_count; i++) {
+		const struct mail_part *part = &r->mail->parts[i];
+
+		if (part->kind == MAIL_EMBEDDED || part->kind == MAIL_HEADERS)
+			break;
+		if (part->kind != MAIL_TEXT && (part->kind != MAIL_HTML || !with_html))
+			continue;
+		*text = cut(mail_part_text(part, r->arena), BOUNCE_TEXT_MAX);
+		if (slice_trim(*text).len > 0)
+			return i;
+	}
+	return r->mail->part_count;
+}
+
+/* The prose: text parts before the returned mail; HTML too when it comes first, for then it is
+ * no other form of a text. */
 static struct slice
 collect_text(struct reader *r)
 {
-	struct slice pieces[TEXTS_MAX], out;
-	enum mail_part_kind kinds[] = { MAIL_TEXT, MAIL_HTML };
+	struct slice pieces[TEXTS_MAX], text, out;
 	size_t count = 0, total = 0, n = 0;
+	size_t i = next_prose(r, 0, true, &text);
+	bool with_html = i < r->mail->part_count && r->mail->parts[i].kind == MAIL_HTML;
 	char *bytes;
 
-	for (size_t k = 0; k < 2 && total == 0; k++) {
-		count = 0;
-		for (size_t i = 0; i < r->mail->part_count && count < TEXTS_MAX; i++) {
-			const struct mail_part *part = &r->mail->parts[i];
-
-			if (part->kind == MAIL_EMBEDDED || part->kind == MAIL_HEADERS)
-				break;
-			if (part->kind != kinds[k])
-				continue;
-			pieces[count] = cut(mail_part_text(part, r->arena), BOUNCE_TEXT_MAX);
-			total += slice_trim(pieces[count]).len > 0 ? pieces[count].len + 2 : 0;
-			count++;
-		}
+	for (; i < r->mail->part_count && count < TEXTS_MAX;
+	     i = next_prose(r, i + 1, with_html, &text)) {
+		pieces[count++] = text;
+		total += text.len + 2;
 	}
 	if (total == 0)
 		return nothing;
 	if (count == 1)
 		return pieces[0];
-	bytes = arena_alloc(r->arena, total + 1 + 2 * TEXTS_MAX);
+	bytes = arena_alloc(r->arena, total + 1);
 	if (bytes == NULL)
 		return nothing;
-	for (size_t i = 0; i < count; i++) {
-		if (slice_trim(pieces[i]).len == 0)
-			continue;
-		memcpy(bytes + n, pieces[i].ptr, pieces[i].len);
-		n += pieces[i].len;
+	for (size_t k = 0; k < count; k++) {
+		memcpy(bytes + n, pieces[k].ptr, pieces[k].len);
+		n += pieces[k].len;
 		memcpy(bytes + n, "\n\n", 2);
 		n += 2;
 	}
@@ -106,27 +116,38 @@ collect_text(struct reader *r)
 	return cut(out, BOUNCE_TEXT_MAX);
 }
 
-/* The beginning of the prose without what somebody quotes with '>'. */
-static struct slice
-front_of(struct reader *r, struct slice notice)
+static bool
+is_quoted(struct slice line)
 {
-	struct slice rest = cut(notice, FRONT_MAX);
-	char *bytes = arena_alloc(r->arena, rest.len + 1);
+	return line.ptr[0] == '>' && !(line.len > 2 && line.ptr[1] == '>');
+}
+
+static bool
+is_footer(struct slice line)
+{
+	char bytes[FOOTER_MAX];
+
+	return words_match(words_normalise(cut(line, sizeof(bytes)), bytes, false), marks_footer);
+}
+
+/* The lines of text that are not such; empty without memory. */
+static struct slice
+lines_but(struct reader *r, struct slice text, bool (*is_such)(struct slice line))
+{
+	char *bytes = arena_alloc(r->arena, text.len + 1);
 	size_t n = 0;
 
-	if (bytes == NULL)
-		return nothing;
-	while (rest.len > 0) {
-		const char *end = memchr(rest.ptr, '\n', rest.len);
-		size_t len = end != NULL ? (size_t)(end - rest.ptr) + 1 : rest.len;
+	while (bytes != NULL && text.len > 0) {
+		const char *end = memchr(text.ptr, '\n', text.len);
+		size_t len = end != NULL ? (size_t)(end - text.ptr) + 1 : text.len;
 
-		if (rest.ptr[0] != '>' || (len > 2 && rest.ptr[1] == '>')) {
-			memcpy(bytes + n, rest.ptr, len);
+		if (!is_such(slice_make(text.ptr, len))) {
+			memcpy(bytes + n, text.ptr, len);
 			n += len;
 		}
-		rest = slice_make(rest.ptr + len, rest.len - len);
+		text = slice_make(text.ptr + len, text.len - len);
 	}
-	return normalise(r, slice_make(bytes, n));
+	return slice_make(bytes, n);
 }
 
 /* The address of the mail's own recipient: to whom the notice was sent. */
@@ -153,7 +174,7 @@ read_prose(struct reader *r)
 	r->text = collect_text(r);
 	if (bounce_text_read(&r->prose, r->text, own_address(r->mail), r->arena) < 0)
 		return -1;
-	r->front = front_of(r, r->prose.notice);
+	r->front = normalise(r, lines_but(r, cut(r->prose.notice, FRONT_MAX), is_quoted));
 	return 0;
 }
 
@@ -285,7 +306,8 @@ judge(struct notice_recipient *r, struct slice text, struct slice more)
 	}
 	if ((is_bare || !says_much(&verdict)) && more.len > 0) {
 		other = classify_text(r, more);
-		if (says_much(&other))
+		/* what surrounds a reply is often a form with every cause it knows */
+		if (says_much(&other) && (other.cls != OUTCOME_HARD || codes_find(text).code == 0))
 			verdict = other;
 	}
 	r->reason = verdict.reason;
@@ -358,7 +380,7 @@ prose_about(struct reader *r, struct slice address, bool is_only)
 		if (slice_equal_nocase(r->prose.recipients[i].address, address) &&
 		    r->prose.recipients[i].text.len > 0)
 			return r->prose.recipients[i].text;
-	return is_only ? cut(r->prose.notice, FRONT_MAX) : nothing;
+	return is_only ? lines_but(r, cut(r->prose.notice, FRONT_MAX), is_footer) : nothing;
 }
 
 static void
@@ -581,16 +603,40 @@ complaint_in_text(struct slice text)
 
 /* ---------------------------------------------------------------- prose */
 
-/* A person's answer or forward, not the mail of a system. */
+/* Sent to many (RFC 2369), and not by a mail system's own address. */
+static bool
+is_bulk(const struct reader *r)
+{
+	return mail_field(r->mail, "List-Unsubscribe").len > 0 && !r->is_null_path &&
+	    mail_field(r->mail, "X-Failed-Recipients").len == 0 &&
+	    !words_match(r->from, marks_daemon_address);
+}
+
+/* A person's answer or forward, or a newsletter, not the mail of a system. */
 static bool
 is_reply(const struct reader *r)
 {
+	if (is_bulk(r))
+		return true;
 	if (r->is_daemon)
 		return false;
 	if (words_match(r->subject, marks_reply_subject))
 		return true;
 	return !words_match(r->subject, marks_bounce_subject) &&
 	    (mail_field(r->mail, "List-Id").len > 0 || mail_field(r->mail, "In-Reply-To").len > 0);
+}
+
+/* Somebody failed, or a mail came back: else a shop's words about a parcel would do. */
+static bool
+names_mail(const struct reader *r)
+{
+	struct slice to;
+	size_t at = 0;
+
+	if (r->prose.count == 1 && bounce_text_address(mail_field(r->mail, "To"), &at, &to) &&
+	    slice_equal_nocase(r->prose.recipients[0].address, to))
+		return r->notice->original.len > 0;
+	return r->prose.count > 0 || r->notice->original.len > 0;
 }
 
 /* Is it the failure notice of a mail system? */
@@ -609,7 +655,7 @@ is_bounce_prose(const struct reader *r)
 		return false;
 	if (has_failed || (r->is_daemon && has_subject && (has_frame || r->prose.count > 0)))
 		return true;
-	if (has_frame && (r->is_daemon || has_subject))
+	if (has_frame && (r->is_daemon || (has_subject && names_mail(r))))
 		return true;
 	/* the outer header was replaced on the way */
 	return has_frame && r->prose.rank >= BOUNCE_TEXT_LABEL &&
@@ -657,7 +703,7 @@ read_prose_recipient(
     struct reader *r, struct slice address, struct slice text, bool is_only, enum dsn_action action)
 {
 	struct notice_recipient *out = notice_add(r->notice, r->arena);
-	struct slice notice = cut(r->prose.notice, FRONT_MAX * 2);
+	struct slice notice = lines_but(r, cut(r->prose.notice, FRONT_MAX * 2), is_footer);
 	struct codes codes = codes_find(text);
 
 	if (out == NULL)
