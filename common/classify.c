@@ -66,15 +66,6 @@ struct rule {
 /* The mailbox does not exist: English, then other languages as bounces have them. Addresses are
  * taken out of the text before, so "<a@b> not found" is "<> not found". */
 #define USER_UNKNOWN                                                                                                                    \
-	"no one at this address|nobody by that name|nobody by this name|no record of this|"                                             \
-	"no record of that|cannot find the recipient|can't find the recipient|"                                                         \
-	"could not find the recipient|addressee unknown|unknown addressee|unknown email address|"                                       \
-	"unknown e-mail address|mail box not found|mailbox name not|validrcptto|no such mail|"                                          \
-	"no such local|no such email|no such id|no such alias|invalid email address|"                                                   \
-	"invalid e-mail address|isn't a valid|recipient address rejected: user|user name unknown|"                                      \
-	"user could not be found|recipient could not be found|name not found|no such mbox|"                                             \
-	"does not have an account|has no account|no account by that name|not a known recipient|"                                        \
-	"recipient is not exist|not a local address|not a valid address|"                                                               \
 	"user unknown|unknown user|user is unknown|no such user|nosuchuser|"                                                            \
 	"user not found|user not exist|user * does not exist|user * doesn't exist|"                                                     \
 	"user * not known|user does not exist|is not a known user|not a valid user|"                                                    \
@@ -111,10 +102,12 @@ struct rule {
 	"<>: unknown|<> unknown|<> not found|<>: not found|<> is not known|"                                                            \
 	"<> is invalid|does not exist here|recipient address rejected: access denied|"                                                  \
 	"recipient * not exist|email * does not exist|destinataire invalide|"                                                           \
-	"destinataire inconnu|utilisateur inconnu|adresse inconnue|introuvable|"                                                        \
+	"destinataire inconnu|utilisateur inconnu|adresse inconnue|adresse * "                                                          \
+	"introuvable|utilisateur introuvable|"                                                                                          \
 	"n'existe pas|boîte inexistante|compte inexistant|unbekannter empfänger|"                                                     \
 	"empfänger unbekannt|benutzer unbekannt|existiert nicht|unbekannte adresse|"                                                   \
-	"empfängeradresse wurde nicht gefunden|nicht gefunden|usuario desconocido|"                                                    \
+	"empfängeradresse wurde nicht gefunden|adresse * nicht gefunden|benutzer * nicht "                                             \
+	"gefunden|postfach * nicht gefunden|usuario desconocido|"                                                                       \
 	"destinatario desconocido|no existe|usuario inexistente|usuario no encontrado|"                                                 \
 	"dirección no encontrada|no se encontró la dirección|utente sconosciuto|"                                                    \
 	"destinatario sconosciuto|non esiste|indirizzo inesistente|inesistente|"                                                        \
@@ -125,7 +118,18 @@ struct rule {
 	"адрес не "                                                                                                              \
 	"найден|存在しません|存在しない|存在致しません|宛先不明|宛先が見つかりません|"            \
 	"見つかりませんでした|アドレスが間違って|"                                                                   \
-	"アドレスに誤り|該当するユーザ|用户不存在|不存在|查无此人|查無此人" FOREIGN_UNKNOWN_USER
+	"アドレスに誤り|該当するユーザ|用户不存在|不存在|查无此人|查無此人|"                              \
+	"no one at this address|nobody by that name|nobody by this name|no record of this|"                                             \
+	"no record of that|cannot find the recipient|can't find the recipient|"                                                         \
+	"could not find the recipient|addressee unknown|unknown addressee|"                                                             \
+	"unknown email address|unknown e-mail address|mail box not found|mailbox name not|"                                             \
+	"validrcptto|no such mail|no such local|no such email|no such id|no such alias|"                                                \
+	"invalid email address|invalid e-mail address|isn't a valid|"                                                                   \
+	"recipient address rejected: user|user name unknown|user could not be found|"                                                   \
+	"recipient could not be found|name not found|no such mbox|"                                                                     \
+	"does not have an account|has no account|no account by that name|"                                                              \
+	"not a known recipient|recipient is not exist|not a local address|"                                                             \
+	"not a valid address" FOREIGN_UNKNOWN_USER
 
 static const struct rule rules[] = {
 	/* what providers mean by their own codes */

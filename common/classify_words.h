@@ -2,105 +2,106 @@
 /*
  * classify_words: what the rules of classify.c say in other languages than English: German,
  * French, Spanish, Portuguese, Italian, Dutch, Polish, Russian, Chinese, Korean, Japanese. Lists
- * of phrases of words.h, each begins with '|' to follow an English one.
+ * of phrases of words.h, each begins with '|' to follow an English one and ends it; behind "||"
+ * stand the phrases that hold other letters than ASCII.
  */
 #ifndef KAIRAN_CLASSIFY_WORDS_H
 #define KAIRAN_CLASSIFY_WORDS_H
 
 /* clang-format off */
 #define FOREIGN_UNKNOWN_USER \
-	"|unbekannter benutzer|unbekannter empfänger|empfänger nicht bekannt|adresse ist nicht bekannt|" \
-	"empfänger * nicht gefunden|adresse ungültig|ungültige adresse|ungültiger empfänger|adresse ist ungültig|" \
-	"kein benutzer|kein solcher|postfach nicht vorhanden|postfach existiert|nicht vorhanden|empfänger existiert|" \
-	"destinataire inexistant|utilisateur inexistant|adresse inexistante|adresse * inexistante|adresse * inconnue|" \
-	"adresse invalide|adresse * n'est pas valide|destinataire * introuvable|compte inconnu|boite inexistante|" \
-	"usuario inexistente|usuario * no existe|usuario no válido|destinatario no válido|destinatario inexistente|" \
-	"destinatario no encontrado|buzón no existe|buzón inexistente|dirección * no válida|dirección inexistente|" \
-	"cuenta inexistente|cuenta no existe|no se ha encontrado * dirección|no se encuentra el usuario|" \
-	"usuário inexistente|usuário não encontrado|usuário inválido|destinatário não encontrado|" \
-	"destinatário inexistente|destinatário inválido|endereço inexistente|endereço inválido|conta inexistente|" \
-	"caixa postal inexistente|utente non trovato|utente inesistente|destinatario non trovato|" \
-	"destinatario non valido|destinatario inesistente|indirizzo non valido|indirizzo * non valido|" \
-	"indirizzo sconosciuto|indirizzo non trovato|casella inesistente|casella non trovata|" \
-	"gebruiker niet gevonden|gebruiker onbekend|adres is onbekend|adres onbekend|adres bestaat niet|" \
-	"ontvanger onbekend|ontvanger niet gevonden|adres niet gevonden|ongeldig adres|ongeldige ontvanger|" \
-	"nie ma takiego|nie znaleziono użytkownika|nie znaleziono adresata|adresat nieznany|odbiorca nieznany|" \
-	"nieznany adresat|nieznany odbiorca|nieprawidłowy adres|adres nie istnieje|konto nie istnieje|" \
-	"такого пользователя|ящик не найден|ящик не существует|адресат не найден|получатель не найден|" \
-	"получатель неизвестен|адрес не существует|неверный адрес|недействительный адрес|нет такого ящика|" \
-	"пользователь неизвестен|не зарегистрирован|" \
-	"找不到收件人|收件人不存在|收件人地址不|地址不存在|地址错误|無此使用者|無此帳號|查無此|用户不存|用户未找到|" \
-	"没有该用户|没有这个用户|无此用户|帳號不存在|账号不存在|邮箱不存在|信箱不存在|使用者不存在|无效的收件人|地址無效|" \
-	"존재하지 않는|존재하지 않습니다|존재하지않|찾을 수 없|없는 사용자|등록되지 않은|잘못된 주소|" \
-	"アドレスが見つかりません|アドレスは見つかりません|宛先が存在|" \
-	"アドレスが正しくありません|アドレスが正しくない|アドレスが無効|無効なアドレス|アドレスがありません|アドレスはありません|" \
-	"登録されていません|登録がありません|ユーザーが見つかりません|ユーザが見つかりません|ユーザー不明|ユーザ不明|受信者が見つかりません|" \
-	"受信者が不明|受信者不明|宛先が不明|宛先アドレス不明|該当するアドレス|該当するメールアドレス|使用されていません|存在していません|実在しません"
+	"|unbekannter benutzer|adresse ist nicht bekannt|kein benutzer|kein solcher benutzer|" \
+	"postfach nicht vorhanden|postfach existiert|benutzer nicht vorhanden|adresse nicht vorhanden|destinataire inexistant|" \
+	"utilisateur inexistant|adresse inexistante|adresse * inexistante|adresse * inconnue|" \
+	"adresse invalide|adresse * n'est pas valide|destinataire * introuvable|compte inconnu|" \
+	"boite inexistante|usuario inexistente|usuario * no existe|destinatario inexistente|" \
+	"destinatario no encontrado|cuenta inexistente|cuenta no existe|no se encuentra el usuario|" \
+	"conta inexistente|caixa postal inexistente|utente non trovato|utente inesistente|" \
+	"destinatario non trovato|destinatario non valido|destinatario inesistente|indirizzo non valido|" \
+	"indirizzo * non valido|indirizzo sconosciuto|indirizzo non trovato|casella inesistente|" \
+	"casella non trovata|gebruiker niet gevonden|gebruiker onbekend|adres is onbekend|adres onbekend|" \
+	"adres bestaat niet|ontvanger onbekend|ontvanger niet gevonden|adres niet gevonden|" \
+	"ongeldig adres|ongeldige ontvanger|nie ma takiego|nie znaleziono adresata|adresat nieznany|" \
+	"odbiorca nieznany|nieznany adresat|nieznany odbiorca|adres nie istnieje|konto nie istnieje" \
+	"||unbekannter empfänger|empfänger nicht bekannt|empfänger * nicht gefunden|adresse ungültig|" \
+	"ungültige adresse|ungültiger empfänger|adresse ist ungültig|empfänger existiert|" \
+	"usuario no válido|destinatario no válido|buzón no existe|buzón inexistente|" \
+	"dirección * no válida|dirección inexistente|no se ha encontrado * dirección|usuário inexistente|" \
+	"usuário não encontrado|usuário inválido|destinatário não encontrado|destinatário inexistente|" \
+	"destinatário inválido|endereço inexistente|endereço inválido|nie znaleziono użytkownika|" \
+	"nieprawidłowy adres|такого пользователя|ящик не найден|ящик не существует|адресат не найден|" \
+	"получатель не найден|получатель неизвестен|адрес не существует|неверный адрес|" \
+	"недействительный адрес|нет такого ящика|пользователь неизвестен|пользователь не зарегистрирован|找不到收件人|" \
+	"收件人不存在|收件人地址不|地址不存在|地址错误|無此使用者|無此帳號|查無此|用户不存|用户未找到|没有该用户|没有这个用户|无此用户|帳號不存在|账号不存在|邮箱不存在|信箱不存在|" \
+	"使用者不存在|无效的收件人|地址無效|존재하지 않는|존재하지 않습니다|존재하지않|사용자를 찾을 수 없|수신자를 찾을 수 없|주소를 찾을 수 없|계정을 찾을 수 없|없는 사용자|등록되지 않은 사용자|등록되지 않은 계정|잘못된 주소|アドレスが見つかりません|" \
+	"アドレスは見つかりません|宛先が存在|アドレスが正しくありません|アドレスが正しくない|アドレスが無効|無効なアドレス|アドレスがありません|アドレスはありません|宛先が登録されて|アドレスが登録されて|ユーザーが登録されて|ユーザが登録されて|" \
+	"ユーザーが見つかりません|ユーザが見つかりません|ユーザー不明|ユーザ不明|受信者が見つかりません|受信者が不明|受信者不明|宛先が不明|宛先アドレス不明|該当するアドレス|" \
+	"該当するメールアドレス|アドレスは使用されて|アドレスは現在使用されて|存在していません|実在しません"
 
 #define FOREIGN_UNKNOWN_DOMAIN \
-	"|domain existiert nicht|domainname existiert nicht|domäne existiert nicht|domain nicht gefunden|" \
-	"domäne nicht gefunden|domain unbekannt|unbekannte domain|domaine n'existe pas|domaine inexistant|" \
-	"domaine introuvable|domaine inconnu|dominio no existe|dominio inexistente|dominio no encontrado|" \
-	"domínio não existe|domínio inexistente|domínio não encontrado|dominio non esiste|dominio non trovato|" \
-	"dominio sconosciuto|domein bestaat niet|domein niet gevonden|domena nie istnieje|nie znaleziono domeny|" \
-	"домен не существует|домен не найден|несуществующий домен|" \
-	"域名不存在|网域不存在|網域不存在|找不到域名|도메인을 찾을 수 없|존재하지 않는 도메인|" \
-	"ドメインが見つかり|ドメインは見つかり|ドメインが存在|ドメインは存在|存在しないドメイン|ドメイン不明|ドメインが不明|ドメイン名が正しく"
+	"|domain existiert nicht|domainname existiert nicht|domain nicht gefunden|domain unbekannt|" \
+	"unbekannte domain|domaine n'existe pas|domaine inexistant|domaine introuvable|domaine inconnu|" \
+	"dominio no existe|dominio inexistente|dominio no encontrado|dominio non esiste|" \
+	"dominio non trovato|dominio sconosciuto|domein bestaat niet|domein niet gevonden|" \
+	"domena nie istnieje|nie znaleziono domeny" \
+	"||domäne existiert nicht|domäne nicht gefunden|domínio não existe|domínio inexistente|" \
+	"domínio não encontrado|домен не существует|домен не найден|несуществующий домен|域名不存在|网域不存在|" \
+	"網域不存在|找不到域名|도메인을 찾을 수 없|존재하지 않는 도메인|ドメインが見つかり|ドメインは見つかり|ドメインが存在|ドメインは存在|存在しないドメイン|ドメイン不明|" \
+	"ドメインが不明|ドメイン名が正しく"
 
 #define FOREIGN_FULL \
-	"|zuviele mails|postfach * voll|postfach voll|postfach ist voll|überfüllt|speicherlimit|" \
-	"speicherplatz|quota überschritten|kontingent * überschritten|" \
-	"boîte * pleine|boite * pleine|quota dépassé|dépassé * quota|espace insuffisant|quota atteint|" \
-	"buzón * lleno|buzon * lleno|buzón lleno|cuota|espacio insuficiente|bandeja * llena|" \
-	"caixa * cheia|caixa cheia|cota excedida|espaço insuficiente|quota excedida|" \
-	"casella piena|casella * piena|spazio insufficiente|quota superata|spazio esaurito|" \
-	"mailbox is vol|mailbox vol|postvak * vol|postvak vol|postbus * vol|quotum overschreden|" \
-	"skrzynka * pełna|skrzynka pełna|przepełnion|limit skrzynki|przekroczono limit|brak miejsca|" \
-	"переполнен|превышена квота|квота * превышена|превышен лимит|превышен объем|недостаточно места|ящик полон|" \
-	"邮箱已满|信箱已滿|空间不足|空間不足|邮箱空间|容量不足|已超出容量|超过容量|" \
-	"가득 찼|가득찼|용량이 초과|용량을 초과|용량 초과|용량이 부족|용량 부족|" \
-	"空き容量|容量オーバー|容量制限|容量を超|容量超過|容量が不足|容量不足|いっぱいです|いっぱいのため|いっぱいになって|" \
-	"一杯です|一杯のため|一杯になって|満杯|容量が一杯|容量がいっぱい|保存件数を超|上限件数"
+	"|zuviele mails|postfach * voll|postfach voll|postfach ist voll|speicherlimit|speicherplatz|" \
+	"boite * pleine|espace insuffisant|quota atteint|buzon * lleno|cuota|espacio insuficiente|" \
+	"bandeja * llena|caixa * cheia|caixa cheia|cota excedida|quota excedida|casella piena|" \
+	"casella * piena|spazio insufficiente|quota superata|spazio esaurito|mailbox is vol|mailbox vol|" \
+	"postvak * vol|postvak vol|postbus * vol|quotum overschreden|limit skrzynki|przekroczono limit|" \
+	"brak miejsca" \
+	"||überfüllt|quota überschritten|kontingent * überschritten|boîte * pleine|quota dépassé|" \
+	"dépassé * quota|buzón * lleno|buzón lleno|espaço insuficiente|skrzynka * pełna|skrzynka pełna|" \
+	"przepełnion|переполнен|превышена квота|квота * превышена|превышен лимит|превышен объем|" \
+	"недостаточно места|ящик полон|邮箱已满|信箱已滿|空间不足|空間不足|邮箱空间|容量不足|已超出容量|超过容量|가득 찼|가득찼|용량이 초과|용량을 초과|" \
+	"용량 초과|용량이 부족|용량 부족|空き容量|容量オーバー|容量制限|容量を超|容量超過|容量が不足|いっぱいです|いっぱいのため|いっぱいになって|一杯です|一杯のため|一杯になって|" \
+	"満杯|容量が一杯|容量がいっぱい|保存件数を超|上限件数"
 
 #define FOREIGN_CLOSED \
 	"|konto ist gesperrt|konto gesperrt|konto deaktiviert|konto ist deaktiviert|postfach deaktiviert|" \
-	"postfach gesperrt|postfach * deaktiviert|postfach ist gesperrt|compte désactivé|compte * désactivé|" \
-	"compte suspendu|compte clôturé|compte fermé|boîte désactivée|cuenta deshabilitada|cuenta desactivada|" \
-	"cuenta * deshabilitada|cuenta suspendida|cuenta cancelada|buzón deshabilitado|conta desativada|" \
-	"conta suspensa|conta * desativada|conta encerrada|casella disattivata|casella * disattivata|" \
-	"account disattivato|account sospeso|casella disabilitata|account is geblokkeerd|account geblokkeerd|" \
-	"account uitgeschakeld|konto zostało zablokowane|konto zablokowane|konto nieaktywne|konto wyłączone|" \
-	"аккаунт заблокирован|ящик отключен|ящик заблокирован|аккаунт отключен|аккаунт удален|ящик удален|" \
-	"учетная запись отключена|учетная запись заблокирована|" \
-	"账号已停用|帐号已停用|帳號已停用|账号被禁用|帐号被禁用|邮箱已停用|已被冻结|已注销|已被封禁|" \
-	"휴면 계정|휴면계정|탈퇴한|이용이 정지|사용이 중지|정지된 계정|" \
-	"本サービスは停止|利用停止|利用できません|解約|休止|アカウントは停止|アカウントが停止|停止されています|利用を停止|" \
-	"使用停止|無効になっています|無効化されて|アカウントが無効|退会|閉鎖されて|サービスを終了"
+	"postfach gesperrt|postfach * deaktiviert|postfach ist gesperrt|compte suspendu|" \
+	"cuenta deshabilitada|cuenta desactivada|cuenta * deshabilitada|cuenta suspendida|" \
+	"cuenta cancelada|conta desativada|conta suspensa|conta * desativada|conta encerrada|" \
+	"casella disattivata|casella * disattivata|account disattivato|account sospeso|" \
+	"casella disabilitata|account is geblokkeerd|account geblokkeerd|account uitgeschakeld|" \
+	"konto zablokowane|konto nieaktywne" \
+	"||compte désactivé|compte * désactivé|compte clôturé|compte fermé|boîte désactivée|" \
+	"buzón deshabilitado|konto zostało zablokowane|konto wyłączone|аккаунт заблокирован|" \
+	"ящик отключен|ящик заблокирован|аккаунт отключен|аккаунт удален|ящик удален|" \
+	"учетная запись отключена|учетная запись заблокирована|账号已停用|帐号已停用|帳號已停用|账号被禁用|帐号被禁用|邮箱已停用|已被冻结|" \
+	"已注销|已被封禁|휴면 계정|휴면계정|탈퇴한|이용이 정지|사용이 중지|정지된 계정|本サービスは停止|利用停止|利用できません|解約|休止|アカウントは停止|アカウントが停止|" \
+	"停止されています|利用を停止|使用停止|無効になっています|無効化されて|アカウントが無効|退会|閉鎖されて|サービスを終了"
 
 #define FOREIGN_TOO_LARGE \
-	"|サイズ制限|サイズが大きすぎ|サイズが上限|サイズの上限|サイズを超え|サイズが超過|サイズオーバー|" \
-	"nachricht zu groß|nachricht ist zu groß|zu groß|trop volumineux|taille maximale|trop grand|" \
-	"demasiado grande|tamaño máximo|muito grande|tamanho máximo|excede o tamanho|troppo grande|" \
-	"dimensione massima|te groot|jest za duża|za duży|zbyt duż|размер сообщения|размер письма|слишком больш|" \
-	"邮件太大|邮件过大|郵件過大|超过大小|大小超过|크기가 너무|크기를 초과|크기 초과"
+	"|trop volumineux|taille maximale|trop grand|demasiado grande|muito grande|excede o tamanho|" \
+	"troppo grande|dimensione massima|te groot" \
+	"||サイズ制限|サイズが大きすぎ|サイズが上限|サイズの上限|サイズを超え|サイズが超過|サイズオーバー|nachricht zu groß|nachricht ist zu groß|" \
+	"zu groß|tamaño máximo|tamanho máximo|jest za duża|za duży|zbyt duż|размер сообщения|" \
+	"размер письма|слишком больш|邮件太大|邮件过大|郵件過大|超过大小|大小超过|크기가 너무|크기를 초과|크기 초과"
 
 #define FOREIGN_CONTENT \
-	"|ウイルス|ウィルス|迷惑メール|スパム|垃圾|病毒|스팸|바이러스|спам|вирус|" \
-	"spam-verdacht|spamverdacht|spam détecté|contenu refusé|contenido no permitido|contenuto rifiutato"
+	"|spam-verdacht|spamverdacht|contenido no permitido|contenuto rifiutato" \
+	"||ウイルス|ウィルス|迷惑メール|スパム|垃圾|病毒|스팸|바이러스|спам|вирус|spam détecté|contenu refusé"
 
 #define FOREIGN_NETWORK \
-	"|サーバーに接続できません|サーバに接続できません|接続できませんでした|接続に失敗|タイムアウト|応答がありません|" \
-	"zeitüberschreitung|keine verbindung|verbindung * fehlgeschlagen|verbindung abgelehnt|" \
-	"délai de connexion|délai d'attente|connexion impossible|connexion refusée|" \
-	"tiempo de espera|conexión rechazada|no se pudo conectar|tempo limite|tempo esgotado|conexão recusada|" \
-	"não foi possível conectar|tempo scaduto|connessione rifiutata|impossibile connettersi|" \
-	"geen verbinding|verbinding geweigerd|przekroczono czas|nie można połączyć|odmowa połączenia|" \
-	"время ожидания|не удалось подключиться|соединение сброшено|连接超时|連線逾時|无法连接|無法連線|连接失败|" \
-	"연결할 수 없|연결 시간|시간 초과|연결에 실패"
+	"|keine verbindung|verbindung * fehlgeschlagen|verbindung abgelehnt|connexion impossible|" \
+	"tiempo de espera|no se pudo conectar|tempo limite|tempo esgotado|tempo scaduto|" \
+	"connessione rifiutata|impossibile connettersi|geen verbinding|verbinding geweigerd|" \
+	"przekroczono czas" \
+	"||サーバーに接続できません|サーバに接続できません|接続できませんでした|接続に失敗|タイムアウト|応答がありません|zeitüberschreitung|" \
+	"délai de connexion|délai d'attente|connexion refusée|conexión rechazada|conexão recusada|" \
+	"não foi possível conectar|nie można połączyć|odmowa połączenia|время ожидания|" \
+	"не удалось подключиться|соединение сброшено|连接超时|連線逾時|无法连接|無法連線|连接失败|연결할 수 없|연결 시간|시간 초과|연결에 실패"
 
 #define FOREIGN_EXPIRED \
-	"|再送期限|配送期限|保存期限|期限切れ|再送を中止|一定期間|zustellversuche|délai * expiré|plazo * expir|" \
-	"prazo * expir|истек срок|срок доставки|投递超时|投遞逾時"
+	"|zustellversuche|plazo * expir|prazo * expir" \
+	"||再送期限|配送期限|保存期限|期限切れ|再送を中止|一定期間|délai * expiré|истек срок|срок доставки|投递超时|投遞逾時"
 /* clang-format on */
 
 #endif

@@ -163,6 +163,9 @@ words_index(struct words *words, struct slice text)
 {
 	memset(words->pairs, 0, sizeof(words->pairs));
 	words->text = text;
+	words->is_ascii = true;
+	for (size_t i = 0; i < text.len; i++)
+		words->is_ascii = words->is_ascii && (text.ptr[i] & 0x80) == 0;
 	for (size_t i = 0; i + 1 < text.len; i++) {
 		size_t pair = pair_of(text.ptr + i);
 		words->pairs[pair / 64] |= (uint64_t)1 << (pair % 64);
@@ -193,6 +196,8 @@ match_list(struct slice text, const struct words *words, const char *phrases)
 		const char *end = strchrnul(phrases, '|');
 		size_t n = (size_t)(end - phrases);
 
+		if (n == 0 && words != NULL && words->is_ascii)
+			return false;
 		if (text.len > 0 && (words == NULL || may_match(words, phrases, n)) &&
 		    match_phrase(text, phrases, n))
 			return true;

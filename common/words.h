@@ -4,7 +4,9 @@
  *
  * A list of phrases is one string: "user unknown|no such user|mailbox * is full". Phrases are in
  * lower case, with single blanks; '*' stands for up to WORDS_GAP_MAX bytes of anything, '^' at
- * the front of a phrase for the beginning of the text. Text must be normalised first.
+ * the front of a phrase for the beginning of the text. Behind "||" stand only phrases with letters
+ * beyond ASCII: words_find() passes over them in a text that has none. Text must be normalised
+ * first.
  */
 #ifndef KAIRAN_WORDS_H
 #define KAIRAN_WORDS_H
@@ -26,6 +28,7 @@ struct slice words_normalise(struct slice text, char *dst, bool drop_addresses);
 struct words {
 	struct slice text;
 	uint64_t pairs[64];
+	bool is_ascii;
 };
 
 void words_index(struct words *words, struct slice text);

@@ -259,6 +259,19 @@ is_reply_front(struct slice before)
 	return has_digit && before.len < 30 && is_only(before, " \t0123456789.-#<(:[");
 }
 
+/* "Who: a@b": one or two words and a colon, and nothing behind the address. */
+static bool
+is_labelled(struct slice before, struct slice tail)
+{
+	struct slice label = slice_trim(before);
+
+	while (label.len > 0 && strchr("<\"'([ ", label.ptr[label.len - 1]) != NULL)
+		label.len--;
+	return label.len > 1 && label.len <= 24 && label.ptr[label.len - 1] == ':' &&
+	    memchr(label.ptr, ':', label.len) == label.ptr + label.len - 1 &&
+	    is_only(tail, " \t:;,.)]>|\r");
+}
+
 static enum bounce_text_rank
 rank_of(struct slice before, struct slice behind, bool in_brackets)
 {
@@ -297,7 +310,8 @@ rank_of(struct slice before, struct slice behind, bool in_brackets)
 	/* "Name <a@b>", "Name (a@b)" alone in its line, as GroupWise and Notes write */
 	if (words_match(words, "^to:|^to :|^an:|^cc:"))
 		return BOUNCE_TEXT_MENTIONED;
-	if (words_match(words_normalise(cut(tail, LINE_MAX), more, false), marks_failure) ||
+	if (is_labelled(before, tail) ||
+	    words_match(words_normalise(cut(tail, LINE_MAX), more, false), marks_failure) ||
 	    words_match(words, marks_failure))
 		return BOUNCE_TEXT_MENTIONED;
 	return BOUNCE_TEXT_NONE;
@@ -402,11 +416,13 @@ read_line(struct reader *r, size_t number)
 
 /* ---------------------------------------------------------------- blocks */
 
+/* Another address of the same rank stands in the line. */
 static bool
-is_candidate_line(const struct reader *r, size_t line, enum bounce_text_rank rank)
+is_next_candidate(const struct reader *r, size_t line, const struct candidate *c)
 {
 	for (size_t i = 0; i < r->count; i++)
-		if (r->candidates[i].line == line && r->candidates[i].rank == rank)
+		if (r->candidates[i].line == line && r->candidates[i].rank == c->rank &&
+		    !slice_equal_nocase(r->candidates[i].address, c->address))
 			return true;
 	return false;
 }
@@ -445,7 +461,7 @@ block_of(const struct reader *r, const struct candidate *c)
 	for (size_t i = c->line + 1; i < r->line_count && i < c->line + BLOCK_LINES; i++) {
 		size_t len = slice_trim(r->lines[i]).len;
 
-		if (is_candidate_line(r, i, c->rank))
+		if (is_next_candidate(r, i, c))
 			break;
 		if (len == 0 && words > 0)
 			break;

@@ -111,6 +111,18 @@ is_bracketed(struct slice before, struct slice number)
 	    is_letter(number.ptr[4]) && number.ptr[0] > '3';
 }
 
+/* "Grund: 550 …": one word from the start of its line, in any language. */
+static bool
+is_label(struct slice before)
+{
+	size_t n = before.len;
+
+	while (n > 0 && before.ptr[n - 1] != '\n' && before.ptr[n - 1] != ' ')
+		n--;
+	return (n == 0 || before.ptr[n - 1] == '\n') && before.len - n < 30 &&
+	    (is_letter(before.ptr[before.len - 1]) || (before.ptr[before.len - 1] & 0x80) != 0);
+}
+
 /* What stands before a number: nothing, a line's start, "said: ", "]: ", "error code ". */
 static int
 rank_place(struct slice before)
@@ -126,10 +138,10 @@ rank_place(struct slice before)
 	for (; before.len > 0; before.len--) {
 		char c = before.ptr[before.len - 1];
 
-		has_colon = has_colon || c == ':' || c == ';';
-		if (c != ' ' && c != '\t' && c != ':' && c != ';' && c != '#' && c != '\'' &&
-		    c != '"' && c != '(' && c != '[' && c != '=' && c != '-' && c != '_' &&
-		    c != '<')
+		has_colon = has_colon || c == ':' || c == ';' || c == ',';
+		if (c != ' ' && c != ',' && c != '\t' && c != ':' && c != ';' && c != '#' &&
+		    c != '\'' && c != '"' && c != '(' && c != '[' && c != '=' && c != '-' &&
+		    c != '_' && c != '<')
 			break;
 		/* "<<< 550" */
 		if (c == '<' && (ends_with(before, "<<<") || ends_with(before, "<<")))
@@ -143,6 +155,8 @@ rank_place(struct slice before)
 	for (size_t i = 0; i < sizeof(leading) / sizeof(*leading); i++)
 		if (ends_with(before, leading[i]))
 			return RANK_PLACE;
+	if (has_colon && is_label(before))
+		return RANK_PLACE;
 	/* "host mx.example.jp [192.0.2.1]: 550 …", "<a@b>: 550 …" */
 	if (has_colon &&
 	    (before.ptr[before.len - 1] == ']' || before.ptr[before.len - 1] == ')' ||

@@ -166,13 +166,23 @@ own_address(const struct mail *mail)
 }
 
 static int
+read_text(struct reader *r, struct slice text)
+{
+	if (bounce_text_read(&r->prose, text, own_address(r->mail), r->arena) < 0)
+		return -1;
+	for (size_t i = 0; i < r->prose.count; i++)
+		r->prose.recipients[i].text = lines_but(r, r->prose.recipients[i].text, is_footer);
+	return 0;
+}
+
+static int
 read_prose(struct reader *r)
 {
 	if (r->has_prose)
 		return 0;
 	r->has_prose = true;
 	r->text = collect_text(r);
-	if (bounce_text_read(&r->prose, r->text, own_address(r->mail), r->arena) < 0)
+	if (read_text(r, r->text) < 0)
 		return -1;
 	r->front = normalise(r, lines_but(r, cut(r->prose.notice, FRONT_MAX), is_quoted));
 	return 0;
@@ -698,6 +708,16 @@ line_about(struct slice notice, struct slice address)
 	return found;
 }
 
+/* Its words alone say why, whatever code it has. */
+static bool
+tells_by_words(struct slice text)
+{
+	struct notice_recipient nobody = { .reason = "undefined" };
+	struct classify_verdict verdict = classify_text(&nobody, text);
+
+	return says_much(&verdict);
+}
+
 static int
 read_prose_recipient(
     struct reader *r, struct slice address, struct slice text, bool is_only, enum dsn_action action)
@@ -705,25 +725,31 @@ read_prose_recipient(
 	struct notice_recipient *out = notice_add(r->notice, r->arena);
 	struct slice notice = lines_but(r, cut(r->prose.notice, FRONT_MAX * 2), is_footer);
 	struct codes codes = codes_find(text);
+	struct slice said; /* what is judged: where the code stands, unless text says more */
 
 	if (out == NULL)
 		return r->notice->count == NOTICE_RECIPIENTS_MAX ? 0 : -1;
+	said = text;
 	if (!has_codes(codes) && r->notice->count <= 20) {
 		struct slice line = line_about(notice, address);
-		if (line.len > 0) {
-			codes = codes_find(line);
-			text = text.len == 0 ? line : text;
-		} else if (is_only) {
-			codes = codes_find(notice);
-		}
+
+		if (line.len == 0 && is_only)
+			line = notice;
+		codes = codes_find(line);
+		if (has_codes(codes) && !tells_by_words(text))
+			said = line;
+		if (text.len == 0)
+			text = line;
 	}
 	if (text.len == 0)
 		text = notice;
+	if (said.len == 0)
+		said = text;
 	out->action = action;
 	out->address = feedback_text(r->arena, address, FEEDBACK_ADDRESS_MAX);
 	out->text = feedback_text(r->arena, text, OUTCOME_TEXT_MAX);
 	take_codes(out, codes);
-	judge(out, text, notice);
+	judge(out, said, notice);
 	return 0;
 }
 
@@ -896,9 +922,15 @@ read_unmarked(struct reader *r)
 	report = report_in_text(r->text);
 	has_subject = words_match(r->subject, marks_bounce_subject);
 	if (report.len > 0 && (r->is_daemon || has_subject || !r->mail->has_header)) {
-		int result = read_report(r, report);
+		/* its fields are no prose */
+		int result =
+		    read_text(r, slice_make(r->text.ptr, (size_t)(report.ptr - r->text.ptr)));
+
+		result = result < 0 ? -1 : read_report(r, report);
 		if (result != 0)
 			return result < 0 ? -1 : 0;
+		if (read_text(r, r->text) < 0)
+			return -1;
 	}
 	if (is_bounce_prose(r) && !(is_auto_reply(r) && r->prose.count == 0 && !r->is_system))
 		return read_bounce_prose(r);

@@ -10,7 +10,7 @@ import html
 import quopri
 import re
 
-CHARSETS = {"iso-2022-jp": "iso2022_jp_ext", "shift_jis": "cp932", "euc-jp": "euc_jp"}
+CHARSETS = {"iso-2022-jp": "iso2022_jp", "shift_jis": "cp932", "euc-jp": "euc_jp"}
 
 
 class Part:

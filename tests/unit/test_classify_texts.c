@@ -335,6 +335,11 @@ test_never_hard(void **state)
 		{ "450 4.2.1 The user you are trying to contact is receiving mail at a rate that "
 		  "prevents additional messages from being delivered.",
 		    "rate" },
+		/* not found, and not the address */
+		{ "Server nicht gefunden", "undefined" },
+		{ "Serveur introuvable", "undefined" },
+		{ "서버를 찾을 수 없습니다", "undefined" },
+		{ "差出人のSPFレコードが登録されていません", "undefined" },
 		{ "Es ist ein Fehler aufgetreten", "undefined" },
 		{ "エラーが発生しました", "undefined" },
 	};
