@@ -31,6 +31,7 @@
 #define ENDED_BY_FILTER (128 + SIGSYS)
 
 static char folder[] = "/tmp/kairan-contain.XXXXXX";
+static char elsewhere[] = "/tmp/kairan-contain.XXXXXX";
 static char state_dir[64], outside[64];
 static struct config config;
 static char said[8192]; /* standard error of the last child */
@@ -43,10 +44,11 @@ prepare(void **state)
 	int fd;
 
 	(void)state;
-	if (mkdtemp(folder) == NULL)
+	if (mkdtemp(folder) == NULL || mkdtemp(elsewhere) == NULL)
 		return -1;
 	(void)snprintf(state_dir, sizeof(state_dir), "%s/state", folder);
-	(void)snprintf(outside, sizeof(outside), "%s/outside", folder);
+	/* the folder of the configuration may be read */
+	(void)snprintf(outside, sizeof(outside), "%s/outside", elsewhere);
 	(void)snprintf(file, sizeof(file), "%s/kairan.conf", folder);
 	if (mkdir(state_dir, 0700) < 0)
 		return -1;
@@ -67,6 +69,7 @@ clean(void **state)
 	(void)snprintf(file, sizeof(file), "%s/kairan.conf", folder);
 	(void)unlink(file);
 	(void)unlink(outside);
+	(void)rmdir(elsewhere);
 	(void)rmdir(state_dir);
 	(void)rmdir(folder);
 	config_release(&config);
