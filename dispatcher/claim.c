@@ -503,6 +503,10 @@ on_popped(void *ctx, const redisReply *reply)
 	size_t k = 0;
 
 	CRASH_POINT("popped");
+	if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
+		log_warn("jobs refused run=%d error=\"%s\"", w->run->id, reply->str);
+		w->run->again_ms = dispatcher_now_ms(p->c->d) + TROUBLE_MS;
+	}
 	if (reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 &&
 	    (t = taking_of(p, w->run)) != NULL) {
 		for (size_t i = 0; i < reply->elements && t->count < t->room; i++) {
