@@ -19,7 +19,7 @@ import sys
 import message_roundtrip
 
 CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")
-# a template drops what turns the direction of the text behind a field
+# what turns the direction of the text behind a field or a name is dropped
 BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 UNITS = ("a", "ab ", "あ", "漢字", "😀", "👨‍👩‍👧‍👦", "🇯🇵", "é", "e\u0301", "ｶﾞ", "①", "～", "－", "¥", "\u200e", "\u202e",
          "\u200d", "\ufe0f", "\u3000", "\u00a0", "=?", "?=", "=", "_", "\\", "\"", ",", ";", "<", ">", "(", ")", "@", ":",
@@ -109,12 +109,12 @@ def wanted_of(pieces):
     escape = lambda text: html.escape(text).replace("&#x27;", "&#39;")
     rich = ('<p>Dear %s,</p><p>%s</p><img src="cid:logo@example.jp" alt="%s">'
             '<p><a href="https://u.example.jp/u/untoken">Stop</a></p>' % (escape(name), escape(body), escape(name)))
-    return {"to": [in_header(to_name), address], "text": in_body(plain), "html": in_body(rich),
+    return {"to": [in_header(name), address], "text": in_body(plain), "html": in_body(rich),
             "headers": {"Subject": in_header(title), "X-Note": "春の号", "X-Kairan-Id": "idtoken",
                         "Message-ID": "<left@mail.example.jp>", "Date": "Tue, 01 Jul 2025 09:05:07 +0900",
                         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
                         "Feedback-ID": "spring:news:marketing:kairan",
-                        "X-Kairan-Campaign": ("7; " + CONTROL.sub(" ", subject)).strip(" ") if subject else "7"}}
+                        "X-Kairan-Campaign": ("7; " + title).strip(" ") if subject else "7"}}
 
 
 def for_jis(wanted):
