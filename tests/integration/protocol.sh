@@ -233,15 +233,21 @@ tap_is "$(one "is_new FROM kairan.run_make('news', 'once')") $(one "is_new FROM 
 	one "count(*) FROM kairan.run WHERE run_key = 'once'")" 't f 1' 'a run key is one run'
 tap_is "$(sql -c "INSERT INTO kairan.run (campaign_id, run_key, template_id) VALUES (1, 'once', 1)" 2>&1 | grep -c 'run_campaign_id_run_key')" 1 \
 	'and cannot be two'
-tap_is "$(sql -c "INSERT INTO kairan.send (run_id, id, recipient_id, address, address_key) VALUES (13, 99, 1, 'x', 'x')" 2>&1 | grep -c 'duplicate key')$(
-	sql -c "INSERT INTO kairan.send (run_id, id, recipient_id, address, address_key) VALUES (13, 99, 99, 'x', 'u1@r13.example')" 2>&1 |
-		grep -c 'duplicate key')" 11 'nor a recipient or an address in a run'
 sql -c "UPDATE kairan.run SET state = 'planning' WHERE run_key = 'once'" \
 	-c "INSERT INTO kairan.lease (name, holder, epoch, expires_at) VALUES ('producer', 'x', 7, now() + interval '1 day') ON CONFLICT (name) DO UPDATE SET epoch = 7"
 PLANNED=$(one "id FROM kairan.run WHERE run_key = 'once'")
 tap_is "$(sql -c "SELECT kairan.plan_fence($PLANNED, 6)" 2>&1 | grep -c 'another producer leads') $(
 	sql -c "SELECT kairan.plan_fence($PLANNED, 7)" 2>&1 | grep -c ERROR) $(sql -c 'SELECT kairan.plan_fence(13, 7)' 2>&1 | grep -c 'not being planned')" '1 0 1' \
 	'PLAN: only by the producer that leads, only a run that is being planned'
+# arguments: id, recipient, address; of the run that plan_seal() made
+send_again()
+{
+	sql -c "INSERT INTO kairan.send (run_id, id, recipient_id, address, address_key) VALUES ($PLANNED, $1, $2, '$3', '$3')" 2>&1 |
+		grep -c 'duplicate key'
+}
+sql -c "SELECT kairan.plan_begin($PLANNED, 7), kairan.plan_seal($PLANNED, 7)" >"$D/out"
+tap_is "$(send_again 1 1 u1@x.example) $(send_again 2 1 u2@x.example) $(send_again 3 2 u1@x.example)" '0 1 1' \
+	'a recipient or an address is in a planned run once'
 tap_is "$(one "kairan.run_move(13, '{paused}', 'running')") $(one "state FROM kairan.run WHERE id = 13")" 'f running' 'a run moves only from where it is said to be'
 claim 1 13 8 >"$D/out"
 sql -c "UPDATE kairan.send SET state = 'sending', owner = 1 WHERE run_id = 13 AND id = 8"
