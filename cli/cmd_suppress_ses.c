@@ -46,7 +46,9 @@ static const char import_sql[] =
     "INSERT INTO kairan.suppression AS s (address_key, scope, reason, source, evidence, "
     "created_at) "
     "SELECT address_key, 'all', reason, 'ses', 'account suppression list, ' || $1, updated "
-    "FROM kairan_ses l WHERE NOT " MIRRORED " ORDER BY address_key "
+    "FROM kairan_ses l WHERE NOT " MIRRORED " AND NOT EXISTS (SELECT FROM kairan.suppression p "
+    "WHERE p.address_key = l.address_key AND p.scope = 'all' AND p.expires_at IS NULL "
+    "AND p.source <> 'ses') ORDER BY address_key "
     "ON CONFLICT (address_key, scope, reason) DO UPDATE SET expires_at = NULL, "
     "rest_until = NULL, probation = false, "
     /* one of our own stays our own */
