@@ -27,13 +27,12 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 KAIRAN_BIN=$PWD/build/san
 export KAIRAN_BIN
 
-fuzz=()
-for target in build/san/tests/fuzz/fuzz_*; do
-	[ -x "$target" ] && [ ! -d "$target" ] && [ "${target%.d}" = "$target" ] && fuzz+=("$target")
+fuzz=() units=()
+for source in tests/fuzz/fuzz_*.c; do
+	fuzz+=("build/san/${source%.c}")
 done
-units=()
-for target in build/san/tests/unit/test_*; do
-	[ -x "$target" ] && [ "${target%.d}" = "$target" ] && units+=("$target")
+for source in tests/unit/test_*.c; do
+	units+=("build/san/${source%.c}")
 done
 
 # prove runs compiled tests as they are; seeds are found beside each target's source.
