@@ -77,7 +77,7 @@ tap_is "$(cut -d' ' -f2 "$D/ses/suppression.log" | paste -sd' ')" \
 suppress import
 tap_is "$STATUS $(counts)" '0 listed 7, not_understood 1, imported 4' 'a list is taken over'
 tap_is "$(ours)" 'a+tag@x.example bounce ses, b@x.example complaint ses, manual@x.example manual me, rest@x.example bounce ses, unsub@x.example bounce ses, z@x.example bounce ses' \
-	'by reason; the graver one stays, one of our own stays our own, a rest becomes for good'
+	'by reason; one of our own stays our own, a rest becomes for good'
 tap_is "$(one "count(*) FROM kairan.feedback_event") $(one "count(*) FROM kairan.suppression WHERE address_key = 'a+tag@x.example' AND created_at = to_timestamp(1763800000)")" '0 1' \
 	'no bounce is counted; since when is kept'
 suppress import
