@@ -11,6 +11,7 @@
 #include "addr.h"
 #include "buf.h"
 #include "campaign_lookup.h"
+#include "hash.h"
 
 #define SQL_MAX ((size_t)1 << 20)
 #define TIMEOUT "30min"
@@ -46,13 +47,8 @@ count_rule_name(enum count_rule rule)
 static uint64_t
 hash_key(struct slice s)
 {
-	uint64_t h = 14695981039346656037u;
+	uint64_t h = hash_spread(hash_slice(HASH_START, s));
 
-	for (size_t i = 0; i < s.len; i++)
-		h = (h ^ (unsigned char)s.ptr[i]) * 1099511628211u;
-	h ^= h >> 33;
-	h *= 0xff51afd7ed558ccdu;
-	h ^= h >> 33;
 	return h != 0 ? h : 1;
 }
 

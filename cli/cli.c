@@ -464,6 +464,28 @@ cli_print_result(const struct cli *cli, const PGresult *result)
 	free(width);
 }
 
+int
+cli_print_rows(
+    struct cli *cli, const char *sql, int count, const char *const *params, const char *while_doing)
+{
+	PGresult *result;
+	struct db db;
+	int code = cli_open_db(cli, &db);
+
+	if (code != EXIT_DONE)
+		return code;
+	result = db_query(&db, sql, count, params);
+	if (result == NULL) {
+		code = cli_db_failed(cli, &db, while_doing);
+	} else {
+		cli_print_result(cli, result);
+		code = PQntuples(result) > 0 ? EXIT_DONE : EXIT_NOTHING;
+	}
+	PQclear(result);
+	db_close(&db);
+	return code;
+}
+
 void
 cli_print_json(json_t *object)
 {

@@ -100,6 +100,11 @@ void cli_audit(struct db *db, const char *action, const char *object, const char
  * booleans as such by column type). */
 void cli_print_result(const struct cli *cli, const PGresult *result);
 
+/* Opens the database, runs the query and prints its rows. EXIT_NOTHING when there are none, else
+ * as cli_open_db() and cli_db_failed(). */
+int cli_print_rows(struct cli *cli, const char *sql, int count, const char *const *params,
+    const char *while_doing) MUST_CHECK;
+
 /* Takes the object, prints it on one line on standard output, and frees it. */
 void cli_print_json(json_t *object);
 

@@ -9,9 +9,6 @@ retention(struct cli *cli, int argc, char **argv, bool dry)
 {
 	char send_days[16], event_days[16];
 	const char *params[] = { send_days, event_days, dry ? "t" : "f" };
-	PGresult *result;
-	struct db db;
-	int code;
 
 	argc = cli_options(cli, NULL, argc, argv);
 	if (argc < 0)
@@ -24,21 +21,9 @@ retention(struct cli *cli, int argc, char **argv, bool dry)
 		    "everything is kept: retention.send_days and retention.event_days are 0");
 	(void)snprintf(send_days, sizeof(send_days), "%ld", cli->config.retention_send_days);
 	(void)snprintf(event_days, sizeof(event_days), "%ld", cli->config.retention_event_days);
-	code = cli_open_db(cli, &db);
-	if (code != EXIT_DONE)
-		return code;
-	result = db_query(&db,
+	return cli_print_rows(cli,
 	    "SELECT * FROM kairan.retention_apply($1::int, $2::int, $3::boolean, 100000)", 3,
-	    params);
-	if (result == NULL) {
-		code = cli_db_failed(cli, &db, "dropping old data");
-	} else {
-		cli_print_result(cli, result);
-		code = PQntuples(result) > 0 ? EXIT_DONE : EXIT_NOTHING;
-	}
-	PQclear(result);
-	db_close(&db);
-	return code;
+	    params, "dropping old data");
 }
 
 static int

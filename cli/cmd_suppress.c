@@ -472,28 +472,6 @@ run_remove(struct cli *cli, int argc, char **argv)
 	return code;
 }
 
-/* Prints the rows of sql; the exit code says whether there were any. */
-static int
-print_rows(struct cli *cli, const char *sql, int count, const char *const *params)
-{
-	PGresult *result;
-	struct db db;
-	int code = cli_open_db(cli, &db);
-
-	if (code != EXIT_DONE)
-		return code;
-	result = db_query(&db, sql, count, params);
-	if (result == NULL) {
-		code = cli_db_failed(cli, &db, "reading the suppression list");
-	} else {
-		cli_print_result(cli, result);
-		code = PQntuples(result) > 0 ? EXIT_DONE : EXIT_NOTHING;
-	}
-	PQclear(result);
-	db_close(&db);
-	return code;
-}
-
 static int
 run_check(struct cli *cli, int argc, char **argv)
 {
@@ -516,12 +494,12 @@ run_check(struct cli *cli, int argc, char **argv)
 		return code;
 	params[0] = key;
 	params[1] = scope;
-	return print_rows(cli,
+	return cli_print_rows(cli,
 	    "SELECT address_key AS address, scope, reason, state, source, created_at, expires_at, "
 	    "evidence AS note FROM kairan.suppression_state WHERE address_key = $1 "
 	    "AND state NOT IN ('expired', 'probation') "
 	    "AND ($2::text IS NULL OR scope IN ('all', $2)) ORDER BY scope, reason",
-	    2, params);
+	    2, params, "reading the suppression list");
 }
 
 static int
@@ -553,13 +531,13 @@ run_list(struct cli *cli, int argc, char **argv)
 	params[1] = scope;
 	params[2] = limit;
 	params[3] = state;
-	code = print_rows(cli,
+	code = cli_print_rows(cli,
 	    "SELECT address_key AS address, scope, reason, state, source, created_at, expires_at, "
 	    "evidence AS note FROM kairan.suppression_state "
 	    "WHERE ($1::text IS NULL OR reason = $1) AND ($2::text IS NULL OR scope = $2) "
 	    "AND ($4::text IS NULL OR state = $4) "
 	    "ORDER BY created_at DESC, address_key LIMIT $3::bigint",
-	    4, params);
+	    4, params, "reading the suppression list");
 	return code == EXIT_NOTHING ? EXIT_DONE : code;
 }
 
@@ -887,13 +865,13 @@ run_export(struct cli *cli, int argc, char **argv)
 		return cli_fail(
 		    cli, EXIT_USAGE, "name at most one file: kairan suppress export FILE.csv");
 	if (cli->json && argc == 0)
-		return print_rows(cli,
+		return cli_print_rows(cli,
 		    "SELECT address_key AS address, reason, scope, source, evidence AS note, "
 		    "created_at, "
 		    "coalesce(rest_until, expires_at) AS expires_at FROM kairan.suppression ORDER "
 		    "BY "
 		    "address_key, scope, reason",
-		    0, NULL);
+		    0, NULL, "reading the suppression list");
 	code = cli_open_db(cli, &db);
 	if (code != EXIT_DONE)
 		return code;

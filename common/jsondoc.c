@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "utf8.h"
+#include "digit.h"
 
 #define COMPARED_MAX 16 /* keys of an object that are compared one by one */
 
@@ -64,14 +65,11 @@ read_hex4(struct reader *r, uint32_t *c)
 	if (r->end - r->at < 4)
 		return false;
 	for (int i = 0; i < 4; i++, r->at++) {
-		char h = *r->at;
+		int digit = digit_hex(*r->at);
 
-		if (h >= '0' && h <= '9')
-			*c = *c * 16 + (uint32_t)(h - '0');
-		else if ((h | 0x20) >= 'a' && (h | 0x20) <= 'f')
-			*c = *c * 16 + (uint32_t)((h | 0x20) - 'a' + 10);
-		else
+		if (digit < 0)
 			return false;
+		*c = *c * 16 + (uint32_t)digit;
 	}
 	return true;
 }

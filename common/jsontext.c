@@ -2,6 +2,7 @@
 /* jsontext: see jsontext.h. */
 #include "jsontext.h"
 #include "utf8.h"
+#include "digit.h"
 
 #include <stdint.h>
 
@@ -39,14 +40,11 @@ hex4(struct slice s, size_t i)
 	if (s.len < 4 || i > s.len - 4)
 		return -1;
 	for (size_t end = i + 4; i < end; i++) {
-		char c = s.ptr[i], l = (char)(c | 32);
+		int digit = digit_hex(s.ptr[i]);
 
-		if (is_digit(c))
-			v = v * 16 + (c - '0');
-		else if (l >= 'a' && l <= 'f')
-			v = v * 16 + (l - 'a' + 10);
-		else
+		if (digit < 0)
 			return -1;
+		v = v * 16 + digit;
 	}
 	return v;
 }

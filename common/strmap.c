@@ -6,16 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hash.h"
+
 #define ROOM_MIN 64
 
-/* FNV-1a */
 static uint64_t
 hash(const struct strmap *m, const char *key)
 {
-	uint64_t h = 0xcbf29ce484222325 ^ m->seed;
+	uint64_t h = HASH_START ^ m->seed;
 
 	for (; *key != '\0'; key++)
-		h = (h ^ (unsigned char)*key) * 0x100000001b3;
+		h = hash_step(h, (unsigned char)*key);
 	return h ^ h >> 29;
 }
 

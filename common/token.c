@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "secret.h"
+#include "digit.h"
 
 #define PAYLOAD_BYTES 11
 #define MAC_BYTES 10
@@ -17,18 +18,6 @@
 #define KEY_FILE_MAX 4096
 
 static const char base32[32] = "abcdefghijklmnopqrstuvwxyz234567";
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
 
 static int
 parse_key_line(struct token_keys *keys, struct slice line, unsigned number, struct err *err)
@@ -49,7 +38,7 @@ parse_key_line(struct token_keys *keys, struct slice line, unsigned number, stru
 		if (keys->id[k] == id)
 			return err_set(err, "line %u: key %u is there twice", number, id);
 	for (size_t k = 0; k < TOKEN_KEY_BYTES; k++) {
-		int high = hex_digit(hex.ptr[2 * k]), low = hex_digit(hex.ptr[2 * k + 1]);
+		int high = digit_hex(hex.ptr[2 * k]), low = digit_hex(hex.ptr[2 * k + 1]);
 		if (high < 0 || low < 0)
 			return err_set(err, "line %u: not a hexadecimal digit", number);
 		keys->key[keys->count][k] = (unsigned char)(high * 16 + low);

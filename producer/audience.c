@@ -23,6 +23,7 @@
 #include "buf.h"
 #include "log.h"
 #include "slice.h"
+#include "hash.h"
 
 #define FLUSH_BYTES 65536
 #define SEGMENT_MAX 65536
@@ -65,19 +66,11 @@ struct transfer {
 	size_t site_count, site_room;
 };
 
-/* FNV-1a with a final mix: spreads short names over 64 bits. Not for hostile input: a collision
- * only lets two domains share a rhythm, and duplicates are compared by key afterwards. */
+/* A collision only lets two domains share a rhythm; duplicates are compared by key afterwards. */
 static int64_t
 hash_bytes(struct slice s)
 {
-	uint64_t h = 14695981039346656037u;
-
-	for (size_t i = 0; i < s.len; i++)
-		h = (h ^ (unsigned char)s.ptr[i]) * 1099511628211u;
-	h ^= h >> 33;
-	h *= 0xff51afd7ed558ccdu;
-	h ^= h >> 33;
-	return (int64_t)h;
+	return (int64_t)hash_spread(hash_slice(HASH_START, s));
 }
 
 /* Text for COPY: backslash, tab and line ends escaped. */

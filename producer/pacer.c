@@ -12,6 +12,7 @@
 #include "keys.h"
 #include "log.h"
 #include "rate.h"
+#include "hash.h"
 
 #define BACK_US 60e6 /* what was owed before counts on for so long */
 #define AHEAD_US (PACER_AHEAD_S * 1e6)
@@ -77,15 +78,15 @@ is_active(const struct pacer_run *run)
 static uint64_t
 signature_of(const struct policy *policy, const struct pacer_run *runs, size_t count)
 {
-	uint64_t h = 14695981039346656037u + policy_version(policy);
+	uint64_t h = HASH_START + policy_version(policy);
 
 	for (size_t i = 0; i < count; i++) {
 		uint64_t rate;
 
 		memcpy(&rate, &runs[i].per_s, sizeof(rate));
-		h = (h ^ (uint64_t)runs[i].id) * 1099511628211u;
-		h = (h ^ rate ^ rate >> 32) * 1099511628211u;
-		h = (h ^ is_active(&runs[i])) * 1099511628211u;
+		h = hash_step(h, (uint64_t)runs[i].id);
+		h = hash_step(h, rate ^ rate >> 32);
+		h = hash_step(h, is_active(&runs[i]));
 	}
 	return h;
 }

@@ -6,6 +6,7 @@
 
 #include "mime.h"
 #include "utf8.h"
+#include "digit.h"
 
 #define PIECE_COLUMNS 60 /* of a value in one line: " filename*10*=UTF-8''" and ";" are beside it */
 
@@ -31,18 +32,6 @@ attach_type(struct slice name)
 	return "application/octet-stream";
 }
 
-static int
-digit_of(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 bool
 attach_decode(struct arena *arena, const char *base64, struct slice *bytes)
 {
@@ -54,7 +43,7 @@ attach_decode(struct arena *arena, const char *base64, struct slice *bytes)
 	if (data == NULL)
 		return false;
 	for (const char *p = base64; *p != '\0' && *p != '='; p++) {
-		int digit = digit_of(*p);
+		int digit = digit_base64(*p);
 
 		if (*p == '\n')
 			continue;

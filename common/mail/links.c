@@ -13,6 +13,7 @@
 #include "buf.h"
 #include "html_scan.h"
 #include "template.h"
+#include "digit.h"
 
 #define ATTRS_MAX 64 /* a tag with more is left alone */
 
@@ -74,16 +75,11 @@ reference(struct slice s, uint32_t *c)
 	*c = 0;
 	hex = s.len > 2 && (s.ptr[2] == 'x' || s.ptr[2] == 'X');
 	for (i = hex ? 3 : 2; i < s.len && digits < 8; i++, digits++) {
-		char d = s.ptr[i];
-		unsigned value;
+		int value = digit_hex(s.ptr[i]);
 
-		if (d >= '0' && d <= '9')
-			value = (unsigned)(d - '0');
-		else if (hex && ((d | 0x20) >= 'a' && (d | 0x20) <= 'f'))
-			value = (unsigned)((d | 0x20) - 'a') + 10;
-		else
+		if (value < 0 || (!hex && value > 9))
 			break;
-		*c = *c * (hex ? 16 : 10) + value;
+		*c = *c * (hex ? 16 : 10) + (unsigned)value;
 	}
 	return digits > 0 && i < s.len && s.ptr[i] == ';' && *c > 0 && *c < 0x80 ? (int)i + 1 : -1;
 }

@@ -15,6 +15,7 @@
 #include "html_text.h"
 #include "mime.h"
 #include "utf8.h"
+#include "hash.h"
 
 #define PARTS_MAX 2
 #define HOST_MAX 253
@@ -522,11 +523,10 @@ make_boundaries(struct maker *m)
 {
 	static const char digits[] = "0123456789abcdef", letters[] = "mar";
 	const struct slice in[] = { m->source->html, m->source->text, m->source->subject };
-	uint64_t hash = UINT64_C(14695981039346656037);
+	uint64_t hash = HASH_START;
 
 	for (size_t i = 0; i < sizeof(in) / sizeof(in[0]); i++)
-		for (size_t j = 0; j < in[i].len; j++)
-			hash = (hash ^ (unsigned char)in[i].ptr[j]) * UINT64_C(1099511628211);
+		hash = hash_slice(hash, in[i]);
 	for (size_t i = 0; i < MULTIPARTS; i++) {
 		char *p = m->plan->boundaries[i];
 

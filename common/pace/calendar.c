@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "hash.h"
+
 #define DAY_US 86400e6
 
 void
@@ -52,14 +54,9 @@ mix(uint64_t x)
 uint64_t
 hash_name(const char *pool, const char *group)
 {
-	uint64_t h = 14695981039346656037u;
+	uint64_t h = hash_step(hash_slice(HASH_START, slice_str(pool)), '/');
 
-	for (const char *p = pool; *p != '\0'; p++)
-		h = (h ^ (unsigned char)*p) * 1099511628211u;
-	h = (h ^ '/') * 1099511628211u;
-	for (const char *p = group; *p != '\0'; p++)
-		h = (h ^ (unsigned char)*p) * 1099511628211u;
-	return mix(h);
+	return mix(hash_slice(h, slice_str(group)));
 }
 
 static int64_t

@@ -12,6 +12,7 @@
 
 #include "embed.h"
 #include "rate.h"
+#include "hash.h"
 
 #define ZONE_DIR "/usr/share/zoneinfo"
 #define START_STEPS 40 /* of the ramp behind a start that a soft guard put off */
@@ -208,13 +209,13 @@ policy_begin_settings(struct policy *p)
 bool
 policy_end_settings(struct policy *p)
 {
-	uint64_t h = 14695981039346656037u + p->strict + 2u * p->soft, bits;
+	uint64_t h = HASH_START + p->strict + 2u * p->soft, bits;
 
 	for (size_t i = 0; i <= providers_count(p->providers); i++) {
 		double value = i < providers_count(p->providers) ? p->set_cap[i] : p->account_per_s;
 
 		memcpy(&bits, &value, sizeof(bits));
-		h = (h ^ bits ^ bits >> 32) * 1099511628211u;
+		h = hash_step(h, bits ^ bits >> 32);
 	}
 	if (h == p->signature)
 		return false;

@@ -6,14 +6,7 @@
 #include <string.h>
 #include <sys/time.h>
 
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+#include "digit.h"
 
 /* Copies with %XX decoded (RFC 3986 2.1). */
 static int
@@ -29,8 +22,8 @@ copy_part(char *dst, size_t size, const char *from, size_t n, const char *what, 
 		dst[length] = from[i];
 		if (from[i] != '%')
 			continue;
-		if (n - i < 3 || (high = hex_value(from[i + 1])) < 0 ||
-		    (low = hex_value(from[i + 2])) < 0 || high + low == 0)
+		if (n - i < 3 || (high = digit_hex(from[i + 1])) < 0 ||
+		    (low = digit_hex(from[i + 2])) < 0 || high + low == 0)
 			return err_set(err,
 			    "redis.url: %s has a '%%' that is not followed by two hexadecimal "
 			    "digits",

@@ -9,6 +9,7 @@
 
 #include "codes.h"
 #include "utf8.h"
+#include "digit.h"
 
 static bool
 is_blank_char(char c)
@@ -147,18 +148,6 @@ split_type(struct slice s, struct slice *type)
 	return s;
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
-
 /* "\x{HEX}" of utf-8-addr-xtext and utf-8-addr-unitext (RFC 6533 section 3). */
 static struct slice
 decode_utf8_address(struct slice s, struct arena *arena)
@@ -175,8 +164,8 @@ decode_utf8_address(struct slice s, struct arena *arena)
 		if (s.len - i >= 6 && memcmp(s.ptr + i, "\\x{", 3) == 0) {
 			uint32_t c = 0;
 			size_t at = i + 3, digits = 0;
-			while (at < s.len && digits < 6 && hex_digit(s.ptr[at]) >= 0) {
-				c = c * 16 + (uint32_t)hex_digit(s.ptr[at++]);
+			while (at < s.len && digits < 6 && digit_hex(s.ptr[at]) >= 0) {
+				c = c * 16 + (uint32_t)digit_hex(s.ptr[at++]);
 				digits++;
 			}
 			if (digits >= 2 && at < s.len && s.ptr[at] == '}') {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "utf8.h"
+#include "digit.h"
 
 #define GROWTH 4 /* bytes of UTF-8 from one byte of any charset, at most */
 #define CHARSET_MAX 40
@@ -53,18 +54,6 @@ mail_text_lines(struct arena *arena, struct slice raw, size_t max)
 	return slice_make(out, n);
 }
 
-static int
-base64_digit(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 /* Foreign bytes are skipped (RFC 2045 6.8); many of them mean that it is no base64. */
 static struct slice
 decode_base64(struct arena *arena, struct slice body)
@@ -76,7 +65,7 @@ decode_base64(struct arena *arena, struct slice body)
 	if (out == NULL)
 		return nothing;
 	for (size_t i = 0; i < body.len; i++) {
-		int digit = base64_digit(body.ptr[i]);
+		int digit = digit_base64(body.ptr[i]);
 
 		if (digit < 0) {
 			foreign += body.ptr[i] != '\n' && body.ptr[i] != '\r' &&
@@ -99,15 +88,6 @@ decode_base64(struct arena *arena, struct slice body)
 	return slice_make(out, n);
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)(c | 0x20);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* quoted-printable, or "Q" of RFC 2047 where '_' is a blank. */
 static struct slice
 decode_quoted(struct arena *arena, struct slice body, bool is_word)
@@ -120,9 +100,9 @@ decode_quoted(struct arena *arena, struct slice body, bool is_word)
 	for (size_t i = 0; i < body.len; i++) {
 		char c = body.ptr[i];
 
-		if (c == '=' && i + 2 < body.len && hex_digit(body.ptr[i + 1]) >= 0 &&
-		    hex_digit(body.ptr[i + 2]) >= 0) {
-			c = (char)(hex_digit(body.ptr[i + 1]) << 4 | hex_digit(body.ptr[i + 2]));
+		if (c == '=' && i + 2 < body.len && digit_hex(body.ptr[i + 1]) >= 0 &&
+		    digit_hex(body.ptr[i + 2]) >= 0) {
+			c = (char)(digit_hex(body.ptr[i + 1]) << 4 | digit_hex(body.ptr[i + 2]));
 			i += 2;
 		} else if (c == '=' && !is_word) {
 			size_t end = i + 1;
@@ -445,7 +425,7 @@ take_number(struct slice s, uint32_t *c)
 	if (s.len < 3 || s.ptr[0] != '#')
 		return 0;
 	while (n < s.len && n < first + 7) {
-		int digit = hex_digit(s.ptr[n]);
+		int digit = digit_hex(s.ptr[n]);
 
 		if (digit < 0 || (!is_hex && digit > 9))
 			break;

@@ -4,13 +4,13 @@
 
 #include <string.h>
 
+#include "hash.h"
+
 static uint64_t
 hash_of(struct slice name)
 {
-	uint64_t h = UINT64_C(14695981039346656037);
+	uint64_t h = hash_slice(HASH_START, name);
 
-	for (size_t i = 0; i < name.len; i++)
-		h = (h ^ (unsigned char)name.ptr[i]) * UINT64_C(1099511628211);
 	return h != 0 ? h : 1;
 }
 

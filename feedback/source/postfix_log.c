@@ -21,6 +21,7 @@
 
 #include "log.h"
 #include "postfix_line.h"
+#include "hash.h"
 
 #define POLL_MS 500
 #define CHUNK ((size_t)256 * 1024)
@@ -55,10 +56,8 @@ struct postfix_log {
 static size_t
 hash_of(struct slice id)
 {
-	uint64_t h = UINT64_C(14695981039346656037);
+	uint64_t h = hash_slice(HASH_START, id);
 
-	for (size_t i = 0; i < id.len; i++)
-		h = (h ^ (unsigned char)id.ptr[i]) * UINT64_C(1099511628211);
 	return (size_t)(h ^ (h >> 29)) & (SLOTS - 1);
 }
 

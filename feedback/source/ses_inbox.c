@@ -15,6 +15,7 @@
 #include "log.h"
 #include "s3.h"
 #include "ses_mail.h"
+#include "hash.h"
 
 #define MISSES_SLOTS 256
 #define CREDENTIALS_TIMEOUT_S 10
@@ -125,16 +126,13 @@ ses_inbox_stop(struct ses_inbox *inbox)
 
 /* ---- misses ----------------------------------------------------------------------------- */
 
-/* FNV-1a over bucket, "/", key: to count, not to trust. */
+/* Over bucket, "/", key: to count, not to trust. */
 static uint64_t
 hash_of(const struct ses_mail *mail)
 {
-	const struct slice parts[] = { mail->bucket, SLICE("/"), mail->key };
-	uint64_t hash = 0xcbf29ce484222325u;
+	uint64_t hash = hash_step(hash_slice(HASH_START, mail->bucket), '/');
 
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-		for (size_t k = 0; k < parts[i].len; k++)
-			hash = (hash ^ (unsigned char)parts[i].ptr[k]) * 0x100000001b3u;
+	hash = hash_slice(hash, mail->key);
 	return hash != 0 ? hash : 1;
 }
 

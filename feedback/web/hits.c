@@ -12,6 +12,7 @@
 
 #include "log.h"
 #include "pgarray.h"
+#include "hash.h"
 
 #define TABLE_SIZE (HITS_MAX * 2)
 #define TICK_MS 500
@@ -41,14 +42,13 @@ struct hits {
 static uint64_t
 hash(const struct hit *h)
 {
-	uint64_t n = UINT64_C(14695981039346656037);
+	uint64_t n = HASH_START;
 	const uint32_t numbers[] = { h->token.run, h->token.send,
 		(uint32_t)h->is_click << 8 | (uint32_t)h->verdict.who };
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-		n = (n ^ numbers[i]) * UINT64_C(1099511628211);
-	for (const char *p = h->link; *p != '\0'; p++)
-		n = (n ^ (unsigned char)*p) * UINT64_C(1099511628211);
+		n = hash_step(n, numbers[i]);
+	n = hash_slice(n, slice_str(h->link));
 	return n ^ n >> 32;
 }
 

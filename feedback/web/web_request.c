@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "digit.h"
+
 static const struct {
 	char letter;
 	enum web_page page;
@@ -106,15 +108,6 @@ preferred(struct slice header)
 	return best;
 }
 
-static int
-hex_digit(char c)
-{
-	const char *digits = "0123456789abcdef0123456789ABCDEF", *at;
-
-	at = c != '\0' ? strchr(digits, c) : NULL;
-	return at != NULL ? (int)((at - digits) % 16) : -1;
-}
-
 /* Percent-decodes into the arena; empty when it is too long or without room. */
 static struct slice
 url_decode(struct slice s, struct arena *arena)
@@ -127,8 +120,8 @@ url_decode(struct slice s, struct arena *arena)
 	for (size_t i = 0; i < s.len; i++) {
 		int high, low;
 
-		if (s.ptr[i] == '%' && i + 2 < s.len && (high = hex_digit(s.ptr[i + 1])) >= 0 &&
-		    (low = hex_digit(s.ptr[i + 2])) >= 0) {
+		if (s.ptr[i] == '%' && i + 2 < s.len && (high = digit_hex(s.ptr[i + 1])) >= 0 &&
+		    (low = digit_hex(s.ptr[i + 2])) >= 0) {
 			out[n++] = (char)(high * 16 + low);
 			i += 2;
 		} else {
