@@ -43,4 +43,4 @@ prove --exec python3 tests/golden.py :: --bend
 echo "== the bounce classifier on mails beside the checkout"
 tests/corpus.py --floor
 echo "== integration tests with private PostgreSQL, Redis and Postfix"
-prove --timer -j"$jobs" --exec bash tests/integration/*.sh
+prove --timer -j"$jobs" --exec tests/run-script.py tests/integration/*.sh
