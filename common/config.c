@@ -104,6 +104,9 @@ static const struct key keys[] = {
 	NUMBER(pace, guard_lead_s, "10", 0, 3300,
 	    "how much before the hour guard the last message leaves, so that it is delivered by "
 	    "then"),
+	NUMBER(pace, takeover_s, "60", 1, 3600,
+	    "how long a calendar in Redis that a newer producer made, which our database does not "
+	    "know, keeps ours out"),
 	TEXT(pace, providers, "",
 	    "file with rows over the built-in table of providers: groups, domains, rates; empty: "
 	    "none"),

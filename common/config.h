@@ -48,6 +48,7 @@ struct config {
 
 	char *pace_hour_guard; /* strict, all, off */
 	long pace_guard_lead_s;
+	long pace_takeover_s;
 	char *pace_providers;
 	bool pace_group_limits;
 	char *pace_account_rate; /* "": none */

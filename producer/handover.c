@@ -84,7 +84,7 @@ handover_new(
 	h->config = config;
 	h->policy = policy;
 	h->address = redis;
-	h->pacer = pacer_new(policy);
+	h->pacer = pacer_new(policy, config->pace_takeover_s);
 	if (h->pacer == NULL) {
 		free(h);
 		return NULL;

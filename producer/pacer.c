@@ -23,6 +23,7 @@
 struct pacer {
 	const struct policy *policy;
 	uint64_t signature;
+	long takeover_s;
 	int64_t planned_ms; /* 0: never */
 	int64_t refused_ms; /* since when; 0: not */
 };
@@ -41,12 +42,14 @@ struct publication {
 };
 
 struct pacer *
-pacer_new(const struct policy *policy)
+pacer_new(const struct policy *policy, long takeover_s)
 {
 	struct pacer *p = calloc(1, sizeof(*p));
 
-	if (p != NULL)
-		p->policy = policy;
+	if (p == NULL)
+		return NULL;
+	p->policy = policy;
+	p->takeover_s = takeover_s;
 	return p;
 }
 
@@ -457,12 +460,12 @@ yield(struct pacer *p, redisContext *redis, struct err *err)
 	redisReply *reply;
 
 	if (p->refused_ms == 0) {
-		log_warn("a calendar of a newer producer is there; waiting %d s for it",
-		    PACER_YIELD_MS / 1000);
+		log_warn(
+		    "a calendar of a newer producer is there; waiting %ld s for it", p->takeover_s);
 		p->refused_ms = now_ms();
 	}
 	p->planned_ms = 0;
-	if (now_ms() - p->refused_ms < PACER_YIELD_MS)
+	if (now_ms() - p->refused_ms < p->takeover_s * 1000)
 		return 0;
 	log_error("the calendar in Redis is of a producer that our database does not know; taking "
 		  "over. If another installation uses this Redis, give it a database of its own");

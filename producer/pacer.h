@@ -18,9 +18,6 @@
 
 #define PACER_AHEAD_S 900
 #define PACER_EVERY_MS 60000
-/* For so long another producer's calendars, of a higher epoch than ours, keep ours out while we
- * hold the lease; then they are taken for a leftover of another database. */
-#define PACER_YIELD_MS 60000
 
 /* A list of a run. */
 struct pacer_lane {
@@ -41,8 +38,10 @@ struct pacer_run {
 
 struct pacer;
 
-/* policy is borrowed. NULL without memory. */
-struct pacer *pacer_new(const struct policy *policy);
+/* policy is borrowed. takeover_s: for so long another producer's calendars, of a higher epoch than
+ * ours, keep ours out while we hold the lease; then they are taken for a leftover of another
+ * database. NULL without memory. */
+struct pacer *pacer_new(const struct policy *policy, long takeover_s);
 void pacer_free(struct pacer *p);
 
 /* Publishes when it is time to. generation: epoch of the lease. 0; -1 with err: no memory, or

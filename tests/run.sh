@@ -43,4 +43,13 @@ prove --exec python3 tests/golden.py :: --bend
 echo "== the bounce classifier on mails beside the checkout"
 tests/corpus.py --floor
 echo "== integration tests with private PostgreSQL, Redis and Postfix"
-prove --timer -j"$jobs" --exec tests/run-script.py tests/integration/*.sh
+# They wait more than they compute, so twice as many as there are cores; the longest begin first.
+longest=() others=()
+for script in tests/integration/*.sh; do
+	case ${script##*/} in
+	relay_faults.sh | ses_api.sh | crash_loop.sh | pace_lanes.sh | mx_route.sh | pipeline_*.sh | feedback_s*.sh)
+		longest+=("$script") ;;
+	*) others+=("$script") ;;
+	esac
+done
+prove --timer -j$((2 * jobs)) --exec tests/run-script.py "${longest[@]}" "${others[@]}"
