@@ -216,6 +216,10 @@ chaos: ## the long form of the fault tests: proxies, a disk that fails, memory t
 	@tools/deps.sh build services test
 	@$(MAKE) --no-print-directory KIND=crash programs-here
 	@FULL=1 KAIRAN_BIN=build/crash prove --timer --exec bash tests/integration/chaos_*.sh
+.PHONY: check-messages
+check-messages: $(B)/tests/support/compose_many $(B)/tests/support/read_gmime ## 10,000 messages for hostile recipients read back by Python and GMime
+	@KAIRAN_BIN=$(B) RECIPIENTS=$(or $(RECIPIENTS),10000) bash tests/integration/message_bulk.sh
+
 .PHONY: check-replay-twice
 check-replay-twice: ## an archive of EVENTS=1000000 events replayed twice gives the same tables
 	@tools/deps.sh build services test
