@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -57,6 +58,36 @@ split_words(char *text, char *words[WORDS_MAX + 1])
 	return count;
 }
 
+static bool
+is_private(const char *variable)
+{
+	static const char *const prefixes[] = { "KAIRAN_", "AWS_", "PG" };
+
+	if (strncmp(variable, "KAIRAN_CONFIG=", strlen("KAIRAN_CONFIG=")) == 0)
+		return false;
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	return false;
+}
+
+/* Our environment without our settings and credentials. The array is the caller's to free, the
+ * strings stay the environment's. NULL without memory. */
+static char **
+public_environment(void)
+{
+	size_t count = 0, kept = 0;
+	char **out;
+
+	while (environ[count] != NULL)
+		count++;
+	out = calloc(count + 1, sizeof(*out));
+	for (size_t i = 0; out != NULL && i < count; i++)
+		if (!is_private(environ[i]))
+			out[kept++] = environ[i];
+	return out;
+}
+
 static int
 wait_for(pid_t pid, long timeout_s, struct err *err)
 {
@@ -83,7 +114,7 @@ wait_for(pid_t pid, long timeout_s, struct err *err)
 int
 hook_command(const char *command, const char *json, long timeout_s, struct err *err)
 {
-	char *copy = strdup(command), *words[WORDS_MAX + 1];
+	char *copy = strdup(command), *words[WORDS_MAX + 1], **environment;
 	posix_spawn_file_actions_t actions;
 	int input[2], failed;
 	size_t left = strlen(json);
@@ -100,7 +131,11 @@ hook_command(const char *command, const char *json, long timeout_s, struct err *
 	}
 	(void)posix_spawn_file_actions_init(&actions);
 	(void)posix_spawn_file_actions_adddup2(&actions, input[0], STDIN_FILENO);
-	failed = posix_spawnp(&pid, words[0], &actions, NULL, words, environ);
+	environment = public_environment();
+	failed = environment == NULL
+	    ? ENOMEM
+	    : posix_spawnp(&pid, words[0], &actions, NULL, words, environment);
+	free(environment);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	close(input[0]);
 	if (failed == 0 && write(input[1], json, left) != (ssize_t)left && errno != EPIPE)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hook: tells the outside that a run finished, paused or failed: a program gets a JSON object on
- * standard input (no shell), a web address gets it by POST. Called at least once for each event,
+ * standard input (no shell) and our environment but for KAIRAN_*, AWS_* and PG* (KAIRAN_CONFIG
+ * stays), a web address gets it by POST. Called at least once for each event,
  * up to HOOK_TRIES times until it succeeds.
  */
 #ifndef KAIRAN_HOOK_H

@@ -18,6 +18,7 @@ cat >"$D/hook" <<'HOOK'
 #!/bin/sh
 cat >>"$1"
 echo >>"$1"
+env | sed 's/=.*//' >>"$1.env"
 HOOK
 chmod 755 "$D/hook"
 
@@ -57,6 +58,8 @@ tap_ok 'the hook is called' wait_for 5 "hooked_at IS NOT NULL FROM kairan.run_ev
 sleep 0.3
 tap_is "$(wc -l <"$D/hooked") $(sed 's/.*"event": "\([a-z]*\)".*/\1/' "$D/hooked")" '1 finished' \
 	'once, with JSON on standard input'
+tap_is "$(sort -u "$D/hooked.env" | grep -E '^(KAIRAN_|AWS_|PG|PATH$)' | xargs)" 'KAIRAN_CONFIG PATH' \
+	'without what the producer was told of databases and keys'
 tap_is "$("$PYTHON" -c 'import json, sys; j = json.load(sys.stdin); print(j["campaign"], j["run_key"], j["planned"], j["sent"])' \
 	<"$D/hooked")" 'first a 3000 3000' 'that says what became of the run'
 
