@@ -43,6 +43,14 @@ prove --exec python3 tests/golden.py :: --bend
 echo "== the bounce classifier on mails beside the checkout"
 tests/corpus.py --floor
 echo "== integration tests with private PostgreSQL, Redis and Postfix"
+# shellcheck source=tests/support/services.sh
+. tests/support/services.sh
+# shellcheck disable=SC2119 # the default name is meant
+services_dir
+pg_start "$SERVICES_DIR"
+pg_stop
+unset KAIRAN_DATABASE_URL
+export KAIRAN_TEST_CLUSTER=$SERVICES_DIR/pg
 # They wait more than they compute, so twice as many as there are cores; the longest begin first.
 longest=() others=()
 for script in tests/integration/*.sh; do
