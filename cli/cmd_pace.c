@@ -177,6 +177,12 @@ show_database(struct showing *s)
 		    "SELECT coalesce((SELECT json_build_object('holder', holder, 'epoch', epoch, "
 		    "'valid', "
 		    "expires_at > now()) FROM kairan.lease WHERE name = 'producer'), 'null')" },
+		{ "brakes",
+		    "SELECT coalesce(json_agg(json_strip_nulls(json_build_object('name', name, "
+		    "'mode', mode, 'why', why, "
+		    "'per_s', rate_per_s, 'connections', connections, 'messages_per_connection', "
+		    "messages_per_connection, 'since', since, 'until', until, 'release_by', "
+		    "release_by)) ORDER BY name), '[]') FROM kairan.brake" },
 		/* a minute of tally is whole when it is over */
 		{ "attempts_last_minute",
 		    "SELECT coalesce(sum(attempts), 0)::text FROM kairan.tally WHERE owner > 0 AND "
@@ -213,6 +219,40 @@ show_policy(struct showing *s)
 	(void)json_object_set_new(s->out, "providers", groups);
 	(void)json_object_set_new(s->out, "strict_guard",
 	    json_boolean(strict != PROVIDERS_NONE && policy_guard(s->policy, strict) != GUARD_OFF));
+}
+
+static void
+print_brake(const json_t *x)
+{
+	const char *mode = json_string_value(json_object_get(x, "mode"));
+	const json_t *per_s = json_object_get(x, "per_s"), *until = json_object_get(x, "until"),
+		     *connections = json_object_get(x, "connections"),
+		     *messages = json_object_get(x, "messages_per_connection");
+
+	printf("braked      %s: ", json_string_value(json_object_get(x, "name")));
+	if (strcmp(mode, "rate") == 0)
+		printf("%.3g/s", json_number_value(per_s));
+	else if (strcmp(mode, "hold") == 0)
+		fputs("on hold", stdout);
+	else if (strcmp(mode, "probe") == 0)
+		fputs("one message tries it", stdout);
+	else if (strcmp(mode, "stop") == 0)
+		fputs("stopped until it is released", stdout);
+	else
+		fputs("its rate is free", stdout);
+	if (connections != NULL)
+		printf(
+		    ", %lld connections a dispatcher", (long long)json_integer_value(connections));
+	if (messages != NULL)
+		printf(", %lld messages a connection", (long long)json_integer_value(messages));
+	printf("; by %s", json_string_value(json_object_get(x, "why")));
+	if (json_object_get(x, "since") != NULL)
+		printf(", since %.19s", json_string_value(json_object_get(x, "since")));
+	if (until != NULL)
+		printf(", until %.19s", json_string_value(until));
+	if (json_object_get(x, "release_by") != NULL)
+		fputs(", to be released", stdout);
+	putchar('\n');
 }
 
 static void
@@ -259,6 +299,7 @@ print_show(const json_t *o)
 	json_array_foreach(json_object_get(o, "providers"), i, x)
 	    printf("limit       %s %g/s\n", json_string_value(json_object_get(x, "provider")),
 		json_number_value(json_object_get(x, "limit_per_s")));
+	json_array_foreach(json_object_get(o, "brakes"), i, x) print_brake(x);
 	json_array_foreach(json_object_get(o, "set"), i, x) printf(
 	    "set         %s = %s by %s at %.19s\n", json_string_value(json_object_get(x, "name")),
 	    json_string_value(json_object_get(x, "value")),
@@ -485,6 +526,43 @@ run_set(struct cli *cli, int argc, char **argv)
 	return code;
 }
 
+/* ---------------------------------------------------------------- release */
+
+static int
+run_release(struct cli *cli, int argc, char **argv)
+{
+	const char *params[1];
+	struct db db;
+	PGresult *r;
+	int code, rows;
+
+	argc = cli_options(cli, NULL, argc, argv);
+	if (argc != 1)
+		return argc < 0
+		    ? EXIT_USAGE
+		    : cli_fail(cli, EXIT_USAGE, "say which; kairan pace show lists what is braked");
+	params[0] = argv[0];
+	code = cli_open_db(cli, &db);
+	if (code != EXIT_DONE)
+		return code;
+	r = db_query(&db,
+	    "UPDATE kairan.brake SET release_by = session_user WHERE name = $1 RETURNING mode", 1,
+	    params);
+	rows = r != NULL ? PQntuples(r) : 0;
+	if (r == NULL)
+		code = cli_db_failed(cli, &db, "releasing");
+	else if (rows == 0)
+		code = cli_fail(cli, EXIT_NOTHING, "\"%s\" is not braked", argv[0]);
+	else
+		cli_audit(&db, "pace release", argv[0], db_text(r, 0, 0));
+	if (code == EXIT_DONE && cli->json)
+		cli_print_json(
+		    json_pack("{s:s, s:s}", "released", argv[0], "was", db_text(r, 0, 0)));
+	PQclear(r);
+	db_close(&db);
+	return code;
+}
+
 const struct cli_command cli_pace_commands[] = {
 	{ "pace show", "", "limits, calendars in force, who waits, who leads",
 	    "Example:\n"
@@ -503,5 +581,12 @@ const struct cli_command cli_pace_commands[] = {
 	    "Example:\n"
 	    "  kairan pace set --provider softbank --limit 5/s\n",
 	    true, run_set },
+	{ "pace release", "NAME", "take off the brake of a provider, a site, or the account",
+	    "What replies have slowed down, held or stopped goes at its full rate again when the\n"
+	    "producer has taken it up (producer.poll_ms). Mend the cause first.\n\n"
+	    "Exit code 6 when NAME is not braked.\n\n"
+	    "Example:\n"
+	    "  kairan pace release yahoo\n",
+	    true, run_release },
 	{ 0 },
 };

@@ -65,6 +65,8 @@ static const struct key keys[] = {
 	NUMBER(producer, dead_after_s, "1800", 5, 86400,
 	    "silence after which a dispatcher counts as dead and what it held is in doubt; more "
 	    "than twice the 600 s an answer to the final dot may take"),
+	NUMBER(producer, expire_unsent_s, "0", 0, 5184000,
+	    "age of a run after which recipients who were never tried expire as well; 0: never"),
 	NUMBER(producer, resend_after_s, "900", 0, 604800,
 	    "with on_doubt = resend: how long evidence is waited for before a recipient in doubt "
 	    "is "
@@ -115,6 +117,9 @@ static const struct key keys[] = {
 	    "dispatchers together"),
 	TEXT(pace, account_rate, "",
 	    "most that all streams may send together: N/s, N/min, N/h or N/d; empty: no limit"),
+	BOOL(pace, adaptive, "yes",
+	    "slow down, wait or stop where the replies of a provider ask for it, all dispatchers "
+	    "together"),
 	TEXT(pace, mode, "together",
 	    "together: all providers of a run end at the same time; asap: each as fast as it may"),
 

@@ -30,6 +30,7 @@ struct config {
 	long producer_segment_timeout_s;
 	long producer_poll_ms;
 	long producer_dead_after_s;
+	long producer_expire_unsent_s;
 	long producer_resend_after_s;
 	long producer_hook_timeout_s;
 	char *producer_metrics_listen;
@@ -52,7 +53,8 @@ struct config {
 	char *pace_providers;
 	bool pace_group_limits;
 	char *pace_account_rate; /* "": none */
-	char *pace_mode;	 /* together, asap */
+	bool pace_adaptive;
+	char *pace_mode; /* together, asap */
 
 	char *relay_host; /* a list: common/relay.h */
 	long relay_port;

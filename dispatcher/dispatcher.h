@@ -21,6 +21,7 @@
 
 struct runs;
 struct claimer;
+struct brakes;
 struct route;
 struct settler;
 struct signer;
@@ -69,6 +70,7 @@ struct dispatcher {
 	struct route *route;
 	struct settler *settler;
 	struct signer *signer;
+	struct brakes *brakes; /* NULL: pace.adaptive is off */
 	const struct dispatcher_news *news;
 	struct stats *stats;
 };

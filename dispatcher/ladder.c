@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define SPREAD_PERCENT 15
+#define HOUR_S 3600
+
 int
 ladder_parse(struct ladder *ladder, const char *text, struct err *err)
 {
@@ -36,7 +39,19 @@ ladder_parse(struct ladder *ladder, const char *text, struct err *err)
 }
 
 long
-ladder_wait_s(const struct ladder *ladder, int tries)
+ladder_wait_s(const struct ladder *ladder, int tries, uint32_t chance)
 {
-	return ladder->wait_s[tries < ladder->steps ? tries : ladder->steps - 1];
+	long step = ladder->wait_s[tries < ladder->steps ? tries : ladder->steps - 1];
+	long spread = step * SPREAD_PERCENT / 100;
+	long wait = step - spread + (long)(chance % (uint32_t)(2 * spread + 1));
+	long past;
+
+	if (wait < HOUR_S / 2)
+		return wait;
+	past = wait % HOUR_S;
+	if (past < LADDER_CLEAR_S)
+		wait += LADDER_CLEAR_S - past;
+	else if (past > HOUR_S - LADDER_CLEAR_S)
+		wait -= LADDER_CLEAR_S - (HOUR_S - past);
+	return wait;
 }

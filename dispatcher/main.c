@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "brakes.h"
 #include "claim.h"
 #include "contain.h"
 #include "crash.h"
@@ -99,6 +100,7 @@ finish(struct program *p)
 	claim_stop(d->claimer);
 	settle_stop(d->settler);
 	signer_stop(d->signer);
+	brakes_stop(d->brakes);
 	pgloop_free(d->claims);
 	pgloop_free(d->records);
 	rdsloop_free(d->redis);
@@ -398,6 +400,8 @@ start(struct program *p)
 	d->settler = settler_new(d, &err);
 	if (d->settler == NULL)
 		fatal(EXIT_USAGE, "%s", err.msg);
+	if (brakes_new(&d->brakes, d, &err) < 0)
+		fatal(EXIT_USAGE, "%s", err.msg);
 	d->signer = signer_new(d);
 	d->route = route_new(d, &err);
 	if (d->route == NULL)
@@ -473,6 +477,7 @@ run_program(struct program *p)
 	claimer_free(d->claimer);
 	route_free(d->route);
 	signer_free(d->signer);
+	brakes_free(d->brakes);
 	settler_free(d->settler);
 	journal_close(d->journal);
 	identity_unlock(&p->identity);

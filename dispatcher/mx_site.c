@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "brakes.h"
 #include "log.h"
 #include "relay.h"
 #include "settle.h"
@@ -142,6 +143,8 @@ mx_site_add(struct mx_site *site, struct flight *f)
 	struct mx_sites *all = site->all;
 	uint64_t now = now_of(all);
 
+	if (brakes_keep(all->d->brakes, f, site->peers[0].relay.name))
+		return;
 	if (now < site->rest_until_ms) {
 		mx_postpone(
 		    all, f, &site->why, site->rest_until_ms - now + arc4random_uniform(1000));
@@ -247,6 +250,8 @@ take(void *ctx, struct relay *relay)
 			settle_recheck(all->d->settler, f); /* comes back by the front door */
 			continue;
 		}
+		if (brakes_keep(all->d->brakes, f, relay->name))
+			continue;
 		took = site->taken_ms > 0 && site->waiting.count > 0 ? now - site->taken_ms
 								     : site->mail_ms;
 		site->mail_ms = (7 * site->mail_ms + (took < 60000 ? took : 60000)) / 8;
@@ -314,6 +319,7 @@ unwell(void *ctx, struct relay *relay, const struct outcome *why)
 		return;
 	}
 	relay->failed = 0;
+	brakes_hear_host(all->d->brakes, relay->name, why);
 	if (relay->working > 0) { /* it wants fewer connections */
 		site->limit = site->working;
 		site->fewer_until_ms = now + FEWER_MS;
@@ -557,7 +563,8 @@ session_limit(struct mx_site *site)
 {
 	if (now_of(site->all) >= site->fewer_until_ms)
 		site->limit = (size_t)site->all->d->config->mx_connections_per_destination;
-	return site->limit;
+	return brakes_connections(
+	    site->all->d->brakes, site->peers[0].relay.name, (unsigned)site->limit);
 }
 
 static void

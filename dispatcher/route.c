@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "auth.h"
+#include "brakes.h"
 #include "log.h"
 #include "metric.h"
 #include "mx_route.h"
@@ -364,6 +365,8 @@ take(void *ctx, struct relay *relay)
 			r->d->news->late(r->d, f);
 			continue;
 		}
+		if (brakes_keep(r->d->brakes, f, ""))
+			continue;
 		r->trouble[0] = '\0';
 		relay_took(relay, now);
 		r->d->news->room(r->d);

@@ -295,15 +295,24 @@ compile(struct runs *r, struct live_run *run, const PGresult *row, struct err *e
 			   : -1;
 }
 
+/* List 0, and those of lanes. */
+static size_t
+count_lists(const char *lanes)
+{
+	size_t count = lanes[0] != '\0' ? 2 : 1;
+
+	for (const char *p = lanes; *p != '\0'; p++)
+		count += *p == ' ';
+	return count;
+}
+
 /* "3 17": the lanes that have a list of their own. */
 static int
 read_lanes(struct live_run *run, const char *text, struct err *err)
 {
-	size_t count = text[0] != '\0' ? 2 : 1;
+	size_t count = count_lists(text);
 	char *end;
 
-	for (const char *p = text; *p != '\0'; p++)
-		count += *p == ' ';
 	run->lanes = arena_array(&run->arena, count, sizeof(*run->lanes));
 	if (run->lanes == NULL)
 		return err_set(err, "no memory");
@@ -513,6 +522,26 @@ find(struct runs *r, int id)
 	return run;
 }
 
+/* Lanes that were given a list of their own after the run was loaded; none ever goes. */
+static void
+relist(struct live_run *run, const char *text)
+{
+	int *before = run->lanes;
+	size_t had = run->lane_count;
+	struct err err;
+
+	if (count_lists(text) == had)
+		return;
+	if (read_lanes(run, text, &err) == 0) {
+		log_info("braked lanes have a list of their own run=%d lists=%zu", run->id,
+		    run->lane_count);
+		return;
+	}
+	log_error("run=%d: %s", run->id, err.msg);
+	run->lanes = before;
+	run->lane_count = had;
+}
+
 /* Marks what is running, releases what is not any more, forgets what nobody points at. */
 static void
 update(struct runs *r, const PGresult *result)
@@ -532,6 +561,8 @@ update(struct runs *r, const PGresult *result)
 		    db_number(result, i, 2) != 0 || r->d->config->pace_account_rate[0] != '\0';
 		if (!run->loaded && !run->loading && !run->refused)
 			load(r, run);
+		else if (run->loaded && !PQgetisnull(result, i, 3))
+			relist(run, db_text(result, i, 3));
 	}
 	for (link = &r->first; (run = *link) != NULL;) {
 		if (!run->running && run->ready > 0)

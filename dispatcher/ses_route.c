@@ -18,6 +18,7 @@
 #include "addr.h"
 #include "aws_call.h"
 #include "aws_chain.h"
+#include "brakes.h"
 #include "compose.h"
 #include "curlloop.h"
 #include "db.h"
@@ -443,11 +444,13 @@ react(struct ses_route *r, const struct call *call, const struct ses_answer *a)
 {
 	switch (a->action) {
 	case SES_SLOW:
+		brakes_hear_account(r->d->brakes, REACTION_ACCOUNT_RATE, a->outcome.code);
 		if (call->epoch == r->epoch)
 			r->factor = r->factor * SLOWER > SLOWEST ? r->factor * SLOWER : SLOWEST;
 		unwell(r, call->epoch, &a->outcome);
 		break;
 	case SES_QUOTA:
+		brakes_hear_account(r->d->brakes, REACTION_ACCOUNT_HOLD, a->outcome.code);
 		r->account_ms = 0; /* look at the account again */
 		unwell(r, call->epoch, &a->outcome);
 		break;
@@ -505,9 +508,10 @@ answered(struct call *call, int status, bool whole)
 		r->probing = false;
 		r->host->works(r->host->ctx, r->relay);
 	}
-	if (a.action == SES_SETTLE)
+	if (a.action == SES_SETTLE) {
+		brakes_hear_account(r->d->brakes, REACTION_NONE, 0);
 		settle_outcome(r->d->settler, f, &a.outcome);
-	else
+	} else
 		r->host->give_back(r->host->ctx, r->relay, f, &a.outcome);
 	react(r, call, &a); /* last: a hold releases what is ready, this one too */
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "brakes.h"
 #include "buf.h"
 #include "compose.h"
 #include "crash.h"
@@ -145,17 +146,23 @@ goes_back(const struct flight *f, const struct outcome *o)
 static void
 take_outcomes(struct session *s)
 {
+	struct brakes_advice advice;
 	struct outcome o;
 	uint64_t ref;
 
 	while (smtp_next_outcome(s->smtp, &ref, &o)) {
 		struct flight *f = (struct flight *)(uintptr_t)ref;
 
+		advice = brakes_hear(s->d->brakes, f, &o);
 		mark_answer(s->d, f, &o);
 		s->flights--;
 		keep_text(s, f->message);
 		f->message = NULL;
-		if (!goes_back(f, &o))
+		if (advice.way == BRAKES_POSTPONE)
+			settle_postpone(s->d->settler, f, &o, advice.wait_s);
+		else if (advice.way == BRAKES_LATER)
+			settle_later(s->d->settler, f, &o, advice.wait_s);
+		else if (!goes_back(f, &o))
 			settle_outcome(s->d->settler, f, &o);
 		else
 			s->host->give_back(s->host->ctx, s->relay, f, &o);
@@ -556,7 +563,7 @@ make_engine(struct session *s, enum smtp_tls tls)
 		.next_behind_dot = config->relay_next_behind_dot && !r->no_next_behind,
 		.chunking = config->relay_chunking && !r->no_chunking,
 		.dsn = true,
-		.max_messages = s->host->max_messages,
+		.max_messages = brakes_messages(s->d->brakes, r->name, s->host->max_messages),
 		.command_timeout_s = (unsigned)config->relay_command_timeout_s,
 		.dot_timeout_s = (unsigned)config->relay_dot_timeout_s,
 		.ctx = s,

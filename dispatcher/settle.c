@@ -481,13 +481,27 @@ settle_after(struct settler *s, struct flight *f, const struct outcome *o, long 
 void
 settle_outcome(struct settler *s, struct flight *f, const struct outcome *o)
 {
-	settle_after(s, f, o, ladder_wait_s(&s->ladder, f->tries), true);
+	settle_after(s, f, o, ladder_wait_s(&s->ladder, f->tries, arc4random()), true);
 }
 
 void
 settle_postpone(struct settler *s, struct flight *f, const struct outcome *o, long wait_s)
 {
 	settle_after(s, f, o, wait_s, false);
+}
+
+void
+settle_later(struct settler *s, struct flight *f, const struct outcome *o, long at_least_s)
+{
+	long wait_s = ladder_wait_s(&s->ladder, f->tries, arc4random());
+
+	settle_after(s, f, o, wait_s > at_least_s ? wait_s : at_least_s, true);
+}
+
+long
+settle_first_wait_s(const struct settler *s)
+{
+	return ladder_wait_s(&s->ladder, 0, arc4random());
 }
 
 void

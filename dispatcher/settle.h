@@ -27,6 +27,10 @@ void settle_outcome(struct settler *s, struct flight *f, const struct outcome *o
 /* The recipient could not be tried, and not for his own sake: tried again after wait_s (> 0) without a
  * step of the retry ladder, unless the run is too old for it. o: why, OUTCOME_DEFERRED. */
 void settle_postpone(struct settler *s, struct flight *f, const struct outcome *o, long wait_s);
+/* A step of the ladder, but not before at_least_s. o: OUTCOME_DEFERRED. */
+void settle_later(struct settler *s, struct flight *f, const struct outcome *o, long at_least_s);
+/* The first wait of the ladder. */
+long settle_first_wait_s(const struct settler *s);
 void settle_skip(struct settler *s, struct flight *f, const char *reason, struct slice text);
 void settle_release(struct settler *s, struct flight *f);
 

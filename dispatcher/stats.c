@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "brakes.h"
 #include "journal.h"
 #include "route.h"
 #include "runs.h"
@@ -214,5 +215,6 @@ stats_text(const struct dispatcher *d, struct buf *out)
 	put_messages(s, out);
 	put_latencies(s, out);
 	route_metrics(d->route, out);
+	brakes_metrics(d->brakes, out);
 	put_journal(d, out);
 }

@@ -9,6 +9,8 @@
 #include "log.h"
 #include "metric.h"
 
+#define BRAKES_SHOWN "100"
+
 enum column { FIGURE, LABEL, STATE, VALUE };
 
 static const struct {
@@ -82,6 +84,44 @@ put_figure(struct buf *out, const PGresult *rows, size_t which)
 	}
 }
 
+static void
+put_brake(struct buf *out, const PGresult *rows, int column, const char *name, const char *help)
+{
+	metric_family(out, name, METRIC_GAUGE, help);
+	for (int i = 0; i < PQntuples(rows); i++) {
+		struct metric_label labels[] = { { "provider", db_text(rows, i, 0) },
+			{ "state", db_text(rows, i, 1) } };
+
+		if (!PQgetisnull(rows, i, column))
+			metric_sample(out, name, labels, column == 2 ? 2 : 1,
+			    strtod(db_text(rows, i, column), NULL));
+	}
+}
+
+static void
+put_brakes(struct buf *out, struct db *db)
+{
+	PGresult *rows = db_query(db,
+	    "SELECT name, mode, extract(epoch FROM now() - since), CASE WHEN mode = 'rate' THEN "
+	    "rate_per_s END, connections FROM kairan.brake ORDER BY mode DESC, name "
+	    "LIMIT " BRAKES_SHOWN,
+	    0, NULL);
+
+	if (rows == NULL) {
+		log_warn("brakes for metrics not read error=\"%s\"", db->error);
+		return;
+	}
+	put_brake(out, rows, 2, "kairan_brake_seconds",
+	    "How long replies of a provider have held it back in this way: rate, hold, probe, "
+	    "stop; "
+	    "free: its rate is not");
+	put_brake(out, rows, 3, "kairan_brake_messages_per_second",
+	    "Rate that replies have left to a provider");
+	put_brake(out, rows, 4, "kairan_brake_connections",
+	    "Connections of a dispatcher that replies have left to a provider");
+	PQclear(rows);
+}
+
 void
 figures_text(struct buf *out, struct db *db, const struct figures_own *own)
 {
@@ -110,4 +150,6 @@ figures_text(struct buf *out, struct db *db, const struct figures_own *own)
 	for (size_t i = 0; rows != NULL && i < sizeof(table) / sizeof(table[0]); i++)
 		put_figure(out, rows, i);
 	PQclear(rows);
+	if (db->conn != NULL)
+		put_brakes(out, db);
 }

@@ -6,11 +6,14 @@
 #include <string.h>
 #include <time.h>
 
+#include "braker.h"
 #include "buf.h"
 #include "crash.h"
 #include "keys.h"
 #include "log.h"
 #include "pacer.h"
+#include "pgarray.h"
+#include "retry_budget.h"
 
 #define PUSH_CHUNK 1000	     /* ids in one RPUSH */
 #define REFILL_CHUNK 10000   /* rows looked up at once */
@@ -27,8 +30,10 @@ struct list {
 	int64_t pushed;	    /* ids up to here were handed over */
 	int64_t handed;	    /* how many of the lane these were */
 	int64_t refill_at;  /* ids from here to `pushed` may be missing in Redis; -1: none are */
-	int64_t length;	    /* in Redis, as measured last */
+	int64_t length;	    /* in Redis: as measured last, and what was pushed since */
 	bool done;	    /* there is nothing behind `pushed` */
+	int64_t ahead;	    /* retries in it: they leave first */
+	struct retry_budget retries;
 };
 
 /* What this process remembers of a running run; losing it costs a look, nothing else. */
@@ -44,6 +49,7 @@ struct known_run {
 	double per_s;	  /* of the stream, 0: no limit */
 	double began;	  /* us since 2026 */
 	bool seen;
+	int64_t relisted;	  /* of run */
 	struct pacer_lane *lanes; /* owned; lists for the pacer */
 };
 
@@ -54,6 +60,7 @@ struct handover {
 	int64_t redis_again_ms;
 	struct known_run *runs;
 	const struct policy *policy;
+	struct braker *braker; /* NULL: pace.adaptive is off */
 	struct pacer *pacer;
 };
 
@@ -62,6 +69,7 @@ struct run_row {
 	int64_t planned, pushed, low_water, queued, sending, deferred;
 	const char *stream;
 	double per_s, began;
+	int64_t relisted;
 };
 
 static int64_t
@@ -84,9 +92,11 @@ handover_new(
 	h->config = config;
 	h->policy = policy;
 	h->address = redis;
-	h->pacer = pacer_new(policy, config->pace_takeover_s);
-	if (h->pacer == NULL) {
-		free(h);
+	if (config->pace_adaptive)
+		h->braker = braker_new(config, policy);
+	h->pacer = pacer_new(policy, h->braker, config->pace_takeover_s);
+	if (h->pacer == NULL || (config->pace_adaptive && h->braker == NULL)) {
+		handover_free(h);
 		return NULL;
 	}
 	return h;
@@ -116,6 +126,7 @@ handover_free(struct handover *h)
 		run_forget(r);
 	}
 	pacer_free(h->pacer);
+	braker_free(h->braker);
 	if (h->redis != NULL)
 		redisFree(h->redis);
 	free(h);
@@ -263,10 +274,15 @@ read_lists(struct handover *h, struct db *db, struct known_run *k)
 static struct known_run *
 know(struct handover *h, struct db *db, const struct run_row *row, bool *lost)
 {
-	struct known_run *k = h->runs;
+	struct known_run **link = &h->runs, *k;
 
-	while (k != NULL && k->id != row->id)
-		k = k->next;
+	while ((k = *link) != NULL && k->id != row->id)
+		link = &k->next;
+	if (k != NULL && k->relisted != row->relisted) { /* lanes have lists of their own now */
+		*link = k->next;
+		run_forget(k);
+		k = NULL;
+	}
 	if (k == NULL) {
 		int result;
 
@@ -274,7 +290,10 @@ know(struct handover *h, struct db *db, const struct run_row *row, bool *lost)
 		if (k == NULL)
 			return NULL;
 		*k = (struct known_run){
-			.id = row->id, .queued = -1, .stream = strdup(row->stream)
+			.id = row->id,
+			.queued = -1,
+			.stream = strdup(row->stream),
+			.relisted = row->relisted,
 		};
 		result = read_lists(h, db, k);
 		*lost = result < 0;
@@ -344,6 +363,7 @@ push_all(struct handover *h, struct db *db, const struct run_row *row, struct li
 	}
 	if (next == l->pushed)
 		return 0;
+	l->length += next - l->pushed;
 	l->pushed = next;
 	return save_pushed(db, row->id, l);
 }
@@ -420,9 +440,10 @@ push_again(
 
 	if (n < 0)
 		return -1;
-	if (n > 0 && push_ids(h, k->id, l->lane, "RPUSH", ids, n) == 0)
+	if (n > 0 && push_ids(h, k->id, l->lane, "RPUSH", ids, n) == 0) {
 		l->refill_at = ids[n - 1] + 1;
-	else if (n == 0)
+		l->length += n;
+	} else if (n == 0)
 		l->refill_at = -1;
 	log_info("queue refilled run=%d lane=%d ids=%d", k->id, l->lane, n);
 	free(ids);
@@ -469,13 +490,19 @@ static bool
 measure(struct handover *h, const struct known_run *k)
 {
 	char key[KEY_MAX];
+	int64_t length, left;
 
 	for (size_t i = 0; i < k->list_count; i++) {
 		list_key(key, k->id, k->lists[i].lane);
-		k->lists[i].length =
-		    redis_number(h, "measuring", redisCommand(h->redis, "LLEN %s", key));
-		if (k->lists[i].length < 0)
+		length = redis_number(h, "measuring", redisCommand(h->redis, "LLEN %s", key));
+		if (length < 0)
 			return false;
+		left = k->lists[i].length - length;
+		retry_budget_earn(&k->lists[i].retries, left);
+		k->lists[i].ahead -= left > 0 ? left : 0;
+		if (k->lists[i].ahead < 0)
+			k->lists[i].ahead = 0;
+		k->lists[i].length = length;
 	}
 	return true;
 }
@@ -579,7 +606,8 @@ feed_runs(struct handover *h, struct db *db)
 	PGresult *r = db_query(db,
 	    "SELECT r.id, r.planned, r.pushed, r.low_water, p.queued, p.sending, p.deferred, "
 	    "s.name, "
-	    "coalesce(s.rate_per_s, 0), extract(epoch FROM coalesce(r.started_at, r.due_at)) "
+	    "coalesce(s.rate_per_s, 0), extract(epoch FROM coalesce(r.started_at, r.due_at)), "
+	    "r.relisted "
 	    "FROM kairan.run r JOIN kairan.campaign_progress p ON p.run_id = r.id "
 	    "JOIN kairan.campaign c ON c.id = r.campaign_id "
 	    "JOIN kairan.stream s ON s.id = c.stream_id "
@@ -598,7 +626,8 @@ feed_runs(struct handover *h, struct db *db)
 			db_number(r, i, 2), db_number(r, i, 3), db_number(r, i, 4),
 			db_number(r, i, 5), db_number(r, i, 6), db_text(r, i, 7),
 			strtod(db_text(r, i, 8), NULL),
-			(strtod(db_text(r, i, 9), NULL) - ADMISSION_EPOCH_S) * 1e6 };
+			(strtod(db_text(r, i, 9), NULL) - ADMISSION_EPOCH_S) * 1e6,
+			db_number(r, i, 10) };
 
 		k = know(h, db, &row, &lost);
 		if (lost)
@@ -678,20 +707,74 @@ publish_pace(struct handover *h, int64_t epoch)
 	return -1;
 }
 
+/* The list that a retry goes to; NULL: its run is not known here. */
+static struct list *
+list_of(const struct handover *h, int run, int lane)
+{
+	for (const struct known_run *k = h->runs; k != NULL; k = k->next)
+		for (size_t i = 0; k->id == run && i < k->list_count; i++)
+			if (k->lists[i].lane == lane)
+				return &k->lists[i];
+	return NULL;
+}
+
+/* First tries are still to come from it: retries may have a share only. */
+static bool
+has_first_tries(const struct list *l)
+{
+	return l->length > l->ahead || l->refill_at >= 0 || (!l->done && l->lane > 0);
+}
+
+/* Lists whose share is used up, as arrays of runs and lanes. */
+static void
+put_exhausted(const struct handover *h, struct buf *runs, struct buf *lanes)
+{
+	for (const struct known_run *k = h->runs; k != NULL; k = k->next)
+		for (size_t i = 0; i < k->list_count; i++) {
+			const struct list *l = &k->lists[i];
+
+			if (!has_first_tries(l) || retry_budget_left(&l->retries) > 0)
+				continue;
+			pgarray_int(runs, k->id);
+			pgarray_int(lanes, l->lane);
+		}
+}
+
+static PGresult *
+find_retries(const struct handover *h, struct db *db)
+{
+	struct buf runs, lanes;
+	const char *params[2];
+	PGresult *r = NULL;
+
+	buf_init(&runs, (size_t)1 << 20);
+	buf_init(&lanes, (size_t)1 << 20);
+	put_exhausted(h, &runs, &lanes);
+	params[0] = pgarray_end(&runs);
+	params[1] = pgarray_end(&lanes);
+	if (params[0] != NULL && params[1] != NULL)
+		r = db_query(db,
+		    "SELECT t.run_id, t.send_id, CASE WHEN l.paced THEN l.lane ELSE 0 END "
+		    "FROM kairan.retry t JOIN kairan.run r ON r.id = t.run_id "
+		    "JOIN kairan.send s ON s.run_id = t.run_id AND s.id = t.send_id "
+		    "LEFT JOIN kairan.run_lane l ON l.run_id = t.run_id AND l.lane = s.lane "
+		    "WHERE t.due_at <= now() AND (t.pushed_at IS NULL OR t.pushed_at < now() - "
+		    "CASE WHEN l.paced THEN interval '1 h' ELSE interval '30 s' END) "
+		    "AND r.state = 'running' AND NOT EXISTS (SELECT FROM unnest($1::int[], "
+		    "$2::int[]) AS x(run, lane) WHERE x.run = t.run_id AND x.lane = CASE WHEN "
+		    "l.paced THEN l.lane ELSE 0 END) ORDER BY t.run_id, t.due_at LIMIT 1000",
+		    2, params);
+	buf_release(&runs);
+	buf_release(&lanes);
+	return r;
+}
+
 /* Deferred recipients whose time has come. Pushed ones are pushed again after a while, in case
  * Redis lost them; a lane that is closed for so long would only gather them. */
 static int
 push_retries(struct handover *h, struct db *db)
 {
-	PGresult *r = db_query(db,
-	    "SELECT t.run_id, t.send_id, CASE WHEN l.paced THEN l.lane ELSE 0 END "
-	    "FROM kairan.retry t JOIN kairan.run r ON r.id = t.run_id "
-	    "JOIN kairan.send s ON s.run_id = t.run_id AND s.id = t.send_id "
-	    "LEFT JOIN kairan.run_lane l ON l.run_id = t.run_id AND l.lane = s.lane "
-	    "WHERE t.due_at <= now() AND (t.pushed_at IS NULL OR t.pushed_at < now() - "
-	    "CASE WHEN l.paced THEN interval '1 h' ELSE interval '30 s' END) "
-	    "AND r.state = 'running' ORDER BY t.run_id, t.due_at LIMIT 1000",
-	    0, NULL);
+	PGresult *r = find_retries(h, db);
 	int n, result = 0;
 
 	if (r == NULL)
@@ -700,10 +783,15 @@ push_retries(struct handover *h, struct db *db)
 	for (int i = 0; i < n && result == 0; i++) {
 		const char *params[] = { db_text(r, i, 0), db_text(r, i, 1) };
 		int64_t id = db_number(r, i, 1);
+		int run = (int)db_number(r, i, 0), lane = (int)db_number(r, i, 2);
+		struct list *l = list_of(h, run, lane);
 
-		if (push_ids(h, (int)db_number(r, i, 0), (int)db_number(r, i, 2), "LPUSH", &id, 1) <
-		    0)
+		if (l == NULL || (has_first_tries(l) && !retry_budget_take(&l->retries)))
+			continue;
+		if (push_ids(h, run, lane, "LPUSH", &id, 1) < 0)
 			break;
+		l->length++;
+		l->ahead++;
 		CRASH_POINT("retry_pushed");
 		result = db_run(db,
 		    "UPDATE kairan.retry SET pushed_at = now() WHERE run_id = $1 AND send_id = $2",
@@ -726,13 +814,42 @@ forget_retries(struct db *db)
 	    0, NULL);
 }
 
+/* Before anything is handed over: braked lanes are read from their own lists. */
+static int
+run_brakes(struct handover *h, struct db *db, int64_t epoch, struct err *err)
+{
+	if (h->braker == NULL || !redis_ready(h) ||
+	    braker_round(h->braker, db, h->redis, epoch, err) == 0)
+		return 0;
+	if (h->redis->err == 0)
+		return -1;
+	redis_lost(h, "looking at brakes");
+	return 0;
+}
+
+static void
+tell_brakes(struct handover *h)
+{
+	struct err err = { 0 };
+
+	if (h->braker == NULL || h->redis == NULL || braker_tell(h->braker, h->redis, &err) == 0)
+		return;
+	log_warn("brakes not told error=\"%s\"", err.msg);
+	if (h->redis->err != 0)
+		redis_lost(h, "telling of brakes");
+}
+
 int
 handover_round(struct handover *h, struct db *db, int64_t epoch, struct err *err)
 {
+	if (run_brakes(h, db, epoch, err) < 0)
+		return -1;
 	if (feed_runs(h, db) < 0 || (h->redis != NULL && push_retries(h, db) < 0) ||
 	    forget_retries(db) < 0)
 		return err_set(err, "handing over: %s", db->error);
 	if (h->redis != NULL && publish_pace(h, epoch) < 0)
 		log_debug("the pace is published in the next round");
+	else
+		tell_brakes(h);
 	return 0;
 }

@@ -38,6 +38,7 @@
 #define ROLE "kairan_producer"
 #define FIGURES_MS 5000 /* between two looks at the figures for /metrics */
 #define DOUBT_EVERY_S 5 /* looks at recipients in doubt read their runs */
+#define EXPIRE_GRACE_S 60
 #define POLICY_EVERY_S 60
 #define JOIN_MAX "1000" /* waiting events looked for in one round */
 #define DROP_MAX "20"	/* runs dropped in one round of retention */
@@ -53,7 +54,7 @@ struct producer {
 	atomic_llong epoch;   /* of the lease */
 	atomic_bool planning; /* the planner has a run in hand */
 	bool once;
-	time_t doubt_looked;  /* last look at who is to be sent to again */
+	time_t doubt_looked;  /* last look at who is to be sent to again, or too late */
 	time_t policy_looked; /* ... at rests and provisional bounces */
 	atomic_ullong rounds, failed_rounds;
 	struct metrics_server *metrics; /* NULL: off */
@@ -304,6 +305,30 @@ sweep_cancelled(struct db *db)
 	    0, NULL);
 }
 
+/* Recipients whose time is over, whether or not anybody works on them. Dispatchers end those that they
+ * have in hand at that age themselves: they come first. */
+static int
+expire(struct db *db, const struct config *config)
+{
+	char age[32], unsent[32];
+	const char *params[] = { age, config->producer_expire_unsent_s > 0 ? unsent : NULL };
+	PGresult *r;
+
+	(void)snprintf(
+	    age, sizeof(age), "%ld s", config->dispatcher_expire_after_s + EXPIRE_GRACE_S);
+	(void)snprintf(unsent, sizeof(unsent), "%ld s", config->producer_expire_unsent_s);
+	r = db_query(db,
+	    "SELECT run_id, recipients FROM kairan.send_expire($1::interval, $2::interval)", 2,
+	    params);
+	if (r == NULL)
+		return -1;
+	for (int i = 0; i < PQntuples(r); i++)
+		log_warn(
+		    "recipients expired run=%s recipients=%s", db_text(r, i, 0), db_text(r, i, 1));
+	PQclear(r);
+	return 0;
+}
+
 /* Runs that bounce or are complained about too much are paused before a provider does it. */
 static int
 check_breaker(struct db *db)
@@ -399,7 +424,7 @@ single_jobs(struct producer *p, struct db *db, time_t *daily)
 	}
 	if (now - p->doubt_looked >= DOUBT_EVERY_S) {
 		p->doubt_looked = now;
-		if (resend_doubtful(db, &p->config) < 0)
+		if (resend_doubtful(db, &p->config) < 0 || expire(db, &p->config) < 0)
 			return -1;
 	}
 	if (now - *daily < 3600)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "braker.h"
 #include "buf.h"
 #include "embed.h"
 #include "keys.h"
@@ -22,6 +23,7 @@
 
 struct pacer {
 	const struct policy *policy;
+	const struct braker *brakes; /* NULL: none */
 	uint64_t signature;
 	long takeover_s;
 	int64_t planned_ms; /* 0: never */
@@ -42,13 +44,14 @@ struct publication {
 };
 
 struct pacer *
-pacer_new(const struct policy *policy, long takeover_s)
+pacer_new(const struct policy *policy, const struct braker *brakes, long takeover_s)
 {
 	struct pacer *p = calloc(1, sizeof(*p));
 
 	if (p == NULL)
 		return NULL;
 	p->policy = policy;
+	p->brakes = brakes;
 	p->takeover_s = takeover_s;
 	return p;
 }
@@ -79,10 +82,11 @@ is_active(const struct pacer_run *run)
 
 /* Changes when the plan must. */
 static uint64_t
-signature_of(const struct policy *policy, const struct pacer_run *runs, size_t count)
+signature_of(const struct pacer *p, const struct pacer_run *runs, size_t count)
 {
-	uint64_t h = HASH_START + policy_version(policy);
+	uint64_t h = HASH_START + policy_version(p->policy);
 
+	h = hash_step(h, p->brakes != NULL ? braker_version(p->brakes) : 0);
 	for (size_t i = 0; i < count; i++) {
 		uint64_t rate;
 
@@ -90,6 +94,7 @@ signature_of(const struct policy *policy, const struct pacer_run *runs, size_t c
 		h = hash_step(h, (uint64_t)runs[i].id);
 		h = hash_step(h, rate ^ rate >> 32);
 		h = hash_step(h, is_active(&runs[i]));
+		h = hash_step(h, runs[i].lane_count);
 	}
 	return h;
 }
@@ -128,13 +133,20 @@ put_row(struct publication *b, double from, double till, double interval)
 	buf_printf(&b->text, "%.17g,%.17g,%.17g;", from, till, interval);
 }
 
+/* per_s: 0: none but that of its brake. brake NULL: none. */
 static void
-put_limiter(struct publication *b, const char *kind, const char *name, double per_s)
+put_limiter(struct publication *b, const char *kind, const char *name, double per_s,
+    const struct brake *brake)
 {
+	static const struct brake unbraked;
+	struct admission_row row;
+
 	buf_printf(&b->text, "%s%s", kind, name);
 	end_arg(b);
 	buf_append_char(&b->text, '|');
-	put_row(b, b->now - BACK_US, b->now + AHEAD_US, 1e6 / per_s);
+	if (brake_rows(brake != NULL ? brake : &unbraked, per_s, b->now - BACK_US,
+		b->now + AHEAD_US, &row) > 0)
+		put_row(b, row.from, row.till, row.interval);
 	end_arg(b);
 }
 
@@ -203,6 +215,15 @@ cap_of(const struct publication *b, const struct pacer_lane *l)
 	return policy_cap_per_s(b->p->policy, l->group);
 }
 
+/* What replies have made of it; NULL: nothing. */
+static const struct brake *
+brake_of(const struct publication *b, const struct pacer_lane *l)
+{
+	return b->p->brakes != NULL && l->group != PROVIDERS_NONE
+	    ? braker_find(b->p->brakes, l->name)
+	    : NULL;
+}
+
 static double
 weight_of(const struct pacer_run *run, const struct pacer_lane *l)
 {
@@ -253,7 +274,7 @@ put_lane(struct publication *b, const struct pacer_run *run, const struct pacer_
 		buf_printf(&b->text, "s:%s", run->stream);
 		comma = ",";
 	}
-	if (cap_of(b, l) > 0)
+	if (cap_of(b, l) > 0 || brake_of(b, l) != NULL)
 		buf_printf(&b->text, "%sg:%s", comma, l->name);
 	buf_append_char(&b->text, '|');
 	for (size_t i = 0; i < count && i < ADMISSION_ROWS_MAX && rows[i].from < end; i++)
@@ -339,18 +360,21 @@ static void
 put_limiters(struct publication *b)
 {
 	double account = policy_account_per_s(b->p->policy);
+	const struct brake *brake =
+	    b->p->brakes != NULL ? braker_find(b->p->brakes, BRAKE_ACCOUNT) : NULL;
 
-	if (account > 0)
-		put_limiter(b, "a", "", account);
+	if (account > 0 || brake != NULL)
+		put_limiter(b, "a", "", account, brake);
 	/* what is named twice is written twice, the same */
 	for (size_t i = 0; i < b->count; i++) {
 		if (b->runs[i].per_s > 0)
-			put_limiter(b, "s:", b->runs[i].stream, b->runs[i].per_s);
+			put_limiter(b, "s:", b->runs[i].stream, b->runs[i].per_s, NULL);
 		for (size_t k = 0; k < b->runs[i].lane_count; k++) {
 			const struct pacer_lane *l = &b->runs[i].lanes[k];
 
-			if (cap_of(b, l) > 0)
-				put_limiter(b, "g:", l->name, cap_of(b, l));
+			brake = brake_of(b, l);
+			if (cap_of(b, l) > 0 || brake != NULL)
+				put_limiter(b, "g:", l->name, cap_of(b, l), brake);
 		}
 	}
 }
@@ -364,8 +388,8 @@ redis_failed(redisContext *redis, const redisReply *reply, const char *doing, st
 	    reply != NULL && reply->type == REDIS_REPLY_ERROR ? reply->str : redis->errstr);
 }
 
-static int
-read_time(redisContext *redis, double *now, struct err *err)
+int
+pacer_time(redisContext *redis, double *now, struct err *err)
 {
 	redisReply *reply = redisCommand(redis, "TIME");
 	int result = 0;
@@ -486,7 +510,7 @@ plan_and_publish(struct pacer *p, redisContext *redis, int64_t generation,
 
 	buf_init(&b.text, ARGS_MAX);
 	b.share = calloc(count + 1, sizeof(*b.share));
-	result = b.share == NULL ? err_set(err, "no memory") : read_time(redis, &b.now, err);
+	result = b.share == NULL ? err_set(err, "no memory") : pacer_time(redis, &b.now, err);
 	if (result == 0)
 		share_out(&b);
 	for (size_t i = 0; result == 0 && i < count; i++)
@@ -515,7 +539,7 @@ int
 pacer_round(struct pacer *p, redisContext *redis, int64_t generation, const struct pacer_run *runs,
     size_t count, struct err *err)
 {
-	uint64_t signature = signature_of(p->policy, runs, count);
+	uint64_t signature = signature_of(p, runs, count);
 	redisReply *reply;
 	bool there;
 

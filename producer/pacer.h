@@ -37,16 +37,20 @@ struct pacer_run {
 };
 
 struct pacer;
+struct braker;
 
-/* policy is borrowed. takeover_s: for so long another producer's calendars, of a higher epoch than
- * ours, keep ours out while we hold the lease; then they are taken for a leftover of another
- * database. NULL without memory. */
-struct pacer *pacer_new(const struct policy *policy, long takeover_s);
+/* policy and brakes are borrowed; brakes NULL: there are none. takeover_s: for so long another
+ * producer's calendars, of a higher epoch than ours, keep ours out while we hold the lease; then
+ * they are taken for a leftover of another database. NULL without memory. */
+struct pacer *pacer_new(const struct policy *policy, const struct braker *brakes, long takeover_s);
 void pacer_free(struct pacer *p);
 
 /* Publishes when it is time to. generation: epoch of the lease. 0; -1 with err: no memory, or
  * Redis failed (redis->err). */
 int pacer_round(struct pacer *p, redisContext *redis, int64_t generation,
     const struct pacer_run *runs, size_t count, struct err *err) MUST_CHECK;
+
+/* Redis's clock, us since 2026. 0, or -1 with err. */
+int pacer_time(redisContext *redis, double *now, struct err *err) MUST_CHECK;
 
 #endif

@@ -59,6 +59,17 @@ reaction_name(enum reaction reaction)
 	return reactions[reaction].name;
 }
 
+bool
+reaction_parse(enum reaction *reaction, struct slice name)
+{
+	for (size_t i = 0; i < REACTIONS; i++)
+		if (slice_equal(name, slice_str(reactions[i].name))) {
+			*reaction = reactions[i].reaction;
+			return true;
+		}
+	return false;
+}
+
 const char *
 guard_name(enum guard_mode mode)
 {
@@ -235,11 +246,9 @@ rule_reaction(struct slice word, struct rule *rule, struct err *err)
 		rule->verdict.at_once = true;
 		word.len--;
 	}
-	for (size_t i = 1; i < REACTIONS; i++)
-		if (slice_equal(word, slice_str(reactions[i].name))) {
-			rule->verdict.reaction = reactions[i].reaction;
-			return 0;
-		}
+	if (reaction_parse(&rule->verdict.reaction, word) &&
+	    rule->verdict.reaction != REACTION_NONE)
+		return 0;
 	return err_set(err, "'%.*s' is no reaction", SLICE_ARG(word));
 }
 
@@ -262,6 +271,8 @@ take_rule(struct providers *p, const struct slice *f, bool overriding, struct er
 			return err_set(err, "words are written in lower case");
 	if (rule.words.len == 0 && rule.code == 0)
 		return err_set(err, "a rule needs a code or words");
+	rule.verdict.by_words = rule.words.len > 0;
+	rule.verdict.by_group = !rule.any_group;
 	if (parse_int(f[5], 0, 1440, &rule.verdict.minutes) < 0)
 		return err_set(err, "minutes are a number from 0 to 1440");
 	if (p->rule_count == p->rule_room) {

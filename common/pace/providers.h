@@ -45,8 +45,9 @@ struct provider_group {
 
 struct provider_verdict {
 	enum reaction reaction;
-	int minutes;  /* 0: the reaction's own */
-	bool at_once; /* counts with the first event, without a noise floor */
+	int minutes;		 /* 0: the reaction's own */
+	bool at_once;		 /* counts with the first event, without a noise floor */
+	bool by_words, by_group; /* the rule names words of the reply; and its groups */
 };
 
 struct providers;
@@ -76,6 +77,8 @@ struct provider_verdict providers_reaction(
     const struct providers *p, int group, int code, struct slice enhanced, struct slice text);
 
 const char *reaction_name(enum reaction reaction);
+bool reaction_parse(
+    enum reaction *reaction, struct slice name) MUST_CHECK; /* false: there is none */
 const char *guard_name(enum guard_mode mode);
 
 /* "strict", "soft" or "off"; false when it is none. */

@@ -16,6 +16,11 @@
  *                          silence, then paced from now.
  *   {p:POOL}:quota  hash   permits by minute of the last 24 hours, limit, sum, tail. Not used: no
  *                          limit is set.
+ *   {p:POOL}:heard  list   what replies dispatchers have heard of destinations (brake_report.h).
+ *                          Dispatchers push right and trim, the leading producer takes. Lost: replies
+ *                          of the last moment brake nobody.
+ *   {p:POOL}:brake  hash   brakes by destination (brake_print()). The leading producer writes,
+ *                          dispatchers read. Lost: written again within seconds from kairan.brake.
  *
  * The part in braces is the hash tag: keys of one script share a slot in a cluster. There is one
  * pool (POLICY_POOL), since streams share accounts and providers.
@@ -29,6 +34,8 @@
 #define KEY_PACE "{p:%s}:pace"
 #define KEY_NEXT "{p:%s}:next"
 #define KEY_QUOTA "{p:%s}:quota"
+#define KEY_HEARD "{p:%s}:heard"
+#define KEY_BRAKE "{p:%s}:brake"
 #define KEY_LANE_ALL "all"
 #define KEY_LANE_NAME "l:%d.%d" /* field of a list in the pool */
 
