@@ -166,7 +166,8 @@ show_database(struct showing *s)
 {
 	static const char *const queries[][2] = {
 		{ "streams",
-		    "SELECT json_agg(json_build_object('stream', name, 'rate_per_s', rate_per_s) "
+		    "SELECT json_agg(json_build_object('stream', name, 'kind', kind, 'rate_per_s', "
+		    "rate_per_s) "
 		    "ORDER BY "
 		    "name) FROM kairan.stream" },
 		{ "set",
@@ -250,7 +251,8 @@ print_show(const json_t *o)
 	{
 		const json_t *rate = json_object_get(x, "rate_per_s");
 
-		printf("stream      %s ", json_string_value(json_object_get(x, "stream")));
+		printf("stream      %s, %s, ", json_string_value(json_object_get(x, "stream")),
+		    json_string_value(json_object_get(x, "kind")));
 		if (json_is_number(rate))
 			printf("%g/s\n", json_number_value(rate));
 		else
@@ -326,9 +328,9 @@ run_show(struct cli *cli, int argc, char **argv)
 /* ---------------------------------------------------------------- set */
 
 struct change {
-	const char *name;  /* of pace_setting; of a stream when `stream` */
-	const char *value; /* AS_FILE: taken back */
-	bool stream;
+	const char *name;	   /* of pace_setting; of a stream when `stream` */
+	const char *value;	   /* AS_FILE: taken back */
+	const char *stream_column; /* NULL: a setting */
 };
 
 /* 0, or EXIT_USAGE after printing. Writes nothing. */
@@ -340,7 +342,7 @@ check_change(struct cli *cli, struct db *db, struct policy *policy, const struct
 	double per_s;
 	int rows;
 
-	if (!c->stream) {
+	if (c->stream_column == NULL) {
 		/* a group is looked up even when its rate is taken back */
 		const char *probe = strcmp(c->name, POLICY_SET_GUARD) == 0 ? "off" : "1/s";
 
@@ -349,7 +351,12 @@ check_change(struct cli *cli, struct db *db, struct policy *policy, const struct
 			return cli_fail(cli, EXIT_USAGE, "%s", err.msg);
 		return EXIT_DONE;
 	}
-	if (strcmp(c->value, "none") != 0 && rate_parse(&per_s, slice_str(c->value), &err) < 0)
+	if (strcmp(c->stream_column, "kind") == 0 && strcmp(c->value, "transactional") != 0 &&
+	    strcmp(c->value, "triggered") != 0 && strcmp(c->value, "bulk") != 0)
+		return cli_fail(cli, EXIT_USAGE,
+		    "a stream is transactional, triggered or bulk, not '%s'", c->value);
+	if (strcmp(c->stream_column, "kind") != 0 && strcmp(c->value, "none") != 0 &&
+	    rate_parse(&per_s, slice_str(c->value), &err) < 0)
 		return cli_fail(cli, EXIT_USAGE, "%s", err.msg);
 	r = db_query(db, "SELECT FROM kairan.stream WHERE name = $1", 1, &c->name);
 	if (r == NULL)
@@ -368,9 +375,11 @@ write_change(struct db *db, const struct change *c)
 	char rate[40];
 	double per_s = 0;
 
-	if (!c->stream && strcmp(c->value, AS_FILE) == 0)
+	if (c->stream_column != NULL && strcmp(c->stream_column, "kind") == 0)
+		return db_run(db, "UPDATE kairan.stream SET kind = $2 WHERE name = $1", 2, params);
+	if (c->stream_column == NULL && strcmp(c->value, AS_FILE) == 0)
 		return db_run(db, "DELETE FROM kairan.pace_setting WHERE name = $1", 1, params);
-	if (!c->stream)
+	if (c->stream_column == NULL)
 		return db_run(db,
 		    "INSERT INTO kairan.pace_setting (name, value) VALUES ($1, $2) ON CONFLICT "
 		    "(name) "
@@ -392,7 +401,8 @@ warn_unpaced(struct db *db, const struct change *c)
 	const char *group = c->name + strlen(POLICY_SET_GROUP);
 	PGresult *r;
 
-	if (c->stream || strncmp(c->name, POLICY_SET_GROUP, strlen(POLICY_SET_GROUP)) != 0)
+	if (c->stream_column != NULL ||
+	    strncmp(c->name, POLICY_SET_GROUP, strlen(POLICY_SET_GROUP)) != 0)
 		return;
 	r = db_query(db,
 	    "SELECT string_agg(DISTINCT c.name || ' ' || r.run_key, ', ') FROM kairan.run_lane l "
@@ -440,10 +450,11 @@ static int
 run_set(struct cli *cli, int argc, char **argv)
 {
 	const char *stream = NULL, *rate = NULL, *account = NULL, *group = NULL, *limit = NULL,
-		   *guard = NULL;
+		   *guard = NULL, *kind = NULL;
 	const struct cli_option options[] = {
 		{ .name = "stream", .value_name = "NAME", .value = &stream },
 		{ .name = "rate", .value_name = "RATE", .value = &rate },
+		{ .name = "kind", .value_name = "KIND", .value = &kind },
 		{ .name = "account-rate", .value_name = "RATE", .value = &account },
 		{ .name = "provider", .value_name = "NAME", .value = &group },
 		{ .name = "limit", .value_name = "RATE", .value = &limit },
@@ -451,7 +462,7 @@ run_set(struct cli *cli, int argc, char **argv)
 		{ 0 },
 	};
 	char name[sizeof(POLICY_SET_GROUP) + PROVIDERS_NAME_MAX];
-	struct change changes[4];
+	struct change changes[5];
 	struct db db;
 	size_t n = 0;
 	int code;
@@ -459,22 +470,26 @@ run_set(struct cli *cli, int argc, char **argv)
 	argc = cli_options(cli, options, argc, argv);
 	if (argc < 0)
 		return EXIT_USAGE;
-	if (argc != 0 || (stream == NULL) != (rate == NULL) || (group == NULL) != (limit == NULL) ||
+	if (argc != 0 || (stream == NULL) != (rate == NULL && kind == NULL) ||
+	    (group == NULL) != (limit == NULL) ||
 	    (stream == NULL && account == NULL && group == NULL && guard == NULL))
 		return cli_fail(cli, EXIT_USAGE,
-		    "say what: --stream NAME --rate RATE, --account-rate RATE, --provider NAME "
+		    "say what: --stream NAME --rate RATE or --kind KIND, --account-rate RATE, "
+		    "--provider NAME "
 		    "--limit RATE, --guard strict|all|off");
 	if (group != NULL && strlen(group) >= PROVIDERS_NAME_MAX)
 		return cli_fail(cli, EXIT_USAGE, "no provider has a name that long");
 	(void)snprintf(name, sizeof(name), POLICY_SET_GROUP "%s", group != NULL ? group : "");
-	if (stream != NULL)
-		changes[n++] = (struct change){ stream, rate, true };
+	if (rate != NULL)
+		changes[n++] = (struct change){ stream, rate, "rate_per_s" };
+	if (kind != NULL)
+		changes[n++] = (struct change){ stream, kind, "kind" };
 	if (account != NULL)
-		changes[n++] = (struct change){ POLICY_SET_ACCOUNT, account, false };
+		changes[n++] = (struct change){ POLICY_SET_ACCOUNT, account, NULL };
 	if (group != NULL)
-		changes[n++] = (struct change){ name, limit, false };
+		changes[n++] = (struct change){ name, limit, NULL };
 	if (guard != NULL)
-		changes[n++] = (struct change){ POLICY_SET_GUARD, guard, false };
+		changes[n++] = (struct change){ POLICY_SET_GUARD, guard, NULL };
 	code = cli_open_db(cli, &db);
 	if (code != EXIT_DONE)
 		return code;
@@ -496,6 +511,9 @@ const struct cli_command cli_pace_commands[] = {
 	    "within a second. Rates are written as 20/s, 600/min, 10000/h or 400/d.\n\n"
 	    "Options:\n"
 	    "  --stream NAME --rate RATE|none      the rate of a stream\n"
+	    "  --stream NAME --kind KIND           transactional goes before triggered, that "
+	    "before "
+	    "bulk\n"
 	    "  --account-rate RATE|default         of all streams together\n"
 	    "  --provider NAME --limit RATE|default  of a provider, all streams together\n"
 	    "  --guard strict|all|off|default      the hour guard\n\n"

@@ -52,6 +52,7 @@ struct config {
 	bool pace_group_limits;
 	char *pace_account_rate; /* "": none */
 	char *pace_mode;	 /* together, asap */
+	long pace_urgent_share;	 /* per cent */
 
 	char *relay_host; /* a list: common/relay.h */
 	long relay_port;

@@ -30,6 +30,7 @@
 #define LATE_SINGLE_US 2000000 /* the only one of its list within the horizon */
 #define LATE_RELEASE_MS 3000   /* without a permit for so long: give the claim back */
 #define MISSED_MAX 3	       /* permits missed: then leave, or it would wait for ever */
+#define AHEAD_US 60000000      /* urgent mail goes before what has been due for less */
 
 /* A list of a run, in one pipeline. */
 struct want {
@@ -58,6 +59,7 @@ struct pipeline {
 	size_t permit_count;
 	unsigned waiting; /* answers still to come */
 	uint64_t wait_ms; /* before the next one */
+	bool urgent;	  /* of urgent runs alone: the others wait for theirs */
 	struct taking *takings;
 };
 
@@ -255,6 +257,15 @@ compare_entries(const void *a, const void *b)
 	return (x->id > y->id) - (x->id < y->id);
 }
 
+/* Urgent mail that is due goes before what the relay has not had time for. */
+static void
+set_due(struct flight *f, uint64_t due_us, uint64_t late_us)
+{
+	f->due_us = due_us;
+	f->late_us = late_us;
+	f->ahead_us = flight_run(f)->urgent && due_us <= dispatcher_now_us() ? AHEAD_US : 0;
+}
+
 /* A row with the permit that its id was popped for; one that stood in the wrong list has none. */
 static void
 send_off(struct taking *t, struct flight *f, int lane)
@@ -268,8 +279,7 @@ send_off(struct taking *t, struct flight *f, int lane)
 		claim_late(t->c, f);
 		return;
 	}
-	f->due_us = e->due_us;
-	f->late_us = e->late_us;
+	set_due(f, e->due_us, e->late_us);
 	route_add(t->c->d->route, f);
 }
 
@@ -424,8 +434,8 @@ serve_late(struct claimer *c, struct want *w)
 			i++;
 		*link = f->next;
 		f->next = NULL;
-		f->due_us = p->permits[i].due_us;
-		f->late_us = f->missed < MISSED_MAX ? p->permits[i].late_us : UINT64_MAX;
+		set_due(f, p->permits[i].due_us,
+		    f->missed < MISSED_MAX ? p->permits[i].late_us : UINT64_MAX);
 		p->permits[i].late_us = 0; /* used */
 		i++;
 		w->used++;
@@ -442,9 +452,15 @@ pipeline_end(struct pipeline *p)
 	struct taking *takings = p->takings;
 
 	for (size_t i = 0; i < p->want_count; i++)
-		if (i == 0 || p->wants[i].run != p->wants[i - 1].run)
-			p->wants[i].run->flights--;
-	c->again_ms = dispatcher_now_ms(c->d) + p->wait_ms;
+		if (i == 0 || p->wants[i].run != p->wants[i - 1].run) {
+			struct live_run *run = p->wants[i].run;
+
+			run->flights--;
+			if (p->urgent && run->again_ms < dispatcher_now_ms(c->d) + p->wait_ms)
+				run->again_ms = dispatcher_now_ms(c->d) + p->wait_ms;
+		}
+	if (!p->urgent)
+		c->again_ms = dispatcher_now_ms(c->d) + p->wait_ms;
 	c->pipeline = NULL;
 	free(p->wants);
 	free(p->places);
@@ -719,7 +735,7 @@ static bool
 is_wanted(const struct claimer *c, const struct live_run *run, uint64_t now)
 {
 	return run->running && run->loaded && run->again_ms <= now &&
-	    run->ready < (unsigned)batch_of(c, run);
+	    (run->urgent || c->again_ms <= now) && run->ready < (unsigned)batch_of(c, run);
 }
 
 static void
@@ -755,6 +771,7 @@ start(struct claimer *c)
 		return;
 	}
 	p->c = c;
+	p->urgent = c->again_ms > now;
 	c->pipeline = p;
 	for (struct live_run *run = runs_first(c->d->runs); run != NULL; run = run->next)
 		if (is_wanted(c, run, now))
@@ -782,15 +799,16 @@ claim_kick(struct claimer *c)
 	    settle_is_behind(d->settler))
 		return; /* the periodic look at the runs kicks again */
 	for (struct live_run *run = runs_first(d->runs); run != NULL; run = run->next) {
+		uint64_t again =
+		    run->urgent || run->again_ms > c->again_ms ? run->again_ms : c->again_ms;
+
 		if (is_wanted(c, run, now))
 			wanted = true;
-		else if (run->running && run->loaded && run->again_ms > now && run->again_ms < next)
-			next = run->again_ms;
+		else if (run->running && run->loaded && again > now && again < next)
+			next = again;
 	}
-	if (wanted && c->again_ms <= now)
+	if (wanted)
 		start(c);
-	else if (wanted && c->again_ms < next)
-		next = c->again_ms;
 	if (next != UINT64_MAX && !uv_is_closing((uv_handle_t *)&c->timer))
 		(void)uv_timer_start(&c->timer, on_timer, next > now ? next - now : 0, 0);
 }

@@ -43,6 +43,9 @@ struct known_run {
 	char *stream;	  /* owned */
 	double per_s;	  /* of the stream, 0: no limit */
 	double began;	  /* us since 2026 */
+	enum share_class class;
+	double weight;
+	bool reserve;
 	bool seen;
 	struct pacer_lane *lanes; /* owned; lists for the pacer */
 };
@@ -62,6 +65,9 @@ struct run_row {
 	int64_t planned, pushed, low_water, queued, sending, deferred;
 	const char *stream;
 	double per_s, began;
+	enum share_class class;
+	double weight;
+	bool reserve;
 };
 
 static int64_t
@@ -295,6 +301,9 @@ know(struct handover *h, struct db *db, const struct run_row *row, bool *lost)
 	k->lists[0].pushed = row->pushed;
 	k->per_s = row->per_s;
 	k->began = row->began;
+	k->class = row->class;
+	k->weight = row->weight;
+	k->reserve = row->reserve;
 	k->seen = true;
 	return k;
 }
@@ -579,7 +588,10 @@ feed_runs(struct handover *h, struct db *db)
 	PGresult *r = db_query(db,
 	    "SELECT r.id, r.planned, r.pushed, r.low_water, p.queued, p.sending, p.deferred, "
 	    "s.name, "
-	    "coalesce(s.rate_per_s, 0), extract(epoch FROM coalesce(r.started_at, r.due_at)) "
+	    "coalesce(s.rate_per_s, 0), extract(epoch FROM coalesce(r.started_at, r.due_at)), "
+	    "CASE WHEN r.snapshot ? 'mail' OR s.kind = 'transactional' THEN 0 "
+	    "WHEN s.kind = 'triggered' THEN 1 ELSE 2 END, c.weight, "
+	    "kairan.urgent_in_use(s.id) "
 	    "FROM kairan.run r JOIN kairan.campaign_progress p ON p.run_id = r.id "
 	    "JOIN kairan.campaign c ON c.id = r.campaign_id "
 	    "JOIN kairan.stream s ON s.id = c.stream_id "
@@ -598,7 +610,9 @@ feed_runs(struct handover *h, struct db *db)
 			db_number(r, i, 2), db_number(r, i, 3), db_number(r, i, 4),
 			db_number(r, i, 5), db_number(r, i, 6), db_text(r, i, 7),
 			strtod(db_text(r, i, 8), NULL),
-			(strtod(db_text(r, i, 9), NULL) - ADMISSION_EPOCH_S) * 1e6 };
+			(strtod(db_text(r, i, 9), NULL) - ADMISSION_EPOCH_S) * 1e6,
+			(enum share_class)db_number(r, i, 10), strtod(db_text(r, i, 11), NULL),
+			db_text(r, i, 12)[0] == 't' };
 
 		k = know(h, db, &row, &lost);
 		if (lost)
@@ -665,6 +679,9 @@ publish_pace(struct handover *h, int64_t epoch)
 			.stream = k->stream,
 			.per_s = k->per_s,
 			.began = k->began,
+			.class = k->class,
+			.weight = k->weight,
+			.reserve = k->reserve,
 			.lanes = k->lanes,
 			.lane_count = k->list_count };
 	}

@@ -39,8 +39,9 @@
 #define FIGURES_MS 5000 /* between two looks at the figures for /metrics */
 #define DOUBT_EVERY_S 5 /* looks at recipients in doubt read their runs */
 #define POLICY_EVERY_S 60
-#define JOIN_MAX "1000" /* waiting events looked for in one round */
-#define DROP_MAX "20"	/* runs dropped in one round of retention */
+#define MAIL_LOOK_MS 100 /* between two looks for single mails, within a longer poll_ms */
+#define JOIN_MAX "1000"	 /* waiting events looked for in one round */
+#define DROP_MAX "20"	 /* runs dropped in one round of retention */
 
 static atomic_bool stop_asked; /* set by the signal handler, read by all threads */
 
@@ -450,6 +451,24 @@ round_of_leader(
 	return -1;
 }
 
+/* Until the next round, or a single mail that should not wait so long. */
+static void
+nap_until_mail(struct producer *p, struct db *db)
+{
+	bool waits = false;
+
+	for (long ms = p->config.producer_poll_ms; ms > 0 && !waits; ms -= MAIL_LOOK_MS) {
+		PGresult *r;
+
+		nap_ms(ms < MAIL_LOOK_MS ? ms : MAIL_LOOK_MS);
+		if (ms <= MAIL_LOOK_MS || !atomic_load(&p->leading) || atomic_load(&stop_asked))
+			continue;
+		r = db_query(db, "SELECT kairan.mail_waits()", 0, NULL);
+		waits = r != NULL && db_text(r, 0, 0)[0] == 't';
+		PQclear(r);
+	}
+}
+
 static int
 lead(struct producer *p, struct db *db, struct lease *lease, struct handover *handover)
 {
@@ -480,7 +499,7 @@ lead(struct producer *p, struct db *db, struct lease *lease, struct handover *ha
 				return p->worked > 0 ? EXIT_DONE : EXIT_NOTHING;
 			p->worked += left;
 		}
-		nap_ms(p->config.producer_poll_ms);
+		nap_until_mail(p, db);
 	}
 	return EXIT_DONE;
 }

@@ -18,10 +18,22 @@
 #define AHEAD_US (PACER_AHEAD_S * 1e6)
 #define FLOOR 0.002 /* of a run: what a lane counts at least, for its retries */
 #define KNOWN (-1)
+#define SETTLE_US 1e6 /* permits that were given may be leaving for so long */
+#define PARTS_MAX 256
+#define URGENT_ACCOUNT "au"
+#define URGENT_STREAM "su:"
 #define ARGS_MAX ((size_t)32 << 20)
+
+/* The part of a limit that urgent runs had in the last publication. */
+struct part {
+	char name[72];
+	double urgent;
+};
 
 struct pacer {
 	const struct policy *policy;
+	struct part parts[PARTS_MAX];
+	size_t part_count;
 	uint64_t signature;
 	int64_t planned_ms; /* 0: never */
 	int64_t refused_ms; /* since when; 0: not */
@@ -33,7 +45,8 @@ struct publication {
 	double now;
 	const struct pacer_run *runs;
 	size_t count;
-	double *share; /* of each run, messages a second; 0: no limit */
+	struct share_run *share; /* of each run */
+	struct share_pool pool;
 	struct buf text;
 	size_t *ends; /* of each argument in text */
 	size_t args, room;
@@ -87,6 +100,8 @@ signature_of(const struct policy *policy, const struct pacer_run *runs, size_t c
 		h = hash_step(h, (uint64_t)runs[i].id);
 		h = hash_step(h, rate ^ rate >> 32);
 		h = hash_step(h, is_active(&runs[i]));
+		h = hash_step(h, (uint64_t)runs[i].class + 4 * (uint64_t)runs[i].weight);
+		h = hash_step(h, runs[i].reserve);
 	}
 	return h;
 }
@@ -125,57 +140,82 @@ put_row(struct publication *b, double from, double till, double interval)
 	buf_printf(&b->text, "%.17g,%.17g,%.17g;", from, till, interval);
 }
 
+/* One rate, which was `before` until now. What grows waits until the permits of the others that
+ * shrink have left. 0: closed. */
 static void
-put_limiter(struct publication *b, const char *kind, const char *name, double per_s)
+put_limiter(struct publication *b, const char *kind, const char *name, double per_s, double before)
 {
+	double from = b->now - BACK_US;
+
 	buf_printf(&b->text, "%s%s", kind, name);
 	end_arg(b);
 	buf_append_char(&b->text, '|');
-	put_row(b, b->now - BACK_US, b->now + AHEAD_US, 1e6 / per_s);
+	if (per_s > before * (1 + 1e-9)) {
+		if (before > 0)
+			put_row(b, from, b->now + SETTLE_US, 1e6 / before);
+		from = b->now + SETTLE_US;
+	}
+	if (per_s > 0)
+		put_row(b, from, b->now + AHEAD_US, 1e6 / per_s);
 	end_arg(b);
+}
+
+/* The urgent part of a limit in the last publication; the present one takes its place. */
+static double
+part_before(struct pacer *p, const char *kind, const char *name, double urgent)
+{
+	char full[sizeof(p->parts[0].name)];
+	double before = urgent;
+	size_t i;
+
+	(void)snprintf(full, sizeof(full), "%s%s", kind, name);
+	for (i = 0; i < p->part_count && strcmp(p->parts[i].name, full) != 0; i++)
+		;
+	if (i == p->part_count && i == PARTS_MAX)
+		return before;
+	if (i == p->part_count)
+		(void)snprintf(p->parts[p->part_count++].name, sizeof(full), "%s", full);
+	else
+		before = p->parts[i].urgent;
+	p->parts[i].urgent = urgent;
+	return before;
+}
+
+/* A limit in two: for urgent runs, when there are any now and then, and for the others. */
+static void
+put_divided(struct publication *b, const char *kind, const char *urgent_kind, const char *name,
+    double per_s, double urgent)
+{
+	double before = part_before(b->p, kind, name, urgent);
+
+	put_limiter(b, kind, name, per_s * (1 - urgent), per_s * (1 - before));
+	if (urgent > 0 || before > 0)
+		put_limiter(b, urgent_kind, name, per_s * urgent, per_s * before);
 }
 
 /* ---- shares of runs ---- */
 
-/* Runs of one stream share its rate, all runs the account's: whoever can use less than an equal
- * share leaves the rest to the others. A run without anything to send counts for nobody else. */
-static void
-share_out(struct publication *b)
+static bool
+divide(struct publication *b)
 {
-	double left = policy_account_per_s(b->p->policy), level;
-	size_t open = 0, before;
+	double part = policy_urgent_part(b->p->policy);
 
+	b->pool = (struct share_pool){ .account_per_s = policy_account_per_s(b->p->policy),
+		.part = part,
+		.reserve = part > 0 && policy_urgent_in_use(b->p->policy) };
 	for (size_t i = 0; i < b->count; i++) {
-		size_t n = 0;
+		const struct pacer_run *run = &b->runs[i];
 
-		for (size_t k = 0; k < b->count; k++)
-			n += (k == i || is_active(&b->runs[k])) &&
-			    strcmp(b->runs[i].stream, b->runs[k].stream) == 0;
-		b->share[i] = b->runs[i].per_s > 0 ? b->runs[i].per_s / (double)n : 0;
-		open += is_active(&b->runs[i]);
+		b->share[i] = (struct share_run){ .stream = run->stream,
+			.stream_per_s = run->per_s,
+			.class =
+			    run->class == SHARE_URGENT && part <= 0 ? SHARE_TRIGGERED : run->class,
+			.weight = run->weight,
+			.reserve = part > 0 && run->reserve };
+		for (size_t k = 0; k < run->lane_count; k++)
+			b->share[i].backlog += run->lanes[k].remaining;
 	}
-	if (left <= 0)
-		return;
-	level = left / (double)(open > 0 ? open : 1);
-	do { /* those below the level keep what they have */
-		double taken = 0;
-
-		before = open;
-		open = 0;
-		for (size_t i = 0; i < b->count; i++) {
-			if (!is_active(&b->runs[i]))
-				continue;
-			if (b->share[i] > 0 && b->share[i] <= level)
-				taken += b->share[i];
-			else
-				open++;
-		}
-		if (open > 0)
-			level = (left - taken) / (double)open;
-	} while (open > 0 && open < before);
-	for (size_t i = 0; i < b->count; i++)
-		if (b->share[i] <= 0 || b->share[i] > level)
-			b->share[i] = level;
+	return share_out(&b->pool, b->share, b->count);
 }
 
 /* ---- lanes of a run ---- */
@@ -225,12 +265,18 @@ cap_share(const struct publication *b, const struct pacer_run *run, const struct
 	return cap * weight_of(run, l) / all;
 }
 
+static bool
+is_urgent(const struct publication *b, const struct pacer_run *run)
+{
+	return b->share[run - b->runs].class == SHARE_URGENT;
+}
+
 static int
 shape_lane(const struct publication *b, const struct pacer_run *run, const struct pacer_lane *l,
     double till, bool steps, struct shape *out)
 {
 	out->count = 0;
-	if (l->group != PROVIDERS_NONE)
+	if (l->group != PROVIDERS_NONE && !is_urgent(b, run))
 		return policy_shape(b->p->policy, l->group, run->began, b->now, till, steps, out);
 	shape_add(out, b->now, till, 1);
 	return out->failed ? -1 : 0;
@@ -246,8 +292,10 @@ put_lane(struct publication *b, const struct pacer_run *run, const struct pacer_
 
 	buf_printf(&b->text, KEY_LANE_NAME, run->id, l->lane);
 	end_arg(b);
+	if (is_urgent(b, run))
+		buf_append_str(&b->text, b->pool.account_per_s > 0 ? "!" URGENT_ACCOUNT "," : "!");
 	if (run->per_s > 0) {
-		buf_printf(&b->text, "s:%s", run->stream);
+		buf_printf(&b->text, "%s%s", is_urgent(b, run) ? URGENT_STREAM : "s:", run->stream);
 		comma = ",";
 	}
 	if (cap_of(b, l) > 0)
@@ -311,16 +359,17 @@ put_run(struct publication *b, const struct pacer_run *run, double per_s, struct
 	struct plan_lane *plans = calloc(run->lane_count + 1, sizeof(*plans));
 	int result = shapes == NULL || plans == NULL ? err_set(err, "no memory") : 1;
 
-	/* a single list has the run's share, and without a rate there is nothing to divide */
-	if (result == 1 && per_s > 0 && run->lane_count > 1)
+	/* a single list has the run's share, and without a rate there is nothing to divide; urgent
+	 * mail waits for its limits alone */
+	if (result == 1 && per_s > 0 && run->lane_count > 1 && !is_urgent(b, run))
 		result = plan_lanes(b, run, per_s, shapes, plans, err);
 	for (size_t i = 0; result >= 0 && i < run->lane_count; i++) {
 		const struct pacer_lane *l = &run->lanes[i];
+		double alone = run->lane_count > 1 ? cap_share(b, run, l) : per_s;
 
 		if (result == 0)
 			put_lane(b, run, l, plans[i].rows, plans[i].row_count);
-		else if (put_lane_alone(b, run, l,
-			     run->lane_count == 1 ? per_s : cap_share(b, run, l), err) < 0)
+		else if (put_lane_alone(b, run, l, is_urgent(b, run) ? 0 : alone, err) < 0)
 			result = -1;
 	}
 	for (size_t i = 0; shapes != NULL && plans != NULL && i < run->lane_count; i++) {
@@ -332,22 +381,32 @@ put_run(struct publication *b, const struct pacer_run *run, double per_s, struct
 	return result < 0 ? -1 : 0;
 }
 
+static bool
+is_first_of_stream(const struct publication *b, size_t run)
+{
+	for (size_t i = 0; i < run; i++)
+		if (strcmp(b->runs[i].stream, b->runs[run].stream) == 0)
+			return false;
+	return true;
+}
+
 static void
 put_limiters(struct publication *b)
 {
 	double account = policy_account_per_s(b->p->policy);
 
 	if (account > 0)
-		put_limiter(b, "a", "", account);
-	/* what is named twice is written twice, the same */
+		put_divided(b, "a", URGENT_ACCOUNT, "", account, b->pool.account_urgent);
+	/* a group that is named twice is written twice, the same */
 	for (size_t i = 0; i < b->count; i++) {
-		if (b->runs[i].per_s > 0)
-			put_limiter(b, "s:", b->runs[i].stream, b->runs[i].per_s);
+		if (b->runs[i].per_s > 0 && is_first_of_stream(b, i))
+			put_divided(b, "s:", URGENT_STREAM, b->runs[i].stream, b->runs[i].per_s,
+			    b->share[i].urgent_part);
 		for (size_t k = 0; k < b->runs[i].lane_count; k++) {
 			const struct pacer_lane *l = &b->runs[i].lanes[k];
 
 			if (cap_of(b, l) > 0)
-				put_limiter(b, "g:", l->name, cap_of(b, l));
+				put_limiter(b, "g:", l->name, cap_of(b, l), cap_of(b, l));
 		}
 	}
 }
@@ -484,10 +543,10 @@ plan_and_publish(struct pacer *p, redisContext *redis, int64_t generation,
 	buf_init(&b.text, ARGS_MAX);
 	b.share = calloc(count + 1, sizeof(*b.share));
 	result = b.share == NULL ? err_set(err, "no memory") : read_time(redis, &b.now, err);
-	if (result == 0)
-		share_out(&b);
+	if (result == 0 && !divide(&b))
+		result = err_set(err, "no memory");
 	for (size_t i = 0; result == 0 && i < count; i++)
-		result = put_run(&b, &runs[i], b.share[i], err);
+		result = put_run(&b, &runs[i], b.share[i].per_s, err);
 	if (result == 0) {
 		put_limiters(&b);
 		result = put_stale(&b, redis, err);

@@ -15,6 +15,7 @@
 
 #include "err.h"
 #include "policy.h"
+#include "share.h"
 
 #define PACER_AHEAD_S 900
 #define PACER_EVERY_MS 60000
@@ -34,7 +35,10 @@ struct pacer_run {
 	int id;
 	const char *stream; /* borrowed */
 	double per_s;	    /* of the stream, 0: no limit */
-	double began;	    /* us since 2026 */
+	enum share_class class;
+	double weight;
+	bool reserve; /* urgent mail goes through its stream now and then */
+	double began; /* us since 2026 */
 	const struct pacer_lane *lanes;
 	size_t lane_count;
 };

@@ -39,6 +39,7 @@ struct lane {
 	bool fresh;
 	int chain[ADMISSION_CHAIN_MAX];
 	size_t chain_count;
+	bool urgent;
 	uint32_t left; /* wanted, during one call */
 };
 
@@ -113,6 +114,12 @@ admission_add_lane(struct admission *a, const int *chain, size_t chain_count)
 	for (size_t i = 0; i < chain_count; i++)
 		more[a->lane_count].chain[i] = chain[i];
 	return (int)a->lane_count++;
+}
+
+void
+admission_set_urgent(struct admission *a, int lane, bool urgent)
+{
+	a->lanes[lane].urgent = urgent;
 }
 
 /* ---------------------------------------------------------------- calendars */
@@ -282,7 +289,7 @@ grant(struct admission *a, struct lane *l, double s)
 		limiter->next.owed = 1;
 		run(&limiter->next, &limiter->calendar);
 	}
-	if (a->account.calendar.rows != NULL) {
+	if (a->account.calendar.rows != NULL && !l->urgent) {
 		a->account.next.at = s;
 		a->account.next.owed = 1;
 		run(&a->account.next, &a->account.calendar);
@@ -355,14 +362,13 @@ make_room(struct admission *a, size_t room)
 	return true;
 }
 
+/* Before anything is granted, clocks of all that the call names come up to today's calendars. */
 static void
-gather(struct admission *a, const struct admission_ask *ask)
+begin(struct admission *a, const struct admission_ask *ask)
 {
-	a->waiting.count = a->ready.count = 0;
 	limiter_begin(&a->account, ask->now);
 	for (size_t i = 0; i < ask->want_count; i++) {
 		struct lane *l = &a->lanes[ask->wants[i].lane];
-		double at;
 
 		l->left = ask->wants[i].count;
 		if (l->left == 0)
@@ -376,10 +382,54 @@ gather(struct admission *a, const struct admission_ask *ask)
 		run(&l->gap, &l->calendar);
 		for (size_t k = 0; k < l->chain_count; k++)
 			limiter_begin(&a->limiters[l->chain[k]], ask->now);
+	}
+}
+
+/* The heap of lanes that are served in order of time. */
+static void
+gather(struct admission *a, const struct admission_ask *ask)
+{
+	a->waiting.count = a->ready.count = 0;
+	for (size_t i = 0; i < ask->want_count; i++) {
+		struct lane *l = &a->lanes[ask->wants[i].lane];
+		double at;
+
+		if (l->left == 0 || l->urgent)
+			continue;
 		at = lane_open(a, l, ask->now);
 		if (at < INFINITY)
 			heap_push(&a->waiting, at, (uint32_t)i);
 	}
+}
+
+/* Urgent lanes, one after the other; *moment: the first at which one could go on. */
+static size_t
+serve_urgent(struct admission *a, const struct admission_ask *ask, uint64_t left,
+    struct admission_permit *permits, double *moment)
+{
+	double end = ask->now + ask->horizon;
+	size_t n = 0;
+
+	*moment = INFINITY;
+	for (size_t i = 0; i < ask->want_count; i++) {
+		struct lane *l = &a->lanes[ask->wants[i].lane];
+		double at;
+
+		if (l->left == 0 || !l->urgent)
+			continue;
+		at = lane_open(a, l, ask->now);
+		while (at < end && l->left > 0 && n < ask->max && n < left) {
+			permits[n++] =
+			    (struct admission_permit){ .at = at, .lane = ask->wants[i].lane };
+			grant(a, l, at);
+			quota_add(&a->quota, at, 1);
+			l->left--;
+			at = lane_open(a, l, at);
+		}
+		if (l->left > 0 && at < *moment)
+			*moment = at;
+	}
+	return n;
 }
 
 /* The next free moment, at or after s; INFINITY when there is none. */
@@ -422,9 +472,9 @@ size_t
 admission_reserve(struct admission *a, const struct admission_ask *ask,
     struct admission_permit *permits, double *wake)
 {
-	double s = ask->now, end = ask->now + ask->horizon;
+	double s = ask->now, end = ask->now + ask->horizon, urgent;
 	uint64_t left = quota_left(&a->quota, ask->now);
-	size_t n = 0;
+	size_t n;
 
 	*wake = ask->now + WAKE_MAX_US;
 	if (a->lost)
@@ -434,6 +484,8 @@ admission_reserve(struct admission *a, const struct admission_ask *ask,
 		return 0;
 	if (!make_room(a, ask->want_count))
 		return 0;
+	begin(a, ask);
+	n = serve_urgent(a, ask, left, permits, &urgent);
 	gather(a, ask);
 	while (n < ask->max && n < left) {
 		uint32_t i;
@@ -464,6 +516,6 @@ admission_reserve(struct admission *a, const struct admission_ask *ask,
 		if (at < INFINITY)
 			heap_push(&a->waiting, at, i);
 	}
-	*wake = wake_time(ask, s, n == ask->max, n == left);
+	*wake = wake_time(ask, s < urgent ? s : urgent, n == ask->max, n == left);
 	return n;
 }

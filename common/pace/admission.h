@@ -18,6 +18,10 @@
  *            (SQUEEZE - SLACK), and at most ADMISSION_LAG_US of it: what is older is the
  *            planner's. So in no window does a lane get more than its integral / SQUEEZE + 1.5.
  *
+ * An urgent lane does not wait for the account: its share of it is a limiter in its chain, and who
+ * plans leaves that share out of the account's calendar. So it gets the first free moment of its
+ * own limiters however far ahead others have reserved, and is served before them.
+ *
  * A calendar is rows (from, till, interval). Between rows, and behind the last one, nothing may
  * leave: who sets the pace is gone, so sending stops. Where rows meet, what is left of an
  * interval counts on at the new rate.
@@ -67,7 +71,7 @@ struct admission_ask {
 };
 
 struct admission_permit {
-	double at; /* us; permits of one call are in order of time */
+	double at; /* us; in order of time, behind those of urgent lanes, lane by lane */
 	uint32_t lane;
 };
 
@@ -79,6 +83,9 @@ void admission_free(struct admission *a);
 /* New ones without a calendar; their number, or -1 without memory. */
 int admission_add_limiter(struct admission *a) MUST_CHECK;
 int admission_add_lane(struct admission *a, const int *chain, size_t chain_count) MUST_CHECK;
+
+/* Whether a lane is urgent; none is at first. */
+void admission_set_urgent(struct admission *a, int lane, bool urgent);
 
 /* Calendars; rows are copied. 0, or -1 with err: too many rows, out of order, no interval, or a
  * generation older than the newest one seen (an old planner that still believes it leads).

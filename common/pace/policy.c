@@ -31,7 +31,8 @@ struct policy {
 	const struct zone **zone_of; /* by group */
 	bool strict, soft;	     /* guards that are kept */
 	bool limits;
-	double account_per_s, lead_us;
+	bool urgent_in_use;
+	double account_per_s, lead_us, urgent_part;
 	enum plan_mode mode;
 	int unknown;	 /* the default group */
 	double *set_cap; /* by group, what was set while running; 0: as the table says */
@@ -161,6 +162,7 @@ read_keys(struct policy *p, const struct config *c, struct err *err)
 		return err_set(err, "pace.account_rate: expected N/s, N/min, N/h or N/d");
 	p->limits = c->pace_group_limits;
 	p->lead_us = (double)c->pace_guard_lead_s * 1e6;
+	p->urgent_part = (double)c->pace_urgent_share / 100;
 	p->file.strict = p->strict;
 	p->file.soft = p->soft;
 	p->file.account_per_s = p->account_per_s;
@@ -203,13 +205,14 @@ policy_begin_settings(struct policy *p)
 	p->strict = p->file.strict;
 	p->soft = p->file.soft;
 	p->account_per_s = p->file.account_per_s;
+	p->urgent_in_use = false;
 	memset(p->set_cap, 0, providers_count(p->providers) * sizeof(*p->set_cap));
 }
 
 bool
 policy_end_settings(struct policy *p)
 {
-	uint64_t h = HASH_START + p->strict + 2u * p->soft, bits;
+	uint64_t h = HASH_START + p->strict + 2u * p->soft + 4u * p->urgent_in_use, bits;
 
 	for (size_t i = 0; i <= providers_count(p->providers); i++) {
 		double value = i < providers_count(p->providers) ? p->set_cap[i] : p->account_per_s;
@@ -222,6 +225,30 @@ policy_end_settings(struct policy *p)
 	p->signature = h;
 	p->version++;
 	return true;
+}
+
+void
+policy_set_urgent(struct policy *p, bool in_use)
+{
+	p->urgent_in_use = in_use;
+}
+
+bool
+policy_urgent_in_use(const struct policy *p)
+{
+	return p->urgent_in_use;
+}
+
+double
+policy_urgent_part(const struct policy *p)
+{
+	return p->urgent_part;
+}
+
+double
+policy_bulk_per_s(const struct policy *p)
+{
+	return p->account_per_s * (p->urgent_in_use ? 1 - p->urgent_part : 1);
 }
 
 uint64_t

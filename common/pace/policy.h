@@ -45,6 +45,15 @@ double policy_account_per_s(const struct policy *p); /* 0: no limit */
 void policy_begin_settings(struct policy *p);
 int policy_set(struct policy *p, const char *name, const char *value, struct err *err) MUST_CHECK;
 bool policy_end_settings(struct policy *p);
+
+/* Whether transactional mail goes out now and then; given anew like the settings. The part of a
+ * limit that other mail leaves to it then, 0..0.5, is pace.urgent_share. */
+void policy_set_urgent(struct policy *p, bool in_use);
+bool policy_urgent_in_use(const struct policy *p);
+double policy_urgent_part(const struct policy *p);
+
+/* Of the account's rate, what is left for other mail; 0: no limit. */
+double policy_bulk_per_s(const struct policy *p);
 uint64_t policy_version(const struct policy *p);
 
 /* Whose hours the group's guard keeps, and how much before it releases stop. */

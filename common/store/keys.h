@@ -9,7 +9,8 @@
  *   {r:RUN}:q:LANE  list   the same for each lane that has a clock of its own (run_lane.paced).
  *   {r:RUN}:gen     string set by the producer when it (re)fills; its absence means that
  *                          Redis lost the lists. Lost: the producer starts a refill.
- *   {p:POOL}:pace   hash   calendars of limiters and lists ("l:RUN.LANE", lane 0 is the list
+ *   {p:POOL}:pace   hash   calendars of limiters ("a", "s:STREAM", their urgent parts "au" and
+ *                          "su:STREAM", "g:NAME") and lists ("l:RUN.LANE", lane 0 is the list
  *                          "all"), "#" the epoch of the producer that wrote them. plan.lua writes,
  *                          reserve.lua reads. Lost: silence until the producer writes it again.
  *   {p:POOL}:next   hash   clocks by limiter and list. reserve.lua, plan.lua. Lost: a second of

@@ -258,6 +258,67 @@ test_quota_of_any_day(void **state)
 	admission_free(a);
 }
 
+static int
+by_time(const void *x, const void *y)
+{
+	const double *a = x, *b = y;
+
+	return (*a > *b) - (*a < *b);
+}
+
+/* Bulk that reserves as far ahead as it may, and now and then an urgent message: it gets the first
+ * free moment of its own share, and both together stay below the limit. */
+static void
+test_urgent_waits_for_nobody(void **state)
+{
+	struct admission *a = admission_new();
+	struct admission_row others = { START, START + 900 * S, 20000 / 0.9 };
+	struct admission_row share = { START, START + 900 * S, 20000 / 0.1 };
+	struct admission_row open = { START, START + 900 * S, 1 };
+	static double all[8192];
+	struct err err;
+	double wake, next = START + 2.345 * S, worst = 0;
+	size_t n = 0, sent = 0, bulk = 0;
+	int limiter;
+
+	(void)state;
+	limiter = admission_add_limiter(a);
+	assert_int_equal(admission_add_lane(a, NULL, 0), 0);
+	assert_int_equal(admission_add_lane(a, &limiter, 1), 1);
+	admission_set_urgent(a, 1, true);
+	assert_int_equal(admission_plan_limiter(a, 1, -1, &others, 1, &err), 0);
+	assert_int_equal(admission_plan_limiter(a, 1, limiter, &share, 1, &err), 0);
+	assert_int_equal(admission_plan_lane(a, 1, 0, &open, 1, &err), 0);
+	assert_int_equal(admission_plan_lane(a, 1, 1, &open, 1, &err), 0);
+	for (double now = START; now < START + 60 * S; now += S / 100) {
+		bool asked = now >= next;
+		struct admission_want wants[] = { { 0, 1000 }, { 1, asked } };
+		size_t k = admission_reserve(a,
+		    &(struct admission_ask){
+			.now = now, .horizon = S, .wants = wants, .want_count = 2, .max = 1000 },
+		    permits, &wake);
+
+		for (size_t i = 0; i < k; i++) {
+			all[n++] = permits[i].at;
+			if (permits[i].lane == 0) {
+				bulk++;
+				continue;
+			}
+			worst = fmax(worst, permits[i].at - next);
+			next += 0.777 * S;
+			sent++;
+		}
+	}
+	assert_in_range(sent, 70, 76);
+	assert_true(worst <= S / 100 + 1); /* the step of this test */
+	assert_in_range(bulk, 45 * 59, 45 * 62);
+	/* in no window of a second more than its 50, and one for each of the two clocks */
+	qsort(all, n, sizeof(all[0]), by_time);
+	for (size_t i = 0; i + 52 < n; i++)
+		assert_true(all[i + 52] - all[i] > S);
+	admission_free(a);
+}
+
 /* ---------------------------------------------------------------- both backends */
 
 #define LANES 12
@@ -269,7 +330,7 @@ struct both {
 	char plan_sha[41], reserve_sha[41];
 	int chain[LANES][ADMISSION_CHAIN_MAX];
 	size_t chain_count[LANES];
-	bool account, chained;
+	bool account, chained, urgent[LANES];
 	uint64_t generation, random;
 };
 
@@ -334,7 +395,7 @@ random_calendars(struct both *b, double now)
 	for (int i = 0; i < LANES; i++) {
 		n = random_rows(&b->random, now, i % 3 == 0 ? 3e6 : 1e5, rows);
 		assert_int_equal(admission_plan_lane(b->a, b->generation, i, rows, n, &err), 0);
-		chain[0] = '\0';
+		(void)snprintf(chain, sizeof(chain), "%s", b->urgent[i] ? "!" : "");
 		for (size_t k = 0; k < b->chain_count[i]; k++)
 			(void)snprintf(chain + strlen(chain), sizeof(chain) - strlen(chain),
 			    "%sg:%d", k > 0 ? "," : "", b->chain[i][k]);
@@ -365,6 +426,8 @@ begin(struct both *b, double now)
 		if (b->chain_count[i] == 3) /* each limiter once */
 			b->chain_count[i] = 2;
 		assert_int_equal(admission_add_lane(b->a, b->chain[i], b->chain_count[i]), i);
+		b->urgent[i] = random_next(&b->random) % 6 == 0;
+		admission_set_urgent(b->a, i, b->urgent[i]);
 	}
 	admission_forget(b->a); /* the script cannot know that the pool is new */
 	admission_set_quota(b->a, limit, 17, now);
@@ -490,6 +553,7 @@ main(void)
 		cmocka_unit_test(test_slow_lane_over_many_short_calendars),
 		cmocka_unit_test(test_shared_limits_hold_in_every_window),
 		cmocka_unit_test(test_quota_of_any_day),
+		cmocka_unit_test(test_urgent_waits_for_nobody),
 		cmocka_unit_test(test_both_backends_grant_the_same),
 	};
 
