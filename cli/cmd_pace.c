@@ -10,6 +10,7 @@
 
 #include "campaign_pace.h"
 #include "keys.h"
+#include "pool.h"
 #include "rate.h"
 #include "rds.h"
 #include "settings.h"
@@ -216,6 +217,24 @@ show_policy(struct showing *s)
 	    json_boolean(strict != PROVIDERS_NONE && policy_guard(s->policy, strict) != GUARD_OFF));
 }
 
+/* What is left of the quota, and what SES said. Without Redis nothing is known. */
+static void
+add_pool(struct showing *s)
+{
+	struct pool pool;
+	struct err err = { 0 };
+
+	if (pool_read(&pool, &s->cli->config, s->policy, &err) < 0)
+		return;
+	if (pool.quota.limit > 0)
+		(void)json_object_set_new(s->out, "quota", pool_quota_json(&pool));
+	if (pool.account.at > 0)
+		(void)json_object_set_new(s->out, "ses",
+		    json_pack("{s:f, s:f, s:f, s:f}", "max_rate", pool.account.max_rate, "max_24h",
+			pool.account.max_24h, "sent_24h", pool.account.sent_24h, "at",
+			pool.account.at));
+}
+
 static void
 print_show(const json_t *o)
 {
@@ -247,6 +266,7 @@ print_show(const json_t *o)
 		printf("account     %g/s\n", account);
 	else
 		puts("account     no limit");
+	pool_print_quota("quota       ", json_object_get(o, "quota"));
 	json_array_foreach(json_object_get(o, "streams"), i, x)
 	{
 		const json_t *rate = json_object_get(x, "rate_per_s");
@@ -310,6 +330,7 @@ run_show(struct cli *cli, int argc, char **argv)
 	else if (settings_read(&s.db, s.policy) < 0)
 		code = cli_db_failed(cli, &s.db, "reading what was set");
 	else if ((code = show_database(&s)) == EXIT_DONE && (code = show_redis(&s)) == EXIT_DONE) {
+		add_pool(&s);
 		show_policy(&s);
 		waits = campaign_waits(cli, &s.db, 0, time(NULL), &err);
 		if (waits != NULL)

@@ -53,6 +53,7 @@ struct config {
 	char *pace_account_rate; /* "": none */
 	char *pace_mode;	 /* together, asap */
 	long pace_urgent_share;	 /* per cent */
+	long pace_quota_24h;	 /* 0: none */
 
 	char *relay_host; /* a list: common/relay.h */
 	long relay_port;

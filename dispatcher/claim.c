@@ -86,11 +86,12 @@ struct taking {
 struct claimer {
 	struct dispatcher *d;
 	uv_timer_t timer;
-	struct rdsloop_script reserve;
+	struct rdsloop_script reserve, give_back;
 	struct pipeline *pipeline; /* NULL: none is under way */
 	unsigned takings;
 	uint64_t again_ms;   /* no permits before */
 	struct flight *late; /* waiting for another permit */
+	size_t missed;	     /* permits that passed unused since the last pipeline */
 };
 
 struct claimer *
@@ -102,6 +103,7 @@ claimer_new(struct dispatcher *d)
 		return NULL;
 	c->d = d;
 	rdsloop_script_init(&c->reserve, embed_common_lua_reserve_lua);
+	rdsloop_script_init(&c->give_back, embed_common_lua_quota_return_lua);
 	(void)uv_timer_init(&d->loop, &c->timer);
 	c->timer.data = c;
 	return c;
@@ -390,6 +392,7 @@ claim_late(struct claimer *c, struct flight *f)
 		return;
 	}
 	f->missed++;
+	c->missed++;
 	f->missed_ms = dispatcher_now_ms(c->d);
 	f->next = c->late;
 	c->late = f;
@@ -446,11 +449,40 @@ serve_late(struct claimer *c, struct want *w)
 /* ---- the pipeline ---- */
 
 static void
+ignore(void *ctx, const redisReply *reply)
+{
+	(void)ctx;
+	(void)reply; /* lost hints are found again by the producer */
+}
+
+/* Permits for which there was no id, since another dispatcher had it, do not count as sent. */
+static void
+return_permits(struct pipeline *p)
+{
+	size_t used = 0, unused = p->c->missed;
+	char key[KEY_MAX], number[24];
+	const char *argv[] = { key, number };
+
+	for (size_t i = 0; i < p->want_count; i++)
+		used += (size_t)p->wants[i].used;
+	for (const struct taking *t = p->takings; t != NULL; t = t->next)
+		used += t->count;
+	unused += p->permit_count > used ? p->permit_count - used : 0;
+	p->c->missed = 0;
+	if (unused == 0)
+		return;
+	(void)snprintf(key, sizeof(key), KEY_QUOTA, POLICY_POOL);
+	(void)snprintf(number, sizeof(number), "%zu", unused);
+	rdsloop_script_run(p->c->d->redis, &p->c->give_back, ignore, NULL, 1, 2, argv);
+}
+
+static void
 pipeline_end(struct pipeline *p)
 {
 	struct claimer *c = p->c;
 	struct taking *takings = p->takings;
 
+	return_permits(p);
 	for (size_t i = 0; i < p->want_count; i++)
 		if (i == 0 || p->wants[i].run != p->wants[i - 1].run) {
 			struct live_run *run = p->wants[i].run;
@@ -814,13 +846,6 @@ claim_kick(struct claimer *c)
 }
 
 /* ---- giving back ---- */
-
-static void
-ignore(void *ctx, const redisReply *reply)
-{
-	(void)ctx;
-	(void)reply; /* lost hints are found again by the producer */
-}
 
 static void
 give_back(struct claimer *c, const char *key, const int *ids, size_t count)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "allowance.h"
 #include "buf.h"
 #include "crash.h"
 #include "keys.h"
@@ -58,6 +59,8 @@ struct handover {
 	struct known_run *runs;
 	const struct policy *policy;
 	struct pacer *pacer;
+	struct account *account;
+	struct allowance allowance;
 };
 
 struct run_row {
@@ -80,8 +83,8 @@ now_ms(void)
 }
 
 struct handover *
-handover_new(
-    const struct config *config, const struct policy *policy, const struct rds_address *redis)
+handover_new(const struct config *config, const struct policy *policy,
+    const struct rds_address *redis, struct account *account)
 {
 	struct handover *h = calloc(1, sizeof(*h));
 
@@ -90,6 +93,7 @@ handover_new(
 	h->config = config;
 	h->policy = policy;
 	h->address = redis;
+	h->account = account;
 	h->pacer = pacer_new(policy);
 	if (h->pacer == NULL) {
 		free(h);
@@ -685,6 +689,7 @@ publish_pace(struct handover *h, int64_t epoch)
 			.lanes = k->lanes,
 			.lane_count = k->list_count };
 	}
+	pacer_set_quota(h->pacer, &h->allowance.quota, h->allowance.now);
 	result = pacer_round(h->pacer, h->redis, epoch, runs, n, &err);
 	free(runs);
 	if (result == 0)
@@ -743,13 +748,34 @@ forget_retries(struct db *db)
 	    0, NULL);
 }
 
+/* Before calendars, so that nothing leaves until the quota is counted. -1: PostgreSQL or Redis
+ * failed; Redis was closed then. */
+static int
+keep_quota(struct handover *h, struct db *db)
+{
+	struct rds_account figures;
+	struct err err = { 0 };
+	double sent = -1;
+	bool fresh = account_take(h->account, &figures);
+
+	if (figures.at > 0 && (double)time(NULL) - figures.at < RDS_ACCOUNT_FRESH_S)
+		sent = figures.sent_24h;
+	if ((!fresh || rds_account_write(h->redis, &figures, &err) == 0) &&
+	    allowance_round(&h->allowance, db, h->redis, h->policy, sent, &err) == 0)
+		return 0;
+	log_warn("quota not kept, nothing is published error=\"%s\"", err.msg);
+	if (h->redis->err != 0)
+		redis_lost(h, "keeping the quota");
+	return -1;
+}
+
 int
 handover_round(struct handover *h, struct db *db, int64_t epoch, struct err *err)
 {
 	if (feed_runs(h, db) < 0 || (h->redis != NULL && push_retries(h, db) < 0) ||
 	    forget_retries(db) < 0)
 		return err_set(err, "handing over: %s", db->error);
-	if (h->redis != NULL && publish_pace(h, epoch) < 0)
+	if (redis_ready(h) && (keep_quota(h, db) < 0 || publish_pace(h, epoch) < 0))
 		log_debug("the pace is published in the next round");
 	return 0;
 }

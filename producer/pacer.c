@@ -20,6 +20,8 @@
 #define KNOWN (-1)
 #define SETTLE_US 1e6 /* permits that were given may be leaving for so long */
 #define PARTS_MAX 256
+#define QUOTA_KEPT 20	  /* a twentieth of a quota is kept for urgent mail */
+#define CLOSED_PER_S 1e-7 /* a rate that stands for none at all */
 #define URGENT_ACCOUNT "au"
 #define URGENT_STREAM "su:"
 #define ARGS_MAX ((size_t)32 << 20)
@@ -32,6 +34,8 @@ struct part {
 
 struct pacer {
 	const struct policy *policy;
+	struct quota quota; /* as of quota_now */
+	double quota_now;
 	struct part parts[PARTS_MAX];
 	size_t part_count;
 	uint64_t signature;
@@ -61,6 +65,13 @@ pacer_new(const struct policy *policy)
 	if (p != NULL)
 		p->policy = policy;
 	return p;
+}
+
+void
+pacer_set_quota(struct pacer *p, const struct quota *quota, double now)
+{
+	p->quota = *quota;
+	p->quota_now = now;
 }
 
 void
@@ -198,7 +209,7 @@ put_divided(struct publication *b, const char *kind, const char *urgent_kind, co
 static bool
 divide(struct publication *b)
 {
-	double part = policy_urgent_part(b->p->policy);
+	double part = policy_urgent_part(b->p->policy), messages = 0;
 
 	b->pool = (struct share_pool){ .account_per_s = policy_account_per_s(b->p->policy),
 		.part = part,
@@ -214,7 +225,13 @@ divide(struct publication *b)
 			.reserve = part > 0 && run->reserve };
 		for (size_t k = 0; k < run->lane_count; k++)
 			b->share[i].backlog += run->lanes[k].remaining;
+		if (b->share[i].class != SHARE_URGENT)
+			messages += b->share[i].backlog;
 	}
+	b->pool.others_most =
+	    fmax(quota_pace(&b->p->quota, messages,
+		     b->pool.reserve ? b->p->quota.limit / QUOTA_KEPT : 0, b->p->quota_now),
+		CLOSED_PER_S);
 	return share_out(&b->pool, b->share, b->count);
 }
 
@@ -381,6 +398,24 @@ put_run(struct publication *b, const struct pacer_run *run, double per_s, struct
 	return result < 0 ? -1 : 0;
 }
 
+/* As put_divided(); what the quota leaves to the others may be less. */
+static void
+put_account(struct publication *b, double per_s)
+{
+	double urgent = b->pool.account_urgent;
+	double before = part_before(b->p, "a", "", urgent), most = b->pool.others_most;
+
+	if (per_s <= 0) {
+		put_limiter(b, "a", "", most > CLOSED_PER_S ? most : 0, most);
+		return;
+	}
+	most = fmin(per_s * (1 - urgent), most);
+	put_limiter(b, "a", "", most > CLOSED_PER_S ? most : 0,
+	    fmin(per_s * (1 - before), b->pool.others_most));
+	if (urgent > 0 || before > 0)
+		put_limiter(b, URGENT_ACCOUNT, "", per_s * urgent, per_s * before);
+}
+
 static bool
 is_first_of_stream(const struct publication *b, size_t run)
 {
@@ -395,8 +430,8 @@ put_limiters(struct publication *b)
 {
 	double account = policy_account_per_s(b->p->policy);
 
-	if (account > 0)
-		put_divided(b, "a", URGENT_ACCOUNT, "", account, b->pool.account_urgent);
+	if (account > 0 || b->pool.others_most < INFINITY)
+		put_account(b, account);
 	/* a group that is named twice is written twice, the same */
 	for (size_t i = 0; i < b->count; i++) {
 		if (b->runs[i].per_s > 0 && is_first_of_stream(b, i))
@@ -481,16 +516,14 @@ put_stale(struct publication *b, redisContext *redis, struct err *err)
 static int
 publish(struct publication *b, redisContext *redis, int64_t generation, struct err *err)
 {
-	char pace[KEY_MAX], quota[KEY_MAX], next[KEY_MAX], number[24];
-	const char *head[] = { "EVAL", embed_common_lua_plan_lua, "3", pace, quota, next, number,
-		"-", "0", "-" };
+	char pace[KEY_MAX], next[KEY_MAX], number[24];
+	const char *head[] = { "EVAL", embed_common_lua_plan_lua, "2", pace, next, number, "-" };
 	size_t fixed = sizeof(head) / sizeof(head[0]);
 	const char **argv = calloc(fixed + b->args, sizeof(*argv));
 	redisReply *reply = NULL;
 	int result = -1;
 
 	(void)snprintf(pace, sizeof(pace), KEY_PACE, POLICY_POOL);
-	(void)snprintf(quota, sizeof(quota), KEY_QUOTA, POLICY_POOL);
 	(void)snprintf(next, sizeof(next), KEY_NEXT, POLICY_POOL);
 	(void)snprintf(number, sizeof(number), "%lld", (long long)generation);
 	if (argv == NULL)

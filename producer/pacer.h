@@ -15,6 +15,7 @@
 
 #include "err.h"
 #include "policy.h"
+#include "quota.h"
 #include "share.h"
 
 #define PACER_AHEAD_S 900
@@ -48,6 +49,9 @@ struct pacer;
 /* policy is borrowed. NULL without memory. */
 struct pacer *pacer_new(const struct policy *policy);
 void pacer_free(struct pacer *p);
+
+/* What went out in 24 hours, as of `now`: bulk is slowed down so that what is left lasts. */
+void pacer_set_quota(struct pacer *p, const struct quota *quota, double now);
 
 /* Publishes when it is time to. generation: epoch of the lease. 0; -1 with err: no memory, or
  * Redis failed (redis->err). */

@@ -90,12 +90,15 @@ of_stream(const struct share_run *runs, size_t count, size_t run)
 
 /* What a run without anything to send would get: as much as the greediest of its class. */
 static void
-fill_idle(struct share_run *runs, size_t count, double rate, double urgent, const double *limit)
+fill_idle(const struct share_pool *pool, struct share_run *runs, size_t count, double others,
+    const double *limit)
 {
 	for (size_t i = 0; i < count; i++) {
-		double mine = rate * (runs[i].class == SHARE_URGENT ? urgent : 1 - urgent);
+		double mine = runs[i].class == SHARE_URGENT
+		    ? pool->account_per_s * pool->account_urgent
+		    : others;
 
-		if (runs[i].backlog > 0)
+		if (runs[i].backlog > 0 || mine <= 0)
 			continue;
 		runs[i].per_s = limit[i] > 0 ? fmin(limit[i], mine) : mine;
 	}
@@ -118,14 +121,19 @@ share_out(struct share_pool *pool, struct share_run *runs, size_t count)
 	}
 	pool->account_urgent =
 	    urgent_part(pool, runs, count, NULL, pool->account_per_s, pool->reserve);
-	if (wants == NULL || limit == NULL || pool->account_per_s <= 0)
+	others =
+	    pool->account_per_s > 0 ? pool->account_per_s * (1 - pool->account_urgent) : INFINITY;
+	if (pool->others_most > 0)
+		others = fmin(others, pool->others_most);
+	if (wants == NULL || limit == NULL || isinf(others))
 		goto out;
-	others = pool->account_per_s * (1 - pool->account_urgent);
 	left = 0;
 	for (enum share_class c = SHARE_URGENT; c <= SHARE_BULK; c++) {
 		double *per_s = limit + count, rate;
 		bool bulk = false;
 
+		if (c == SHARE_URGENT && pool->account_per_s <= 0)
+			continue;
 		for (size_t i = 0; i < count; i++) {
 			wants[i] = runs[i].class == c && runs[i].backlog > 0;
 			bulk = bulk || (runs[i].class == SHARE_BULK && runs[i].backlog > 0);
@@ -139,7 +147,7 @@ share_out(struct share_pool *pool, struct share_run *runs, size_t count)
 			if (wants[i])
 				runs[i].per_s = per_s[i];
 	}
-	fill_idle(runs, count, pool->account_per_s, pool->account_urgent, limit);
+	fill_idle(pool, runs, count, others, limit);
 out:
 	free(wants);
 	free(limit);

@@ -33,6 +33,7 @@ struct share_run {
 struct share_pool {
 	double account_per_s;  /* 0: no limit */
 	double part;	       /* of a limit, for urgent mail while others want it; 0: none */
+	double others_most;    /* what runs that are not urgent may have together; 0: no limit */
 	bool reserve;	       /* urgent mail goes out now and then */
 	double account_urgent; /* filled: part of the account's rate, for urgent runs */
 };

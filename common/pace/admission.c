@@ -7,10 +7,8 @@
 #include <string.h>
 
 #include "heap.h"
+#include "quota.h"
 
-#define DAY_MINUTES 1440
-#define QUOTA_RING 1500 /* minutes; a day, the horizon and some */
-#define MINUTE_US 60e6
 #define WAKE_MIN_US 1e3
 #define WAKE_MAX_US 1e6
 #define WAKE_BLIND_US 250e3 /* no calendar at all */
@@ -41,12 +39,6 @@ struct lane {
 	size_t chain_count;
 	bool urgent;
 	uint32_t left; /* wanted, during one call */
-};
-
-struct quota {
-	uint64_t limit, sum;
-	int64_t tail; /* oldest minute in sum */
-	uint64_t minutes[QUOTA_RING];
 };
 
 struct admission {
@@ -298,41 +290,17 @@ grant(struct admission *a, struct lane *l, double s)
 
 /* ---------------------------------------------------------------- quota */
 
-/* Minutes that lie wholly more than a day back leave; what is left of the limit. */
-static uint64_t
-quota_left(struct quota *q, double now)
-{
-	int64_t keep = (int64_t)floor(now / MINUTE_US) - DAY_MINUTES;
-
-	if (q->limit == 0)
-		return UINT64_MAX;
-	if (q->sum == 0 || q->tail < keep - QUOTA_RING)
-		q->tail = q->sum == 0 ? keep : q->tail;
-	for (int steps = 0; q->tail < keep && steps < QUOTA_RING; q->tail++, steps++) {
-		q->sum -= q->minutes[q->tail % QUOTA_RING];
-		q->minutes[q->tail % QUOTA_RING] = 0;
-	}
-	if (q->tail < keep)
-		q->tail = keep;
-	return q->sum < q->limit ? q->limit - q->sum : 0;
-}
-
-static void
-quota_add(struct quota *q, double at, uint64_t n)
-{
-	if (q->limit == 0)
-		return;
-	q->minutes[(int64_t)floor(at / MINUTE_US) % QUOTA_RING] += n;
-	q->sum += n;
-}
-
 void
 admission_set_quota(struct admission *a, uint64_t limit, uint64_t used, double now)
 {
 	a->quota.limit = limit;
-	(void)quota_left(&a->quota, now);
-	if (used > a->quota.sum)
-		quota_add(&a->quota, now, used - a->quota.sum);
+	quota_counted(&a->quota, used, now);
+}
+
+void
+admission_put_quota(struct admission *a, int64_t minute, uint64_t n, double now)
+{
+	quota_put(&a->quota, minute, n, now);
 }
 
 void

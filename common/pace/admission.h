@@ -96,8 +96,11 @@ int admission_plan_lane(struct admission *a, uint64_t generation, int lane,
     const struct admission_row *rows, size_t count, struct err *err) MUST_CHECK;
 
 /* Permits in any 24 hours (0: no limit), and how many an outside authority has counted in the 24
- * hours before now: the larger figure is believed, and leaves the count a day after now. */
+ * hours before now: the larger figure is believed until it says another (quota.h). */
 void admission_set_quota(struct admission *a, uint64_t limit, uint64_t used, double now);
+
+/* That at least n went out in a minute since 2026, before this pool was known. */
+void admission_put_quota(struct admission *a, int64_t minute, uint64_t n, double now);
 
 /* As if Redis had lost the clocks. What was handed out before may still be leaving: the first
  * call after it and all within ADMISSION_HORIZON_MAX_US give nothing, then all start at their

@@ -32,6 +32,8 @@ struct policy {
 	bool strict, soft;	     /* guards that are kept */
 	bool limits;
 	bool urgent_in_use;
+	double ses_per_s; /* of Amazon SES, 0: no limit */
+	uint64_t ses_quota, file_quota;
 	double account_per_s, lead_us, urgent_part;
 	enum plan_mode mode;
 	int unknown;	 /* the default group */
@@ -162,6 +164,7 @@ read_keys(struct policy *p, const struct config *c, struct err *err)
 		return err_set(err, "pace.account_rate: expected N/s, N/min, N/h or N/d");
 	p->limits = c->pace_group_limits;
 	p->lead_us = (double)c->pace_guard_lead_s * 1e6;
+	p->file_quota = (uint64_t)c->pace_quota_24h;
 	p->urgent_part = (double)c->pace_urgent_share / 100;
 	p->file.strict = p->strict;
 	p->file.soft = p->soft;
@@ -214,8 +217,10 @@ policy_end_settings(struct policy *p)
 {
 	uint64_t h = HASH_START + p->strict + 2u * p->soft + 4u * p->urgent_in_use, bits;
 
+	h = hash_step(h, policy_quota(p));
 	for (size_t i = 0; i <= providers_count(p->providers); i++) {
-		double value = i < providers_count(p->providers) ? p->set_cap[i] : p->account_per_s;
+		double value =
+		    i < providers_count(p->providers) ? p->set_cap[i] : policy_account_per_s(p);
 
 		memcpy(&bits, &value, sizeof(bits));
 		h = hash_step(h, bits ^ bits >> 32);
@@ -248,7 +253,7 @@ policy_urgent_part(const struct policy *p)
 double
 policy_bulk_per_s(const struct policy *p)
 {
-	return p->account_per_s * (p->urgent_in_use ? 1 - p->urgent_part : 1);
+	return policy_account_per_s(p) * (p->urgent_in_use ? 1 - p->urgent_part : 1);
 }
 
 uint64_t
@@ -302,10 +307,30 @@ policy_mode(const struct policy *p)
 	return p->mode;
 }
 
+/* The lower one; 0 is none. */
+static double
+lower(double x, double y)
+{
+	return x > 0 && (y <= 0 || x < y) ? x : y;
+}
+
 double
 policy_account_per_s(const struct policy *p)
 {
-	return p->account_per_s;
+	return lower(p->account_per_s, p->ses_per_s);
+}
+
+void
+policy_set_account(struct policy *p, double per_s, uint64_t quota)
+{
+	p->ses_per_s = per_s;
+	p->ses_quota = quota;
+}
+
+uint64_t
+policy_quota(const struct policy *p)
+{
+	return (uint64_t)lower((double)p->ses_quota, (double)p->file_quota);
 }
 
 enum guard_mode

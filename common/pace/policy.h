@@ -52,6 +52,12 @@ void policy_set_urgent(struct policy *p, bool in_use);
 bool policy_urgent_in_use(const struct policy *p);
 double policy_urgent_part(const struct policy *p);
 
+/* What Amazon SES allows: messages a second and in 24 hours (0: no limit); given anew like the
+ * settings, but kept between begin and end. The account's rate and the quota are the lowest of
+ * what is known. */
+void policy_set_account(struct policy *p, double per_s, uint64_t quota);
+uint64_t policy_quota(const struct policy *p); /* 0: no limit */
+
 /* Of the account's rate, what is left for other mail; 0: no limit. */
 double policy_bulk_per_s(const struct policy *p);
 uint64_t policy_version(const struct policy *p);

@@ -15,8 +15,10 @@
  *                          reserve.lua reads. Lost: silence until the producer writes it again.
  *   {p:POOL}:next   hash   clocks by limiter and list. reserve.lua, plan.lua. Lost: a second of
  *                          silence, then paced from now.
- *   {p:POOL}:quota  hash   permits by minute of the last 24 hours, limit, sum, tail. Not used: no
- *                          limit is set.
+ *   {p:POOL}:quota  hash   permits by minute of the last 24 hours, limit, sum, tail. quota.lua,
+ *                          reserve.lua. Lost: counted again from the database.
+ *   {p:POOL}:account hash  what Amazon SES said of the account, and when. The leading producer.
+ *                          Lost: a minute later it is there again.
  *
  * The part in braces is the hash tag: keys of one script share a slot in a cluster. There is one
  * pool (POLICY_POOL), since streams share accounts and providers.
@@ -30,6 +32,7 @@
 #define KEY_PACE "{p:%s}:pace"
 #define KEY_NEXT "{p:%s}:next"
 #define KEY_QUOTA "{p:%s}:quota"
+#define KEY_ACCOUNT "{p:%s}:account"
 #define KEY_LANE_ALL "all"
 #define KEY_LANE_NAME "l:%d.%d" /* field of a list in the pool */
 

@@ -327,7 +327,7 @@ test_urgent_waits_for_nobody(void **state)
 struct both {
 	struct admission *a;
 	struct private_redis redis;
-	char plan_sha[41], reserve_sha[41];
+	char plan_sha[41], quota_sha[41], reserve_sha[41];
 	int chain[LANES][ADMISSION_CHAIN_MAX];
 	size_t chain_count[LANES];
 	bool account, chained, urgent[LANES];
@@ -354,17 +354,16 @@ publish(struct both *b, const char *field, const char *chain, const struct admis
     size_t n, double now)
 {
 	char generation[24], time[32];
-	const char *argv[] = { "{p:t}:pace", "{p:t}:quota", generation, "-", "0", time, field,
-		NULL };
+	const char *argv[] = { "{p:t}:pace", generation, time, field, NULL };
 	struct buf text;
 	redisReply *reply;
 
 	buf_init(&text, 1 << 16);
 	calendar_text(&text, chain, rows, n);
-	argv[7] = buf_str(&text);
+	argv[4] = buf_str(&text);
 	(void)snprintf(generation, sizeof(generation), "%d", (int)b->generation);
 	(void)snprintf(time, sizeof(time), "%.17g", now);
-	reply = redis_script(&b->redis, b->plan_sha, embed_common_lua_plan_lua, 2, 8, argv);
+	reply = redis_script(&b->redis, b->plan_sha, embed_common_lua_plan_lua, 1, 5, argv);
 	assert_non_null(reply);
 	assert_int_equal(reply->type, REDIS_REPLY_INTEGER);
 	assert_int_equal(reply->integer, 1);
@@ -409,7 +408,8 @@ begin(struct both *b, double now)
 {
 	uint64_t limit = random_next(&b->random) % 3 == 0 ? 3000 : 0;
 	char text[24], time[32];
-	const char *argv[] = { "{p:t}:pace", "{p:t}:quota", "0", text, "17", time };
+	char minute[24];
+	const char *argv[] = { "{p:t}:quota", text, "17", time, minute, "5" };
 
 	b->a = admission_new();
 	b->generation = 0;
@@ -430,11 +430,14 @@ begin(struct both *b, double now)
 		admission_set_urgent(b->a, i, b->urgent[i]);
 	}
 	admission_forget(b->a); /* the script cannot know that the pool is new */
+	admission_set_quota(b->a, limit, 0, now);
+	admission_put_quota(b->a, (int64_t)floor(now / 60e6) - 700, 5, now);
 	admission_set_quota(b->a, limit, 17, now);
+	(void)snprintf(minute, sizeof(minute), "%.0f", floor(now / 60e6) - 700);
 	(void)snprintf(text, sizeof(text), "%d", (int)limit);
 	(void)snprintf(time, sizeof(time), "%.17g", now);
 	freeReplyObject(
-	    redis_script(&b->redis, b->plan_sha, embed_common_lua_plan_lua, 2, 6, argv));
+	    redis_script(&b->redis, b->quota_sha, embed_common_lua_quota_lua, 1, 6, argv));
 	random_calendars(b, now);
 }
 
