@@ -9,12 +9,15 @@
 #include <time.h>
 
 #include "campaign_pace.h"
+#include "embed.h"
 #include "keys.h"
 #include "pool.h"
 #include "rate.h"
 #include "rds.h"
 #include "settings.h"
+#include "warmup.h"
 
+#define WARMUP "warmup"
 #define AS_FILE "default" /* what takes a setting back */
 
 /* ---------------------------------------------------------------- show */
@@ -175,6 +178,9 @@ show_database(struct showing *s)
 		    "SELECT coalesce(json_agg(json_build_object('name', name, 'value', value, "
 		    "'by', set_by, "
 		    "'at', set_at) ORDER BY name), '[]') FROM kairan.pace_setting" },
+		{ "warmup",
+		    "SELECT coalesce((SELECT json_build_object('schedule', schedule, 'day', day, "
+		    "'day_began', day_began, 'held', held) FROM kairan.warmup), 'null')" },
 		{ "leader",
 		    "SELECT coalesce((SELECT json_build_object('holder', holder, 'epoch', epoch, "
 		    "'valid', "
@@ -235,6 +241,36 @@ add_pool(struct showing *s)
 			pool.account.at));
 }
 
+/* How far the route is, what it may send to, and what comes next or holds it. */
+static void
+print_warmup(const json_t *w)
+{
+	struct slice table = slice_str(embed_common_data_warmup_tsv);
+	const char *schedule = json_string_value(json_object_get(w, "schedule"));
+	const char *held = json_string_value(json_object_get(w, "held"));
+	int day = (int)json_integer_value(json_object_get(w, "day")), next;
+	uint64_t limit;
+	struct err err = { 0 };
+
+	if (schedule == NULL)
+		return;
+	if (warmup_limit(table, schedule, day, &limit, &err) < 0) {
+		printf("warm-up     %s: %s\n", schedule, err.msg);
+		return;
+	}
+	printf("warm-up     %s, day %d: ", schedule, day);
+	if (limit > 0)
+		printf("%llu recipients in 24 hours", (unsigned long long)limit);
+	else
+		fputs("warm, no limit", stdout);
+	next = warmup_next_day(table, schedule, day);
+	if (held != NULL && held[0] != '\0')
+		printf("; HELD: %s", held);
+	else if (next > 0 && warmup_limit(table, schedule, next, &limit, &err) == 0)
+		printf("; more on day %d", next);
+	putchar('\n');
+}
+
 static void
 print_show(const json_t *o)
 {
@@ -266,6 +302,7 @@ print_show(const json_t *o)
 		printf("account     %g/s\n", account);
 	else
 		puts("account     no limit");
+	print_warmup(json_object_get(o, "warmup"));
 	pool_print_quota("quota       ", json_object_get(o, "quota"));
 	json_array_foreach(json_object_get(o, "streams"), i, x)
 	{
@@ -363,6 +400,15 @@ check_change(struct cli *cli, struct db *db, struct policy *policy, const struct
 	double per_s;
 	int rows;
 
+	if (c->stream_column == NULL && strcmp(c->name, WARMUP) == 0) {
+		uint64_t limit;
+
+		if (strcmp(c->value, "off") != 0 &&
+		    warmup_limit(
+			slice_str(embed_common_data_warmup_tsv), c->value, 0, &limit, &err) < 0)
+			return cli_fail(cli, EXIT_USAGE, "%s", err.msg);
+		return EXIT_DONE;
+	}
 	if (c->stream_column == NULL) {
 		/* a group is looked up even when its rate is taken back */
 		const char *probe = strcmp(c->name, POLICY_SET_GUARD) == 0 ? "off" : "1/s";
@@ -398,6 +444,14 @@ write_change(struct db *db, const struct change *c)
 
 	if (c->stream_column != NULL && strcmp(c->stream_column, "kind") == 0)
 		return db_run(db, "UPDATE kairan.stream SET kind = $2 WHERE name = $1", 2, params);
+	if (c->stream_column == NULL && strcmp(c->name, WARMUP) == 0)
+		return strcmp(c->value, "off") == 0
+		    ? db_run(db, "DELETE FROM kairan.warmup", 0, NULL)
+		    : db_run(db,
+			  "INSERT INTO kairan.warmup (schedule) VALUES ($1) ON CONFLICT (pool) DO "
+			  "UPDATE SET schedule = excluded.schedule, day = 0, day_began = now(), "
+			  "held = '', started_at = now(), started_by = session_user",
+			  1, params + 1);
 	if (c->stream_column == NULL && strcmp(c->value, AS_FILE) == 0)
 		return db_run(db, "DELETE FROM kairan.pace_setting WHERE name = $1", 1, params);
 	if (c->stream_column == NULL)
@@ -471,7 +525,7 @@ static int
 run_set(struct cli *cli, int argc, char **argv)
 {
 	const char *stream = NULL, *rate = NULL, *account = NULL, *group = NULL, *limit = NULL,
-		   *guard = NULL, *kind = NULL;
+		   *guard = NULL, *kind = NULL, *warmup = NULL;
 	const struct cli_option options[] = {
 		{ .name = "stream", .value_name = "NAME", .value = &stream },
 		{ .name = "rate", .value_name = "RATE", .value = &rate },
@@ -480,10 +534,11 @@ run_set(struct cli *cli, int argc, char **argv)
 		{ .name = "provider", .value_name = "NAME", .value = &group },
 		{ .name = "limit", .value_name = "RATE", .value = &limit },
 		{ .name = "guard", .value_name = "HOW", .value = &guard },
+		{ .name = "warmup", .value_name = "SCHEDULE", .value = &warmup },
 		{ 0 },
 	};
 	char name[sizeof(POLICY_SET_GROUP) + PROVIDERS_NAME_MAX];
-	struct change changes[5];
+	struct change changes[6];
 	struct db db;
 	size_t n = 0;
 	int code;
@@ -493,11 +548,11 @@ run_set(struct cli *cli, int argc, char **argv)
 		return EXIT_USAGE;
 	if (argc != 0 || (stream == NULL) != (rate == NULL && kind == NULL) ||
 	    (group == NULL) != (limit == NULL) ||
-	    (stream == NULL && account == NULL && group == NULL && guard == NULL))
+	    (stream == NULL && account == NULL && group == NULL && guard == NULL && warmup == NULL))
 		return cli_fail(cli, EXIT_USAGE,
 		    "say what: --stream NAME --rate RATE or --kind KIND, --account-rate RATE, "
 		    "--provider NAME "
-		    "--limit RATE, --guard strict|all|off");
+		    "--limit RATE, --guard strict|all|off, --warmup SCHEDULE|off");
 	if (group != NULL && strlen(group) >= PROVIDERS_NAME_MAX)
 		return cli_fail(cli, EXIT_USAGE, "no provider has a name that long");
 	(void)snprintf(name, sizeof(name), POLICY_SET_GROUP "%s", group != NULL ? group : "");
@@ -511,6 +566,8 @@ run_set(struct cli *cli, int argc, char **argv)
 		changes[n++] = (struct change){ name, limit, NULL };
 	if (guard != NULL)
 		changes[n++] = (struct change){ POLICY_SET_GUARD, guard, NULL };
+	if (warmup != NULL)
+		changes[n++] = (struct change){ WARMUP, warmup, NULL };
 	code = cli_open_db(cli, &db);
 	if (code != EXIT_DONE)
 		return code;
@@ -537,7 +594,9 @@ const struct cli_command cli_pace_commands[] = {
 	    "bulk\n"
 	    "  --account-rate RATE|default         of all streams together\n"
 	    "  --provider NAME --limit RATE|default  of a provider, all streams together\n"
-	    "  --guard strict|all|off|default      the hour guard\n\n"
+	    "  --guard strict|all|off|default      the hour guard\n"
+	    "  --warmup growth|ip-30|ip-45|off     begin a warm-up of the route, from its first "
+	    "day\n\n"
 	    "default: as the configuration says.\n\n"
 	    "Example:\n"
 	    "  kairan pace set --provider softbank --limit 5/s\n",

@@ -34,6 +34,7 @@
 #include "planner.h"
 #include "policy.h"
 #include "settings.h"
+#include "warm.h"
 
 #define AGAIN_MS 1000 /* between attempts to reach PostgreSQL */
 #define ROLE "kairan_producer"
@@ -435,7 +436,7 @@ single_jobs(struct producer *p, struct db *db, time_t *daily)
 		return -1;
 	if (now - p->policy_looked >= POLICY_EVERY_S) {
 		p->policy_looked = now;
-		if (suppression_policy(db) < 0)
+		if (suppression_policy(db) < 0 || warm_round(db) < 0)
 			return -1;
 	}
 	if (now - p->doubt_looked >= DOUBT_EVERY_S) {

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Even sending: who goes first and with what weight.
+-- Even sending: who goes first and with what weight, and how a new route grows.
 
 -- ---------------------------------------------------------------- priority and weights
 
@@ -36,3 +36,37 @@ REVOKE ALL ON FUNCTION urgent_in_use(int), mail_waits() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION urgent_in_use(int) TO kairan_producer, kairan_operator;
 GRANT EXECUTE ON FUNCTION mail_waits() TO kairan_producer;
 GRANT UPDATE (kind) ON stream TO kairan_operator;
+
+-- ---------------------------------------------------------------- warm-up
+
+CREATE TABLE warmup (
+	pool text PRIMARY KEY DEFAULT 'kairan',
+	schedule text NOT NULL CHECK (length(schedule) BETWEEN 1 AND 31),
+	day int NOT NULL DEFAULT 0 CHECK (day >= 0),
+	day_began timestamptz NOT NULL DEFAULT now(),
+	held text NOT NULL DEFAULT '',
+	started_at timestamptz NOT NULL DEFAULT now(),
+	started_by text NOT NULL DEFAULT session_user
+);
+COMMENT ON TABLE warmup IS 'A new route that grows by a schedule: how many recipients it may have in 24 hours';
+COMMENT ON COLUMN warmup.pool IS 'The pool of limiters, and so the route';
+COMMENT ON COLUMN warmup.schedule IS 'Its name in the table of schedules; kairan pace set --warmup';
+COMMENT ON COLUMN warmup.day IS 'Good days behind it';
+COMMENT ON COLUMN warmup.day_began IS 'When the day began';
+COMMENT ON COLUMN warmup.held IS 'Why the next day does not begin; empty: nothing holds it';
+COMMENT ON COLUMN warmup.started_at IS 'When it was started';
+COMMENT ON COLUMN warmup.started_by IS 'By whom, a user of the database';
+
+CREATE FUNCTION warmup_rates(OUT attempted bigint, OUT hard bigint, OUT sent bigint, OUT complained bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+	SELECT coalesce(sum(t.sent + t.failed), 0)::bigint, coalesce(sum(t.hard), 0)::bigint, coalesce(sum(t.sent), 0)::bigint,
+	    coalesce(sum(t.complained), 0)::bigint FROM tally t WHERE t.minute > now() - interval '24 hours'
+$$;
+COMMENT ON FUNCTION warmup_rates() IS 'What a warm-up is judged by: mails, hard bounces and complaints of the last 24 hours';
+
+REVOKE ALL ON FUNCTION warmup_rates() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION warmup_rates() TO kairan_producer, kairan_operator;
+GRANT SELECT ON warmup TO kairan_producer, kairan_operator, kairan_monitor;
+GRANT UPDATE (day, day_began, held) ON warmup TO kairan_producer;
+GRANT INSERT, UPDATE, DELETE ON warmup TO kairan_operator;

@@ -12,6 +12,7 @@
 
 #include "embed.h"
 #include "rate.h"
+#include "warmup.h"
 #include "hash.h"
 
 #define ZONE_DIR "/usr/share/zoneinfo"
@@ -33,7 +34,7 @@ struct policy {
 	bool limits;
 	bool urgent_in_use;
 	double ses_per_s; /* of Amazon SES, 0: no limit */
-	uint64_t ses_quota, file_quota;
+	uint64_t ses_quota, file_quota, warmup_quota;
 	double account_per_s, lead_us, urgent_part;
 	enum plan_mode mode;
 	int unknown;	 /* the default group */
@@ -209,6 +210,7 @@ policy_begin_settings(struct policy *p)
 	p->soft = p->file.soft;
 	p->account_per_s = p->file.account_per_s;
 	p->urgent_in_use = false;
+	p->warmup_quota = 0;
 	memset(p->set_cap, 0, providers_count(p->providers) * sizeof(*p->set_cap));
 }
 
@@ -330,7 +332,15 @@ policy_set_account(struct policy *p, double per_s, uint64_t quota)
 uint64_t
 policy_quota(const struct policy *p)
 {
-	return (uint64_t)lower((double)p->ses_quota, (double)p->file_quota);
+	return (uint64_t)lower(
+	    (double)p->warmup_quota, lower((double)p->ses_quota, (double)p->file_quota));
+}
+
+int
+policy_set_warmup(struct policy *p, const char *schedule, int day, struct err *err)
+{
+	return warmup_limit(
+	    slice_str(embed_common_data_warmup_tsv), schedule, day, &p->warmup_quota, err);
 }
 
 enum guard_mode

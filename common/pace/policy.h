@@ -58,6 +58,10 @@ double policy_urgent_part(const struct policy *p);
 void policy_set_account(struct policy *p, double per_s, uint64_t quota);
 uint64_t policy_quota(const struct policy *p); /* 0: no limit */
 
+/* The limit of a warm-up in 24 hours by its schedule and day; given anew like the settings. 0, or
+ * -1 with err: there is no such schedule. */
+int policy_set_warmup(struct policy *p, const char *schedule, int day, struct err *err) MUST_CHECK;
+
 /* Of the account's rate, what is left for other mail; 0: no limit. */
 double policy_bulk_per_s(const struct policy *p);
 uint64_t policy_version(const struct policy *p);

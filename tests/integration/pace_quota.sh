@@ -72,6 +72,26 @@ tap_ok 'without the quota the mail is complete' wait_for 20 "sent = 25 FROM kair
 tap_ok 'and the run finishes' run_wait "$LATE" finished 20
 run_check "$LATE" 'exactly once'
 
+# ---- a route that is warmed up
+
+tap_ok 'a warm-up begins' "$KAIRAN" pace set --warmup growth
+tap_ok 'its first day is shown, and is the quota' shows 'warm-up +growth, day 0: 1000 recipients in 24 hours; more on day 3' 5
+tap_ok 'for all dispatchers' shows 'quota +[0-9]+ left of 1000' 15
+status=0
+"$KAIRAN" pace set --warmup slowly >"$D/out" 2>&1 || status=$?
+tap_is "$status" 2 'an unknown schedule is refused'
+sql -c "UPDATE kairan.warmup SET day = 2, day_began = now() - interval '25 hours'" \
+	-c "INSERT INTO kairan.tally (run_id, owner, minute, attempts, failed, hard) VALUES ($RUN, 1, date_trunc('minute', now()) - interval '1 hour', 90, 90, 90)"
+service_stop "$PRODUCER" || tap_note "the producer ended with $?"
+producer_start
+tap_ok 'many bounces hold it' shows 'growth, day 2: 1000 recipients.*HELD: bounce rate [0-9.]+ % is above 2.00 %' 15
+sql -c "DELETE FROM kairan.tally WHERE hard = 90"
+service_stop "$PRODUCER" || tap_note "the producer ended with $?"
+producer_start
+tap_ok 'without them the next day begins' shows 'growth, day 3: 10000 recipients in 24 hours; more on day 10' 15
+tap_ok 'with its quota' shows 'quota +[0-9]+ left of 10000' 15
+tap_ok 'it is ended' "$KAIRAN" pace set --warmup off
+
 # ---- what Amazon SES allows: one producer asks, everybody knows
 service_stop "$PRODUCER" || tap_note "the producer ended with $?"
 SES_PORT=$(services_free_port)
