@@ -11,6 +11,7 @@
 
 #include "campaign_count.h"
 #include "cmd_ses.h"
+#include "pool.h"
 #include "run_forecast.h"
 #include "settings.h"
 
@@ -41,6 +42,7 @@ struct planning {
 	struct share *shares;
 	size_t share_count, share_room;
 	struct run_forecast forecast;
+	struct pool pool;
 	bool has_account;
 	struct ses_account account;
 };
@@ -437,6 +439,8 @@ print_json(const struct planning *p)
 		(void)json_object_set_new(o, "quota",
 		    json_pack("{s:f, s:f, s:f}", "max_24h", p->account.max_24h, "sent_24h",
 			p->account.sent_24h, "max_rate", p->account.max_rate));
+	if (p->pool.quota.limit > 0)
+		(void)json_object_set_new(o, "quota_24h", pool_quota_json(&p->pool));
 	cli_print_json(o);
 }
 
@@ -554,6 +558,12 @@ print_text(const struct planning *p)
 	if (p->has_account && p->account.max_24h >= 0)
 		printf("quota       %.0f left of %.0f in 24 hours\n",
 		    p->account.max_24h - p->account.sent_24h, p->account.max_24h);
+	if (p->pool.quota.limit > 0) {
+		json_t *quota = pool_quota_json(&p->pool);
+
+		pool_print_quota("quota       ", quota);
+		json_decref(quota);
+	}
 	printf("\n%15s  in the segment\n", cli_number(p->audience, n));
 	json_object_foreach(p->excluded, rule, count)
 	    printf("%15s  left out: %s\n", cli_number(json_integer_value(count), n), rule);
@@ -599,6 +609,9 @@ make_plan(struct planning *p, const char *what, const char *key, bool ask_ses)
 	p->policy = policy_new(&p->cli->config, &err);
 	if (p->policy == NULL)
 		return cli_fail(p->cli, EXIT_USAGE, "%s", err.msg);
+	if (pool_read(&p->pool, &p->cli->config, p->policy, &err) < 0)
+		fprintf(stderr, "kairan: without the quota: %s\n", err.msg);
+	p->forecast.quota = &p->pool.quota;
 	if (settings_read(&p->db, p->policy) < 0)
 		return cli_db_failed(p->cli, &p->db, "reading what was set");
 	if (p->start == NULL && p->run.id == 0 && p->source.file.start != NULL &&

@@ -9,11 +9,15 @@
 #include <time.h>
 
 #include "campaign_pace.h"
+#include "embed.h"
 #include "keys.h"
+#include "pool.h"
 #include "rate.h"
 #include "rds.h"
 #include "settings.h"
+#include "warmup.h"
 
+#define WARMUP "warmup"
 #define AS_FILE "default" /* what takes a setting back */
 
 /* ---------------------------------------------------------------- show */
@@ -166,13 +170,17 @@ show_database(struct showing *s)
 {
 	static const char *const queries[][2] = {
 		{ "streams",
-		    "SELECT json_agg(json_build_object('stream', name, 'rate_per_s', rate_per_s) "
+		    "SELECT json_agg(json_build_object('stream', name, 'kind', kind, 'rate_per_s', "
+		    "rate_per_s) "
 		    "ORDER BY "
 		    "name) FROM kairan.stream" },
 		{ "set",
 		    "SELECT coalesce(json_agg(json_build_object('name', name, 'value', value, "
 		    "'by', set_by, "
 		    "'at', set_at) ORDER BY name), '[]') FROM kairan.pace_setting" },
+		{ "warmup",
+		    "SELECT coalesce((SELECT json_build_object('schedule', schedule, 'day', day, "
+		    "'day_began', day_began, 'held', held) FROM kairan.warmup), 'null')" },
 		{ "leader",
 		    "SELECT coalesce((SELECT json_build_object('holder', holder, 'epoch', epoch, "
 		    "'valid', "
@@ -219,6 +227,54 @@ show_policy(struct showing *s)
 	(void)json_object_set_new(s->out, "providers", groups);
 	(void)json_object_set_new(s->out, "strict_guard",
 	    json_boolean(strict != PROVIDERS_NONE && policy_guard(s->policy, strict) != GUARD_OFF));
+}
+
+/* What is left of the quota, and what SES said. Without Redis nothing is known. */
+static void
+add_pool(struct showing *s)
+{
+	struct pool pool;
+	struct err err = { 0 };
+
+	if (pool_read(&pool, &s->cli->config, s->policy, &err) < 0)
+		return;
+	if (pool.quota.limit > 0)
+		(void)json_object_set_new(s->out, "quota", pool_quota_json(&pool));
+	if (pool.account.at > 0)
+		(void)json_object_set_new(s->out, "ses",
+		    json_pack("{s:f, s:f, s:f, s:f}", "max_rate", pool.account.max_rate, "max_24h",
+			pool.account.max_24h, "sent_24h", pool.account.sent_24h, "at",
+			pool.account.at));
+}
+
+/* How far the route is, what it may send to, and what comes next or holds it. */
+static void
+print_warmup(const json_t *w)
+{
+	struct slice table = slice_str(embed_common_data_warmup_tsv);
+	const char *schedule = json_string_value(json_object_get(w, "schedule"));
+	const char *held = json_string_value(json_object_get(w, "held"));
+	int day = (int)json_integer_value(json_object_get(w, "day")), next;
+	uint64_t limit;
+	struct err err = { 0 };
+
+	if (schedule == NULL)
+		return;
+	if (warmup_limit(table, schedule, day, &limit, &err) < 0) {
+		printf("warm-up     %s: %s\n", schedule, err.msg);
+		return;
+	}
+	printf("warm-up     %s, day %d: ", schedule, day);
+	if (limit > 0)
+		printf("%llu recipients in 24 hours", (unsigned long long)limit);
+	else
+		fputs("warm, no limit", stdout);
+	next = warmup_next_day(table, schedule, day);
+	if (held != NULL && held[0] != '\0')
+		printf("; HELD: %s", held);
+	else if (next > 0 && warmup_limit(table, schedule, next, &limit, &err) == 0)
+		printf("; more on day %d", next);
+	putchar('\n');
 }
 
 static void
@@ -286,11 +342,14 @@ print_show(const json_t *o)
 		printf("account     %g/s\n", account);
 	else
 		puts("account     no limit");
+	print_warmup(json_object_get(o, "warmup"));
+	pool_print_quota("quota       ", json_object_get(o, "quota"));
 	json_array_foreach(json_object_get(o, "streams"), i, x)
 	{
 		const json_t *rate = json_object_get(x, "rate_per_s");
 
-		printf("stream      %s ", json_string_value(json_object_get(x, "stream")));
+		printf("stream      %s, %s, ", json_string_value(json_object_get(x, "stream")),
+		    json_string_value(json_object_get(x, "kind")));
 		if (json_is_number(rate))
 			printf("%g/s\n", json_number_value(rate));
 		else
@@ -349,6 +408,7 @@ run_show(struct cli *cli, int argc, char **argv)
 	else if (settings_read(&s.db, s.policy) < 0)
 		code = cli_db_failed(cli, &s.db, "reading what was set");
 	else if ((code = show_database(&s)) == EXIT_DONE && (code = show_redis(&s)) == EXIT_DONE) {
+		add_pool(&s);
 		show_policy(&s);
 		waits = campaign_waits(cli, &s.db, 0, time(NULL), &err);
 		if (waits != NULL)
@@ -367,9 +427,9 @@ run_show(struct cli *cli, int argc, char **argv)
 /* ---------------------------------------------------------------- set */
 
 struct change {
-	const char *name;  /* of pace_setting; of a stream when `stream` */
-	const char *value; /* AS_FILE: taken back */
-	bool stream;
+	const char *name;	   /* of pace_setting; of a stream when `stream` */
+	const char *value;	   /* AS_FILE: taken back */
+	const char *stream_column; /* NULL: a setting */
 };
 
 /* 0, or EXIT_USAGE after printing. Writes nothing. */
@@ -381,7 +441,16 @@ check_change(struct cli *cli, struct db *db, struct policy *policy, const struct
 	double per_s;
 	int rows;
 
-	if (!c->stream) {
+	if (c->stream_column == NULL && strcmp(c->name, WARMUP) == 0) {
+		uint64_t limit;
+
+		if (strcmp(c->value, "off") != 0 &&
+		    warmup_limit(
+			slice_str(embed_common_data_warmup_tsv), c->value, 0, &limit, &err) < 0)
+			return cli_fail(cli, EXIT_USAGE, "%s", err.msg);
+		return EXIT_DONE;
+	}
+	if (c->stream_column == NULL) {
 		/* a group is looked up even when its rate is taken back */
 		const char *probe = strcmp(c->name, POLICY_SET_GUARD) == 0 ? "off" : "1/s";
 
@@ -390,7 +459,12 @@ check_change(struct cli *cli, struct db *db, struct policy *policy, const struct
 			return cli_fail(cli, EXIT_USAGE, "%s", err.msg);
 		return EXIT_DONE;
 	}
-	if (strcmp(c->value, "none") != 0 && rate_parse(&per_s, slice_str(c->value), &err) < 0)
+	if (strcmp(c->stream_column, "kind") == 0 && strcmp(c->value, "transactional") != 0 &&
+	    strcmp(c->value, "triggered") != 0 && strcmp(c->value, "bulk") != 0)
+		return cli_fail(cli, EXIT_USAGE,
+		    "a stream is transactional, triggered or bulk, not '%s'", c->value);
+	if (strcmp(c->stream_column, "kind") != 0 && strcmp(c->value, "none") != 0 &&
+	    rate_parse(&per_s, slice_str(c->value), &err) < 0)
 		return cli_fail(cli, EXIT_USAGE, "%s", err.msg);
 	r = db_query(db, "SELECT FROM kairan.stream WHERE name = $1", 1, &c->name);
 	if (r == NULL)
@@ -409,9 +483,19 @@ write_change(struct db *db, const struct change *c)
 	char rate[40];
 	double per_s = 0;
 
-	if (!c->stream && strcmp(c->value, AS_FILE) == 0)
+	if (c->stream_column != NULL && strcmp(c->stream_column, "kind") == 0)
+		return db_run(db, "UPDATE kairan.stream SET kind = $2 WHERE name = $1", 2, params);
+	if (c->stream_column == NULL && strcmp(c->name, WARMUP) == 0)
+		return strcmp(c->value, "off") == 0
+		    ? db_run(db, "DELETE FROM kairan.warmup", 0, NULL)
+		    : db_run(db,
+			  "INSERT INTO kairan.warmup (schedule) VALUES ($1) ON CONFLICT (pool) DO "
+			  "UPDATE SET schedule = excluded.schedule, day = 0, day_began = now(), "
+			  "held = '', started_at = now(), started_by = session_user",
+			  1, params + 1);
+	if (c->stream_column == NULL && strcmp(c->value, AS_FILE) == 0)
 		return db_run(db, "DELETE FROM kairan.pace_setting WHERE name = $1", 1, params);
-	if (!c->stream)
+	if (c->stream_column == NULL)
 		return db_run(db,
 		    "INSERT INTO kairan.pace_setting (name, value) VALUES ($1, $2) ON CONFLICT "
 		    "(name) "
@@ -433,7 +517,8 @@ warn_unpaced(struct db *db, const struct change *c)
 	const char *group = c->name + strlen(POLICY_SET_GROUP);
 	PGresult *r;
 
-	if (c->stream || strncmp(c->name, POLICY_SET_GROUP, strlen(POLICY_SET_GROUP)) != 0)
+	if (c->stream_column != NULL ||
+	    strncmp(c->name, POLICY_SET_GROUP, strlen(POLICY_SET_GROUP)) != 0)
 		return;
 	r = db_query(db,
 	    "SELECT string_agg(DISTINCT c.name || ' ' || r.run_key, ', ') FROM kairan.run_lane l "
@@ -481,18 +566,20 @@ static int
 run_set(struct cli *cli, int argc, char **argv)
 {
 	const char *stream = NULL, *rate = NULL, *account = NULL, *group = NULL, *limit = NULL,
-		   *guard = NULL;
+		   *guard = NULL, *kind = NULL, *warmup = NULL;
 	const struct cli_option options[] = {
 		{ .name = "stream", .value_name = "NAME", .value = &stream },
 		{ .name = "rate", .value_name = "RATE", .value = &rate },
+		{ .name = "kind", .value_name = "KIND", .value = &kind },
 		{ .name = "account-rate", .value_name = "RATE", .value = &account },
 		{ .name = "provider", .value_name = "NAME", .value = &group },
 		{ .name = "limit", .value_name = "RATE", .value = &limit },
 		{ .name = "guard", .value_name = "HOW", .value = &guard },
+		{ .name = "warmup", .value_name = "SCHEDULE", .value = &warmup },
 		{ 0 },
 	};
 	char name[sizeof(POLICY_SET_GROUP) + PROVIDERS_NAME_MAX];
-	struct change changes[4];
+	struct change changes[6];
 	struct db db;
 	size_t n = 0;
 	int code;
@@ -500,22 +587,28 @@ run_set(struct cli *cli, int argc, char **argv)
 	argc = cli_options(cli, options, argc, argv);
 	if (argc < 0)
 		return EXIT_USAGE;
-	if (argc != 0 || (stream == NULL) != (rate == NULL) || (group == NULL) != (limit == NULL) ||
-	    (stream == NULL && account == NULL && group == NULL && guard == NULL))
+	if (argc != 0 || (stream == NULL) != (rate == NULL && kind == NULL) ||
+	    (group == NULL) != (limit == NULL) ||
+	    (stream == NULL && account == NULL && group == NULL && guard == NULL && warmup == NULL))
 		return cli_fail(cli, EXIT_USAGE,
-		    "say what: --stream NAME --rate RATE, --account-rate RATE, --provider NAME "
-		    "--limit RATE, --guard strict|all|off");
+		    "say what: --stream NAME --rate RATE or --kind KIND, --account-rate RATE, "
+		    "--provider NAME "
+		    "--limit RATE, --guard strict|all|off, --warmup SCHEDULE|off");
 	if (group != NULL && strlen(group) >= PROVIDERS_NAME_MAX)
 		return cli_fail(cli, EXIT_USAGE, "no provider has a name that long");
 	(void)snprintf(name, sizeof(name), POLICY_SET_GROUP "%s", group != NULL ? group : "");
-	if (stream != NULL)
-		changes[n++] = (struct change){ stream, rate, true };
+	if (rate != NULL)
+		changes[n++] = (struct change){ stream, rate, "rate_per_s" };
+	if (kind != NULL)
+		changes[n++] = (struct change){ stream, kind, "kind" };
 	if (account != NULL)
-		changes[n++] = (struct change){ POLICY_SET_ACCOUNT, account, false };
+		changes[n++] = (struct change){ POLICY_SET_ACCOUNT, account, NULL };
 	if (group != NULL)
-		changes[n++] = (struct change){ name, limit, false };
+		changes[n++] = (struct change){ name, limit, NULL };
 	if (guard != NULL)
-		changes[n++] = (struct change){ POLICY_SET_GUARD, guard, false };
+		changes[n++] = (struct change){ POLICY_SET_GUARD, guard, NULL };
+	if (warmup != NULL)
+		changes[n++] = (struct change){ WARMUP, warmup, NULL };
 	code = cli_open_db(cli, &db);
 	if (code != EXIT_DONE)
 		return code;
@@ -574,9 +667,14 @@ const struct cli_command cli_pace_commands[] = {
 	    "within a second. Rates are written as 20/s, 600/min, 10000/h or 400/d.\n\n"
 	    "Options:\n"
 	    "  --stream NAME --rate RATE|none      the rate of a stream\n"
+	    "  --stream NAME --kind KIND           transactional goes before triggered, that "
+	    "before "
+	    "bulk\n"
 	    "  --account-rate RATE|default         of all streams together\n"
 	    "  --provider NAME --limit RATE|default  of a provider, all streams together\n"
-	    "  --guard strict|all|off|default      the hour guard\n\n"
+	    "  --guard strict|all|off|default      the hour guard\n"
+	    "  --warmup growth|ip-30|ip-45|off     begin a warm-up of the route, from its first "
+	    "day\n\n"
 	    "default: as the configuration says.\n\n"
 	    "Example:\n"
 	    "  kairan pace set --provider softbank --limit 5/s\n",

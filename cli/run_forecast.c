@@ -200,13 +200,14 @@ find_binding(struct run_forecast *f, struct err *err)
 int
 run_forecast_make(struct run_forecast *f, struct err *err)
 {
-	bool capped = false;
-	double worst;
+	bool capped = false, limited = f->quota != NULL && f->quota->limit > 0;
+	double worst, quota = 0, messages = 0;
 
 	f->per_s = forecast_rate(f->policy, &f->rates, &f->basis);
 	for (size_t i = 0; i < f->count; i++) {
 		capped = capped || f->lists[i].capped;
 		f->lists[i].binding = "nothing";
+		messages += (double)f->lists[i].count;
 	}
 	f->known = f->count > 0 && (f->basis != FORECAST_NONE || capped);
 	if (!f->known)
@@ -215,7 +216,19 @@ run_forecast_make(struct run_forecast *f, struct err *err)
 	    fill_guard(f, err) < 0)
 		return -1;
 	f->p90 = fmax(f->p50, f->overrun > 0 ? f->start + (f->p50 - f->start) * f->overrun : worst);
-	return find_binding(f, err);
+	if (find_binding(f, err) < 0)
+		return -1;
+	if (limited)
+		quota = quota_finish(f->quota, messages, f->per_s, f->start);
+	if (quota <= f->p50)
+		return 0;
+	if (!isfinite(quota))
+		return err_set(err, "the quota of 24 hours would need more than a year for this");
+	for (size_t i = 0; i < f->count; i++)
+		f->lists[i].binding = "quota";
+	f->p90 = fmax(f->p90, quota);
+	f->p50 = quota;
+	return 0;
 }
 
 void

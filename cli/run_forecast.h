@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "forecast.h"
+#include "quota.h"
 
 #define FORECAST_BUCKET_S 900
 #define FORECAST_OTHERS "all others" /* the list of lanes without a clock of their own */
@@ -20,8 +21,8 @@ struct forecast_list {
 	bool capped;
 	/* filled: */
 	double peak_per_min, end; /* messages; us since 2026 */
-	const char
-	    *binding; /* "group limit", "guard window", "stream rate", "account", "nothing" */
+	const char *
+	    binding; /* "group limit", "guard window", "stream rate", "account", "quota", "nothing" */
 };
 
 struct forecast_bucket {
@@ -33,8 +34,9 @@ struct forecast_bucket {
 struct run_forecast {
 	const struct policy *policy;
 	struct forecast_rates rates;
-	double start;	 /* us since 2026 */
-	int dispatchers; /* at least 1 */
+	const struct quota *quota; /* of 24 hours, as it is now; NULL: none */
+	double start;		   /* us since 2026 */
+	int dispatchers;	   /* at least 1 */
 	double overrun; /* real by expected duration of earlier runs, the 90th of 100; 0: unknown */
 	struct forecast_list *lists;
 	size_t count;

@@ -205,7 +205,9 @@ make_pool(struct simulation *m, struct err *err)
 		if (admission_add_lane(m->a, &m->s->lanes[i].limiter, m->s->lanes[i].limiter >= 0) <
 		    0)
 			return err_set(err, "no memory");
-	admission_set_quota(m->a, m->s->quota, m->s->quota_used, m->s->start);
+	admission_set_quota(m->a, m->s->quota, 0, m->s->start);
+	admission_put_quota(
+	    m->a, (int64_t)floor(m->s->start / MINUTE_US), m->s->quota_used, m->s->start);
 	return 0;
 }
 

@@ -122,6 +122,12 @@ static const struct key keys[] = {
 	    "together"),
 	TEXT(pace, mode, "together",
 	    "together: all providers of a run end at the same time; asap: each as fast as it may"),
+	NUMBER(pace, quota_24h, "0", 0, 1000000000,
+	    "recipients that all streams together may be sent to in any 24 hours; 0: no limit but "
+	    "that of Amazon SES, which is asked for it"),
+	NUMBER(pace, urgent_share, "10", 0, 50,
+	    "per cent of the account's and a stream's rate that other mail leaves to transactional "
+	    "mail, once there was some in the last 7 days; 0: it waits for its turn"),
 
 	TEXT(relay, host, "127.0.0.1",
 	    "relays, comma separated: host, host:port, [IPv6]:port or unix:/path, each perhaps "

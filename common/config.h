@@ -54,7 +54,9 @@ struct config {
 	bool pace_group_limits;
 	char *pace_account_rate; /* "": none */
 	bool pace_adaptive;
-	char *pace_mode; /* together, asap */
+	char *pace_mode;	/* together, asap */
+	long pace_urgent_share; /* per cent */
+	long pace_quota_24h;	/* 0: none */
 
 	char *relay_host; /* a list: common/relay.h */
 	long relay_port;

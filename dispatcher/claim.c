@@ -30,6 +30,7 @@
 #define LATE_SINGLE_US 2000000 /* the only one of its list within the horizon */
 #define LATE_RELEASE_MS 3000   /* without a permit for so long: give the claim back */
 #define MISSED_MAX 3	       /* permits missed: then leave, or it would wait for ever */
+#define AHEAD_US 60000000      /* urgent mail goes before what has been due for less */
 
 /* A list of a run, in one pipeline. */
 struct want {
@@ -58,6 +59,7 @@ struct pipeline {
 	size_t permit_count;
 	unsigned waiting; /* answers still to come */
 	uint64_t wait_ms; /* before the next one */
+	bool urgent;	  /* of urgent runs alone: the others wait for theirs */
 	struct taking *takings;
 };
 
@@ -84,11 +86,12 @@ struct taking {
 struct claimer {
 	struct dispatcher *d;
 	uv_timer_t timer;
-	struct rdsloop_script reserve;
+	struct rdsloop_script reserve, give_back;
 	struct pipeline *pipeline; /* NULL: none is under way */
 	unsigned takings;
 	uint64_t again_ms;   /* no permits before */
 	struct flight *late; /* waiting for another permit */
+	size_t missed;	     /* permits that passed unused since the last pipeline */
 };
 
 struct claimer *
@@ -100,6 +103,7 @@ claimer_new(struct dispatcher *d)
 		return NULL;
 	c->d = d;
 	rdsloop_script_init(&c->reserve, embed_common_lua_reserve_lua);
+	rdsloop_script_init(&c->give_back, embed_common_lua_quota_return_lua);
 	(void)uv_timer_init(&d->loop, &c->timer);
 	c->timer.data = c;
 	return c;
@@ -255,6 +259,15 @@ compare_entries(const void *a, const void *b)
 	return (x->id > y->id) - (x->id < y->id);
 }
 
+/* Urgent mail that is due goes before what the relay has not had time for. */
+static void
+set_due(struct flight *f, uint64_t due_us, uint64_t late_us)
+{
+	f->due_us = due_us;
+	f->late_us = late_us;
+	f->ahead_us = flight_run(f)->urgent && due_us <= dispatcher_now_us() ? AHEAD_US : 0;
+}
+
 /* A row with the permit that its id was popped for; one that stood in the wrong list has none. */
 static void
 send_off(struct taking *t, struct flight *f, int lane)
@@ -268,8 +281,7 @@ send_off(struct taking *t, struct flight *f, int lane)
 		claim_late(t->c, f);
 		return;
 	}
-	f->due_us = e->due_us;
-	f->late_us = e->late_us;
+	set_due(f, e->due_us, e->late_us);
 	route_add(t->c->d->route, f);
 }
 
@@ -380,6 +392,7 @@ claim_late(struct claimer *c, struct flight *f)
 		return;
 	}
 	f->missed++;
+	c->missed++;
 	f->missed_ms = dispatcher_now_ms(c->d);
 	f->next = c->late;
 	c->late = f;
@@ -424,8 +437,8 @@ serve_late(struct claimer *c, struct want *w)
 			i++;
 		*link = f->next;
 		f->next = NULL;
-		f->due_us = p->permits[i].due_us;
-		f->late_us = f->missed < MISSED_MAX ? p->permits[i].late_us : UINT64_MAX;
+		set_due(f, p->permits[i].due_us,
+		    f->missed < MISSED_MAX ? p->permits[i].late_us : UINT64_MAX);
 		p->permits[i].late_us = 0; /* used */
 		i++;
 		w->used++;
@@ -436,15 +449,50 @@ serve_late(struct claimer *c, struct want *w)
 /* ---- the pipeline ---- */
 
 static void
+ignore(void *ctx, const redisReply *reply)
+{
+	(void)ctx;
+	(void)reply; /* lost hints are found again by the producer */
+}
+
+/* Permits for which there was no id, since another dispatcher had it, do not count as sent. */
+static void
+return_permits(struct pipeline *p)
+{
+	size_t used = 0, unused = p->c->missed;
+	char key[KEY_MAX], number[24];
+	const char *argv[] = { key, number };
+
+	for (size_t i = 0; i < p->want_count; i++)
+		used += (size_t)p->wants[i].used;
+	for (const struct taking *t = p->takings; t != NULL; t = t->next)
+		used += t->count;
+	unused += p->permit_count > used ? p->permit_count - used : 0;
+	p->c->missed = 0;
+	if (unused == 0)
+		return;
+	(void)snprintf(key, sizeof(key), KEY_QUOTA, POLICY_POOL);
+	(void)snprintf(number, sizeof(number), "%zu", unused);
+	rdsloop_script_run(p->c->d->redis, &p->c->give_back, ignore, NULL, 1, 2, argv);
+}
+
+static void
 pipeline_end(struct pipeline *p)
 {
 	struct claimer *c = p->c;
 	struct taking *takings = p->takings;
 
+	return_permits(p);
 	for (size_t i = 0; i < p->want_count; i++)
-		if (i == 0 || p->wants[i].run != p->wants[i - 1].run)
-			p->wants[i].run->flights--;
-	c->again_ms = dispatcher_now_ms(c->d) + p->wait_ms;
+		if (i == 0 || p->wants[i].run != p->wants[i - 1].run) {
+			struct live_run *run = p->wants[i].run;
+
+			run->flights--;
+			if (p->urgent && run->again_ms < dispatcher_now_ms(c->d) + p->wait_ms)
+				run->again_ms = dispatcher_now_ms(c->d) + p->wait_ms;
+		}
+	if (!p->urgent)
+		c->again_ms = dispatcher_now_ms(c->d) + p->wait_ms;
 	c->pipeline = NULL;
 	free(p->wants);
 	free(p->places);
@@ -719,7 +767,7 @@ static bool
 is_wanted(const struct claimer *c, const struct live_run *run, uint64_t now)
 {
 	return run->running && run->loaded && run->again_ms <= now &&
-	    run->ready < (unsigned)batch_of(c, run);
+	    (run->urgent || c->again_ms <= now) && run->ready < (unsigned)batch_of(c, run);
 }
 
 static void
@@ -755,6 +803,7 @@ start(struct claimer *c)
 		return;
 	}
 	p->c = c;
+	p->urgent = c->again_ms > now;
 	c->pipeline = p;
 	for (struct live_run *run = runs_first(c->d->runs); run != NULL; run = run->next)
 		if (is_wanted(c, run, now))
@@ -782,27 +831,21 @@ claim_kick(struct claimer *c)
 	    settle_is_behind(d->settler))
 		return; /* the periodic look at the runs kicks again */
 	for (struct live_run *run = runs_first(d->runs); run != NULL; run = run->next) {
+		uint64_t again =
+		    run->urgent || run->again_ms > c->again_ms ? run->again_ms : c->again_ms;
+
 		if (is_wanted(c, run, now))
 			wanted = true;
-		else if (run->running && run->loaded && run->again_ms > now && run->again_ms < next)
-			next = run->again_ms;
+		else if (run->running && run->loaded && again > now && again < next)
+			next = again;
 	}
-	if (wanted && c->again_ms <= now)
+	if (wanted)
 		start(c);
-	else if (wanted && c->again_ms < next)
-		next = c->again_ms;
 	if (next != UINT64_MAX && !uv_is_closing((uv_handle_t *)&c->timer))
 		(void)uv_timer_start(&c->timer, on_timer, next > now ? next - now : 0, 0);
 }
 
 /* ---- giving back ---- */
-
-static void
-ignore(void *ctx, const redisReply *reply)
-{
-	(void)ctx;
-	(void)reply; /* lost hints are found again by the producer */
-}
 
 static void
 give_back(struct claimer *c, const char *key, const int *ids, size_t count)

@@ -57,6 +57,7 @@ struct live_run {
 	int *lanes; /* lists of ids: 0, then the lanes with a list of their own, ascending */
 	size_t lane_count;
 	bool limited;	     /* by a rate that all its lists share */
+	bool urgent;	     /* goes before others */
 	uint64_t again_ms;   /* not to be asked for jobs before */
 	unsigned empty;	     /* looks in a row that found no job */
 	unsigned ready;	     /* its flights in the ready heap */
@@ -106,6 +107,7 @@ struct flight {
 	int tries;
 	uint64_t due_us;     /* loop clock (uv_hrtime / 1000): not before */
 	uint64_t late_us;    /* nor so much later without another permit; UINT64_MAX: any time */
+	uint64_t ahead_us;   /* goes before those that are due so much earlier */
 	uint64_t missed_ms;  /* when it was found to be late */
 	unsigned missed;     /* how often */
 	int list;	     /* of its run: 0, or its lane */

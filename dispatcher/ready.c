@@ -7,7 +7,9 @@
 static bool
 is_before(const struct flight *a, const struct flight *b)
 {
-	return a->due_us != b->due_us ? a->due_us < b->due_us : a->order < b->order;
+	uint64_t x = a->due_us + b->ahead_us, y = b->due_us + a->ahead_us;
+
+	return x != y ? x < y : a->order < b->order;
 }
 
 static void

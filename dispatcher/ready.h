@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ready: the flights that wait for their time, a binary heap. They leave by due time, and those
- * due at the same time in the order in which they first came in: the interleaving of domains is
+ * due at the same time in the order in which they first came in; one that goes ahead (f->ahead_us)
+ * as if it had been due earlier, and must be due when it is put in: the interleaving of domains is
  * that order, and without a rate limit a whole batch is due at once. No I/O, no clock.
  */
 #ifndef KAIRAN_READY_H

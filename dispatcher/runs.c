@@ -559,6 +559,7 @@ update(struct runs *r, const PGresult *result)
 		run->running = true;
 		run->limited =
 		    db_number(result, i, 2) != 0 || r->d->config->pace_account_rate[0] != '\0';
+		run->urgent = db_number(result, i, 4) != 0;
 		if (!run->loaded && !run->loading && !run->refused)
 			load(r, run);
 		else if (run->loaded && !PQgetisnull(result, i, 3))

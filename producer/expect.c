@@ -2,12 +2,15 @@
 /* expect: see expect.h. */
 #include "expect.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "forecast.h"
+#include "rds.h"
+#include "rds_quota.h"
 
 struct expectation {
 	struct forecast_lane *lanes; /* owned */
@@ -101,8 +104,28 @@ write_plan(struct db *db, const char *run, const struct expectation *e, double p
 	return 0;
 }
 
+/* When the quota lets the last one go; `finish` when it is no obstacle, or not known. */
+static double
+quota_end(const struct config *config, double messages, double per_s, double finish)
+{
+	struct rds_address address;
+	redisContext *redis = NULL;
+	struct quota quota;
+	struct err err = { 0 };
+	double now, end = finish;
+
+	if (rds_address_parse(&address, config->redis_url, &err) == 0)
+		redis = rds_open(&address, &err);
+	if (redis != NULL && rds_quota_read(redis, &quota, &now, &err) == 0 && quota.limit > 0)
+		end = quota_finish(&quota, messages, per_s, now);
+	if (redis != NULL)
+		redisFree(redis);
+	return isfinite(end) && end > finish ? end : finish;
+}
+
 int
-expect_note(struct db *db, const struct policy *policy, const char *run, struct err *err)
+expect_note(struct db *db, const struct config *config, const struct policy *policy,
+    const char *run, struct err *err)
 {
 	struct expectation e = { 0 };
 	struct forecast_rates rates;
@@ -119,8 +142,10 @@ expect_note(struct db *db, const struct policy *policy, const char *run, struct 
 		if (basis == FORECAST_NONE && !e.capped)
 			result = 0;
 		else if (forecast_finish(&request, e.lanes, e.count, &finish, err) == 0)
-			result = write_plan(
-			    db, run, &e, request.per_s, basis, (finish - request.start) / 1e6, err);
+			result = write_plan(db, run, &e, request.per_s, basis,
+			    (quota_end(config, e.messages, request.per_s, finish) - request.start) /
+				1e6,
+			    err);
 	}
 	free(e.lanes);
 	return result;

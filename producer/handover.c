@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "allowance.h"
 #include "braker.h"
 #include "buf.h"
 #include "crash.h"
@@ -48,6 +49,9 @@ struct known_run {
 	char *stream;	  /* owned */
 	double per_s;	  /* of the stream, 0: no limit */
 	double began;	  /* us since 2026 */
+	enum share_class class;
+	double weight;
+	bool reserve;
 	bool seen;
 	int64_t relisted;	  /* of run */
 	struct pacer_lane *lanes; /* owned; lists for the pacer */
@@ -62,6 +66,8 @@ struct handover {
 	const struct policy *policy;
 	struct braker *braker; /* NULL: pace.adaptive is off */
 	struct pacer *pacer;
+	struct account *account;
+	struct allowance allowance;
 };
 
 struct run_row {
@@ -69,6 +75,9 @@ struct run_row {
 	int64_t planned, pushed, low_water, queued, sending, deferred;
 	const char *stream;
 	double per_s, began;
+	enum share_class class;
+	double weight;
+	bool reserve;
 	int64_t relisted;
 };
 
@@ -82,8 +91,8 @@ now_ms(void)
 }
 
 struct handover *
-handover_new(
-    const struct config *config, const struct policy *policy, const struct rds_address *redis)
+handover_new(const struct config *config, const struct policy *policy,
+    const struct rds_address *redis, struct account *account)
 {
 	struct handover *h = calloc(1, sizeof(*h));
 
@@ -92,6 +101,7 @@ handover_new(
 	h->config = config;
 	h->policy = policy;
 	h->address = redis;
+	h->account = account;
 	if (config->pace_adaptive)
 		h->braker = braker_new(config, policy);
 	h->pacer = pacer_new(policy, h->braker, config->pace_takeover_s);
@@ -314,6 +324,9 @@ know(struct handover *h, struct db *db, const struct run_row *row, bool *lost)
 	k->lists[0].pushed = row->pushed;
 	k->per_s = row->per_s;
 	k->began = row->began;
+	k->class = row->class;
+	k->weight = row->weight;
+	k->reserve = row->reserve;
 	k->seen = true;
 	return k;
 }
@@ -607,7 +620,9 @@ feed_runs(struct handover *h, struct db *db)
 	    "SELECT r.id, r.planned, r.pushed, r.low_water, p.queued, p.sending, p.deferred, "
 	    "s.name, "
 	    "coalesce(s.rate_per_s, 0), extract(epoch FROM coalesce(r.started_at, r.due_at)), "
-	    "r.relisted "
+	    "CASE WHEN r.snapshot ? 'mail' OR s.kind = 'transactional' THEN 0 "
+	    "WHEN s.kind = 'triggered' THEN 1 ELSE 2 END, c.weight, "
+	    "kairan.urgent_in_use(s.id), r.relisted "
 	    "FROM kairan.run r JOIN kairan.campaign_progress p ON p.run_id = r.id "
 	    "JOIN kairan.campaign c ON c.id = r.campaign_id "
 	    "JOIN kairan.stream s ON s.id = c.stream_id "
@@ -627,7 +642,8 @@ feed_runs(struct handover *h, struct db *db)
 			db_number(r, i, 5), db_number(r, i, 6), db_text(r, i, 7),
 			strtod(db_text(r, i, 8), NULL),
 			(strtod(db_text(r, i, 9), NULL) - ADMISSION_EPOCH_S) * 1e6,
-			db_number(r, i, 10) };
+			(enum share_class)db_number(r, i, 10), strtod(db_text(r, i, 11), NULL),
+			db_text(r, i, 12)[0] == 't', db_number(r, i, 13) };
 
 		k = know(h, db, &row, &lost);
 		if (lost)
@@ -694,9 +710,13 @@ publish_pace(struct handover *h, int64_t epoch)
 			.stream = k->stream,
 			.per_s = k->per_s,
 			.began = k->began,
+			.class = k->class,
+			.weight = k->weight,
+			.reserve = k->reserve,
 			.lanes = k->lanes,
 			.lane_count = k->list_count };
 	}
+	pacer_set_quota(h->pacer, &h->allowance.quota, h->allowance.now);
 	result = pacer_round(h->pacer, h->redis, epoch, runs, n, &err);
 	free(runs);
 	if (result == 0)
@@ -839,6 +859,27 @@ tell_brakes(struct handover *h)
 		redis_lost(h, "telling of brakes");
 }
 
+/* Before calendars, so that nothing leaves until the quota is counted. -1: PostgreSQL or Redis
+ * failed; Redis was closed then. */
+static int
+keep_quota(struct handover *h, struct db *db)
+{
+	struct rds_account figures;
+	struct err err = { 0 };
+	double sent = -1;
+	bool fresh = account_take(h->account, &figures);
+
+	if (figures.at > 0 && (double)time(NULL) - figures.at < RDS_ACCOUNT_FRESH_S)
+		sent = figures.sent_24h;
+	if ((!fresh || rds_account_write(h->redis, &figures, &err) == 0) &&
+	    allowance_round(&h->allowance, db, h->redis, h->policy, sent, &err) == 0)
+		return 0;
+	log_warn("quota not kept, nothing is published error=\"%s\"", err.msg);
+	if (h->redis->err != 0)
+		redis_lost(h, "keeping the quota");
+	return -1;
+}
+
 int
 handover_round(struct handover *h, struct db *db, int64_t epoch, struct err *err)
 {
@@ -847,7 +888,7 @@ handover_round(struct handover *h, struct db *db, int64_t epoch, struct err *err
 	if (feed_runs(h, db) < 0 || (h->redis != NULL && push_retries(h, db) < 0) ||
 	    forget_retries(db) < 0)
 		return err_set(err, "handing over: %s", db->error);
-	if (h->redis != NULL && publish_pace(h, epoch) < 0)
+	if (redis_ready(h) && (keep_quota(h, db) < 0 || publish_pace(h, epoch) < 0))
 		log_debug("the pace is published in the next round");
 	else
 		tell_brakes(h);

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 
+#include "account.h"
 #include "config.h"
 #include "db.h"
 #include "err.h"
@@ -19,8 +20,8 @@
 struct handover;
 
 /* All are borrowed. NULL without memory. */
-struct handover *handover_new(
-    const struct config *config, const struct policy *policy, const struct rds_address *redis);
+struct handover *handover_new(const struct config *config, const struct policy *policy,
+    const struct rds_address *redis, struct account *account);
 void handover_free(struct handover *h);
 
 /*

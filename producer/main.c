@@ -4,8 +4,8 @@
  * number may run; one of them, by lease, does the work.
  *
  * Threads, each with a connection of its own: the main one hands over, the planner plans one run
- * after the other, the third calls hooks, and with producer.metrics_listen a fourth reads figures for
- * /metrics. They share the configuration, which does not change, and what is atomic.
+ * after the other, the third calls hooks, one asks Amazon SES when mail goes by it, and with
+ * producer.metrics_listen another reads figures for /metrics. They share the configuration, which does not change, and what is atomic.
  */
 #include <curl/curl.h>
 #include <getopt.h>
@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "account.h"
 #include "config.h"
 #include "contain.h"
 #include "crash.h"
@@ -33,6 +34,7 @@
 #include "planner.h"
 #include "policy.h"
 #include "settings.h"
+#include "warm.h"
 
 #define AGAIN_MS 1000 /* between attempts to reach PostgreSQL */
 #define ROLE "kairan_producer"
@@ -40,8 +42,9 @@
 #define DOUBT_EVERY_S 5 /* looks at recipients in doubt read their runs */
 #define EXPIRE_GRACE_S 60
 #define POLICY_EVERY_S 60
-#define JOIN_MAX "1000" /* waiting events looked for in one round */
-#define DROP_MAX "20"	/* runs dropped in one round of retention */
+#define MAIL_LOOK_MS 100 /* between two looks for single mails, within a longer poll_ms */
+#define JOIN_MAX "1000"	 /* waiting events looked for in one round */
+#define DROP_MAX "20"	 /* runs dropped in one round of retention */
 
 static atomic_bool stop_asked; /* set by the signal handler, read by all threads */
 
@@ -50,9 +53,10 @@ struct producer {
 	struct policy *policy;	       /* of the main thread; settings lie over it */
 	struct policy *planner_policy; /* the same for the planner */
 	struct rds_address redis;
-	atomic_bool leading;  /* we hold the lease: the other threads may work */
-	atomic_llong epoch;   /* of the lease */
-	atomic_bool planning; /* the planner has a run in hand */
+	atomic_bool leading;	/* we hold the lease: the other threads may work */
+	atomic_llong epoch;	/* of the lease */
+	struct account account; /* asked by a thread of its own, read by two others */
+	atomic_bool planning;	/* the planner has a run in hand */
 	bool once;
 	time_t doubt_looked;  /* last look at who is to be sent to again, or too late */
 	time_t policy_looked; /* ... at rests and provisional bounces */
@@ -133,6 +137,20 @@ next_run(struct db *db)
 	return run;
 }
 
+/* What the account allows, before settings are read. */
+static void
+apply_account(struct producer *p, struct policy *policy)
+{
+	struct rds_account a;
+	double rate;
+
+	account_peek(&p->account, &a);
+	if (a.at <= 0)
+		return;
+	rate = p->config.ses_rate > 0 ? (double)p->config.ses_rate : a.max_rate * ACCOUNT_SHARE;
+	policy_set_account(policy, rate, a.max_24h > 0 ? (uint64_t)a.max_24h : 0);
+}
+
 static void
 plan(struct producer *p, struct db *db, int run)
 {
@@ -142,6 +160,7 @@ plan(struct producer *p, struct db *db, int run)
 
 	(void)snprintf(number, sizeof(number), "%d", run);
 	CRASH_POINT("run_found");
+	apply_account(p, p->planner_policy);
 	if (settings_read(db, p->planner_policy) < 0) {
 		log_warn("run waits run=%d error=\"%s\"", run, db->error);
 		return;
@@ -216,6 +235,29 @@ hook_thread(void *context)
 		nap_ms(p->config.producer_poll_ms);
 	}
 	db_close(&db);
+	return NULL;
+}
+
+/* Only the leader asks; without credentials of its own it goes without. */
+static void *
+account_thread(void *context)
+{
+	struct producer *p = context;
+	bool complained = false;
+
+	while (!atomic_load(&stop_asked)) {
+		struct err err = { 0 };
+		int asked = 1;
+
+		if (atomic_load(&p->leading))
+			asked = account_ask(&p->account, &p->config, &stop_asked, &err);
+		if (asked < 0 && !complained)
+			log_warn("account at Amazon SES not known error=\"%s\"", err.msg);
+		complained = asked < 0 || (asked > 0 && complained);
+		for (int ms = asked > 0 ? 1000 : ACCOUNT_EVERY_S * 1000;
+		     ms > 0 && !atomic_load(&stop_asked); ms -= 100)
+			nap_ms(100);
+	}
 	return NULL;
 }
 
@@ -419,7 +461,7 @@ single_jobs(struct producer *p, struct db *db, time_t *daily)
 		return -1;
 	if (now - p->policy_looked >= POLICY_EVERY_S) {
 		p->policy_looked = now;
-		if (suppression_policy(db) < 0)
+		if (suppression_policy(db) < 0 || warm_round(db) < 0)
 			return -1;
 	}
 	if (now - p->doubt_looked >= DOUBT_EVERY_S) {
@@ -465,6 +507,7 @@ round_of_leader(
 	int set;
 
 	atomic_fetch_add(&p->rounds, 1);
+	apply_account(p, p->policy);
 	set = settings_read(db, p->policy);
 	if (set > 0)
 		log_info("pace set anew");
@@ -473,6 +516,24 @@ round_of_leader(
 		return 0;
 	atomic_fetch_add(&p->failed_rounds, 1);
 	return -1;
+}
+
+/* Until the next round, or a single mail that should not wait so long. */
+static void
+nap_until_mail(struct producer *p, struct db *db)
+{
+	bool waits = false;
+
+	for (long ms = p->config.producer_poll_ms; ms > 0 && !waits; ms -= MAIL_LOOK_MS) {
+		PGresult *r;
+
+		nap_ms(ms < MAIL_LOOK_MS ? ms : MAIL_LOOK_MS);
+		if (ms <= MAIL_LOOK_MS || !atomic_load(&p->leading) || atomic_load(&stop_asked))
+			continue;
+		r = db_query(db, "SELECT kairan.mail_waits()", 0, NULL);
+		waits = r != NULL && db_text(r, 0, 0)[0] == 't';
+		PQclear(r);
+	}
 }
 
 static int
@@ -505,7 +566,7 @@ lead(struct producer *p, struct db *db, struct lease *lease, struct handover *ha
 				return p->worked > 0 ? EXIT_DONE : EXIT_NOTHING;
 			p->worked += left;
 		}
-		nap_ms(p->config.producer_poll_ms);
+		nap_until_mail(p, db);
 	}
 	return EXIT_DONE;
 }
@@ -513,17 +574,19 @@ lead(struct producer *p, struct db *db, struct lease *lease, struct handover *ha
 static int
 run_producer(struct producer *p)
 {
-	struct handover *handover = handover_new(&p->config, p->policy, &p->redis);
+	struct handover *handover = handover_new(&p->config, p->policy, &p->redis, &p->account);
 	struct db db = { 0 };
 	struct lease lease;
-	pthread_t planner, hooks, figures;
+	pthread_t planner, hooks, figures, asking;
+	bool is_ses = account_is_ses(&p->config);
 	int status = EXIT_FAILED;
 
 	lease_init(&lease, "producer");
 	if (handover == NULL)
 		fatal(EXIT_FAILED, "no memory");
 	if (pthread_create(&planner, NULL, planner_thread, p) != 0 ||
-	    pthread_create(&hooks, NULL, hook_thread, p) != 0)
+	    pthread_create(&hooks, NULL, hook_thread, p) != 0 ||
+	    (is_ses && pthread_create(&asking, NULL, account_thread, p) != 0))
 		fatal(EXIT_FAILED, "cannot start a thread");
 	if (p->metrics != NULL && pthread_create(&figures, NULL, figures_thread, p) != 0)
 		fatal(EXIT_FAILED, "cannot start a thread");
@@ -531,6 +594,8 @@ run_producer(struct producer *p)
 	atomic_store(&stop_asked, true);
 	(void)pthread_join(planner, NULL);
 	(void)pthread_join(hooks, NULL);
+	if (is_ses)
+		(void)pthread_join(asking, NULL);
 	if (p->metrics != NULL)
 		(void)pthread_join(figures, NULL);
 	metrics_server_free(p->metrics);
@@ -598,6 +663,7 @@ main(int argc, char **argv)
 	if (p.config.database_url[0] == '\0')
 		fatal(EXIT_USAGE,
 		    "no database is configured; set database.url or KAIRAN_DATABASE_URL");
+	account_init(&p.account);
 	if ((p.policy = policy_new(&p.config, &err)) == NULL ||
 	    (p.planner_policy = policy_new(&p.config, &err)) == NULL)
 		fatal(EXIT_USAGE, "%s", err.msg);

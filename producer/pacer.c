@@ -19,11 +19,27 @@
 #define AHEAD_US (PACER_AHEAD_S * 1e6)
 #define FLOOR 0.002 /* of a run: what a lane counts at least, for its retries */
 #define KNOWN (-1)
+#define SETTLE_US 1e6 /* permits that were given may be leaving for so long */
+#define PARTS_MAX 256
+#define QUOTA_KEPT 20	  /* a twentieth of a quota is kept for urgent mail */
+#define CLOSED_PER_S 1e-7 /* a rate that stands for none at all */
+#define URGENT_ACCOUNT "au"
+#define URGENT_STREAM "su:"
 #define ARGS_MAX ((size_t)32 << 20)
+
+/* The part of a limit that urgent runs had in the last publication. */
+struct part {
+	char name[72];
+	double urgent;
+};
 
 struct pacer {
 	const struct policy *policy;
 	const struct braker *brakes; /* NULL: none */
+	struct quota quota;	     /* as of quota_now */
+	double quota_now;
+	struct part parts[PARTS_MAX];
+	size_t part_count;
 	uint64_t signature;
 	long takeover_s;
 	int64_t planned_ms; /* 0: never */
@@ -36,7 +52,8 @@ struct publication {
 	double now;
 	const struct pacer_run *runs;
 	size_t count;
-	double *share; /* of each run, messages a second; 0: no limit */
+	struct share_run *share; /* of each run */
+	struct share_pool pool;
 	struct buf text;
 	size_t *ends; /* of each argument in text */
 	size_t args, room;
@@ -54,6 +71,13 @@ pacer_new(const struct policy *policy, const struct braker *brakes, long takeove
 	p->brakes = brakes;
 	p->takeover_s = takeover_s;
 	return p;
+}
+
+void
+pacer_set_quota(struct pacer *p, const struct quota *quota, double now)
+{
+	p->quota = *quota;
+	p->quota_now = now;
 }
 
 void
@@ -95,6 +119,8 @@ signature_of(const struct pacer *p, const struct pacer_run *runs, size_t count)
 		h = hash_step(h, rate ^ rate >> 32);
 		h = hash_step(h, is_active(&runs[i]));
 		h = hash_step(h, runs[i].lane_count);
+		h = hash_step(h, (uint64_t)runs[i].class + 4 * (uint64_t)runs[i].weight);
+		h = hash_step(h, runs[i].reserve);
 	}
 	return h;
 }
@@ -133,64 +159,118 @@ put_row(struct publication *b, double from, double till, double interval)
 	buf_printf(&b->text, "%.17g,%.17g,%.17g;", from, till, interval);
 }
 
-/* per_s: 0: none but that of its brake. brake NULL: none. */
+/* One rate, which was `before` until now. What grows waits until the permits of the others that
+ * shrink have left. 0: closed. With a brake its rate is what `brake` leaves of it, 0: that of the
+ * brake alone. */
 static void
-put_limiter(struct publication *b, const char *kind, const char *name, double per_s,
+put_limiter(struct publication *b, const char *kind, const char *name, double per_s, double before,
     const struct brake *brake)
 {
-	static const struct brake unbraked;
+	double from = b->now - BACK_US, till = b->now + AHEAD_US;
 	struct admission_row row;
 
 	buf_printf(&b->text, "%s%s", kind, name);
 	end_arg(b);
 	buf_append_char(&b->text, '|');
-	if (brake_rows(brake != NULL ? brake : &unbraked, per_s, b->now - BACK_US,
-		b->now + AHEAD_US, &row) > 0)
-		put_row(b, row.from, row.till, row.interval);
+	if (brake != NULL) {
+		if (brake_rows(brake, per_s, from, till, &row) > 0)
+			put_row(b, row.from, row.till, row.interval);
+		end_arg(b);
+		return;
+	}
+	if (per_s > before * (1 + 1e-9)) {
+		if (before > 0)
+			put_row(b, from, b->now + SETTLE_US, 1e6 / before);
+		from = b->now + SETTLE_US;
+	}
+	if (per_s > 0)
+		put_row(b, from, till, 1e6 / per_s);
 	end_arg(b);
+}
+
+/* The urgent part of a limit in the last publication; the present one takes its place. */
+static double
+part_before(struct pacer *p, const char *kind, const char *name, double urgent)
+{
+	char full[sizeof(p->parts[0].name)];
+	double before = urgent;
+	size_t i;
+
+	(void)snprintf(full, sizeof(full), "%s%s", kind, name);
+	for (i = 0; i < p->part_count && strcmp(p->parts[i].name, full) != 0; i++)
+		;
+	if (i == p->part_count && i == PARTS_MAX)
+		return before;
+	if (i == p->part_count)
+		(void)snprintf(p->parts[p->part_count++].name, sizeof(full), "%s", full);
+	else
+		before = p->parts[i].urgent;
+	p->parts[i].urgent = urgent;
+	return before;
+}
+
+/* A limit in two: for urgent runs, when there are any now and then, and for the others. */
+static void
+put_divided(struct publication *b, const char *kind, const char *urgent_kind, const char *name,
+    double per_s, double urgent)
+{
+	double before = part_before(b->p, kind, name, urgent);
+
+	put_limiter(b, kind, name, per_s * (1 - urgent), per_s * (1 - before), NULL);
+	if (urgent > 0 || before > 0)
+		put_limiter(b, urgent_kind, name, per_s * urgent, per_s * before, NULL);
 }
 
 /* ---- shares of runs ---- */
 
-/* Runs of one stream share its rate, all runs the account's: whoever can use less than an equal
- * share leaves the rest to the others. A run without anything to send counts for nobody else. */
-static void
-share_out(struct publication *b)
+/* What replies have made of our account; NULL: nothing. */
+static const struct brake *
+account_brake(const struct publication *b)
 {
-	double left = policy_account_per_s(b->p->policy), level;
-	size_t open = 0, before;
+	return b->p->brakes != NULL ? braker_find(b->p->brakes, BRAKE_ACCOUNT) : NULL;
+}
 
+/* 0: no limit. While the account is silent the rate does not matter. */
+static double
+account_per_s(const struct publication *b)
+{
+	const struct brake *brake = account_brake(b);
+	double limit = policy_account_per_s(b->p->policy);
+
+	if (brake == NULL)
+		return limit;
+	if (brake->mode == BRAKE_RATE)
+		return limit > 0 ? fmin(limit, brake->rate) : brake->rate;
+	return limit > 0 ? limit : 1;
+}
+
+static bool
+divide(struct publication *b)
+{
+	double part = policy_urgent_part(b->p->policy), messages = 0;
+
+	b->pool = (struct share_pool){ .account_per_s = account_per_s(b),
+		.part = part,
+		.reserve = part > 0 && policy_urgent_in_use(b->p->policy) };
 	for (size_t i = 0; i < b->count; i++) {
-		size_t n = 0;
+		const struct pacer_run *run = &b->runs[i];
 
-		for (size_t k = 0; k < b->count; k++)
-			n += (k == i || is_active(&b->runs[k])) &&
-			    strcmp(b->runs[i].stream, b->runs[k].stream) == 0;
-		b->share[i] = b->runs[i].per_s > 0 ? b->runs[i].per_s / (double)n : 0;
-		open += is_active(&b->runs[i]);
+		b->share[i] = (struct share_run){ .stream = run->stream,
+			.stream_per_s = run->per_s,
+			.class =
+			    run->class == SHARE_URGENT && part <= 0 ? SHARE_TRIGGERED : run->class,
+			.weight = run->weight,
+			.reserve = part > 0 && run->reserve };
+		for (size_t k = 0; k < run->lane_count; k++)
+			b->share[i].backlog += run->lanes[k].remaining;
+		if (b->share[i].class != SHARE_URGENT)
+			messages += b->share[i].backlog;
 	}
-	if (left <= 0)
-		return;
-	level = left / (double)(open > 0 ? open : 1);
-	do { /* those below the level keep what they have */
-		double taken = 0;
-
-		before = open;
-		open = 0;
-		for (size_t i = 0; i < b->count; i++) {
-			if (!is_active(&b->runs[i]))
-				continue;
-			if (b->share[i] > 0 && b->share[i] <= level)
-				taken += b->share[i];
-			else
-				open++;
-		}
-		if (open > 0)
-			level = (left - taken) / (double)open;
-	} while (open > 0 && open < before);
-	for (size_t i = 0; i < b->count; i++)
-		if (b->share[i] <= 0 || b->share[i] > level)
-			b->share[i] = level;
+	b->pool.others_most =
+	    fmax(quota_pace(&b->p->quota, messages,
+		     b->pool.reserve ? b->p->quota.limit / QUOTA_KEPT : 0, b->p->quota_now),
+		CLOSED_PER_S);
+	return share_out(&b->pool, b->share, b->count);
 }
 
 /* ---- lanes of a run ---- */
@@ -249,12 +329,18 @@ cap_share(const struct publication *b, const struct pacer_run *run, const struct
 	return cap * weight_of(run, l) / all;
 }
 
+static bool
+is_urgent(const struct publication *b, const struct pacer_run *run)
+{
+	return b->share[run - b->runs].class == SHARE_URGENT;
+}
+
 static int
 shape_lane(const struct publication *b, const struct pacer_run *run, const struct pacer_lane *l,
     double till, bool steps, struct shape *out)
 {
 	out->count = 0;
-	if (l->group != PROVIDERS_NONE)
+	if (l->group != PROVIDERS_NONE && !is_urgent(b, run))
 		return policy_shape(b->p->policy, l->group, run->began, b->now, till, steps, out);
 	shape_add(out, b->now, till, 1);
 	return out->failed ? -1 : 0;
@@ -270,8 +356,10 @@ put_lane(struct publication *b, const struct pacer_run *run, const struct pacer_
 
 	buf_printf(&b->text, KEY_LANE_NAME, run->id, l->lane);
 	end_arg(b);
+	if (is_urgent(b, run))
+		buf_append_str(&b->text, b->pool.account_per_s > 0 ? "!" URGENT_ACCOUNT "," : "!");
 	if (run->per_s > 0) {
-		buf_printf(&b->text, "s:%s", run->stream);
+		buf_printf(&b->text, "%s%s", is_urgent(b, run) ? URGENT_STREAM : "s:", run->stream);
 		comma = ",";
 	}
 	if (cap_of(b, l) > 0 || brake_of(b, l) != NULL)
@@ -335,16 +423,17 @@ put_run(struct publication *b, const struct pacer_run *run, double per_s, struct
 	struct plan_lane *plans = calloc(run->lane_count + 1, sizeof(*plans));
 	int result = shapes == NULL || plans == NULL ? err_set(err, "no memory") : 1;
 
-	/* a single list has the run's share, and without a rate there is nothing to divide */
-	if (result == 1 && per_s > 0 && run->lane_count > 1)
+	/* a single list has the run's share, and without a rate there is nothing to divide; urgent
+	 * mail waits for its limits alone */
+	if (result == 1 && per_s > 0 && run->lane_count > 1 && !is_urgent(b, run))
 		result = plan_lanes(b, run, per_s, shapes, plans, err);
 	for (size_t i = 0; result >= 0 && i < run->lane_count; i++) {
 		const struct pacer_lane *l = &run->lanes[i];
+		double alone = run->lane_count > 1 ? cap_share(b, run, l) : per_s;
 
 		if (result == 0)
 			put_lane(b, run, l, plans[i].rows, plans[i].row_count);
-		else if (put_lane_alone(b, run, l,
-			     run->lane_count == 1 ? per_s : cap_share(b, run, l), err) < 0)
+		else if (put_lane_alone(b, run, l, is_urgent(b, run) ? 0 : alone, err) < 0)
 			result = -1;
 	}
 	for (size_t i = 0; shapes != NULL && plans != NULL && i < run->lane_count; i++) {
@@ -356,25 +445,55 @@ put_run(struct publication *b, const struct pacer_run *run, double per_s, struct
 	return result < 0 ? -1 : 0;
 }
 
+/* As put_divided(); what the quota leaves to the others may be less. */
+static void
+put_account(struct publication *b)
+{
+	const struct brake *brake = account_brake(b);
+	double urgent = b->pool.account_urgent, per_s = b->pool.account_per_s;
+	double before = part_before(b->p, "a", "", urgent), most = b->pool.others_most;
+
+	if (brake != NULL && brake->mode != BRAKE_RATE) { /* silence, but for a probe */
+		put_limiter(b, "a", "", per_s, per_s, brake);
+		put_limiter(b, URGENT_ACCOUNT, "", 0, 0, NULL);
+		return;
+	}
+	if (per_s <= 0) {
+		put_limiter(b, "a", "", most > CLOSED_PER_S ? most : 0, most, NULL);
+		return;
+	}
+	most = fmin(per_s * (1 - urgent), most);
+	put_limiter(b, "a", "", most > CLOSED_PER_S ? most : 0,
+	    fmin(per_s * (1 - before), b->pool.others_most), NULL);
+	if (urgent > 0 || before > 0)
+		put_limiter(b, URGENT_ACCOUNT, "", per_s * urgent, per_s * before, NULL);
+}
+
+static bool
+is_first_of_stream(const struct publication *b, size_t run)
+{
+	for (size_t i = 0; i < run; i++)
+		if (strcmp(b->runs[i].stream, b->runs[run].stream) == 0)
+			return false;
+	return true;
+}
+
 static void
 put_limiters(struct publication *b)
 {
-	double account = policy_account_per_s(b->p->policy);
-	const struct brake *brake =
-	    b->p->brakes != NULL ? braker_find(b->p->brakes, BRAKE_ACCOUNT) : NULL;
-
-	if (account > 0 || brake != NULL)
-		put_limiter(b, "a", "", account, brake);
-	/* what is named twice is written twice, the same */
+	if (b->pool.account_per_s > 0 || b->pool.others_most < INFINITY)
+		put_account(b);
+	/* a group that is named twice is written twice, the same */
 	for (size_t i = 0; i < b->count; i++) {
-		if (b->runs[i].per_s > 0)
-			put_limiter(b, "s:", b->runs[i].stream, b->runs[i].per_s, NULL);
+		if (b->runs[i].per_s > 0 && is_first_of_stream(b, i))
+			put_divided(b, "s:", URGENT_STREAM, b->runs[i].stream, b->runs[i].per_s,
+			    b->share[i].urgent_part);
 		for (size_t k = 0; k < b->runs[i].lane_count; k++) {
 			const struct pacer_lane *l = &b->runs[i].lanes[k];
+			const struct brake *brake = brake_of(b, l);
 
-			brake = brake_of(b, l);
 			if (cap_of(b, l) > 0 || brake != NULL)
-				put_limiter(b, "g:", l->name, cap_of(b, l), brake);
+				put_limiter(b, "g:", l->name, cap_of(b, l), cap_of(b, l), brake);
 		}
 	}
 }
@@ -449,16 +568,14 @@ put_stale(struct publication *b, redisContext *redis, struct err *err)
 static int
 publish(struct publication *b, redisContext *redis, int64_t generation, struct err *err)
 {
-	char pace[KEY_MAX], quota[KEY_MAX], next[KEY_MAX], number[24];
-	const char *head[] = { "EVAL", embed_common_lua_plan_lua, "3", pace, quota, next, number,
-		"-", "0", "-" };
+	char pace[KEY_MAX], next[KEY_MAX], number[24];
+	const char *head[] = { "EVAL", embed_common_lua_plan_lua, "2", pace, next, number, "-" };
 	size_t fixed = sizeof(head) / sizeof(head[0]);
 	const char **argv = calloc(fixed + b->args, sizeof(*argv));
 	redisReply *reply = NULL;
 	int result = -1;
 
 	(void)snprintf(pace, sizeof(pace), KEY_PACE, POLICY_POOL);
-	(void)snprintf(quota, sizeof(quota), KEY_QUOTA, POLICY_POOL);
 	(void)snprintf(next, sizeof(next), KEY_NEXT, POLICY_POOL);
 	(void)snprintf(number, sizeof(number), "%lld", (long long)generation);
 	if (argv == NULL)
@@ -511,10 +628,10 @@ plan_and_publish(struct pacer *p, redisContext *redis, int64_t generation,
 	buf_init(&b.text, ARGS_MAX);
 	b.share = calloc(count + 1, sizeof(*b.share));
 	result = b.share == NULL ? err_set(err, "no memory") : pacer_time(redis, &b.now, err);
-	if (result == 0)
-		share_out(&b);
+	if (result == 0 && !divide(&b))
+		result = err_set(err, "no memory");
 	for (size_t i = 0; result == 0 && i < count; i++)
-		result = put_run(&b, &runs[i], b.share[i], err);
+		result = put_run(&b, &runs[i], b.share[i].per_s, err);
 	if (result == 0) {
 		put_limiters(&b);
 		result = put_stale(&b, redis, err);

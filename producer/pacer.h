@@ -15,6 +15,8 @@
 
 #include "err.h"
 #include "policy.h"
+#include "quota.h"
+#include "share.h"
 
 #define PACER_AHEAD_S 900
 #define PACER_EVERY_MS 60000
@@ -31,7 +33,10 @@ struct pacer_run {
 	int id;
 	const char *stream; /* borrowed */
 	double per_s;	    /* of the stream, 0: no limit */
-	double began;	    /* us since 2026 */
+	enum share_class class;
+	double weight;
+	bool reserve; /* urgent mail goes through its stream now and then */
+	double began; /* us since 2026 */
 	const struct pacer_lane *lanes;
 	size_t lane_count;
 };
@@ -44,6 +49,9 @@ struct braker;
  * they are taken for a leftover of another database. NULL without memory. */
 struct pacer *pacer_new(const struct policy *policy, const struct braker *brakes, long takeover_s);
 void pacer_free(struct pacer *p);
+
+/* What went out in 24 hours, as of `now`: bulk is slowed down so that what is left lasts. */
+void pacer_set_quota(struct pacer *p, const struct quota *quota, double now);
 
 /* Publishes when it is time to. generation: epoch of the lease. 0; -1 with err: no memory, or
  * Redis failed (redis->err). */

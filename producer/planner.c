@@ -116,7 +116,7 @@ planner_run(struct db *db, const struct config *config, const struct policy *pol
 	if (result != PLANNER_DONE)
 		return result;
 	/* a forecast is no reason not to send */
-	if (expect_note(db, policy, p.run, err) < 0)
+	if (expect_note(db, config, policy, p.run, err) < 0)
 		log_warn("no forecast run=%d why=\"%s\"", run, err->msg);
 	CRASH_POINT("plan_before_seal");
 	if (db_run(db, "SELECT kairan.plan_seal($1, $2)", 2, params) < 0)

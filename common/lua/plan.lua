@@ -1,15 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Writes calendars and the day quota of a pool; atomic, all keys under one hash tag.
+-- Writes the calendars of a pool; atomic, all keys under one hash tag.
 --   KEYS[1]  {p:POOL}:pace   hash of calendars, see reserve.lua; field '#' is the generation
---   KEYS[2]  {p:POOL}:quota  hash of the rolling 24 hours
---   KEYS[3]  {p:POOL}:next   hash of clocks, see reserve.lua; may be missing. With it, what is left
+--   KEYS[2]  {p:POOL}:next   hash of clocks, see reserve.lua; may be missing. With it, what is left
 --            of an interval counts on at the new rate, and a calendar that is removed takes its
 --            clock along
---   ARGV     generation, quota of 24 hours (0: none, -: as it is), recipients that the outside
---            authority has counted in the last 24 hours, now (- for Redis's clock), then fields
---            and calendars in turn; an empty calendar removes the field
+--   ARGV     generation, now (- for Redis's clock), then fields and calendars in turn; an empty
+--            calendar removes the field
 -- Returns 1; 0, and nothing changed, when a newer generation has written before.
-local now = tonumber(ARGV[4])
+local now = tonumber(ARGV[2])
 if not now then
 	local time = redis.call('TIME')
 	now = time[1] * 1000000 + time[2] - 1767225600000000
@@ -34,7 +32,7 @@ end
 -- A clock that stands behind all that may have been given goes back to there; the way counts as
 -- owed, at most the one message that it was for.
 local function rewind(field)
-	local state = redis.call('HGET', KEYS[3], field)
+	local state = redis.call('HGET', KEYS[2], field)
 	local old = redis.call('HGET', KEYS[1], field)
 	if not state or not old then
 		return
@@ -48,13 +46,13 @@ local function rewind(field)
 		end
 		out[#out + 1] = string.format('%.17g %.17g', at, owed)
 	end
-	redis.call('HSET', KEYS[3], field, table.concat(out, ' '))
+	redis.call('HSET', KEYS[2], field, table.concat(out, ' '))
 end
 
-for i = 5, #ARGV, 2 do
-	if KEYS[3] then
+for i = 3, #ARGV, 2 do
+	if KEYS[2] then
 		if ARGV[i + 1] == '' then
-			redis.call('HDEL', KEYS[3], ARGV[i])
+			redis.call('HDEL', KEYS[2], ARGV[i])
 		else
 			rewind(ARGV[i])
 		end
@@ -64,32 +62,5 @@ for i = 5, #ARGV, 2 do
 	else
 		redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
 	end
-end
-if ARGV[2] ~= '-' then
-	redis.call('HSET', KEYS[2], 'limit', ARGV[2])
-	local keep = math.floor(now / 60e6) - 1440
-	local sum = tonumber(redis.call('HGET', KEYS[2], 'sum') or 0)
-	local tail = tonumber(redis.call('HGET', KEYS[2], 'tail') or keep)
-	if sum == 0 then
-		tail = keep
-	end
-	local steps = 0
-	while tail < keep and steps < 1500 do
-		local n = redis.call('HGET', KEYS[2], tail)
-		if n then
-			sum = sum - n
-			redis.call('HDEL', KEYS[2], tail)
-		end
-		tail, steps = tail + 1, steps + 1
-	end
-	if tail < keep then
-		tail = keep
-	end
-	local used = tonumber(ARGV[3])
-	if used > sum and tonumber(ARGV[2]) > 0 then
-		redis.call('HINCRBY', KEYS[2], math.floor(now / 60e6), used - sum)
-		sum = used
-	end
-	redis.call('HSET', KEYS[2], 'sum', sum, 'tail', tail)
 end
 return 1

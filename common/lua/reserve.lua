@@ -4,7 +4,8 @@
 -- same, so the order of floating-point operations is part of the contract. Change them together.
 --   KEYS[1]  {p:POOL}:pace   hash of calendars, written by plan.lua, read here. Fields:
 --            'a' the account, 'g:...' and the like limiters, 'l:LANE' lanes. Value:
---            "LIMITER,LIMITER|from,till,interval;from,till,interval;" (limiters: lanes only)
+--            "LIMITER,LIMITER|from,till,interval;from,till,interval;" (limiters: lanes only); with
+--            "!" in front the lane is urgent: served first, and not held to 'a'
 --   KEYS[2]  {p:POOL}:next   hash of clocks: "at owed" of limiters, "at owed at owed" of lanes;
 --            '#': when it was made, plus the longest horizon. Permits of a state that was lost may
 --            still be leaving until then, so nothing is given before.
@@ -12,8 +13,8 @@
 --   ARGV     horizon in us, permits at most, now (- for Redis's clock; a number for replays),
 --            then for each lane its name and how many messages wait
 -- Returns { now_us, wake_us, lane, offset_us, lane, offset_us, ... }: now since 1970 as text, wake
--- and offsets from now, lanes by their place in ARGV from 0; in order of time where lanes share
--- a limit, else lane by lane. Times inside are us since 2026.
+-- and offsets from now, lanes by their place in ARGV from 0; urgent lanes first, one by one; the
+-- others in order of time where they share a limit, else lane by lane. Times inside are us since 2026.
 local floor, huge = math.floor, math.huge
 local EPOCH, DAY, RING = 1767225600000000, 1440, 1500
 local SQUEEZE, SLACK, LAG = 0.96, 0.5, 60e6
@@ -202,7 +203,8 @@ for k = 1, #lanes do
 	local l, text = lanes[k], found[k + 1] or '|'
 	local chain, rows = string.match(text, '^([^|]*)|(.*)$')
 	l.cal, l.chain = rows_of(rows or ''), {}
-	for name in string.gmatch(chain or '', '[^,]+') do
+	l.urgent = string.sub(chain or '', 1, 1) == '!'
+	for name in string.gmatch(chain or '', '[^,!]+') do
 		if not names[name] then
 			names[name] = { field = name }
 			limiters[#limiters + 1] = names[name]
@@ -234,10 +236,6 @@ for k, l in ipairs(lanes) do
 	l.gap = clock(tonumber(c or now), tonumber(d or 0))
 	run(l.due, l.cal)
 	run(l.gap, l.cal)
-	local at = lane_open(l, now)
-	if at < huge then
-		push(waiting, l, at)
-	end
 end
 
 -- ---- the quota of 24 hours: minutes that lie wholly more than a day back leave
@@ -317,7 +315,7 @@ local function grant(l, at)
 		c.at, c.owed = at, 1
 		run(c, chain[i].cal)
 	end
-	if account then
+	if account and not l.urgent then
 		account.next.at, account.next.owed = at, 1
 		run(account.next, account.cal)
 	end
@@ -328,12 +326,32 @@ local function grant(l, at)
 	l.left = l.left - 1
 end
 
+local urgent = huge
+for _, l in ipairs(lanes) do
+	if l.urgent then
+		local at = lane_open(l, now)
+		while at < stop and l.left > 0 and n < max and n < left do
+			grant(l, at)
+			at = lane_open(l, at)
+		end
+		if l.left > 0 then
+			urgent = math.min(urgent, at)
+		end
+	end
+end
+for _, l in ipairs(lanes) do
+	local at = l.urgent and huge or lane_open(l, now)
+	if at < huge then
+		push(waiting, l, at)
+	end
+end
+
 -- Lanes that share nothing, with room for whatever they may get, need no common order.
 local function lanes_are_alone()
 	if account or limit > 0 then
 		return false
 	end
-	local most = 0
+	local most = n
 	for k = 1, waiting.n do
 		local l = waiting[k]
 		if #l.chain > 0 then
@@ -447,8 +465,8 @@ if n == max then
 	wake = now
 elseif n == left then
 	wake = now + 1e6
-elseif s < huge then
-	wake = s - 0.5 * horizon
+elseif math.min(s, urgent) < huge then
+	wake = math.min(s, urgent) - 0.5 * horizon
 end
 wake = math.min(math.max(wake, now + 1e3), now + 1e6)
 reply[1], reply[2] = string.format('%.0f', now + EPOCH), floor(wake - now)

@@ -7,10 +7,8 @@
 #include <string.h>
 
 #include "heap.h"
+#include "quota.h"
 
-#define DAY_MINUTES 1440
-#define QUOTA_RING 1500 /* minutes; a day, the horizon and some */
-#define MINUTE_US 60e6
 #define WAKE_MIN_US 1e3
 #define WAKE_MAX_US 1e6
 #define WAKE_BLIND_US 250e3 /* no calendar at all */
@@ -39,13 +37,8 @@ struct lane {
 	bool fresh;
 	int chain[ADMISSION_CHAIN_MAX];
 	size_t chain_count;
+	bool urgent;
 	uint32_t left; /* wanted, during one call */
-};
-
-struct quota {
-	uint64_t limit, sum;
-	int64_t tail; /* oldest minute in sum */
-	uint64_t minutes[QUOTA_RING];
 };
 
 struct admission {
@@ -113,6 +106,12 @@ admission_add_lane(struct admission *a, const int *chain, size_t chain_count)
 	for (size_t i = 0; i < chain_count; i++)
 		more[a->lane_count].chain[i] = chain[i];
 	return (int)a->lane_count++;
+}
+
+void
+admission_set_urgent(struct admission *a, int lane, bool urgent)
+{
+	a->lanes[lane].urgent = urgent;
 }
 
 /* ---------------------------------------------------------------- calendars */
@@ -282,7 +281,7 @@ grant(struct admission *a, struct lane *l, double s)
 		limiter->next.owed = 1;
 		run(&limiter->next, &limiter->calendar);
 	}
-	if (a->account.calendar.rows != NULL) {
+	if (a->account.calendar.rows != NULL && !l->urgent) {
 		a->account.next.at = s;
 		a->account.next.owed = 1;
 		run(&a->account.next, &a->account.calendar);
@@ -291,41 +290,17 @@ grant(struct admission *a, struct lane *l, double s)
 
 /* ---------------------------------------------------------------- quota */
 
-/* Minutes that lie wholly more than a day back leave; what is left of the limit. */
-static uint64_t
-quota_left(struct quota *q, double now)
-{
-	int64_t keep = (int64_t)floor(now / MINUTE_US) - DAY_MINUTES;
-
-	if (q->limit == 0)
-		return UINT64_MAX;
-	if (q->sum == 0 || q->tail < keep - QUOTA_RING)
-		q->tail = q->sum == 0 ? keep : q->tail;
-	for (int steps = 0; q->tail < keep && steps < QUOTA_RING; q->tail++, steps++) {
-		q->sum -= q->minutes[q->tail % QUOTA_RING];
-		q->minutes[q->tail % QUOTA_RING] = 0;
-	}
-	if (q->tail < keep)
-		q->tail = keep;
-	return q->sum < q->limit ? q->limit - q->sum : 0;
-}
-
-static void
-quota_add(struct quota *q, double at, uint64_t n)
-{
-	if (q->limit == 0)
-		return;
-	q->minutes[(int64_t)floor(at / MINUTE_US) % QUOTA_RING] += n;
-	q->sum += n;
-}
-
 void
 admission_set_quota(struct admission *a, uint64_t limit, uint64_t used, double now)
 {
 	a->quota.limit = limit;
-	(void)quota_left(&a->quota, now);
-	if (used > a->quota.sum)
-		quota_add(&a->quota, now, used - a->quota.sum);
+	quota_counted(&a->quota, used, now);
+}
+
+void
+admission_put_quota(struct admission *a, int64_t minute, uint64_t n, double now)
+{
+	quota_put(&a->quota, minute, n, now);
 }
 
 void
@@ -355,14 +330,13 @@ make_room(struct admission *a, size_t room)
 	return true;
 }
 
+/* Before anything is granted, clocks of all that the call names come up to today's calendars. */
 static void
-gather(struct admission *a, const struct admission_ask *ask)
+begin(struct admission *a, const struct admission_ask *ask)
 {
-	a->waiting.count = a->ready.count = 0;
 	limiter_begin(&a->account, ask->now);
 	for (size_t i = 0; i < ask->want_count; i++) {
 		struct lane *l = &a->lanes[ask->wants[i].lane];
-		double at;
 
 		l->left = ask->wants[i].count;
 		if (l->left == 0)
@@ -376,10 +350,54 @@ gather(struct admission *a, const struct admission_ask *ask)
 		run(&l->gap, &l->calendar);
 		for (size_t k = 0; k < l->chain_count; k++)
 			limiter_begin(&a->limiters[l->chain[k]], ask->now);
+	}
+}
+
+/* The heap of lanes that are served in order of time. */
+static void
+gather(struct admission *a, const struct admission_ask *ask)
+{
+	a->waiting.count = a->ready.count = 0;
+	for (size_t i = 0; i < ask->want_count; i++) {
+		struct lane *l = &a->lanes[ask->wants[i].lane];
+		double at;
+
+		if (l->left == 0 || l->urgent)
+			continue;
 		at = lane_open(a, l, ask->now);
 		if (at < INFINITY)
 			heap_push(&a->waiting, at, (uint32_t)i);
 	}
+}
+
+/* Urgent lanes, one after the other; *moment: the first at which one could go on. */
+static size_t
+serve_urgent(struct admission *a, const struct admission_ask *ask, uint64_t left,
+    struct admission_permit *permits, double *moment)
+{
+	double end = ask->now + ask->horizon;
+	size_t n = 0;
+
+	*moment = INFINITY;
+	for (size_t i = 0; i < ask->want_count; i++) {
+		struct lane *l = &a->lanes[ask->wants[i].lane];
+		double at;
+
+		if (l->left == 0 || !l->urgent)
+			continue;
+		at = lane_open(a, l, ask->now);
+		while (at < end && l->left > 0 && n < ask->max && n < left) {
+			permits[n++] =
+			    (struct admission_permit){ .at = at, .lane = ask->wants[i].lane };
+			grant(a, l, at);
+			quota_add(&a->quota, at, 1);
+			l->left--;
+			at = lane_open(a, l, at);
+		}
+		if (l->left > 0 && at < *moment)
+			*moment = at;
+	}
+	return n;
 }
 
 /* The next free moment, at or after s; INFINITY when there is none. */
@@ -422,9 +440,9 @@ size_t
 admission_reserve(struct admission *a, const struct admission_ask *ask,
     struct admission_permit *permits, double *wake)
 {
-	double s = ask->now, end = ask->now + ask->horizon;
+	double s = ask->now, end = ask->now + ask->horizon, urgent;
 	uint64_t left = quota_left(&a->quota, ask->now);
-	size_t n = 0;
+	size_t n;
 
 	*wake = ask->now + WAKE_MAX_US;
 	if (a->lost)
@@ -434,6 +452,8 @@ admission_reserve(struct admission *a, const struct admission_ask *ask,
 		return 0;
 	if (!make_room(a, ask->want_count))
 		return 0;
+	begin(a, ask);
+	n = serve_urgent(a, ask, left, permits, &urgent);
 	gather(a, ask);
 	while (n < ask->max && n < left) {
 		uint32_t i;
@@ -464,6 +484,6 @@ admission_reserve(struct admission *a, const struct admission_ask *ask,
 		if (at < INFINITY)
 			heap_push(&a->waiting, at, i);
 	}
-	*wake = wake_time(ask, s, n == ask->max, n == left);
+	*wake = wake_time(ask, s < urgent ? s : urgent, n == ask->max, n == left);
 	return n;
 }

@@ -18,6 +18,10 @@
  *            (SQUEEZE - SLACK), and at most ADMISSION_LAG_US of it: what is older is the
  *            planner's. So in no window does a lane get more than its integral / SQUEEZE + 1.5.
  *
+ * An urgent lane does not wait for the account: its share of it is a limiter in its chain, and who
+ * plans leaves that share out of the account's calendar. So it gets the first free moment of its
+ * own limiters however far ahead others have reserved, and is served before them.
+ *
  * A calendar is rows (from, till, interval). Between rows, and behind the last one, nothing may
  * leave: who sets the pace is gone, so sending stops. Where rows meet, what is left of an
  * interval counts on at the new rate.
@@ -67,7 +71,7 @@ struct admission_ask {
 };
 
 struct admission_permit {
-	double at; /* us; permits of one call are in order of time */
+	double at; /* us; in order of time, behind those of urgent lanes, lane by lane */
 	uint32_t lane;
 };
 
@@ -80,6 +84,9 @@ void admission_free(struct admission *a);
 int admission_add_limiter(struct admission *a) MUST_CHECK;
 int admission_add_lane(struct admission *a, const int *chain, size_t chain_count) MUST_CHECK;
 
+/* Whether a lane is urgent; none is at first. */
+void admission_set_urgent(struct admission *a, int lane, bool urgent);
+
 /* Calendars; rows are copied. 0, or -1 with err: too many rows, out of order, no interval, or a
  * generation older than the newest one seen (an old planner that still believes it leads).
  * limiter -1: the account; without a calendar of its own it does not limit. */
@@ -89,8 +96,11 @@ int admission_plan_lane(struct admission *a, uint64_t generation, int lane,
     const struct admission_row *rows, size_t count, struct err *err) MUST_CHECK;
 
 /* Permits in any 24 hours (0: no limit), and how many an outside authority has counted in the 24
- * hours before now: the larger figure is believed, and leaves the count a day after now. */
+ * hours before now: the larger figure is believed until it says another (quota.h). */
 void admission_set_quota(struct admission *a, uint64_t limit, uint64_t used, double now);
+
+/* That at least n went out in a minute since 2026, before this pool was known. */
+void admission_put_quota(struct admission *a, int64_t minute, uint64_t n, double now);
 
 /* As if Redis had lost the clocks. What was handed out before may still be leaving: the first
  * call after it and all within ADMISSION_HORIZON_MAX_US give nothing, then all start at their

@@ -10,7 +10,7 @@ forecast_rate(
     const struct policy *policy, const struct forecast_rates *rates, enum forecast_basis *basis)
 {
 	double stream = rates->stream_per_s / (1 + rates->of_stream);
-	double account = policy_account_per_s(policy) / (1 + rates->of_account);
+	double account = policy_bulk_per_s(policy) / (1 + rates->of_account);
 
 	if (stream > 0 && (account <= 0 || stream <= account)) {
 		*basis = FORECAST_STREAM;

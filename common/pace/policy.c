@@ -12,6 +12,7 @@
 
 #include "embed.h"
 #include "rate.h"
+#include "warmup.h"
 #include "hash.h"
 
 #define ZONE_DIR "/usr/share/zoneinfo"
@@ -31,7 +32,10 @@ struct policy {
 	const struct zone **zone_of; /* by group */
 	bool strict, soft;	     /* guards that are kept */
 	bool limits;
-	double account_per_s, lead_us;
+	bool urgent_in_use;
+	double ses_per_s; /* of Amazon SES, 0: no limit */
+	uint64_t ses_quota, file_quota, warmup_quota;
+	double account_per_s, lead_us, urgent_part;
 	enum plan_mode mode;
 	int unknown;	 /* the default group */
 	double *set_cap; /* by group, what was set while running; 0: as the table says */
@@ -161,6 +165,8 @@ read_keys(struct policy *p, const struct config *c, struct err *err)
 		return err_set(err, "pace.account_rate: expected N/s, N/min, N/h or N/d");
 	p->limits = c->pace_group_limits;
 	p->lead_us = (double)c->pace_guard_lead_s * 1e6;
+	p->file_quota = (uint64_t)c->pace_quota_24h;
+	p->urgent_part = (double)c->pace_urgent_share / 100;
 	p->file.strict = p->strict;
 	p->file.soft = p->soft;
 	p->file.account_per_s = p->account_per_s;
@@ -203,16 +209,20 @@ policy_begin_settings(struct policy *p)
 	p->strict = p->file.strict;
 	p->soft = p->file.soft;
 	p->account_per_s = p->file.account_per_s;
+	p->urgent_in_use = false;
+	p->warmup_quota = 0;
 	memset(p->set_cap, 0, providers_count(p->providers) * sizeof(*p->set_cap));
 }
 
 bool
 policy_end_settings(struct policy *p)
 {
-	uint64_t h = HASH_START + p->strict + 2u * p->soft, bits;
+	uint64_t h = HASH_START + p->strict + 2u * p->soft + 4u * p->urgent_in_use, bits;
 
+	h = hash_step(h, policy_quota(p));
 	for (size_t i = 0; i <= providers_count(p->providers); i++) {
-		double value = i < providers_count(p->providers) ? p->set_cap[i] : p->account_per_s;
+		double value =
+		    i < providers_count(p->providers) ? p->set_cap[i] : policy_account_per_s(p);
 
 		memcpy(&bits, &value, sizeof(bits));
 		h = hash_step(h, bits ^ bits >> 32);
@@ -222,6 +232,30 @@ policy_end_settings(struct policy *p)
 	p->signature = h;
 	p->version++;
 	return true;
+}
+
+void
+policy_set_urgent(struct policy *p, bool in_use)
+{
+	p->urgent_in_use = in_use;
+}
+
+bool
+policy_urgent_in_use(const struct policy *p)
+{
+	return p->urgent_in_use;
+}
+
+double
+policy_urgent_part(const struct policy *p)
+{
+	return p->urgent_part;
+}
+
+double
+policy_bulk_per_s(const struct policy *p)
+{
+	return policy_account_per_s(p) * (p->urgent_in_use ? 1 - p->urgent_part : 1);
 }
 
 uint64_t
@@ -275,10 +309,38 @@ policy_mode(const struct policy *p)
 	return p->mode;
 }
 
+/* The lower one; 0 is none. */
+static double
+lower(double x, double y)
+{
+	return x > 0 && (y <= 0 || x < y) ? x : y;
+}
+
 double
 policy_account_per_s(const struct policy *p)
 {
-	return p->account_per_s;
+	return lower(p->account_per_s, p->ses_per_s);
+}
+
+void
+policy_set_account(struct policy *p, double per_s, uint64_t quota)
+{
+	p->ses_per_s = per_s;
+	p->ses_quota = quota;
+}
+
+uint64_t
+policy_quota(const struct policy *p)
+{
+	return (uint64_t)lower(
+	    (double)p->warmup_quota, lower((double)p->ses_quota, (double)p->file_quota));
+}
+
+int
+policy_set_warmup(struct policy *p, const char *schedule, int day, struct err *err)
+{
+	return warmup_limit(
+	    slice_str(embed_common_data_warmup_tsv), schedule, day, &p->warmup_quota, err);
 }
 
 enum guard_mode

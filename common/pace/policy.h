@@ -45,6 +45,25 @@ double policy_account_per_s(const struct policy *p); /* 0: no limit */
 void policy_begin_settings(struct policy *p);
 int policy_set(struct policy *p, const char *name, const char *value, struct err *err) MUST_CHECK;
 bool policy_end_settings(struct policy *p);
+
+/* Whether transactional mail goes out now and then; given anew like the settings. The part of a
+ * limit that other mail leaves to it then, 0..0.5, is pace.urgent_share. */
+void policy_set_urgent(struct policy *p, bool in_use);
+bool policy_urgent_in_use(const struct policy *p);
+double policy_urgent_part(const struct policy *p);
+
+/* What Amazon SES allows: messages a second and in 24 hours (0: no limit); given anew like the
+ * settings, but kept between begin and end. The account's rate and the quota are the lowest of
+ * what is known. */
+void policy_set_account(struct policy *p, double per_s, uint64_t quota);
+uint64_t policy_quota(const struct policy *p); /* 0: no limit */
+
+/* The limit of a warm-up in 24 hours by its schedule and day; given anew like the settings. 0, or
+ * -1 with err: there is no such schedule. */
+int policy_set_warmup(struct policy *p, const char *schedule, int day, struct err *err) MUST_CHECK;
+
+/* Of the account's rate, what is left for other mail; 0: no limit. */
+double policy_bulk_per_s(const struct policy *p);
 uint64_t policy_version(const struct policy *p);
 
 /* Whose hours the group's guard keeps, and how much before it releases stop. */

@@ -9,18 +9,21 @@
  *   {r:RUN}:q:LANE  list   the same for each lane that has a clock of its own (run_lane.paced).
  *   {r:RUN}:gen     string set by the producer when it (re)fills; its absence means that
  *                          Redis lost the lists. Lost: the producer starts a refill.
- *   {p:POOL}:pace   hash   calendars of limiters and lists ("l:RUN.LANE", lane 0 is the list
+ *   {p:POOL}:pace   hash   calendars of limiters ("a", "s:STREAM", their urgent parts "au" and
+ *                          "su:STREAM", "g:NAME") and lists ("l:RUN.LANE", lane 0 is the list
  *                          "all"), "#" the epoch of the producer that wrote them. plan.lua writes,
  *                          reserve.lua reads. Lost: silence until the producer writes it again.
  *   {p:POOL}:next   hash   clocks by limiter and list. reserve.lua, plan.lua. Lost: a second of
  *                          silence, then paced from now.
- *   {p:POOL}:quota  hash   permits by minute of the last 24 hours, limit, sum, tail. Not used: no
- *                          limit is set.
  *   {p:POOL}:heard  list   what replies dispatchers have heard of destinations (brake_report.h).
  *                          Dispatchers push right and trim, the leading producer takes. Lost: replies
  *                          of the last moment brake nobody.
  *   {p:POOL}:brake  hash   brakes by destination (brake_print()). The leading producer writes,
  *                          dispatchers read. Lost: written again within seconds from kairan.brake.
+ *   {p:POOL}:quota  hash   permits by minute of the last 24 hours, limit, sum, tail. quota.lua,
+ *                          reserve.lua. Lost: counted again from the database.
+ *   {p:POOL}:account hash  what Amazon SES said of the account, and when. The leading producer.
+ *                          Lost: a minute later it is there again.
  *
  * The part in braces is the hash tag: keys of one script share a slot in a cluster. There is one
  * pool (POLICY_POOL), since streams share accounts and providers.
@@ -36,6 +39,7 @@
 #define KEY_QUOTA "{p:%s}:quota"
 #define KEY_HEARD "{p:%s}:heard"
 #define KEY_BRAKE "{p:%s}:brake"
+#define KEY_ACCOUNT "{p:%s}:account"
 #define KEY_LANE_ALL "all"
 #define KEY_LANE_NAME "l:%d.%d" /* field of a list in the pool */
 

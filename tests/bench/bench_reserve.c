@@ -38,7 +38,7 @@ static int
 plan(struct private_redis *r, struct admission *a, bool account)
 {
 	char sha[41] = "", field[24];
-	const char *argv[] = { "{p:b}:pace", "{p:b}:quota", "1", "-", "0", "0", field, NULL };
+	const char *argv[] = { "{p:b}:pace", "1", "0", field, NULL };
 	/* a time far ahead, so that the clock of a replay decides what is due */
 	struct admission_row row = { 1, 1e15, 1000 };
 	struct err err = { 0 };
@@ -49,12 +49,12 @@ plan(struct private_redis *r, struct admission *a, bool account)
 		row.interval = i < 0 ? 1000.0 / LANES * 0.97 : 1000;
 		buf_init(&text, 1000);
 		calendar_text(&text, "", &row, 1);
-		argv[7] = buf_str(&text);
+		argv[4] = buf_str(&text);
 		if (i < 0)
 			(void)snprintf(field, sizeof(field), "a");
 		else
 			(void)snprintf(field, sizeof(field), "l:%d", i);
-		freeReplyObject(redis_script(r, sha, embed_common_lua_plan_lua, 2, 8, argv));
+		freeReplyObject(redis_script(r, sha, embed_common_lua_plan_lua, 1, 5, argv));
 		if ((i < 0 ? admission_plan_limiter(a, 1, -1, &row, 1, &err)
 			   : admission_plan_lane(a, 1, i, &row, 1, &err)) < 0)
 			return -1;

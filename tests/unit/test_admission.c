@@ -258,6 +258,67 @@ test_quota_of_any_day(void **state)
 	admission_free(a);
 }
 
+static int
+by_time(const void *x, const void *y)
+{
+	const double *a = x, *b = y;
+
+	return (*a > *b) - (*a < *b);
+}
+
+/* Bulk that reserves as far ahead as it may, and now and then an urgent message: it gets the first
+ * free moment of its own share, and both together stay below the limit. */
+static void
+test_urgent_waits_for_nobody(void **state)
+{
+	struct admission *a = admission_new();
+	struct admission_row others = { START, START + 900 * S, 20000 / 0.9 };
+	struct admission_row share = { START, START + 900 * S, 20000 / 0.1 };
+	struct admission_row open = { START, START + 900 * S, 1 };
+	static double all[8192];
+	struct err err;
+	double wake, next = START + 2.345 * S, worst = 0;
+	size_t n = 0, sent = 0, bulk = 0;
+	int limiter;
+
+	(void)state;
+	limiter = admission_add_limiter(a);
+	assert_int_equal(admission_add_lane(a, NULL, 0), 0);
+	assert_int_equal(admission_add_lane(a, &limiter, 1), 1);
+	admission_set_urgent(a, 1, true);
+	assert_int_equal(admission_plan_limiter(a, 1, -1, &others, 1, &err), 0);
+	assert_int_equal(admission_plan_limiter(a, 1, limiter, &share, 1, &err), 0);
+	assert_int_equal(admission_plan_lane(a, 1, 0, &open, 1, &err), 0);
+	assert_int_equal(admission_plan_lane(a, 1, 1, &open, 1, &err), 0);
+	for (double now = START; now < START + 60 * S; now += S / 100) {
+		bool asked = now >= next;
+		struct admission_want wants[] = { { 0, 1000 }, { 1, asked } };
+		size_t k = admission_reserve(a,
+		    &(struct admission_ask){
+			.now = now, .horizon = S, .wants = wants, .want_count = 2, .max = 1000 },
+		    permits, &wake);
+
+		for (size_t i = 0; i < k; i++) {
+			all[n++] = permits[i].at;
+			if (permits[i].lane == 0) {
+				bulk++;
+				continue;
+			}
+			worst = fmax(worst, permits[i].at - next);
+			next += 0.777 * S;
+			sent++;
+		}
+	}
+	assert_in_range(sent, 70, 76);
+	assert_true(worst <= S / 100 + 1); /* the step of this test */
+	assert_in_range(bulk, 45 * 59, 45 * 62);
+	/* in no window of a second more than its 50, and one for each of the two clocks */
+	qsort(all, n, sizeof(all[0]), by_time);
+	for (size_t i = 0; i + 52 < n; i++)
+		assert_true(all[i + 52] - all[i] > S);
+	admission_free(a);
+}
+
 /* ---------------------------------------------------------------- both backends */
 
 #define LANES 12
@@ -266,10 +327,10 @@ test_quota_of_any_day(void **state)
 struct both {
 	struct admission *a;
 	struct private_redis redis;
-	char plan_sha[41], reserve_sha[41];
+	char plan_sha[41], quota_sha[41], reserve_sha[41];
 	int chain[LANES][ADMISSION_CHAIN_MAX];
 	size_t chain_count[LANES];
-	bool account, chained;
+	bool account, chained, urgent[LANES];
 	uint64_t generation, random;
 };
 
@@ -293,17 +354,16 @@ publish(struct both *b, const char *field, const char *chain, const struct admis
     size_t n, double now)
 {
 	char generation[24], time[32];
-	const char *argv[] = { "{p:t}:pace", "{p:t}:quota", generation, "-", "0", time, field,
-		NULL };
+	const char *argv[] = { "{p:t}:pace", generation, time, field, NULL };
 	struct buf text;
 	redisReply *reply;
 
 	buf_init(&text, 1 << 16);
 	calendar_text(&text, chain, rows, n);
-	argv[7] = buf_str(&text);
+	argv[4] = buf_str(&text);
 	(void)snprintf(generation, sizeof(generation), "%d", (int)b->generation);
 	(void)snprintf(time, sizeof(time), "%.17g", now);
-	reply = redis_script(&b->redis, b->plan_sha, embed_common_lua_plan_lua, 2, 8, argv);
+	reply = redis_script(&b->redis, b->plan_sha, embed_common_lua_plan_lua, 1, 5, argv);
 	assert_non_null(reply);
 	assert_int_equal(reply->type, REDIS_REPLY_INTEGER);
 	assert_int_equal(reply->integer, 1);
@@ -334,7 +394,7 @@ random_calendars(struct both *b, double now)
 	for (int i = 0; i < LANES; i++) {
 		n = random_rows(&b->random, now, i % 3 == 0 ? 3e6 : 1e5, rows);
 		assert_int_equal(admission_plan_lane(b->a, b->generation, i, rows, n, &err), 0);
-		chain[0] = '\0';
+		(void)snprintf(chain, sizeof(chain), "%s", b->urgent[i] ? "!" : "");
 		for (size_t k = 0; k < b->chain_count[i]; k++)
 			(void)snprintf(chain + strlen(chain), sizeof(chain) - strlen(chain),
 			    "%sg:%d", k > 0 ? "," : "", b->chain[i][k]);
@@ -348,7 +408,8 @@ begin(struct both *b, double now)
 {
 	uint64_t limit = random_next(&b->random) % 3 == 0 ? 3000 : 0;
 	char text[24], time[32];
-	const char *argv[] = { "{p:t}:pace", "{p:t}:quota", "0", text, "17", time };
+	char minute[24];
+	const char *argv[] = { "{p:t}:quota", text, "17", time, minute, "5" };
 
 	b->a = admission_new();
 	b->generation = 0;
@@ -365,13 +426,18 @@ begin(struct both *b, double now)
 		if (b->chain_count[i] == 3) /* each limiter once */
 			b->chain_count[i] = 2;
 		assert_int_equal(admission_add_lane(b->a, b->chain[i], b->chain_count[i]), i);
+		b->urgent[i] = random_next(&b->random) % 6 == 0;
+		admission_set_urgent(b->a, i, b->urgent[i]);
 	}
 	admission_forget(b->a); /* the script cannot know that the pool is new */
+	admission_set_quota(b->a, limit, 0, now);
+	admission_put_quota(b->a, (int64_t)floor(now / 60e6) - 700, 5, now);
 	admission_set_quota(b->a, limit, 17, now);
+	(void)snprintf(minute, sizeof(minute), "%.0f", floor(now / 60e6) - 700);
 	(void)snprintf(text, sizeof(text), "%d", (int)limit);
 	(void)snprintf(time, sizeof(time), "%.17g", now);
 	freeReplyObject(
-	    redis_script(&b->redis, b->plan_sha, embed_common_lua_plan_lua, 2, 6, argv));
+	    redis_script(&b->redis, b->quota_sha, embed_common_lua_quota_lua, 1, 6, argv));
 	random_calendars(b, now);
 }
 
@@ -490,6 +556,7 @@ main(void)
 		cmocka_unit_test(test_slow_lane_over_many_short_calendars),
 		cmocka_unit_test(test_shared_limits_hold_in_every_window),
 		cmocka_unit_test(test_quota_of_any_day),
+		cmocka_unit_test(test_urgent_waits_for_nobody),
 		cmocka_unit_test(test_both_backends_grant_the_same),
 	};
 

@@ -160,16 +160,14 @@ static long long
 publish(struct private_redis *r, const char *generation, double now, int keys, const char *calendar)
 {
 	char sha[41] = "", time[40];
-	const char *three[] = { "{p:t}:pace", "{p:t}:quota", "{p:t}:next", generation, "-", "0",
-		time, "l:1.0", calendar };
-	const char *two[] = { "{p:t}:pace", "{p:t}:quota", generation, "-", "0", time, "l:1.0",
-		calendar };
+	const char *two[] = { "{p:t}:pace", "{p:t}:next", generation, time, "l:1.0", calendar };
+	const char *single[] = { "{p:t}:pace", generation, time, "l:1.0", calendar };
 	redisReply *reply;
 	long long result;
 
 	(void)snprintf(time, sizeof(time), "%.17g", now);
 	reply = redis_script(
-	    r, sha, embed_common_lua_plan_lua, keys, keys == 3 ? 9 : 8, keys == 3 ? three : two);
+	    r, sha, embed_common_lua_plan_lua, keys, keys == 2 ? 6 : 5, keys == 2 ? two : single);
 	assert_non_null(reply);
 	assert_int_equal(reply->type, REDIS_REPLY_INTEGER);
 	result = reply->integer;
@@ -225,20 +223,20 @@ test_replaced_calendar(void **state)
 		print_message("skipped: redis-server cannot be started\n");
 		skip();
 	}
-	replace_slow(&r, 2, &n, &first);
+	replace_slow(&r, 1, &n, &first);
 	assert_int_equal(n, 0); /* the clock as it was: the slow interval runs to its end */
-	replace_slow(&r, 3, &n, &first);
+	replace_slow(&r, 2, &n, &first);
 	assert_in_range(n, 190, 210);
 	/* back to slow: the message that was due when the second ahead ended, then an interval */
-	assert_int_equal(publish(&r, "1", 59e6, 3, "|0,1000000000,50000000;"), 1);
+	assert_int_equal(publish(&r, "1", 59e6, 2, "|0,1000000000,50000000;"), 1);
 	assert_int_equal(reserve(&r, 61e6, &first), 1);
 	assert_int_equal(reserve(&r, 63e6, &first), 0);
 	assert_true(reserve(&r, 109e6, &first) <= 1);
 	/* an older generation changes nothing */
-	assert_int_equal(publish(&r, "0", 110e6, 3, "|0,1000000000,5000;"), 0);
+	assert_int_equal(publish(&r, "0", 110e6, 2, "|0,1000000000,5000;"), 0);
 	assert_true(reserve(&r, 111e6, &first) <= 1);
 	/* a calendar that goes takes its clock along */
-	assert_int_equal(publish(&r, "2", 112e6, 3, ""), 1);
+	assert_int_equal(publish(&r, "2", 112e6, 2, ""), 1);
 	reply = redisCommand(r.c, "HEXISTS {p:t}:next l:1.0");
 	assert_int_equal(reply->integer, 0);
 	freeReplyObject(reply);
