@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "brake_text.h"
 #include "campaign_pace.h"
 #include "embed.h"
 #include "keys.h"
@@ -168,7 +169,7 @@ add_query(struct showing *s, const char *name, const char *sql)
 static int
 show_database(struct showing *s)
 {
-	static const char *const queries[][2] = {
+	const char *const queries[][2] = {
 		{ "streams",
 		    "SELECT json_agg(json_build_object('stream', name, 'kind', kind, 'rate_per_s', "
 		    "rate_per_s) "
@@ -185,12 +186,7 @@ show_database(struct showing *s)
 		    "SELECT coalesce((SELECT json_build_object('holder', holder, 'epoch', epoch, "
 		    "'valid', "
 		    "expires_at > now()) FROM kairan.lease WHERE name = 'producer'), 'null')" },
-		{ "brakes",
-		    "SELECT coalesce(json_agg(json_strip_nulls(json_build_object('name', name, "
-		    "'mode', mode, 'why', why, "
-		    "'per_s', rate_per_s, 'connections', connections, 'messages_per_connection', "
-		    "messages_per_connection, 'since', since, 'until', until, 'release_by', "
-		    "release_by)) ORDER BY name), '[]') FROM kairan.brake" },
+		{ "brakes", brake_text_sql },
 		/* a minute of tally is whole when it is over */
 		{ "attempts_last_minute",
 		    "SELECT coalesce(sum(attempts), 0)::text FROM kairan.tally WHERE owner > 0 AND "
@@ -278,40 +274,6 @@ print_warmup(const json_t *w)
 }
 
 static void
-print_brake(const json_t *x)
-{
-	const char *mode = json_string_value(json_object_get(x, "mode"));
-	const json_t *per_s = json_object_get(x, "per_s"), *until = json_object_get(x, "until"),
-		     *connections = json_object_get(x, "connections"),
-		     *messages = json_object_get(x, "messages_per_connection");
-
-	printf("braked      %s: ", json_string_value(json_object_get(x, "name")));
-	if (strcmp(mode, "rate") == 0)
-		printf("%.3g/s", json_number_value(per_s));
-	else if (strcmp(mode, "hold") == 0)
-		fputs("on hold", stdout);
-	else if (strcmp(mode, "probe") == 0)
-		fputs("one message tries it", stdout);
-	else if (strcmp(mode, "stop") == 0)
-		fputs("stopped until it is released", stdout);
-	else
-		fputs("its rate is free", stdout);
-	if (connections != NULL)
-		printf(
-		    ", %lld connections a dispatcher", (long long)json_integer_value(connections));
-	if (messages != NULL)
-		printf(", %lld messages a connection", (long long)json_integer_value(messages));
-	printf("; by %s", json_string_value(json_object_get(x, "why")));
-	if (json_object_get(x, "since") != NULL)
-		printf(", since %.19s", json_string_value(json_object_get(x, "since")));
-	if (until != NULL)
-		printf(", until %.19s", json_string_value(until));
-	if (json_object_get(x, "release_by") != NULL)
-		fputs(", to be released", stdout);
-	putchar('\n');
-}
-
-static void
 print_show(const json_t *o)
 {
 	const json_t *leader = json_object_get(o, "leader");
@@ -358,7 +320,11 @@ print_show(const json_t *o)
 	json_array_foreach(json_object_get(o, "providers"), i, x)
 	    printf("limit       %s %g/s\n", json_string_value(json_object_get(x, "provider")),
 		json_number_value(json_object_get(x, "limit_per_s")));
-	json_array_foreach(json_object_get(o, "brakes"), i, x) print_brake(x);
+	json_array_foreach(json_object_get(o, "brakes"), i, x)
+	{
+		printf("braked      %s: ", json_string_value(json_object_get(x, "name")));
+		brake_text_print(x);
+	}
 	json_array_foreach(json_object_get(o, "set"), i, x) printf(
 	    "set         %s = %s by %s at %.19s\n", json_string_value(json_object_get(x, "name")),
 	    json_string_value(json_object_get(x, "value")),

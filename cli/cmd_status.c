@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "brake_text.h"
 #include "cli.h"
 #include "rds.h"
 #include "sparkline.h"
@@ -287,6 +288,7 @@ collect(struct status *s)
 	(void)json_object_set_new(o, "dispatchers", ask(s, dispatchers));
 	(void)json_object_set_new(o, "feedback", ask_feedback(s));
 	(void)json_object_set_new(o, "runs", ask(s, runs));
+	(void)json_object_set_new(o, "brakes", ask(s, brake_text_sql));
 	(void)json_object_set_new(o, "minutes", ask(s, minutes));
 	(void)json_object_set_new(o, "next", ask(s, next));
 	(void)json_object_set_new(o, "reputation", ask_reputation(s));
@@ -596,6 +598,11 @@ draw(const struct cli *cli, const json_t *status)
 	json_array_foreach(json_object_get(status, "runs"), i, one) draw_run(cli, one);
 	if (json_array_size(json_object_get(status, "runs")) == 0)
 		puts("  none under way, none in the last day");
+	json_array_foreach(json_object_get(status, "brakes"), i, one)
+	{
+		printf("  braked by replies: %s ", word(one, "name"));
+		brake_text_print(one);
+	}
 	draw_minutes(json_object_get(status, "minutes"));
 	json_array_foreach(json_object_get(status, "next"), i, one)
 	    printf("  next: %s at %.16s%s%s\n", word(one, "campaign"), word(one, "start_at"),

@@ -271,6 +271,8 @@ brakes_hear_host(struct brakes *b, const char *host, const struct outcome *why)
 	if (group == PROVIDERS_NONE)
 		return;
 	v = judge(b, group, why);
+	/* said to a connection that was not made: no noise */
+	v.at_once = v.at_once || v.reaction == REACTION_CONN;
 	if (v.reaction == REACTION_CONN || v.reaction == REACTION_RATE ||
 	    v.reaction == REACTION_HOLD || v.reaction == REACTION_STOP)
 		note_event(b, providers_group(b->table, group)->name, &v, why->code, 0, false);

@@ -20,6 +20,7 @@
 #define REFILL_CHUNK 10000   /* rows looked up at once */
 #define STUCK_MS 5000	     /* queued rows, empty queue, nothing moving */
 #define REDIS_AGAIN_MS 1000  /* between two attempts to reach Redis */
+#define SORT_CHUNK 5000	     /* ids moved from one list to others at once */
 #define LIST_BACKLOG_MIN 100 /* of a list that has its own clock */
 
 /* A list of ids: list 0 of every run, and one for each lane that has a clock of its own. */
@@ -54,6 +55,7 @@ struct known_run {
 	bool reserve;
 	bool seen;
 	int64_t relisted;	  /* of run */
+	bool unsorted;		  /* list 0 may hold ids of other lists */
 	struct pacer_lane *lanes; /* owned; lists for the pacer */
 };
 
@@ -229,6 +231,71 @@ push_ids(struct handover *h, int run, int lane, const char *command, const int64
 	return 0;
 }
 
+/* Rows of (id, lane) at the end of their lists. */
+static int
+push_sorted(struct handover *h, const struct known_run *k, const PGresult *rows)
+{
+	int n = PQntuples(rows), result = 0;
+	int64_t *ids = calloc((size_t)n + 1, sizeof(*ids));
+
+	for (size_t i = 0; ids != NULL && result == 0 && i < k->list_count; i++) {
+		int count = 0;
+
+		for (int row = 0; row < n; row++) {
+			size_t l = k->list_count - 1;
+
+			while (l > 0 && k->lists[l].lane != db_number(rows, row, 1))
+				l--;
+			if (l == i)
+				ids[count++] = db_number(rows, row, 0);
+		}
+		result = push_ids(h, k->id, k->lists[i].lane, "RPUSH", ids, count);
+	}
+	free(ids);
+	return result;
+}
+
+/* Ids in list 0 whose lane has a list of its own now go there. What is lost on the way is found
+ * like anything that Redis loses. 0; -1: PostgreSQL failed. */
+static int
+sort_list(struct handover *h, struct db *db, struct known_run *k)
+{
+	char key[KEY_MAX], number[16];
+	int result = 0;
+
+	list_key(key, k->id, 0);
+	(void)snprintf(number, sizeof(number), "%d", k->id);
+	for (int64_t left = redis_number(h, "measuring", redisCommand(h->redis, "LLEN %s", key));
+	     result == 0 && h->redis != NULL && left > 0; left -= SORT_CHUNK) {
+		redisReply *reply = redisCommand(h->redis, "LPOP %s %d", key, SORT_CHUNK);
+		struct buf ids;
+		const char *params[] = { number, NULL };
+		PGresult *r = NULL;
+
+		if (reply == NULL) {
+			redis_lost(h, "sorting");
+			return 0;
+		}
+		buf_init(&ids, (size_t)1 << 20);
+		for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++)
+			if (reply->element[i]->type == REDIS_REPLY_STRING)
+				pgarray_int(&ids, strtol(reply->element[i]->str, NULL, 10));
+		freeReplyObject(reply);
+		params[1] = pgarray_end(&ids);
+		if (params[1] != NULL)
+			r = db_query(db,
+			    "SELECT id, lane FROM kairan.send WHERE run_id = $1 AND id = ANY "
+			    "($2::int[]) ORDER BY id",
+			    2, params);
+		result = r != NULL ? 0 : -1;
+		if (r != NULL && push_sorted(h, k, r) < 0)
+			left = 0; /* Redis says no */
+		PQclear(r);
+		buf_release(&ids);
+	}
+	return result;
+}
+
 /* ---- what is known of a run ---- */
 
 /* List 0, and the lanes with a list of their own. */
@@ -285,6 +352,7 @@ static struct known_run *
 know(struct handover *h, struct db *db, const struct run_row *row, bool *lost)
 {
 	struct known_run **link = &h->runs, *k;
+	bool unsorted = false;
 
 	while ((k = *link) != NULL && k->id != row->id)
 		link = &k->next;
@@ -292,6 +360,7 @@ know(struct handover *h, struct db *db, const struct run_row *row, bool *lost)
 		*link = k->next;
 		run_forget(k);
 		k = NULL;
+		unsorted = true;
 	}
 	if (k == NULL) {
 		int result;
@@ -304,6 +373,7 @@ know(struct handover *h, struct db *db, const struct run_row *row, bool *lost)
 			.queued = -1,
 			.stream = strdup(row->stream),
 			.relisted = row->relisted,
+			.unsorted = unsorted,
 		};
 		result = read_lists(h, db, k);
 		*lost = result < 0;
@@ -555,7 +625,11 @@ feed(struct handover *h, struct db *db, const struct run_row *row, struct known_
 			result = forget_pushes(db, row->id);
 		}
 	}
-	if (!measure(h, k))
+	if (k->unsorted && result == 0) {
+		k->unsorted = false;
+		result = sort_list(h, db, k);
+	}
+	if (h->redis == NULL || !measure(h, k))
 		return result;
 	for (size_t i = 0; i < k->list_count; i++) {
 		length += k->lists[i].length;

@@ -15,8 +15,9 @@ import sys
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(.*)\})? (\S+)$')
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(?:,|$)')
 METRIC = re.compile(r'\b(kairan_[a-z0-9_]+|process_[a-z0-9_]+)\b')
-LABELS = {'program', 'version', 'stream', 'class', 'state', 'lease', 'relay', 'source', 'le'}
-SERIES_MAX = 400  # with two streams; the bounds are those of streams, relays, sources
+LABELS = {'program', 'version', 'stream', 'class', 'state', 'lease', 'relay', 'source', 'le',
+          'provider', 'reaction'}
+SERIES_MAX = 400  # with two streams; the bounds are those of streams, relays, sources, braked providers
 
 
 def family_of(name, types):

@@ -31,6 +31,7 @@ The control file holds `key = value` lines, is looked at every 20 ms and may be 
     id        taken    what follows "250 2.0.0 " in the reply to the dot; %d is counted
     fault     -        PHASE:ACTION+ACTION...: instead of the usual reply, see below
     faults    1000000  how often the fault acts
+    for       -        only on commands that hold this text, e.g. @alpha.example with rcpt
     links     0        1: the log has the web addresses in the text of each mail, as "links"
 
 With --mail, or FAKE_RELAY_MAIL in the environment, every message that is taken is also kept in that
@@ -82,6 +83,7 @@ DEFAULTS = {
     "id": "taken",
     "fault": "",
     "faults": "1000000",
+    "for": "",
     "links": "0",
 }
 LINE_MAX = 4096
@@ -341,7 +343,7 @@ class Connection(asyncio.Protocol):
     def command(self, line):
         verb = line[:4].upper()
         phases = {"EHLO": "ehlo", "LHLO": "ehlo", "MAIL": "mail", "RCPT": "rcpt", "DATA": "data"}
-        if verb in phases and self.faulted(phases[verb], lambda: self.obey(verb, line)):
+        if verb in phases and self.relay.settings["for"] in line and self.faulted(phases[verb], lambda: self.obey(verb, line)):
             return
         self.obey(verb, line)
 

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* brake_text: what replies have slowed down, for `pace show` and `status`. */
+#ifndef KAIRAN_BRAKE_TEXT_H
+#define KAIRAN_BRAKE_TEXT_H
+
+#include <jansson.h>
+
+/* One JSON value: a list of objects, by name. */
+extern const char brake_text_sql[];
+
+/* One of them on stdout, behind its name: in what way, by what, since and until when. */
+void brake_text_print(const json_t *brake);
+
+#endif
