@@ -50,7 +50,8 @@ static int set_mailbox(struct parser *p, const struct key *key, struct slice val
 static int set_segment(struct parser *p, const struct key *key, struct slice value);
 static int set_time(struct parser *p, const struct key *key, struct slice value);
 static int set_url(struct parser *p, const struct key *key, struct slice value);
-static int set_window(struct parser *p, const struct key *key, struct slice value);
+static int set_duration(struct parser *p, const struct key *key, struct slice value);
+static int set_weight(struct parser *p, const struct key *key, struct slice value);
 
 #define AT(member) offsetof(struct campaign_file, member)
 
@@ -77,7 +78,9 @@ static const struct key keys[] = {
 	{ "exclude", "segments", set_names, AT(exclude_segments), AT(exclude_segments_line), NULL },
 	{ "schedule", "start", set_time, AT(start), AT(start_line), NULL },
 	{ "schedule", "not_after", set_time, AT(not_after), AT(not_after_line), NULL },
-	{ "schedule", "window", set_window, AT(window_s), 0, NULL },
+	{ "schedule", "window", set_duration, AT(window_s), 0, NULL },
+	{ "schedule", "spread", set_duration, AT(spread_s), 0, NULL },
+	{ "schedule", "weight", set_weight, AT(weight), 0, NULL },
 	{ "schedule", "repeat", set_repeat, AT(repeat), 0, NULL },
 	{ "hook", "command", set_line, AT(hook_command), 0, NULL },
 	{ "hook", "url", set_url, AT(hook_url), 0, NULL },
@@ -552,10 +555,27 @@ set_time(struct parser *p, const struct key *key, struct slice value)
 }
 
 static int
-set_window(struct parser *p, const struct key *key, struct slice value)
+set_weight(struct parser *p, const struct key *key, struct slice value)
 {
-	p->f->window_s = campaign_duration(value);
-	if (p->f->window_s < 0)
+	int32_t n = 0;
+
+	for (size_t i = 0; i < value.len && n >= 0; i++)
+		n = value.ptr[i] >= '0' && value.ptr[i] <= '9' && i < 3
+		    ? n * 10 + (value.ptr[i] - '0')
+		    : -1;
+	if (n < 1 || n > 100)
+		return err_set(p->err, "%s is a number from 1 to 100", key->name);
+	p->f->weight = n;
+	return 0;
+}
+
+static int
+set_duration(struct parser *p, const struct key *key, struct slice value)
+{
+	int32_t *seconds = (int32_t *)(void *)((char *)p->f + key->offset);
+
+	*seconds = campaign_duration(value);
+	if (*seconds < 0)
 		return err_set(
 		    p->err, "%s is a time like 90s, 15m, 2h or 3d, at most 366d", key->name);
 	return 0;
@@ -770,6 +790,8 @@ check_whole(struct campaign_file *f, struct err *err)
 		return err_set(err, "repeat in [schedule] needs a start");
 	if (f->window_s > 0 && f->start[0] == '\0')
 		return err_set(err, "window in [schedule] needs a start");
+	if (f->spread_s > 0 && f->spread_s < 60)
+		return err_set(err, "spread in [schedule] is at least 1m");
 	return 0;
 }
 
@@ -796,6 +818,7 @@ set_defaults(struct campaign_file *f)
 		.start = "",
 		.not_after = "",
 		.repeat = "",
+		.weight = 1,
 		.hook_command = "",
 		.hook_url = "" };
 }

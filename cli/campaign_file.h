@@ -60,7 +60,9 @@ struct campaign_file {
 	struct campaign_names exclude_segments;
 	const char *start; /* checked by campaign_time_ok() */
 	const char *not_after;
-	int32_t window_s;   /* 0: none */
+	int32_t window_s; /* 0: none */
+	int32_t spread_s; /* 0: none */
+	int32_t weight;
 	const char *repeat; /* "", daily, weekly, monthly, "every N minutes|hours|days" */
 	const char *hook_command;
 	const char *hook_url;

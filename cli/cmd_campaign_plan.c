@@ -93,7 +93,8 @@ fetch_campaign(struct planning *p, const char *name)
 	    "SELECT c.name, s.name, c.list, c.segment, array_to_string(c.exclude_campaigns, "
 	    "E'\\x1f'), "
 	    "array_to_string(c.exclude_segments, E'\\x1f'), "
-	    "CASE WHEN c.start_at > now() THEN c.start_at::text ELSE '' END "
+	    "CASE WHEN c.start_at > now() THEN c.start_at::text ELSE '' END, coalesce(c.spread_s, "
+	    "0) "
 	    "FROM kairan.campaign c JOIN kairan.stream s ON s.id = c.stream_id WHERE c.name = $1",
 	    1, &name);
 
@@ -112,6 +113,7 @@ fetch_campaign(struct planning *p, const char *name)
 	split_names(p, &f->exclude_campaigns, text_of(p, r, 4));
 	split_names(p, &f->exclude_segments, text_of(p, r, 5));
 	f->start = text_of(p, r, 6);
+	f->spread_s = (int32_t)db_number(r, 0, 7);
 	PQclear(r);
 	return EXIT_DONE;
 }
@@ -318,6 +320,7 @@ play(struct planning *p)
 	}
 	if (others.count > 0)
 		f->lists[f->count++] = others;
+	f->spread_s = p->source.file.spread_s;
 	if (run_forecast_make(f, &err) < 0)
 		return cli_fail(p->cli, EXIT_FAILED, "%s", err.msg);
 	return EXIT_DONE;
@@ -427,6 +430,8 @@ print_json(const struct planning *p)
 		    time_text(f->p90, p90, sizeof(p90)), "p90_from", p90_basis(p), "peak_per_min",
 		    f->peak_per_min);
 
+		if (p->source.file.spread_s > 0)
+			(void)json_object_set_new(o, "spread_s", json_real(f->spread_s));
 		(void)json_object_update(o, more);
 		json_decref(more);
 		(void)json_object_set_new(o, "chart", chart_json(f));
@@ -517,6 +522,11 @@ print_finish(const struct planning *p)
 	}
 	printf("finish      %s (P50)\n", time_text(f->p50, a, sizeof(a)));
 	printf("            %s (P90: %s)\n", time_text(f->p90, a, sizeof(a)), p90_basis(p));
+	if (f->spread_s > 0)
+		printf("spread      evenly over %.0f minutes\n", f->spread_s / 60);
+	else if (p->source.file.spread_s > 0)
+		printf("spread      NOT POSSIBLE over %d minutes: its limits need longer\n",
+		    (int)p->source.file.spread_s / 60);
 	printf("peak        %s a minute\n", cli_number((int64_t)f->peak_per_min, n));
 	switch (f->basis) {
 	case FORECAST_STREAM:

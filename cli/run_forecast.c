@@ -29,7 +29,8 @@ fill_scenario(const struct run_forecast *f, struct scenario *s, struct err *err)
 	s->start = f->start;
 	s->zone = policy_zone(f->policy, unknown);
 	s->account_per_s = forecast_account(f->per_s, f->count);
-	s->mode = policy_mode(f->policy);
+	s->mode = f->spread_s > 0 ? PLAN_WINDOW : policy_mode(f->policy);
+	s->window_s = f->spread_s;
 	s->dispatchers =
 	    f->dispatchers < SCENARIO_DISPATCHERS_MAX ? f->dispatchers : SCENARIO_DISPATCHERS_MAX;
 	s->seed = 1;
@@ -209,14 +210,20 @@ run_forecast_make(struct run_forecast *f, struct err *err)
 		f->lists[i].binding = "nothing";
 		messages += (double)f->lists[i].count;
 	}
-	f->known = f->count > 0 && (f->basis != FORECAST_NONE || capped);
+	f->known = f->count > 0 && (f->basis != FORECAST_NONE || capped || f->spread_s > 0);
 	if (!f->known)
 		return 0;
-	if (play(f, false, &f->p50, err) < 0 || play(f, true, &worst, err) < 0 ||
-	    fill_guard(f, err) < 0)
+	if (f->spread_s > 0 && play(f, false, &f->p50, err) < 0) {
+		f->spread_s = 0;
+		return run_forecast_make(f, err);
+	}
+	if ((f->spread_s <= 0 && play(f, false, &f->p50, err) < 0) ||
+	    play(f, true, &worst, err) < 0 || fill_guard(f, err) < 0)
 		return -1;
 	f->p90 = fmax(f->p50, f->overrun > 0 ? f->start + (f->p50 - f->start) * f->overrun : worst);
-	if (find_binding(f, err) < 0)
+	for (size_t i = 0; f->spread_s > 0 && i < f->count; i++)
+		f->lists[i].binding = "spread";
+	if (f->spread_s <= 0 && find_binding(f, err) < 0)
 		return -1;
 	if (limited)
 		quota = quota_finish(f->quota, messages, f->per_s, f->start);

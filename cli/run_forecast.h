@@ -22,7 +22,7 @@ struct forecast_list {
 	/* filled: */
 	double peak_per_min, end; /* messages; us since 2026 */
 	const char *
-	    binding; /* "group limit", "guard window", "stream rate", "account", "quota", "nothing" */
+	    binding; /* "group limit", "guard window", "stream rate", "account", "quota", "spread", "nothing" */
 };
 
 struct forecast_bucket {
@@ -35,8 +35,10 @@ struct run_forecast {
 	const struct policy *policy;
 	struct forecast_rates rates;
 	const struct quota *quota; /* of 24 hours, as it is now; NULL: none */
-	double start;		   /* us since 2026 */
-	int dispatchers;	   /* at least 1 */
+	double
+	    spread_s; /* over which it is spread evenly; 0: not. Set to 0 when that is too short */
+	double start; /* us since 2026 */
+	int dispatchers; /* at least 1 */
 	double overrun; /* real by expected duration of earlier runs, the 90th of 100; 0: unknown */
 	struct forecast_list *lists;
 	size_t count;

@@ -53,6 +53,7 @@ struct known_run {
 	enum share_class class;
 	double weight;
 	bool reserve;
+	double until; /* us since 2026, 0: not spread */
 	bool seen;
 	int64_t relisted;	  /* of run */
 	bool unsorted;		  /* list 0 may hold ids of other lists */
@@ -81,6 +82,7 @@ struct run_row {
 	double weight;
 	bool reserve;
 	int64_t relisted;
+	double until;
 };
 
 static int64_t
@@ -397,6 +399,7 @@ know(struct handover *h, struct db *db, const struct run_row *row, bool *lost)
 	k->class = row->class;
 	k->weight = row->weight;
 	k->reserve = row->reserve;
+	k->until = row->until;
 	k->seen = true;
 	return k;
 }
@@ -696,7 +699,8 @@ feed_runs(struct handover *h, struct db *db)
 	    "coalesce(s.rate_per_s, 0), extract(epoch FROM coalesce(r.started_at, r.due_at)), "
 	    "CASE WHEN r.snapshot ? 'mail' OR s.kind = 'transactional' THEN 0 "
 	    "WHEN s.kind = 'triggered' THEN 1 ELSE 2 END, c.weight, "
-	    "kairan.urgent_in_use(s.id), r.relisted "
+	    "kairan.urgent_in_use(s.id), r.relisted, "
+	    "coalesce(extract(epoch FROM r.started_at) + c.spread_s, 0) "
 	    "FROM kairan.run r JOIN kairan.campaign_progress p ON p.run_id = r.id "
 	    "JOIN kairan.campaign c ON c.id = r.campaign_id "
 	    "JOIN kairan.stream s ON s.id = c.stream_id "
@@ -717,7 +721,10 @@ feed_runs(struct handover *h, struct db *db)
 			strtod(db_text(r, i, 8), NULL),
 			(strtod(db_text(r, i, 9), NULL) - ADMISSION_EPOCH_S) * 1e6,
 			(enum share_class)db_number(r, i, 10), strtod(db_text(r, i, 11), NULL),
-			db_text(r, i, 12)[0] == 't', db_number(r, i, 13) };
+			db_text(r, i, 12)[0] == 't', db_number(r, i, 13),
+			strtod(db_text(r, i, 14), NULL) };
+
+		row.until = row.until > 0 ? (row.until - ADMISSION_EPOCH_S) * 1e6 : 0;
 
 		k = know(h, db, &row, &lost);
 		if (lost)
@@ -787,6 +794,7 @@ publish_pace(struct handover *h, int64_t epoch)
 			.class = k->class,
 			.weight = k->weight,
 			.reserve = k->reserve,
+			.until = k->until,
 			.lanes = k->lanes,
 			.lane_count = k->list_count };
 	}

@@ -21,8 +21,9 @@
 #define KNOWN (-1)
 #define SETTLE_US 1e6 /* permits that were given may be leaving for so long */
 #define PARTS_MAX 256
-#define QUOTA_KEPT 20	  /* a twentieth of a quota is kept for urgent mail */
-#define CLOSED_PER_S 1e-7 /* a rate that stands for none at all */
+#define SPREAD_LEAST_US 10e6 /* the rest of a spread run leaves without spreading */
+#define QUOTA_KEPT 20	     /* a twentieth of a quota is kept for urgent mail */
+#define CLOSED_PER_S 1e-7    /* a rate that stands for none at all */
 #define URGENT_ACCOUNT "au"
 #define URGENT_STREAM "su:"
 #define ARGS_MAX ((size_t)32 << 20)
@@ -40,6 +41,7 @@ struct pacer {
 	double quota_now;
 	struct part parts[PARTS_MAX];
 	size_t part_count;
+	int late_run; /* that it cannot be spread was said of this one */
 	uint64_t signature;
 	long takeover_s;
 	int64_t planned_ms; /* 0: never */
@@ -121,6 +123,7 @@ signature_of(const struct pacer *p, const struct pacer_run *runs, size_t count)
 		h = hash_step(h, runs[i].lane_count);
 		h = hash_step(h, (uint64_t)runs[i].class + 4 * (uint64_t)runs[i].weight);
 		h = hash_step(h, runs[i].reserve);
+		h = hash_step(h, (uint64_t)(runs[i].until / 1e6));
 	}
 	return h;
 }
@@ -245,6 +248,18 @@ account_per_s(const struct publication *b)
 }
 
 static bool
+is_urgent(const struct publication *b, const struct pacer_run *run)
+{
+	return b->share[run - b->runs].class == SHARE_URGENT;
+}
+
+static bool
+is_spread(const struct publication *b, const struct pacer_run *run)
+{
+	return run->until > b->now + SPREAD_LEAST_US && !is_urgent(b, run);
+}
+
+static bool
 divide(struct publication *b)
 {
 	double part = policy_urgent_part(b->p->policy), messages = 0;
@@ -263,6 +278,9 @@ divide(struct publication *b)
 			.reserve = part > 0 && run->reserve };
 		for (size_t k = 0; k < run->lane_count; k++)
 			b->share[i].backlog += run->lanes[k].remaining;
+		if (is_spread(b, run)) /* more than twice that it will not take */
+			b->share[i].most =
+			    2 * fmax(b->share[i].backlog, 1) / (run->until - b->now) * 1e6;
 		if (b->share[i].class != SHARE_URGENT)
 			messages += b->share[i].backlog;
 	}
@@ -329,12 +347,6 @@ cap_share(const struct publication *b, const struct pacer_run *run, const struct
 	return cap * weight_of(run, l) / all;
 }
 
-static bool
-is_urgent(const struct publication *b, const struct pacer_run *run)
-{
-	return b->share[run - b->runs].class == SHARE_URGENT;
-}
-
 static int
 shape_lane(const struct publication *b, const struct pacer_run *run, const struct pacer_lane *l,
     double till, bool steps, struct shape *out)
@@ -393,11 +405,11 @@ put_lane_alone(struct publication *b, const struct pacer_run *run, const struct 
 
 /* plan_make() over as many days as it takes. 0; 1: it takes too long; -1 with err. */
 static int
-plan_lanes(struct publication *b, const struct pacer_run *run, double per_s, struct shape *shapes,
-    struct plan_lane *plans, struct err *err)
+plan_lanes(struct publication *b, const struct pacer_run *run, enum plan_mode mode, double per_s,
+    struct shape *shapes, struct plan_lane *plans, struct err *err)
 {
 	struct plan_request r = {
-		.mode = policy_mode(b->p->policy), .start = b->now, .account_per_s = per_s
+		.mode = mode, .start = b->now, .deadline = run->until, .account_per_s = per_s
 	};
 	int result = 1;
 
@@ -416,6 +428,23 @@ plan_lanes(struct publication *b, const struct pacer_run *run, double per_s, str
 	return result;
 }
 
+/* As plan_lanes(), until the run's time; 1 when that is too early for its limits. */
+static int
+plan_spread(struct publication *b, const struct pacer_run *run, double per_s, struct shape *shapes,
+    struct plan_lane *plans)
+{
+	struct err err = { 0 };
+	int result = plan_lanes(b, run, PLAN_WINDOW, per_s, shapes, plans, &err);
+
+	if (result == 0)
+		return 0;
+	if (b->p->late_run != run->id)
+		log_warn("run cannot be spread, it goes as fast as it may run=%d why=\"%s\"",
+		    run->id, err.msg);
+	b->p->late_run = run->id;
+	return 1;
+}
+
 static int
 put_run(struct publication *b, const struct pacer_run *run, double per_s, struct err *err)
 {
@@ -425,8 +454,10 @@ put_run(struct publication *b, const struct pacer_run *run, double per_s, struct
 
 	/* a single list has the run's share, and without a rate there is nothing to divide; urgent
 	 * mail waits for its limits alone */
+	if (result == 1 && is_spread(b, run))
+		result = plan_spread(b, run, per_s, shapes, plans);
 	if (result == 1 && per_s > 0 && run->lane_count > 1 && !is_urgent(b, run))
-		result = plan_lanes(b, run, per_s, shapes, plans, err);
+		result = plan_lanes(b, run, policy_mode(b->p->policy), per_s, shapes, plans, err);
 	for (size_t i = 0; result >= 0 && i < run->lane_count; i++) {
 		const struct pacer_lane *l = &run->lanes[i];
 		double alone = run->lane_count > 1 ? cap_share(b, run, l) : per_s;

@@ -37,6 +37,7 @@ struct pacer_run {
 	double weight;
 	bool reserve; /* urgent mail goes through its stream now and then */
 	double began; /* us since 2026 */
+	double until; /* it is spread evenly until then; 0: as fast as its limits let it */
 	const struct pacer_lane *lanes;
 	size_t lane_count;
 };

@@ -118,6 +118,8 @@ share_out(struct share_pool *pool, struct share_run *runs, size_t count)
 			r->urgent_part =
 			    urgent_part(pool, runs, count, r->stream, r->stream_per_s, r->reserve);
 		limit[i] = r->per_s = r->stream_per_s > 0 ? of_stream(runs, count, i) : 0;
+		if (r->most > 0 && (limit[i] <= 0 || r->most < limit[i]))
+			limit[i] = r->most;
 	}
 	pool->account_urgent =
 	    urgent_part(pool, runs, count, NULL, pool->account_per_s, pool->reserve);

@@ -24,6 +24,7 @@ struct share_run {
 	enum share_class class;
 	double weight;	/* above 0 */
 	double backlog; /* messages to send; 0: it counts for nobody else */
+	double most;	/* that it will use, 0: no limit */
 	bool reserve;	/* urgent mail goes through its stream now and then */
 	/* filled: */
 	double per_s;	    /* 0: no limit */

@@ -70,3 +70,8 @@ GRANT EXECUTE ON FUNCTION warmup_rates() TO kairan_producer, kairan_operator;
 GRANT SELECT ON warmup TO kairan_producer, kairan_operator, kairan_monitor;
 GRANT UPDATE (day, day_began, held) ON warmup TO kairan_producer;
 GRANT INSERT, UPDATE, DELETE ON warmup TO kairan_operator;
+
+-- ---------------------------------------------------------------- spread
+
+ALTER TABLE campaign ADD spread_s int CHECK (spread_s BETWEEN 60 AND 31622400);
+COMMENT ON COLUMN campaign.spread_s IS 'Seconds over which a run is spread evenly, counted from its beginning; NULL: as fast as its limits let it';

@@ -83,5 +83,27 @@ tap_is "$(one "string_agg(state::text, ' ' ORDER BY id) FROM kairan.run WHERE id
 "$KAIRAN" campaign cancel heavy >"$D/out"
 run_check "$WELCOME" 'exactly once'
 
+# ---- spread evenly over a time of its own ---------------------------------------------------------
+
+service_stop "$PRODUCER" || tap_note "the producer ended with $?"
+unset KAIRAN_PACE_ACCOUNT_RATE
+campaign_add spread "segment='c.id <= 300'" spread_s=60
+"$KAIRAN" campaign plan spread >"$D/out"
+tap_like "$(cat "$D/out")" 'spread +evenly over 1 minutes' 'the plan says that a campaign is spread'
+producer_start
+SPREAD=$(run_add spread a)
+began=$(taken)
+taken_wait $((began + 5)) 20 || tap_note 'nothing is sent'
+first=$(taken)
+sleep 6
+n=$(($(taken) - first))
+# 300 in what is left of a minute: 5/s or a little more
+tap_ok "without any rate it leaves evenly ($n in 6 s)" test "$n" -ge 24 -a "$n" -le 45
+tap_is "$(one "abs(extract(epoch FROM x.expected_finish - r.started_at) - 60) < 4 FROM kairan.run_plan x JOIN kairan.run r ON r.id = x.run_id WHERE x.run_id = $SPREAD")" t \
+	'the producer expects it to end then'
+sql -c "UPDATE kairan.campaign SET spread_s = NULL WHERE name = 'spread'"
+tap_ok 'not spread any more, the rest leaves at once' run_wait "$SPREAD" finished 10
+run_check "$SPREAD" 'exactly once'
+
 programs_stopped 'all programs end well' "$ONE" "$DISPATCHER" "$PRODUCER"
 tap_done

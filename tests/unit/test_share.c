@@ -34,6 +34,12 @@ test_weights(void **state)
 	assert_float_equal(runs[2].per_s, 20, 1e-9); /* cannot use its 40 */
 	assert_float_equal(runs[0].per_s, 75, 1e-9);
 	assert_float_equal(runs[1].per_s, 25, 1e-9);
+	runs[0].most = 10; /* spread over a long time: the others have more */
+	assert_true(share_out(&pool, runs, 4));
+	assert_float_equal(runs[0].per_s, 10, 1e-9);
+	assert_float_equal(runs[1].per_s, 90, 1e-9);
+	runs[0].most = 0;
+	assert_true(share_out(&pool, runs, 4));
 	assert_float_equal(runs[3].per_s, 120, 1e-9); /* counts for nobody until it has something */
 	/* of one stream, without an account */
 	pool.account_per_s = 0;
