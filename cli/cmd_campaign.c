@@ -91,9 +91,11 @@ const struct cli_command cli_campaign_commands[] = {
 	    true, campaign_pause },
 	{ "campaign resume", "NAME", "go on with a paused run",
 	    "Options:\n"
-	    "  --run-key KEY   which run, when several are paused\n\n"
-	    "Example:\n"
-	    "  kairan campaign resume november-news\n",
+	    "  --run-key KEY   which run, when several are paused\n"
+	    "  --lane NAME     only this lane, which the breaker has paused\n\n"
+	    "Examples:\n"
+	    "  kairan campaign resume november-news\n"
+	    "  kairan campaign resume november-news --lane docomo\n",
 	    true, campaign_resume },
 	{ "campaign cancel", "NAME", "end a run for good; who was not sent to yet never will be",
 	    "Without a run under way the schedule is taken back.\n\n"

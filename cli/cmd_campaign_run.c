@@ -527,14 +527,50 @@ print_moved(struct cli *cli, const char *name, const struct campaign_run *run, c
 		printf("run %s of %s %s%s\n", run->key, name, state, tail);
 }
 
+/* Goes on with a lane that the breaker has paused in a run that is under way. */
+static int
+resume_lane(struct cli *cli, struct db *db, const char *name, const char *key, const char *lane)
+{
+	const char *params[2] = { NULL, lane };
+	struct campaign_run run;
+	char id[24];
+	PGresult *r;
+	int code = campaign_find_run(cli, db, name, key, "{running,paused}", &run);
+
+	if (code != EXIT_DONE)
+		return code;
+	(void)snprintf(id, sizeof(id), "%lld", (long long)run.id);
+	params[0] = id;
+	r = db_query(db, "SELECT kairan.lane_resume($1, $2)", 2, params);
+	if (r == NULL)
+		return cli_db_failed(cli, db, "resuming the lane");
+	if (PQgetisnull(r, 0, 0))
+		code = cli_fail(cli, EXIT_NOTHING,
+		    "lane %s of run %s is not paused: see kairan status for those that are", lane,
+		    run.key);
+	else {
+		cli_audit(db, "campaign resume --lane", name, lane);
+		if (cli->json)
+			cli_print_json(
+			    json_pack("{s:s, s:s, s:s, s:I}", "campaign", name, "run_key", run.key,
+				"lane", lane, "recipients", (json_int_t)db_int(r, 0)));
+		else
+			printf("lane %s of run %s goes on, %s recipients waited\n", lane, run.key,
+			    db_text(r, 0, 0));
+	}
+	PQclear(r);
+	return code;
+}
+
 /* The shape that pause and resume share. */
 static int
 move_command(
     struct cli *cli, int argc, char **argv, const char *words, const char *states, bool resume)
 {
-	const char *key = NULL;
+	const char *key = NULL, *lane = NULL;
 	const struct cli_option options[] = {
 		{ .name = "run-key", .value_name = "KEY", .value = &key },
+		{ .name = resume ? "lane" : NULL, .value_name = "NAME", .value = &lane },
 		{ 0 },
 	};
 	struct campaign_run run;
@@ -547,6 +583,11 @@ move_command(
 		code = cli_open_db(cli, &db);
 	if (code != EXIT_DONE)
 		return code;
+	if (lane != NULL) {
+		code = resume_lane(cli, &db, argv[0], key, lane);
+		db_close(&db);
+		return code;
+	}
 	code = campaign_find_run(cli, &db, argv[0], key, states, &run);
 	if (code == EXIT_DONE) {
 		/* a run whose planning was interrupted is planned anew */

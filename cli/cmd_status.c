@@ -269,6 +269,13 @@ collect(struct status *s)
 	    "WHERE state IN ('scheduled', 'planning', 'running', 'paused') "
 	    "OR finished_at > now() - interval '1 day' "
 	    "ORDER BY finished_at IS NOT NULL, run_id DESC LIMIT 20) p";
+	static const char lanes[] =
+	    "SELECT coalesce(json_agg(json_build_object('campaign', c.name, 'run_key', r.run_key, "
+	    "'lane', l.name, 'why', b.why, 'since', b.opened_at) ORDER BY b.opened_at), '[]') "
+	    "FROM kairan.lane_break b JOIN kairan.run r ON r.id = b.run_id "
+	    "JOIN kairan.campaign c ON c.id = r.campaign_id "
+	    "JOIN kairan.run_lane l ON l.run_id = b.run_id AND l.lane = b.lane "
+	    "WHERE b.resumed_at IS NULL AND r.state IN ('running', 'paused')";
 	static const char next[] =
 	    "SELECT coalesce(json_agg(json_build_object('campaign', name, 'start_at', start_at, "
 	    "'repeat', "
@@ -289,6 +296,7 @@ collect(struct status *s)
 	(void)json_object_set_new(o, "feedback", ask_feedback(s));
 	(void)json_object_set_new(o, "runs", ask(s, runs));
 	(void)json_object_set_new(o, "brakes", ask(s, brake_text_sql));
+	(void)json_object_set_new(o, "lanes_paused", ask(s, lanes));
 	(void)json_object_set_new(o, "minutes", ask(s, minutes));
 	(void)json_object_set_new(o, "next", ask(s, next));
 	(void)json_object_set_new(o, "reputation", ask_reputation(s));
@@ -580,6 +588,25 @@ draw_reputation(const struct cli *cli, const json_t *reputation)
 	}
 }
 
+/* What the breaker holds back of runs that go on. */
+static void
+draw_lanes(const struct cli *cli, const json_t *lanes)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(lanes, i, one)
+	{
+		printf("  lane ");
+		styled(cli, STYLE_YELLOW, word(one, "lane"));
+		printf(" of %s %s is paused since %.16s: ", word(one, "campaign"),
+		    word(one, "run_key"), word(one, "since"));
+		cli_put_text(stdout, word(one, "why"));
+		printf("\n       kairan campaign resume %s --run-key %s --lane %s\n",
+		    word(one, "campaign"), word(one, "run_key"), word(one, "lane"));
+	}
+}
+
 static void
 draw(const struct cli *cli, const json_t *status)
 {
@@ -603,6 +630,7 @@ draw(const struct cli *cli, const json_t *status)
 		printf("  braked by replies: %s ", word(one, "name"));
 		brake_text_print(one);
 	}
+	draw_lanes(cli, json_object_get(status, "lanes_paused"));
 	draw_minutes(json_object_get(status, "minutes"));
 	json_array_foreach(json_object_get(status, "next"), i, one)
 	    printf("  next: %s at %.16s%s%s\n", word(one, "campaign"), word(one, "start_at"),

@@ -255,7 +255,7 @@ static const struct key keys[] = {
 	TEXT(feedback, sns_ca_file, "", "certificate authorities for them; empty: the system's"),
 	TEXT(feedback, sns_subjects, "sns.amazonaws.com", "names an SNS certificate may carry"),
 	NUMBER(feedback, batch, "500", 1, 5000, "most events committed at once"),
-	NUMBER(feedback, batch_ms, "5", 0, 1000, "longest wait for a batch to fill"),
+	NUMBER(feedback, batch_ms, "20", 0, 1000, "longest wait for a batch to fill"),
 	TEXT(feedback, metrics_listen, "",
 	    "HTTP listener for /metrics and kairan status, on the loopback only: 127.0.0.1:port; "
 	    "empty: none"),

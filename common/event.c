@@ -77,7 +77,13 @@ feedback_text(struct arena *arena, struct slice s, size_t max)
 		return (struct slice){ NULL, 0 };
 	p = (const unsigned char *)s.ptr;
 	for (size_t i = 0; i < s.len && n < max;) {
-		size_t length = utf8_char(s.ptr + i, s.len - i);
+		size_t length;
+
+		if (p[i] >= 0x20 && p[i] < 0x7F) {
+			out[n++] = s.ptr[i++];
+			continue;
+		}
+		length = utf8_char(s.ptr + i, s.len - i);
 		if (length == 0) {
 			out[n++] = '?';
 			i++;

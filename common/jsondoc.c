@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "utf8.h"
 #include "digit.h"
+#include "plain.h"
+#include "utf8.h"
 
 #define COMPARED_MAX 16 /* keys of an object that are compared one by one */
 
@@ -113,27 +114,20 @@ read_escape(struct reader *r, char *out, size_t *n)
 	return true;
 }
 
-/* Up to the first byte that needs a look: quote, backslash, control or not ASCII. */
-static size_t
-plain_length(const char *at, const char *end)
-{
-	const char *p = at;
-
-	while (p < end && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x80 && *p != '"' &&
-	    *p != '\\')
-		p++;
-	return (size_t)(p - at);
-}
-
 /* The end of the string that begins at r->at, behind its quote; NULL when there is none. */
 static const char *
 find_quote(const struct reader *r)
 {
-	const char *p = r->at;
+	const char *quote = r->at, *p;
 
-	while (p < r->end && *p != '"')
-		p += *p == '\\' ? 2 : 1;
-	return p < r->end ? p : NULL;
+	while (quote < r->end && (quote = memchr(quote, '"', (size_t)(r->end - quote))) != NULL) {
+		for (p = quote; p > r->at && p[-1] == '\\'; p--)
+			;
+		if ((quote - p) % 2 == 0)
+			return quote;
+		quote++;
+	}
+	return NULL;
 }
 
 /* Copies what has escapes. It never gets longer. */

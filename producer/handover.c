@@ -909,7 +909,8 @@ forget_retries(struct db *db)
 {
 	return db_run(db,
 	    "DELETE FROM kairan.retry t USING kairan.run r WHERE r.id = t.run_id "
-	    "AND t.due_at <= now() AND (r.state NOT IN ('running', 'paused') "
+	    "AND (t.due_at <= now() OR t.due_at = 'infinity') "
+	    "AND (r.state NOT IN ('running', 'paused') "
 	    "OR (t.pushed_at < now() - interval '1 s' AND NOT EXISTS "
 	    "(SELECT FROM kairan.send s WHERE s.run_id = t.run_id AND s.id = t.send_id "
 	    "AND s.state = 'deferred')))",

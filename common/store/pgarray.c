@@ -2,6 +2,9 @@
 /* pgarray: see pgarray.h. */
 #include "pgarray.h"
 
+#include "plain.h"
+#include "utf8.h"
+
 static void
 begin(struct buf *b)
 {
@@ -24,27 +27,6 @@ pgarray_null(struct buf *b)
 	buf_append(b, "NULL", 4);
 }
 
-/* Bytes of the well-formed UTF-8 character at s, 0 when there is none (RFC 3629). */
-static size_t
-character(const unsigned char *s, size_t n)
-{
-	size_t length = s[0] < 0x80	   ? 1
-	    : s[0] >= 0xc2 && s[0] <= 0xdf ? 2
-	    : s[0] >= 0xe0 && s[0] <= 0xef ? 3
-	    : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
-					   : 0;
-
-	if (length == 0 || length > n || s[0] == '\0')
-		return 0;
-	for (size_t i = 1; i < length; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return length;
-}
-
 void
 pgarray_text(struct buf *b, struct slice text)
 {
@@ -53,9 +35,14 @@ pgarray_text(struct buf *b, struct slice text)
 	begin(b);
 	buf_append_char(b, '"');
 	while (i < text.len) {
-		char c = text.ptr[i];
-		size_t n = character((const unsigned char *)text.ptr + i, text.len - i);
+		char c;
+		size_t n;
 
+		i += plain_length(text.ptr + i, text.ptr + text.len);
+		if (i == text.len)
+			break;
+		c = text.ptr[i];
+		n = c != '\0' ? utf8_char(text.ptr + i, text.len - i) : 0;
 		if (n > 0 && c != '"' && c != '\\') {
 			i += n;
 			continue;

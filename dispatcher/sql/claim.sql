@@ -3,7 +3,8 @@
 -- commits, and nothing is claimed; when of many more, fence_claims has been in between. The last
 -- fixed columns are the number of this claim and the row's lane.
 -- Rows that are not free any more, not due, or whose owner is fenced or run not running, are
--- left alone; suppressed ones become skipped. Only returned rows may be sent. not_before stays
+-- left alone; suppressed ones become skipped; those of a lane that the breaker has paused are put off
+-- until it is resumed (lane_release()). Only returned rows may be sent. not_before stays
 -- set while a deferred row is being sent, so that the tally knows where it came from.
 WITH me AS (
 	UPDATE kairan.dispatcher SET claim_seq = claim_seq + 1, heartbeat_at = now()
@@ -11,6 +12,19 @@ WITH me AS (
 	    AND claim_seq < $5::bigint + 1048576
 	    AND EXISTS (SELECT FROM kairan.run WHERE id = $2 AND state = 'running')
 	RETURNING id, claim_seq),
+b AS (
+	SELECT array_agg(lane) AS lanes FROM kairan.lane_break WHERE run_id = $2 AND resumed_at IS NULL),
+h AS (
+	UPDATE kairan.send s SET state = 'deferred', reason = 'breaker', not_before = 'infinity'
+	FROM me, (SELECT x.id, x.state FROM unnest($3::int[]) AS j(id) JOIN kairan.send x ON x.id = j.id
+		WHERE x.run_id = $2 AND x.state IN ('queued', 'deferred') AND (x.not_before IS NULL OR x.not_before <= now())
+		    AND (SELECT lanes FROM b) IS NOT NULL AND x.lane = ANY ((SELECT lanes FROM b)::smallint[])
+		ORDER BY x.id FOR UPDATE OF x) AS o
+	WHERE s.run_id = $2 AND s.id = o.id
+	RETURNING s.id, o.state AS was),
+q AS (
+	INSERT INTO kairan.retry AS r (run_id, send_id, due_at) SELECT $2, id, 'infinity' FROM h
+	ON CONFLICT (run_id, send_id) DO UPDATE SET due_at = excluded.due_at, pushed_at = NULL),
 c AS (
 	UPDATE kairan.send s SET (state, reason) = (
 		SELECT CASE WHEN count(*) = 0 THEN 'sending' ELSE 'skipped' END::kairan.send_state,
@@ -21,12 +35,13 @@ c AS (
 	FROM me, unnest($3::int[]) AS j(id)
 	WHERE s.run_id = $2 AND s.id = j.id AND s.state IN ('queued', 'deferred')
 	    AND (s.not_before IS NULL OR s.not_before <= now())
+	    AND s.lane <> ALL (coalesce((SELECT lanes FROM b), '{}')::smallint[])
 	RETURNING s.id, s.state, s.attempt, s.tries, s.recipient_id, s.address, s.not_before, s.claimed_at, s.lane),
 t AS (
 	INSERT INTO kairan.tally AS t (run_id, owner, minute, claimed, deferred, skipped)
 	SELECT $2, $1, date_trunc('minute', now()), count(*) FILTER (WHERE state = 'sending'),
-	    - count(not_before), count(*) FILTER (WHERE state = 'skipped')
-	FROM c HAVING count(*) > 0
+	    (SELECT count(*) FROM h WHERE was = 'queued') - count(not_before), count(*) FILTER (WHERE state = 'skipped')
+	FROM c HAVING count(*) > 0 OR EXISTS (SELECT FROM h)
 	ON CONFLICT (run_id, owner, minute) DO UPDATE SET claimed = t.claimed + excluded.claimed,
 	    deferred = t.deferred + excluded.deferred, skipped = t.skipped + excluded.skipped)
 SELECT c.id, c.attempt, c.tries, c.address, cu.id IS NOT NULL, c.claimed_at,

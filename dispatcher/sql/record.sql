@@ -24,7 +24,7 @@ u AS (
 	FROM o
 	WHERE s.run_id = $1 AND s.id = o.id AND s.attempt = o.attempt AND s.owner = $2
 	    AND s.state = $3::kairan.send_state
-	RETURNING s.id, s.state, s.not_before, s.remote_id,
+	RETURNING s.id, s.lane, s.state, s.not_before, s.remote_id,
 	    CASE WHEN s.rejected_attempt = s.attempt THEN s.class ELSE o.class END AS class, split_part(s.address_key, '@', 2) AS domain),
 q AS (
 	INSERT INTO kairan.retry AS r (run_id, send_id, due_at)
@@ -57,6 +57,13 @@ d AS (
 	ON CONFLICT (run_id, hour, domain, owner) DO UPDATE SET attempted = t.attempted + excluded.attempted,
 	    sent = t.sent + excluded.sent, hard = t.hard + excluded.hard, soft = t.soft + excluded.soft,
 	    block = t.block + excluded.block, other = t.other + excluded.other),
+l AS (
+	INSERT INTO kairan.tally_lane AS t (run_id, lane, owner, attempted, sent, hard)
+	SELECT $1, lane, $2, count(*), count(*) FILTER (WHERE state = 'sent'),
+	    count(*) FILTER (WHERE state = 'failed' AND class = 'hard')
+	FROM u WHERE lane > 0 AND state IN ('sent', 'failed') GROUP BY lane ORDER BY lane
+	ON CONFLICT (run_id, lane, owner) DO UPDATE SET attempted = t.attempted + excluded.attempted,
+	    sent = t.sent + excluded.sent, hard = t.hard + excluded.hard),
 w AS (
 	UPDATE kairan.feedback_wait f SET due_at = now() FROM u WHERE f.message_id = u.remote_id)
 SELECT count(*) FROM u

@@ -8,6 +8,7 @@
 
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "buf.h"
@@ -19,7 +20,6 @@
 #define SUBSCRIBE_URL_MAX 2048
 #define SUBJECT_MAX 4096
 #define SIGNATURE_MAX 2048
-#define RSA_BITS_MIN 2048
 
 static const struct {
 	const char *name;
@@ -342,32 +342,83 @@ decode_base64(struct slice text, unsigned char *out)
 	return len > (int)pad ? (size_t)len - pad : 0;
 }
 
+/* One way to sign: the digest, and the key with its padding set. */
+struct method {
+	EVP_MD *md;
+	EVP_PKEY_CTX *context;
+};
+
+struct sns_key {
+	EVP_MD_CTX *digest;
+	struct method methods[2]; /* of signature versions 1 and 2 */
+};
+
+static bool
+method_init(struct method *method, const char *name, EVP_PKEY *key)
+{
+	method->md = EVP_MD_fetch(NULL, name, NULL);
+	method->context = EVP_PKEY_CTX_new(key, NULL);
+	return method->md != NULL && method->context != NULL &&
+	    EVP_PKEY_verify_init(method->context) == 1 &&
+	    EVP_PKEY_CTX_set_rsa_padding(method->context, RSA_PKCS1_PADDING) == 1 &&
+	    EVP_PKEY_CTX_set_signature_md(method->context, method->md) == 1;
+}
+
+struct sns_key *
+sns_key_new(X509 *cert, struct err *err)
+{
+	EVP_PKEY *public = X509_get0_pubkey(cert);
+	struct sns_key *key;
+
+	if (public == NULL || EVP_PKEY_get_base_id(public) != EVP_PKEY_RSA ||
+	    EVP_PKEY_get_bits(public) < SNS_RSA_BITS_MIN) {
+		(void)err_set(err, "the certificate has no RSA key of %d bits", SNS_RSA_BITS_MIN);
+		return NULL;
+	}
+	key = calloc(1, sizeof(*key));
+	if (key != NULL && (key->digest = EVP_MD_CTX_new()) != NULL &&
+	    method_init(&key->methods[0], "SHA1", public) &&
+	    method_init(&key->methods[1], "SHA256", public))
+		return key;
+	sns_key_free(key);
+	(void)err_set(err, "no memory for the key of a certificate");
+	return NULL;
+}
+
+void
+sns_key_free(struct sns_key *key)
+{
+	if (key == NULL)
+		return;
+	for (size_t i = 0; i < 2; i++) {
+		EVP_PKEY_CTX_free(key->methods[i].context);
+		EVP_MD_free(key->methods[i].md);
+	}
+	EVP_MD_CTX_free(key->digest);
+	free(key);
+}
+
 int
-sns_verify(const struct sns_message *msg, X509 *cert, bool require_v2, struct arena *arena,
+sns_verify(const struct sns_message *msg, struct sns_key *key, bool require_v2, struct arena *arena,
     struct err *err)
 {
-	unsigned char signature[SIGNATURE_MAX];
-	const EVP_MD *hash = msg->signature_version == 2 ? EVP_sha256() : EVP_sha1();
-	EVP_PKEY *key = X509_get0_pubkey(cert);
-	EVP_MD_CTX *context;
+	unsigned char signature[SIGNATURE_MAX], hash[EVP_MAX_MD_SIZE];
+	const struct method *method = &key->methods[msg->signature_version == 2];
+	unsigned int n;
 	struct slice text;
 	size_t size;
-	int ok;
 
 	if (msg->signature_version != 2 && (require_v2 || msg->signature_version != 1))
 		return err_set(err, "SignatureVersion is not accepted");
-	if (key == NULL || EVP_PKEY_base_id(key) != EVP_PKEY_RSA ||
-	    EVP_PKEY_bits(key) < RSA_BITS_MIN)
-		return err_set(err, "the certificate has no RSA key of %d bits", RSA_BITS_MIN);
 	size = decode_base64(msg->signature, signature);
 	if (size == 0)
 		return err_set(err, "Signature is not base64");
 	if (sns_canonical(msg, arena, &text) < 0)
 		return err_set(err, "the document needs more memory than its arena has");
-	context = EVP_MD_CTX_new();
-	ok = context != NULL && EVP_DigestVerifyInit(context, NULL, hash, NULL, key) == 1 &&
-	    EVP_DigestVerify(context, signature, size, (const unsigned char *)text.ptr, text.len) ==
-		1;
-	EVP_MD_CTX_free(context);
-	return ok ? 0 : err_set(err, "the signature does not fit");
+	if (EVP_DigestInit_ex2(key->digest, method->md, NULL) != 1 ||
+	    EVP_DigestUpdate(key->digest, text.ptr, text.len) != 1 ||
+	    EVP_DigestFinal_ex(key->digest, hash, &n) != 1 ||
+	    EVP_PKEY_verify(method->context, signature, size, hash, n) != 1)
+		return err_set(err, "the signature does not fit");
+	return 0;
 }

@@ -20,14 +20,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RSA_BITS_MIN 2048
 #define CHAIN_MAX 8
 #define FETCHES_MAX 10 /* within SNS_CERT_NEGATIVE_S */
 
 struct entry {
-	char url[512 + 1]; /* empty: free */
-	X509 *cert;	   /* owned; NULL in the list of failures */
+	char url[512 + 1];   /* empty: free */
+	struct sns_key *key; /* owned; NULL in the list of failures */
 	int64_t at_s;
+	int64_t from_s, until_s; /* the certificate's own life, seconds since 1970 */
 	enum sns_cert_result result;
 };
 
@@ -70,7 +70,7 @@ sns_cert_cache_new(const struct sns_cert_config *config, struct err *err)
 static void
 entry_clear(struct entry *entry)
 {
-	X509_free(entry->cert);
+	sns_key_free(entry->key);
 	memset(entry, 0, sizeof(*entry));
 }
 
@@ -261,42 +261,44 @@ check_chain(const struct sns_cert_cache *cache, X509 *cert, STACK_OF(X509) * oth
 	    err, "the certificate is not acceptable: %s", X509_verify_cert_error_string(code));
 }
 
+/* Seconds since 1970; false for what is no time. */
 static bool
-is_valid_at(const X509 *cert, int64_t now_s)
+seconds_of(const ASN1_TIME *time, int64_t *seconds)
 {
-	time_t now = (time_t)now_s;
+	ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+	int days = 0, rest = 0;
+	bool good = epoch != NULL && ASN1_TIME_diff(&days, &rest, epoch, time) == 1;
 
-	return X509_cmp_time(X509_get0_notBefore(cert), &now) < 0 &&
-	    X509_cmp_time(X509_get0_notAfter(cert), &now) > 0;
+	ASN1_TIME_free(epoch);
+	*seconds = (int64_t)days * 86400 + rest;
+	return good;
 }
 
-/* Returns the certificate, owned by the caller, or NULL with err. */
-static X509 *
+static bool
+is_valid_at(const struct entry *entry, int64_t now_s)
+{
+	return entry->from_s < now_s && now_s < entry->until_s;
+}
+
+/* Fills key and life of entry, or leaves its key NULL with err. */
+static void
 judge(const struct sns_cert_cache *cache, const struct buf *body, int64_t now_s, bool by_tls,
-    struct err *err)
+    struct entry *entry, struct err *err)
 {
 	STACK_OF(X509) *others = sk_X509_new_null();
 	X509 *cert = others != NULL ? read_pem(body, others) : NULL;
-	const EVP_PKEY *key = cert != NULL ? X509_get0_pubkey(cert) : NULL;
-	int result = -1;
 
 	if (cert == NULL)
 		(void)err_set(err, "the certificate is not PEM");
-	else if (!is_valid_at(cert, now_s))
+	else if (!seconds_of(X509_get0_notBefore(cert), &entry->from_s) ||
+	    !seconds_of(X509_get0_notAfter(cert), &entry->until_s) || !is_valid_at(entry, now_s))
 		(void)err_set(err, "the certificate is expired or not yet valid");
-	else if (key == NULL || EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA ||
-	    EVP_PKEY_get_bits(key) < RSA_BITS_MIN)
-		(void)err_set(err, "the certificate has no RSA key of %d bits", RSA_BITS_MIN);
 	else if (!is_name_accepted(cache->config, cert))
 		(void)err_set(err, "the certificate names another subject");
-	else
-		result = check_chain(cache, cert, others, now_s, by_tls, err);
+	else if (check_chain(cache, cert, others, now_s, by_tls, err) == 0)
+		entry->key = sns_key_new(cert, err);
 	sk_X509_pop_free(others, X509_free);
-	if (result < 0) {
-		X509_free(cert);
-		return NULL;
-	}
-	return cert;
+	X509_free(cert);
 }
 
 static struct entry *
@@ -343,9 +345,10 @@ may_fetch(struct sns_cert_cache *cache, int64_t now_s)
 	return cache->fetches++ < FETCHES_MAX;
 }
 
-/* Directory, then network; on success the certificate is owned by the caller. */
+/* Directory, then network; fills key and life of entry on success. */
 static enum sns_cert_result
-obtain(struct sns_cert_cache *cache, struct slice url, int64_t now_s, X509 **cert, struct err *err)
+obtain(struct sns_cert_cache *cache, struct slice url, int64_t now_s, struct entry *entry,
+    struct err *err)
 {
 	const struct sns_cert_config *config = cache->config;
 	struct buf body;
@@ -364,30 +367,29 @@ obtain(struct sns_cert_cache *cache, struct slice url, int64_t now_s, X509 **cer
 					   : fetch_by_curl(url, &body, err)) < 0)
 			goto out;
 	}
-	*cert = judge(cache, &body, now_s, by_tls, err);
-	result = *cert != NULL ? SNS_CERT_OK : SNS_CERT_REFUSED;
+	judge(cache, &body, now_s, by_tls, entry, err);
+	result = entry->key != NULL ? SNS_CERT_OK : SNS_CERT_REFUSED;
 out:
 	buf_release(&body);
 	return result;
 }
 
 enum sns_cert_result
-sns_cert_get(
-    struct sns_cert_cache *cache, struct slice url, int64_t now_s, X509 **cert, struct err *err)
+sns_cert_get(struct sns_cert_cache *cache, struct slice url, int64_t now_s, struct sns_key **key,
+    struct err *err)
 {
-	struct entry *entry;
+	struct entry *entry, fresh = { 0 };
 	enum sns_cert_result result;
-	X509 *fresh = NULL;
 
-	*cert = NULL;
+	*key = NULL;
 	if (url.len == 0 || url.len >= sizeof(entry->url) ||
 	    memchr(url.ptr, '\0', url.len) != NULL) {
 		(void)err_set(err, "the address of the certificate is too long");
 		return SNS_CERT_REFUSED;
 	}
 	entry = find(cache->good, url, now_s, SNS_CERT_CACHE_S);
-	if (entry != NULL && is_valid_at(entry->cert, now_s)) {
-		*cert = entry->cert;
+	if (entry != NULL && is_valid_at(entry, now_s)) {
+		*key = entry->key;
 		return SNS_CERT_OK;
 	}
 	entry = find(cache->bad, url, now_s, SNS_CERT_NEGATIVE_S);
@@ -398,7 +400,8 @@ sns_cert_get(
 	result = obtain(cache, url, now_s, &fresh, err);
 	entry = place(result == SNS_CERT_OK ? cache->good : cache->bad, url, now_s);
 	entry->result = result;
-	entry->cert = fresh;
-	*cert = fresh;
+	entry->key = *key = fresh.key;
+	entry->from_s = fresh.from_s;
+	entry->until_s = fresh.until_s;
 	return result;
 }

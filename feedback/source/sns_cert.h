@@ -18,6 +18,7 @@
 #include "buf.h"
 #include "err.h"
 #include "slice.h"
+#include "sns.h"
 
 #define SNS_CERT_CACHE_MAX 8
 #define SNS_CERT_CACHE_S (24 * 3600)
@@ -51,9 +52,9 @@ bool sns_cert_address_is_public(const struct sockaddr *address);
 struct sns_cert_cache *sns_cert_cache_new(const struct sns_cert_config *config, struct err *err);
 void sns_cert_cache_free(struct sns_cert_cache *cache);
 
-/* url must have passed sns_cert_url_check. now_s: seconds since 1970. The certificate is
- * borrowed until the next call on the cache. */
+/* url must have passed sns_cert_url_check. now_s: seconds since 1970. The key of the certificate
+ * is borrowed until the next call on the cache. */
 enum sns_cert_result sns_cert_get(struct sns_cert_cache *cache, struct slice url, int64_t now_s,
-    X509 **cert, struct err *err) MUST_CHECK;
+    struct sns_key **key, struct err *err) MUST_CHECK;
 
 #endif

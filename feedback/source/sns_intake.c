@@ -158,13 +158,13 @@ sns_intake_read(const struct sns_intake *intake, struct sns_cert_cache *cache, s
     struct slice type_header, struct arena *arena, struct feedback_events *events, struct err *err)
 {
 	struct sns_message msg;
-	X509 *cert;
+	struct sns_key *key;
 
 	if (sns_parse(body, arena, &msg, err) < 0)
 		return 400;
 	if (sns_admit(&msg, &intake->policy, type_header, err) < 0)
 		return 403;
-	switch (sns_cert_get(cache, msg.cert_url, (int64_t)time(NULL), &cert, err)) {
+	switch (sns_cert_get(cache, msg.cert_url, (int64_t)time(NULL), &key, err)) {
 	case SNS_CERT_OK:
 		break;
 	case SNS_CERT_TEMPORARY:
@@ -173,7 +173,7 @@ sns_intake_read(const struct sns_intake *intake, struct sns_cert_cache *cache, s
 	default:
 		return 403;
 	}
-	if (sns_verify(&msg, cert, intake->policy.require_v2, arena, err) < 0)
+	if (sns_verify(&msg, key, intake->policy.require_v2, arena, err) < 0)
 		return 403;
 	if (msg.type != SNS_NOTIFICATION)
 		return read_confirmation(&msg, arena, events);

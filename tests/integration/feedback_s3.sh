@@ -184,6 +184,7 @@ tap_is "$(of_send 24 class)" hard 'after the commit'
 daemon_end
 tap_is $? 0 'ends well'
 tap_is "$(grep -cE 'user[0-9]+@|hanako@|wJalr' "$D/feedback.log")" 0 'no address and no secret in the log'
+tap_is "$(grep 'contain:' "$D/feedback.log" | sort | uniq -c)" '' 'a contained program does nothing that is refused'
 
 # ---- one notice on standard input, settings ----------------------------------------------
 

@@ -89,7 +89,47 @@ tap_is "$(one "kairan.run_move($RUN, '{paused}', 'running')")" t 'without breake
 tap_ok 'it goes to its end' run_wait "$RUN" finished 20
 run_check "$RUN" 'exactly once'
 counts_agree 'the counts agree'
-sql -c "DELETE FROM kairan.customer WHERE email LIKE '%dead%'" -c "UPDATE kairan.stream SET breaker = 'stream' WHERE name = 'marketing'"
+
+# one large site is bad, the others are not
+sql -c 'TRUNCATE kairan.customer, kairan.suppression' -c "UPDATE kairan.stream SET breaker = 'run', rate_per_s = 250 WHERE name = 'marketing'"
+customers_add 800 large.example
+customers_add 120 bad.example hard # first: inside a lane the order of the customers is kept
+customers_add 400 bad.example
+# arguments: state; of the recipients at bad.example
+of_bad()
+{
+	one "count(*) FROM kairan.send WHERE run_id = $RUN AND address LIKE '%@bad.example' AND state = '$1'"
+}
+# every recipient that is not there is sent to
+others_done()
+{
+	[ "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND address LIKE '%@large.example' AND state = 'sent'")" = 800 ]
+}
+RUN=$(run_add healthy lane)
+tap_ok 'a site with 23 % dead addresses does not stop the others' services_wait 20 others_done
+tap_is "$(one "state FROM kairan.run WHERE id = $RUN")" running 'the run goes on'
+"$KAIRAN" status >"$D/out"
+tap_like "$(cat "$D/out")" 'lane bad.example of healthy lane is paused .*breaker: [0-9.]+ % of [0-9]+ recipients of bad.example in this run are dead' 'but its lane is paused, and status says why'
+tap_ok 'long before its end' test "$(of_bad sent)" -lt 300
+all_put_off()
+{
+	[ "$(of_bad queued)" = 0 ] && [ "$(of_bad sending)" = 0 ]
+}
+tap_ok 'what is left of it is put off' services_wait 10 all_put_off
+waiting=$(of_bad deferred)
+sql -c "UPDATE kairan.stream SET breaker = 'off', rate_per_s = NULL WHERE name = 'marketing'"
+tap_like "$("$KAIRAN" campaign resume healthy --lane bad.example)" "lane bad.example of run lane goes on, $waiting recipients waited" 'somebody resumes the lane'
+tap_is "$("$KAIRAN" campaign resume healthy --lane bad.example >"$D/out" 2>&1; echo $?)" 6 'once'
+tap_ok 'and the run goes to its end' run_wait "$RUN" finished 20
+run_check "$RUN" 'exactly once'
+counts_agree 'the counts agree after a lane was paused'
+tap_is "$(one "sum(attempted) || ' ' || sum(hard) FROM kairan.lane_count WHERE run_id = $RUN AND name = 'bad.example'")" '520 120' 'those of the lane, too'
+tap_is "$(one "deferred || ' ' || queued FROM kairan.campaign_progress WHERE run_id = $RUN")" '0 0' 'and those of the run'
+# one bounce of one mail
+tap_is "$(one "kairan.breaker_why(s, 'x', 1, 1, 1, 0) IS NULL AND kairan.breaker_why(s, 'x', 49, 49, 49, 0) IS NULL
+	AND kairan.breaker_why(s, 'x', 50, 50, 50, 0) IS NOT NULL FROM kairan.stream s WHERE name = 'marketing'")" t 'below 50 mails the breaker says nothing'
+
+sql -c "DELETE FROM kairan.customer WHERE email LIKE '%bad%' OR email LIKE '%dead%'" -c "UPDATE kairan.stream SET breaker = 'stream' WHERE name = 'marketing'"
 sql -c 'TRUNCATE kairan.suppression' -c "UPDATE kairan.stream SET rate_per_s = 20 WHERE name = 'marketing'"
 RUN=$(run_add healthy b)
 tap_ok 'a stream that is over the line pauses its next run' run_wait "$RUN" paused 20
@@ -97,7 +137,7 @@ tap_like "$(one "reason FROM kairan.run WHERE id = $RUN")" 'recipients of the st
 sql -c "UPDATE kairan.stream SET breaker = 'run', rate_per_s = NULL WHERE name = 'marketing'"
 tap_is "$(one "kairan.run_move($RUN, '{paused}', 'running')")" t 'by command'
 tap_ok 'it is sent' run_wait "$RUN" finished 20
-heard "$RUN" complained 20 '' abuse
+heard "$RUN" complained 60 '' abuse
 tap_is "$(one "judgement FROM kairan.reputation WHERE stream = 'marketing'")" stop 'many complaints are a verdict'
 
 # ---- ambiguous domains ----------------------------------------------------------------------

@@ -9,6 +9,7 @@ certificate of its own authority. Nothing here talks to Amazon.
   sns_fake.py sign DIR [options]       the same, but prints the documents, one a line
   sns_fake.py token KEYFILE RUN SEND ATTEMPT [b|u|m]
                                        a signed token of Kairan, as common/token.h describes
+  sns_fake.py tokens KEYFILE RUN COUNT  prints the tokens of rows 1 to COUNT: purpose, row, token
   sns_fake.py many DIR KEYFILE RUN COUNT [options]
                                        prints COUNT signed deliveries, one for each send row
 
@@ -280,6 +281,10 @@ def main():
             print(json.dumps(signer.document(order)))
     elif len(words) in (5, 6) and words[0] == 'token':
         print(token(*words[1:]))
+    elif len(words) == 4 and words[0] == 'tokens':
+        for purpose in 'bum':
+            for i in range(1, int(words[3]) + 1):
+                print(purpose, i, token(words[1], words[2], i, 1 if purpose == 'b' else 0, purpose))
     elif len(words) == 5 and words[0] == 'many':
         signer = Signer(words[1], options)
         for i in range(1, int(words[4]) + 1):

@@ -121,6 +121,19 @@ make_document(const char *type, const char *version, bool with_subject)
 	return doc;
 }
 
+static int
+verify(const struct sns_message *msg, X509 *cert, bool require_v2, struct err *err)
+{
+	struct sns_key *key = sns_key_new(cert, err);
+	int result = key != NULL ? sns_verify(msg, key, require_v2, &arena, err) : -1;
+
+	/* a key serves many signatures */
+	if (key != NULL)
+		assert_int_equal(sns_verify(msg, key, require_v2, &arena, err), result);
+	sns_key_free(key);
+	return result;
+}
+
 /* Parse, admit and verify: 0 passed, 1 not parsed, 2 not admitted, 3 not verified. */
 static int
 check_text(const char *text, size_t n, bool require_v2)
@@ -135,7 +148,7 @@ check_text(const char *text, size_t n, bool require_v2)
 		return 1;
 	if (sns_admit(&msg, &p, SLICE(""), &err) < 0)
 		return 2;
-	return sns_verify(&msg, rsa_cert, require_v2, &arena, &err) < 0 ? 3 : 0;
+	return verify(&msg, rsa_cert, require_v2, &err) < 0 ? 3 : 0;
 }
 
 /* Takes the document. */
@@ -512,7 +525,7 @@ test_keys(void **state)
 
 	(void)state;
 	assert_int_equal(sns_parse(slice_str(text), &arena, &msg, &err), 0);
-	assert_int_equal(sns_verify(&msg, rsa_cert, true, &arena, &err), 0);
+	assert_int_equal(verify(&msg, rsa_cert, true, &err), 0);
 	/* a true signature, by a key that is too short */
 	free(text);
 	json_decref(doc);
@@ -522,11 +535,11 @@ test_keys(void **state)
 	text = json_dumps(doc, 0);
 	assert_int_equal(sns_parse(slice_str(text), &arena, &msg, &err), 0);
 	small = make_cert(keys[1], "sns.amazonaws.com", -60, 3600, NULL, NULL);
-	assert_int_equal(sns_verify(&msg, small, false, &arena, &err), -1);
+	assert_int_equal(verify(&msg, small, false, &err), -1);
 	X509_free(small);
 	for (size_t i = 0; i < 3; i++) {
 		X509 *cert = make_cert(keys[i], "sns.amazonaws.com", -60, 3600, NULL, NULL);
-		assert_int_equal(sns_verify(&msg, cert, false, &arena, &err), -1);
+		assert_int_equal(verify(&msg, cert, false, &err), -1);
 		X509_free(cert);
 		EVP_PKEY_free(keys[i]);
 	}
@@ -569,40 +582,40 @@ test_cache(void **state)
 	struct err err = { 0, "" };
 	struct sns_cert_cache *cache = sns_cert_cache_new(&config, &err);
 	int64_t now = (int64_t)time(NULL);
-	X509 *cert;
+	struct sns_key *key;
 	char url[100];
 
 	(void)state;
 	assert_non_null(cache);
 	for (int i = 0; i < 5; i++) {
 		assert_int_equal(
-		    sns_cert_get(cache, SLICE(CERT_URL), now + i, &cert, &err), SNS_CERT_OK);
-		assert_non_null(cert);
+		    sns_cert_get(cache, SLICE(CERT_URL), now + i, &key, &err), SNS_CERT_OK);
+		assert_non_null(key);
 	}
 	assert_int_equal(f.calls, 1);
 	/* kept for a day at most, and never past its own end */
 	assert_int_equal(
-	    sns_cert_get(cache, SLICE(CERT_URL), now + SNS_CERT_CACHE_S, &cert, &err), SNS_CERT_OK);
+	    sns_cert_get(cache, SLICE(CERT_URL), now + SNS_CERT_CACHE_S, &key, &err), SNS_CERT_OK);
 	assert_int_equal(f.calls, 2);
 	assert_int_equal(
-	    sns_cert_get(cache, SLICE(CERT_URL), now + SNS_CERT_CACHE_S + 4000 * 24, &cert, &err),
+	    sns_cert_get(cache, SLICE(CERT_URL), now + SNS_CERT_CACHE_S + 4000 * 24, &key, &err),
 	    SNS_CERT_REFUSED);
-	assert_null(cert);
+	assert_null(key);
 	/* failures: temporary, remembered for a minute */
 	f.fails = true;
 	f.calls = 0;
 	for (int i = 0; i < 5; i++)
 		assert_int_equal(
-		    sns_cert_get(cache, SLICE("u"), now + i, &cert, &err), SNS_CERT_TEMPORARY);
+		    sns_cert_get(cache, SLICE("u"), now + i, &key, &err), SNS_CERT_TEMPORARY);
 	assert_int_equal(f.calls, 1);
 	f.fails = false;
 	assert_int_equal(
-	    sns_cert_get(cache, SLICE("u"), now + SNS_CERT_NEGATIVE_S, &cert, &err), SNS_CERT_OK);
+	    sns_cert_get(cache, SLICE("u"), now + SNS_CERT_NEGATIVE_S, &key, &err), SNS_CERT_OK);
 	/* a flood of addresses does not become a flood of fetches, nor of memory */
 	f.calls = 0;
 	for (int i = 0; i < 1000; i++) {
 		(void)snprintf(url, sizeof(url), "u%d", i);
-		(void)!sns_cert_get(cache, slice_str(url), now + 200, &cert, &err);
+		(void)!sns_cert_get(cache, slice_str(url), now + 200, &key, &err);
 	}
 	assert_in_range(f.calls, 1, 10);
 	sns_cert_cache_free(cache);
@@ -624,7 +637,7 @@ test_certificates(void **state)
 		NULL,
 	};
 	struct err err = { 0, "" };
-	X509 *cert;
+	struct sns_key *key;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(certs) / sizeof(certs[0]); i++) {
@@ -633,14 +646,14 @@ test_certificates(void **state)
 		struct sns_cert_cache *cache = sns_cert_cache_new(&config, &err);
 
 		assert_int_equal(
-		    sns_cert_get(cache, SLICE(CERT_URL), (int64_t)time(NULL), &cert, &err),
+		    sns_cert_get(cache, SLICE(CERT_URL), (int64_t)time(NULL), &key, &err),
 		    i == 0 ? SNS_CERT_OK : SNS_CERT_REFUSED);
 		sns_cert_cache_free(cache);
 		/* without ca_file: self-signed is refused, a missing intermediate is not */
 		config.ca_file = NULL;
 		cache = sns_cert_cache_new(&config, &err);
 		assert_int_equal(
-		    sns_cert_get(cache, SLICE(CERT_URL), (int64_t)time(NULL), &cert, &err),
+		    sns_cert_get(cache, SLICE(CERT_URL), (int64_t)time(NULL), &key, &err),
 		    i == 0 ? SNS_CERT_OK : SNS_CERT_REFUSED);
 		sns_cert_cache_free(cache);
 		X509_free(certs[i]);
@@ -659,7 +672,7 @@ test_directory(void **state)
 	struct sns_cert_config config = { directory, ca_path, names, 1, fetch, &f };
 	struct err err;
 	struct sns_cert_cache *cache = sns_cert_cache_new(&config, &err);
-	X509 *cert;
+	struct sns_key *key;
 	FILE *file;
 
 	(void)state;
@@ -671,7 +684,7 @@ test_directory(void **state)
 	(void)PEM_write_X509(file, rsa_cert);
 	(void)fclose(file);
 	assert_int_equal(
-	    sns_cert_get(cache, SLICE(CERT_URL), (int64_t)time(NULL), &cert, &err), SNS_CERT_OK);
+	    sns_cert_get(cache, SLICE(CERT_URL), (int64_t)time(NULL), &key, &err), SNS_CERT_OK);
 	assert_int_equal(f.calls, 0);
 	sns_cert_cache_free(cache);
 	(void)unlink(path);
