@@ -62,6 +62,7 @@ extern const struct cli_command cli_doubt_commands[];
 extern const struct cli_command cli_reconcile_commands[];
 extern const struct cli_command cli_campaign_commands[];
 extern const struct cli_command cli_ses_commands[];
+extern const struct cli_command cli_ses_simulator_commands[];
 extern const struct cli_command cli_retention_commands[];
 extern const struct cli_command cli_feedback_commands[];
 extern const struct cli_command cli_status_commands[];

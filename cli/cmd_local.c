@@ -9,6 +9,7 @@
  *   DIR/pg  DIR/redis   data          DIR/run or DIR/run.path   sockets
  *   DIR/pg.log, redis.log logs           DIR/state                 of the dispatcher
  *   DIR/kairan.conf     configuration DIR/token.key             secret
+ *   DIR/simulator       of `ses simulator`, with simulator.pid, .ports and .log beside it
  */
 #include "cli.h"
 
@@ -20,6 +21,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <locale.h>
+#include <netinet/in.h>
 #include <openssl/evp.h>
 #include <pwd.h>
 #include <signal.h>
@@ -33,6 +35,7 @@
 #include <unistd.h>
 
 #include "migrate.h"
+#include "ses_simulator.h"
 
 #define SOCKET_NAME "/.s.PGSQL.5432"
 #define SOCKET_PATH_MAX 107
@@ -53,6 +56,8 @@ struct local {
 	char user[64];
 	bool drop; /* root: the servers run as somebody else */
 	bool pg_started, redis_started;
+	bool simulates;		/* Amazon SES is imitated, too, at: */
+	int ses_port, sns_port; /* and kairan-feedback is told there */
 };
 
 static int path_in(const struct local *l, const char *name, char dst[PATH_MAX]) MUST_CHECK;
@@ -602,6 +607,120 @@ stop_redis(const struct local *l, bool *stopped)
 	    : cli_fail(l->cli, EXIT_FAILED, "Redis at %s/redis.sock did not stop", l->run);
 }
 
+/* ---------------------------------------------------------------- simulator of Amazon SES */
+
+/* On the loopback; a port of 0 is chosen by the system. The port, or -1: taken. */
+static int
+try_port(int port, bool connects)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(to);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), result = -1;
+
+	if (fd >= 0 &&
+	    (connects ? connect(fd, (struct sockaddr *)&to, size)
+		      : bind(fd, (struct sockaddr *)&to, size)) == 0 &&
+	    getsockname(fd, (struct sockaddr *)&to, &size) == 0)
+		result = connects ? port : ntohs(to.sin_port);
+	if (fd >= 0)
+		close(fd);
+	return result;
+}
+
+static bool
+simulator_answers(const struct local *l)
+{
+	return try_port(l->ses_port, true) > 0;
+}
+
+/* Numbers that an earlier start has written; false: there are none. */
+static bool
+read_numbers(const struct local *l, const char *name, int *a, int *b)
+{
+	char path[PATH_MAX];
+	FILE *in = path_in(l, name, path) == 0 ? fopen(path, "re") : NULL;
+	char line[64] = "", *end = line;
+
+	if (in != NULL && fgets(line, sizeof(line), in) == NULL)
+		line[0] = '\0';
+	if (in != NULL)
+		fclose(in);
+	*a = (int)strtol(line, &end, 10);
+	*b = (int)strtol(end, NULL, 10);
+	return *a > 0;
+}
+
+static int
+write_numbers(const struct local *l, const char *name, int a, int b)
+{
+	char path[PATH_MAX], text[64];
+
+	(void)snprintf(text, sizeof(text), "%d %d\n", a, b);
+	return path_in(l, name, path) < 0 ? EXIT_FAILED : write_file(l, path, text);
+}
+
+static int
+start_simulator(struct local *l)
+{
+	char self[PATH_MAX], folder[PATH_MAX], log[PATH_MAX], listen[40], feedback[60];
+	const char *argv[] = { self, "ses", "simulator", folder, "--listen", listen, "--feedback",
+		feedback, NULL };
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	pid_t pid;
+	int code;
+
+	if (n <= 0 || path_in(l, "simulator", folder) < 0 || path_in(l, "simulator.log", log) < 0)
+		return EXIT_FAILED;
+	self[n] = '\0';
+	if (!read_numbers(l, "simulator.ports", &l->ses_port, &l->sns_port)) {
+		l->ses_port = try_port(0, false);
+		l->sns_port = try_port(0, false);
+	}
+	code = make_folder(l, folder, true);
+	if (code == EXIT_DONE)
+		code = write_numbers(l, "simulator.ports", l->ses_port, l->sns_port);
+	if (code != EXIT_DONE || simulator_answers(l))
+		return code;
+	(void)snprintf(listen, sizeof(listen), "127.0.0.1:%d", l->ses_port);
+	(void)snprintf(feedback, sizeof(feedback), "http://127.0.0.1:%d/sns", l->sns_port);
+	pid = start(l, log, true, argv);
+	if (pid < 0 || !wait_ready(l, pid, simulator_answers))
+		return failed_with_log(l, "the simulator did not start", log);
+	return write_numbers(l, "simulator.pid", (int)pid, 0);
+}
+
+/* Is that process still ours? Numbers of processes are used again. */
+static bool
+is_simulator(pid_t pid)
+{
+	static const char words[] = "ses\0simulator";
+	char path[64], line[PATH_MAX];
+	FILE *in;
+	size_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	in = fopen(path, "re");
+	n = in != NULL ? fread(line, 1, sizeof(line), in) : 0;
+	if (in != NULL)
+		fclose(in);
+	return memmem(line, n, words, sizeof(words)) != NULL;
+}
+
+static bool
+stop_simulator(const struct local *l)
+{
+	int pid, zero;
+
+	if (!read_numbers(l, "simulator.pid", &pid, &zero) || !is_simulator(pid) ||
+	    kill(pid, SIGTERM) < 0)
+		return false;
+	for (long waited = 0; waited < STOP_MS && is_simulator(pid); waited += POLL_MS)
+		wait_ms(POLL_MS);
+	return !is_simulator(pid);
+}
+
 /* ---------------------------------------------------------------- database, configuration */
 
 static int
@@ -654,8 +773,9 @@ is_ours(const char *path)
 static int
 write_config(const struct local *l)
 {
-	char path[PATH_MAX], key[PATH_MAX], text[6 * PATH_MAX];
+	char path[PATH_MAX], key[PATH_MAX], text[8 * PATH_MAX];
 	enum migrate_key what;
+	int n;
 	struct err err = { 0 };
 
 	if (path_in(l, "kairan.conf", path) < 0 || path_in(l, "token.key", key) < 0)
@@ -664,7 +784,7 @@ write_config(const struct local *l)
 		return cli_fail(l->cli, EXIT_FAILED, "%s", err.msg);
 	if (!is_ours(path))
 		return EXIT_DONE;
-	(void)snprintf(text, sizeof(text),
+	n = snprintf(text, sizeof(text),
 	    MARK "\n\n[database]\nurl = host=%s port=5432 dbname=kairan\n\n"
 		 "[redis]\nurl = unix://%s/redis.sock\n\n[keys]\nfile = %s\n\n"
 		 "[dispatcher]\nstate_dir = %s/state\n\n"
@@ -672,15 +792,24 @@ write_config(const struct local *l)
 		 "[relay]\nhost = 127.0.0.1\nport = 1025\n\n"
 		 "[feedback]\ndomain = bounce.kairan.test\nlmtp_listen = unix:%s/lmtp.sock\n",
 	    l->run, l->run, key, l->dir, l->run);
+	if (l->simulates)
+		(void)snprintf(text + n, sizeof(text) - (size_t)n,
+		    "http_listen = 127.0.0.1:%d\nsns_topics = " SES_SIMULATOR_TOPIC "\n"
+		    "sns_cert_dir = %s/simulator\nsns_ca_file = %s/simulator/ca.pem\n\n"
+		    "# An imitation of Amazon SES: nothing is sent to anybody.\n"
+		    "[dispatcher]\ntransport = ses\n\n"
+		    "[ses]\nendpoint = http://127.0.0.1:%d\nregion = " SES_SIMULATOR_REGION "\n"
+		    "configuration_set = simulator\n",
+		    l->sns_port, l->dir, l->dir, l->ses_port);
 	return write_file(l, path, text);
 }
 
 /* ---------------------------------------------------------------- commands */
 
 static const char *
-take_dir(struct cli *cli, int argc, char **argv)
+take_dir(struct cli *cli, const struct cli_option *options, int argc, char **argv)
 {
-	argc = cli_options(cli, NULL, argc, argv);
+	argc = cli_options(cli, options, argc, argv);
 	if (argc > 1)
 		(void)cli_fail(cli, EXIT_USAGE, "name at most one folder; kairan help local");
 	return argc < 0 || argc > 1 ? NULL : argc == 1 ? argv[0] : "./kairan-local";
@@ -714,6 +843,10 @@ print_up(const struct local *l, const char *config)
 	    l->run);
 	fputs("export KAIRAN_CONFIG=", stdout);
 	print_quoted(config);
+	if (l->simulates)
+		printf("\nexport AWS_ACCESS_KEY_ID=simulator AWS_SECRET_ACCESS_KEY=simulator"
+		       "\n# Amazon SES is imitated on port %d: mail goes to nobody",
+		    l->ses_port);
 	printf("\n# next: kairan customer import members.csv\n"
 	       "#       kairan help campaign\n"
 	       "#       psql -h %s kairan\n"
@@ -726,8 +859,10 @@ print_up(const struct local *l, const char *config)
 static int
 run_up(struct cli *cli, int argc, char **argv)
 {
-	const char *name = take_dir(cli, argc, argv);
 	struct local l = { .cli = cli };
+	const struct cli_option options[] = { { "simulator", NULL, "", NULL, &l.simulates },
+		{ 0 } };
+	const char *name = take_dir(cli, options, argc, argv);
 	char config[PATH_MAX];
 	int code;
 
@@ -748,6 +883,8 @@ run_up(struct cli *cli, int argc, char **argv)
 		code = start_redis(&l);
 	if (code == EXIT_DONE)
 		code = make_database(&l);
+	if (code == EXIT_DONE && l.simulates)
+		code = start_simulator(&l);
 	if (code == EXIT_DONE)
 		code = write_config(&l);
 	if (code == EXIT_DONE && path_in(&l, "kairan.conf", config) == 0)
@@ -778,7 +915,7 @@ find_old(struct local *l, const char *name, int *code)
 static int
 run_down(struct cli *cli, int argc, char **argv)
 {
-	const char *name = take_dir(cli, argc, argv);
+	const char *name = take_dir(cli, NULL, argc, argv);
 	struct local l = { .cli = cli };
 	bool pg = false, redis = false;
 	int code, pg_code;
@@ -793,6 +930,7 @@ run_down(struct cli *cli, int argc, char **argv)
 	code = find_programs(&l);
 	if (code != EXIT_DONE)
 		return code;
+	(void)stop_simulator(&l);
 	code = stop_redis(&l, &redis);
 	pg_code = stop_pg(&l, &pg);
 	if (code == EXIT_DONE)
@@ -814,7 +952,7 @@ run_down(struct cli *cli, int argc, char **argv)
 static int
 run_status(struct cli *cli, int argc, char **argv)
 {
-	const char *name = take_dir(cli, argc, argv);
+	const char *name = take_dir(cli, NULL, argc, argv);
 	struct local l = { .cli = cli };
 	bool there, pg, redis;
 	int code;
@@ -836,12 +974,17 @@ run_status(struct cli *cli, int argc, char **argv)
 }
 
 const struct cli_command cli_local_commands[] = {
-	{ "local up", "[DIR]", "start a PostgreSQL and a Redis of your own in a folder, for trying",
+	{ "local up", "[DIR] [--simulator]",
+	    "start a PostgreSQL and a Redis of your own in a folder, for trying",
 	    "Makes DIR (default ./kairan-local) if needed, with the schema, a key and a "
 	    "configuration.\n"
 	    "Unix sockets only; other servers on this host are not touched. Needs no root; for "
 	    "root,\n"
 	    "PostgreSQL and Redis run as the user postgres.\n"
+	    "\n"
+	    "  --simulator   also start an imitation of Amazon SES on the loopback (kairan ses\n"
+	    "                simulator) and send by it: success@, bounce@, ooto@, complaint@ and\n"
+	    "                suppressionlist@simulator.amazonses.com do what their names say\n"
 	    "\n"
 	    "Example:\n"
 	    "  eval \"$(kairan local up /var/tmp/trial)\"\n",

@@ -199,7 +199,7 @@ add_arguments(scmp_filter_ctx filter)
 	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
 		failed |= seccomp_rule_add(
 		    filter, SCMP_ACT_ALLOW, CALL(socket), 1, SCMP_A0_32(SCMP_CMP_EQ, families[i]));
-	/* libcurl wakes its own poll() by one */
+	/* libcurl wakes itself and hears of its resolver by a pair of its own */
 	failed |= seccomp_rule_add(
 	    filter, SCMP_ACT_ALLOW, CALL(socketpair), 1, SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX));
 	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)

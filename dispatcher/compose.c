@@ -105,7 +105,8 @@ put_mail(struct flight *f, struct compose_refusal *why)
 bool
 compose_flight(const struct token_keys *keys, struct flight *f, struct compose_refusal *why)
 {
-	struct template_value values[TEMPLATE_FIELDS_MAX];
+	/* 24 kB, of which few are used: not to be cleared for each message */
+	__attribute__((uninitialized)) struct template_value values[TEMPLATE_FIELDS_MAX];
 	const struct live_run *run = flight_run(f);
 	const PGresult *rows = f->batch->rows;
 	struct token token = { (uint32_t)run->id, (uint32_t)f->id, (uint16_t)f->attempt };

@@ -3,10 +3,11 @@
  * ses_route: see ses_route.h. One struct call is one request at a time over a kept easy handle;
  * libcurl keeps the connections.
  *
- * The point of no return is the last byte of the body: it is marked when libcurl fetches it,
- * before it can be written. libcurl repeats a request by itself when a reused connection dies
- * before the answer; it would have to rewind the body, and past the mark that is refused. What
- * ends past the mark without a whole answer is in doubt.
+ * The point of no return is the last byte of the body. A body that libcurl writes together with
+ * the head, in one piece, is marked just before (on_request); a larger one when libcurl fetches its
+ * last byte (on_read). libcurl repeats a request by itself when a reused connection dies before
+ * the answer; past the mark that is refused by both. What ends past the mark without a whole
+ * answer is in doubt.
  */
 #include "ses_route.h"
 
@@ -36,13 +37,14 @@
 #define FASTER 1.02	       /* a second without one */
 #define SLOWEST 0.1
 #define SKEW_MIN_S 60	   /* a signature is not refused for less */
+#define ONE_PIECE 60000	   /* bytes of a body that leave with the head (libcurl: 64 kB in all) */
 #define KEEP_BYTES 2000000 /* larger buffers are not kept */
 #define DATE_MAX 64
 
 struct call {
 	struct ses_route *r;
 	CURL *easy;
-	struct curl_slist *headers;
+	struct aws_headers headers;
 	struct flight *f; /* NULL: GetAccount */
 	struct buf message, body, answer;
 	size_t given; /* bytes of the body that libcurl has */
@@ -100,6 +102,39 @@ static void stop_if_idle(struct ses_route *r);
 
 /* ---- calls ---- */
 
+/* The point of no return; false: it is not to be crossed now. */
+static bool
+cross(struct call *call)
+{
+	if (!flight_run(call->f)->running || call->r->d->fenced ||
+	    !mark_before(call->r->d, call->f)) {
+		call->refused = true;
+		return false;
+	}
+	call->marked = true;
+	return true;
+}
+
+/* A connection is there, nothing is written yet. */
+static int
+on_request(void *context, char *local, char *remote, int local_port, int remote_port)
+{
+	struct call *call = context;
+
+	(void)local;
+	(void)remote;
+	(void)local_port;
+	(void)remote_port;
+	if (call->marked) /* a second time: never */
+		return CURL_PREREQFUNC_ABORT;
+	if (call->body.len > ONE_PIECE)
+		return CURL_PREREQFUNC_OK; /* on_read marks */
+	if (!cross(call))
+		return CURL_PREREQFUNC_ABORT;
+	call->given = call->body.len;
+	return CURL_PREREQFUNC_OK;
+}
+
 static size_t
 on_read(char *to, size_t size, size_t count, void *context)
 {
@@ -109,15 +144,8 @@ on_read(char *to, size_t size, size_t count, void *context)
 
 	if (call->marked)
 		return CURL_READFUNC_ABORT; /* a second time: never */
-	if (n == left) {
-		/* the point of no return */
-		if (!flight_run(call->f)->running || call->r->d->fenced ||
-		    !mark_before(call->r->d, call->f)) {
-			call->refused = true;
-			return CURL_READFUNC_ABORT;
-		}
-		call->marked = true;
-	}
+	if (n == left && !cross(call))
+		return CURL_READFUNC_ABORT;
 	memcpy(to, call->body.data + call->given, n);
 	call->given += n;
 	return n;
@@ -181,6 +209,7 @@ call_init(struct call *call, struct ses_route *r, bool sends)
 	buf_init(&call->message, MESSAGE_BUFFER_MAX);
 	buf_init(&call->body, (size_t)SES_MESSAGE_MAX + 65536);
 	buf_init(&call->answer, SES_ANSWER_MAX);
+	aws_headers_init(&call->headers);
 	if (easy == NULL)
 		return false;
 	(void)curl_easy_setopt(easy, CURLOPT_URL, sends ? r->url : r->account_url);
@@ -202,6 +231,8 @@ call_init(struct call *call, struct ses_route *r, bool sends)
 	if (!sends)
 		return true;
 	(void)curl_easy_setopt(easy, CURLOPT_POST, 1L);
+	(void)curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request);
+	(void)curl_easy_setopt(easy, CURLOPT_PREREQDATA, call);
 	(void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
 	(void)curl_easy_setopt(easy, CURLOPT_READDATA, call);
 	(void)curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
@@ -213,7 +244,7 @@ static void
 call_release(struct call *call)
 {
 	curl_easy_cleanup(call->easy);
-	curl_slist_free_all(call->headers);
+	aws_headers_release(&call->headers);
 	buf_release(&call->message);
 	buf_release(&call->body);
 	buf_release(&call->answer);
@@ -240,23 +271,26 @@ call_begin(struct call *call, const char *method, const char *path, const char *
 		.path = slice_str(path),
 		.content_type = content_type,
 		.body = buf_slice(&call->body) };
+	struct curl_slist *headers;
 
-	curl_slist_free_all(call->headers);
-	call->headers = aws_signed_headers(
-	    &r->signer, &r->endpoint, &r->credentials, &request, (time_t)(time(NULL) + r->skew_s));
-	if (call->headers == NULL)
+	headers = aws_headers_sign(&call->headers, &r->signer, &r->endpoint, &r->credentials,
+	    &request, (time_t)(time(NULL) + r->skew_s));
+	if (headers == NULL)
 		return false;
-	(void)curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
-	if (content_type != NULL)
+	(void)curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, headers);
+	if (content_type != NULL) {
 		(void)curl_easy_setopt(
 		    call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
+		(void)curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS,
+		    call->body.len <= ONE_PIECE ? call->body.data : NULL);
+	}
 	buf_reset(&call->answer);
 	call->given = 0;
 	call->marked = call->refused = call->cut = false;
 	call->error_type[0] = call->date[0] = '\0';
 	call->started_us = dispatcher_now_us();
 	call->epoch = r->epoch;
-	return curl_multi_add_handle(curlloop_multi(r->curl), call->easy) == CURLM_OK;
+	return curlloop_add(r->curl, call->easy);
 }
 
 /* ---- sending ---- */

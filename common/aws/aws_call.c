@@ -29,28 +29,57 @@ aws_ca_file(const char *ca_file)
 
 /* ---- signed headers ---- */
 
-static bool
-add_header(struct curl_slist **list, const char *name, struct slice value)
+void
+aws_headers_init(struct aws_headers *headers)
 {
-	struct curl_slist *longer;
-	struct buf line;
+	*headers = (struct aws_headers){ 0 };
+	buf_init(&headers->text, AWS_TOKEN_MAX + 4096);
+}
 
-	buf_init(&line, AWS_TOKEN_MAX + 1024);
-	buf_append_str(&line, name);
-	buf_append_str(&line, ":");
+void
+aws_headers_release(struct aws_headers *headers)
+{
+	buf_release(&headers->text);
+}
+
+static void
+begin_line(struct aws_headers *h, const char *name)
+{
+	if (h->count > 0)
+		buf_append(&h->text, "", 1);
+	h->count++;
+	buf_append_str(&h->text, name);
+	buf_append_str(&h->text, ":");
+}
+
+static void
+add_line(struct aws_headers *h, const char *name, struct slice value)
+{
+	begin_line(h, name);
 	if (value.len > 0)
-		buf_append_char(&line, ' ');
-	buf_append_slice(&line, value);
-	longer = buf_failed(&line) ? NULL : curl_slist_append(*list, buf_str(&line));
-	buf_release(&line);
-	if (longer != NULL)
-		*list = longer;
-	return longer != NULL;
+		buf_append_char(&h->text, ' ');
+	buf_append_slice(&h->text, value);
+}
+
+/* The text does not move any more. */
+static struct curl_slist *
+link_lines(struct aws_headers *h)
+{
+	char *at = h->text.data;
+
+	if (buf_failed(&h->text))
+		return NULL;
+	for (size_t i = 0; i < h->count; i++, at += strlen(at) + 1) {
+		h->lines[i].data = at;
+		h->lines[i].next = i + 1 < h->count ? &h->lines[i + 1] : NULL;
+	}
+	return h->lines;
 }
 
 struct curl_slist *
-aws_signed_headers(struct sigv4_signer *signer, const struct aws_endpoint *endpoint,
-    const struct aws_credentials *credentials, const struct aws_request *request, time_t at)
+aws_headers_sign(struct aws_headers *h, struct sigv4_signer *signer,
+    const struct aws_endpoint *endpoint, const struct aws_credentials *credentials,
+    const struct aws_request *request, time_t at)
 {
 	struct slice token = slice_str(credentials->session_token);
 	char date[SIGV4_DATE_BYTES], hash[SIGV4_HASH_BYTES];
@@ -62,45 +91,38 @@ aws_signed_headers(struct sigv4_signer *signer, const struct aws_endpoint *endpo
 		.query = request->query,
 		.headers = headers,
 		.body_hash = hash };
-	struct curl_slist *list = NULL;
-	struct buf authorization;
-	bool good;
+	size_t n = 0;
 
 	sigv4_date(at, date);
 	sigv4_hash(request->body, hash);
-	if (request->content_type != NULL)
-		headers[to_sign.header_count++] =
+	buf_reset(&h->text);
+	h->count = 0;
+	headers[n++] = (struct sigv4_header){ "host", slice_str(endpoint->host) };
+	headers[n++] = (struct sigv4_header){ "x-amz-date", slice_str(date) };
+	add_line(h, "X-Amz-Date", slice_str(date));
+	if (request->content_type != NULL) {
+		headers[n++] =
 		    (struct sigv4_header){ "content-type", slice_str(request->content_type) };
-	headers[to_sign.header_count++] =
-	    (struct sigv4_header){ "host", slice_str(endpoint->host) };
-	if (is_s3)
-		headers[to_sign.header_count++] =
-		    (struct sigv4_header){ "x-amz-content-sha256", slice_str(hash) };
-	headers[to_sign.header_count++] = (struct sigv4_header){ "x-amz-date", slice_str(date) };
-	if (token.len > 0)
-		headers[to_sign.header_count++] =
-		    (struct sigv4_header){ "x-amz-security-token", token };
-	if (request->target != NULL)
-		headers[to_sign.header_count++] =
-		    (struct sigv4_header){ "x-amz-target", slice_str(request->target) };
-	buf_init(&authorization, 1024);
-	good = sigv4_sign(signer, &to_sign, date, &authorization) == 0 &&
-	    (request->content_type == NULL ||
-		add_header(&list, "Content-Type", slice_str(request->content_type))) &&
-	    (!is_s3 || add_header(&list, "X-Amz-Content-Sha256", slice_str(hash))) &&
-	    add_header(&list, "X-Amz-Date", slice_str(date)) &&
-	    (token.len == 0 || add_header(&list, "X-Amz-Security-Token", token)) &&
-	    (request->target == NULL ||
-		add_header(&list, "X-Amz-Target", slice_str(request->target))) &&
-	    add_header(&list, "Authorization", buf_slice(&authorization)) &&
-	    add_header(&list, "Expect", slice_make(NULL, 0)) &&
-	    add_header(&list, "Accept", slice_make(NULL, 0));
-	buf_release(&authorization);
-	if (!good) {
-		curl_slist_free_all(list);
-		list = NULL;
+		add_line(h, "Content-Type", slice_str(request->content_type));
 	}
-	return list;
+	if (is_s3) {
+		headers[n++] = (struct sigv4_header){ "x-amz-content-sha256", slice_str(hash) };
+		add_line(h, "X-Amz-Content-Sha256", slice_str(hash));
+	}
+	if (token.len > 0) {
+		headers[n++] = (struct sigv4_header){ "x-amz-security-token", token };
+		add_line(h, "X-Amz-Security-Token", token);
+	}
+	if (request->target != NULL) {
+		headers[n++] = (struct sigv4_header){ "x-amz-target", slice_str(request->target) };
+		add_line(h, "X-Amz-Target", slice_str(request->target));
+	}
+	to_sign.header_count = n;
+	add_line(h, "Expect", slice_make(NULL, 0));
+	add_line(h, "Accept", slice_make(NULL, 0));
+	begin_line(h, "Authorization");
+	buf_append_char(&h->text, ' ');
+	return sigv4_sign(signer, &to_sign, date, &h->text) == 0 ? link_lines(h) : NULL;
 }
 
 /* ---- the request ---- */
@@ -212,7 +234,7 @@ aws_call(const struct aws_client *client, const struct aws_request *request,
 		.connect_timeout_ms = client->timeout_s * 1000,
 		.timeout_ms = client->timeout_s * 1000,
 		.stop = client->stop };
-	struct curl_slist *headers = NULL;
+	struct aws_headers headers;
 	struct sigv4_signer signer;
 	struct buf url;
 	int result = -1;
@@ -227,15 +249,15 @@ aws_call(const struct aws_client *client, const struct aws_request *request,
 		buf_append_char(&url, '?');
 		buf_append_slice(&url, request->query);
 	}
-	headers =
-	    aws_signed_headers(&signer, client->endpoint, client->credentials, request, time(NULL));
+	aws_headers_init(&headers);
+	http.headers = aws_headers_sign(
+	    &headers, &signer, client->endpoint, client->credentials, request, time(NULL));
 	http.url = buf_str(&url);
-	http.headers = headers;
-	if (headers == NULL || buf_failed(&url))
+	if (http.headers == NULL || buf_failed(&url))
 		(void)err_set(err, "the request is too long or there is no memory");
 	else
 		result = aws_http(&http, request->method, request->body, reply, err);
-	curl_slist_free_all(headers);
+	aws_headers_release(&headers);
 	sigv4_release(&signer);
 	buf_release(&url);
 	return result;

@@ -62,10 +62,21 @@ struct aws_http {
 MUST_CHECK int aws_http(const struct aws_http *http, const char *method, struct slice body,
     struct aws_reply *reply, struct err *err);
 
-/* What a signed request carries besides curl's own headers, as a list to free with
- * curl_slist_free_all: Content-Type, X-Amz-Content-Sha256 (of S3), X-Amz-Date, X-Amz-Target, X-Amz-Security-Token, Authorization, and
- * nothing of Expect and Accept. at: the service's clock. NULL without memory. */
-struct curl_slist *aws_signed_headers(struct sigv4_signer *signer,
+/* What a signed request carries besides curl's own headers: Content-Type, X-Amz-Content-Sha256 (of
+ * S3), X-Amz-Date, X-Amz-Target, X-Amz-Security-Token, Authorization, and nothing of Expect and
+ * Accept. The lines point into the text. Made once, written again for each request. */
+#define AWS_HEADER_LINES 8
+struct aws_headers {
+	struct buf text; /* owned */
+	struct curl_slist lines[AWS_HEADER_LINES];
+	size_t count;
+};
+void aws_headers_init(struct aws_headers *headers);
+void aws_headers_release(struct aws_headers *headers);
+
+/* Writes them for one request. at: the service's clock. The list for CURLOPT_HTTPHEADER, borrowed
+ * until the next one, or NULL when they are too long or there is no memory. */
+struct curl_slist *aws_headers_sign(struct aws_headers *headers, struct sigv4_signer *signer,
     const struct aws_endpoint *endpoint, const struct aws_credentials *credentials,
     const struct aws_request *request, time_t at);
 

@@ -2,9 +2,15 @@
 /* ses_answer: see ses_answer.h. One table of error names. */
 #include "ses_answer.h"
 
-#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "arena.h"
+#include "jsondoc.h"
+
+#define DEPTH_MAX 8
+#define TREE_MAX ((size_t)4 << 20) /* of an answer of SES_ANSWER_MAX */
 
 struct rule {
 	const char *name; /* without "Exception" at its end */
@@ -119,13 +125,11 @@ bare_name(struct slice s)
 }
 
 static struct slice
-text_of(const json_t *object, const char *name)
+text_of(const struct jsondoc *object, const char *name)
 {
-	const json_t *value = json_object_get(object, name);
+	const struct jsondoc *value = jsondoc_get(object, name);
 
-	return json_is_string(value)
-	    ? slice_make(json_string_value(value), json_string_length(value))
-	    : slice_make(NULL, 0);
+	return jsondoc_is(value, JSONDOC_STRING) ? value->text : slice_make(NULL, 0);
 }
 
 static const struct rule *
@@ -255,7 +259,7 @@ write_text(struct ses_answer *a, int status, struct slice message)
 }
 
 static void
-read_failure(struct ses_answer *a, const struct ses_answer_input *in, const json_t *body)
+read_failure(struct ses_answer *a, const struct ses_answer_input *in, const struct jsondoc *body)
 {
 	struct slice name = bare_name(in->error_type), message = text_of(body, "message");
 	const struct rule *rule;
@@ -276,10 +280,13 @@ void
 ses_answer_read(struct ses_answer *a, const struct ses_answer_input *in)
 {
 	size_t len = in->body.len < SES_ANSWER_MAX ? in->body.len : SES_ANSWER_MAX;
-	json_t *body = json_loadb(
-	    len > 0 ? in->body.ptr : "", len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-	struct slice id = text_of(body, "MessageId");
+	const struct jsondoc *body;
+	struct arena arena;
+	struct slice id;
 
+	arena_init(&arena, TREE_MAX);
+	body = jsondoc_parse(slice_make(in->body.ptr, len), len, DEPTH_MAX, &arena, NULL);
+	id = text_of(body, "MessageId");
 	memset(a, 0, sizeof(*a));
 	a->outcome.phase = in->body_left ? OUTCOME_PHASE_DOT : OUTCOME_PHASE_BODY;
 	a->outcome.code = in->status >= 100 && in->status < 600 ? in->status : 0;
@@ -299,7 +306,7 @@ ses_answer_read(struct ses_answer *a, const struct ses_answer_input *in)
 		a->outcome.kind = OUTCOME_RELEASED;
 		a->outcome.scope = OUTCOME_SCOPE_ROUTE;
 	}
-	json_decref(body);
+	arena_release(&arena);
 }
 
 void
@@ -323,45 +330,57 @@ ses_answer_bulk_entry(
 /* ---- GetAccount ---- */
 
 static bool
-lists(const json_t *array, const char *word)
+lists(const struct jsondoc *array, struct slice word)
 {
-	size_t i;
-	json_t *value;
+	for (size_t i = 0; i < jsondoc_count(array); i++) {
+		const struct jsondoc *item = jsondoc_at(array, i);
 
-	json_array_foreach(array, i, value)
-	{
-		if (json_is_string(value) && strcmp(json_string_value(value), word) == 0)
+		if (jsondoc_is(item, JSONDOC_STRING) && slice_equal(item->text, word))
 			return true;
 	}
 	return false;
 }
 
+/* False when it is no number; as the service writes them. */
+static bool
+number_of(const struct jsondoc *object, const char *name, double *number)
+{
+	const struct jsondoc *value = jsondoc_get(object, name);
+	char text[64];
+
+	if (!jsondoc_is(value, JSONDOC_NUMBER) || value->text.len >= sizeof(text))
+		return false;
+	(void)snprintf(text, sizeof(text), "%.*s", SLICE_ARG(value->text));
+	*number = strtod(text, NULL);
+	return true;
+}
+
 int
 ses_account_parse(struct ses_account *account, struct slice json, struct err *err)
 {
-	json_t *body = json.len <= SES_ANSWER_MAX
-	    ? json_loadb(json.len > 0 ? json.ptr : "", json.len, JSON_REJECT_DUPLICATES, NULL)
-	    : NULL;
-	const json_t *quota = json_object_get(body, "SendQuota"), *reasons;
-	const json_t *day = json_object_get(quota, "Max24HourSend");
-	const json_t *rate = json_object_get(quota, "MaxSendRate");
+	const struct jsondoc *body, *quota, *reasons;
+	struct arena arena;
+	int result = 0;
 
 	*account = (struct ses_account){ 0 };
-	if (!json_is_number(day) || !json_is_number(rate)) {
-		json_decref(body);
-		return err_set(err, "the answer is no GetAccount answer of SES");
+	arena_init(&arena, TREE_MAX);
+	body = jsondoc_parse(json, SES_ANSWER_MAX, DEPTH_MAX, &arena, NULL);
+	quota = jsondoc_get(body, "SendQuota");
+	if (!number_of(quota, "Max24HourSend", &account->max_24h) ||
+	    !number_of(quota, "MaxSendRate", &account->max_rate)) {
+		result = err_set(err, "the answer is no GetAccount answer of SES");
+		goto out;
 	}
-	account->max_24h = json_number_value(day);
-	account->max_rate = json_number_value(rate);
-	account->sent_24h = json_number_value(json_object_get(quota, "SentLast24Hours"));
-	account->sending = !json_is_false(json_object_get(body, "SendingEnabled"));
-	account->production = json_is_true(json_object_get(body, "ProductionAccessEnabled"));
+	(void)number_of(quota, "SentLast24Hours", &account->sent_24h);
+	account->sending = !jsondoc_is(jsondoc_get(body, "SendingEnabled"), JSONDOC_FALSE);
+	account->production =
+	    jsondoc_is(jsondoc_get(body, "ProductionAccessEnabled"), JSONDOC_TRUE);
 	(void)clean(account->enforcement, sizeof(account->enforcement) - 1,
 	    text_of(body, "EnforcementStatus"));
-	reasons =
-	    json_object_get(json_object_get(body, "SuppressionAttributes"), "SuppressedReasons");
-	account->suppress_bounces = lists(reasons, "BOUNCE");
-	account->suppress_complaints = lists(reasons, "COMPLAINT");
-	json_decref(body);
-	return 0;
+	reasons = jsondoc_get(jsondoc_get(body, "SuppressionAttributes"), "SuppressedReasons");
+	account->suppress_bounces = lists(reasons, SLICE("BOUNCE"));
+	account->suppress_complaints = lists(reasons, SLICE("COMPLAINT"));
+out:
+	arena_release(&arena);
+	return result;
 }

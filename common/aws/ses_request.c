@@ -46,11 +46,19 @@ text(struct buf *out, struct slice s)
 }
 
 static void
+put_name(struct buf *out, const char *name)
+{
+	buf_append_str(out, ",\"");
+	buf_append_str(out, name);
+	buf_append_str(out, "\":");
+}
+
+static void
 member(struct buf *out, const char *name, struct slice value)
 {
 	if (value.len == 0)
 		return;
-	buf_printf(out, ",\"%s\":", name);
+	put_name(out, name);
 	text(out, value);
 }
 
@@ -59,7 +67,8 @@ pairs(struct buf *out, const char *name, const struct ses_tag *tags, size_t coun
 {
 	if (count == 0)
 		return;
-	buf_printf(out, ",\"%s\":[", name);
+	put_name(out, name);
+	buf_append_char(out, '[');
 	for (size_t i = 0; i < count; i++) {
 		buf_append_str(out, i > 0 ? ",{\"Name\":" : "{\"Name\":");
 		text(out, tags[i].name);

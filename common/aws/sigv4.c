@@ -3,11 +3,10 @@
 #include "sigv4.h"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "sha256.h"
 
 #define CANONICAL_MAX ((size_t)64 << 10)
 
@@ -70,18 +69,10 @@ hex(const uint8_t *bytes, size_t n, char *dst)
 void
 sigv4_hash(struct slice bytes, char dst[SIGV4_HASH_BYTES])
 {
-	uint8_t sum[SHA256_DIGEST_LENGTH];
+	uint8_t sum[SHA256_BYTES];
 
-	(void)SHA256((const uint8_t *)bytes.ptr, bytes.len, sum);
+	sha256(bytes, sum);
 	hex(sum, sizeof(sum), dst);
-}
-
-static void
-hmac(const void *key, size_t key_len, const char *data, uint8_t out[32])
-{
-	unsigned len = 32;
-
-	(void)HMAC(EVP_sha256(), key, (int)key_len, (const uint8_t *)data, strlen(data), out, &len);
 }
 
 /* Secret -> day -> region -> service -> "aws4_request". */
@@ -95,10 +86,10 @@ derive_key(struct sigv4_signer *s, const char *date)
 	memcpy(s->day, date, 8);
 	s->day[8] = '\0';
 	(void)snprintf(first, sizeof(first), "AWS4%s", s->secret);
-	hmac(first, strlen(first), s->day, s->key);
-	hmac(s->key, sizeof(s->key), s->region, s->key);
-	hmac(s->key, sizeof(s->key), s->service, s->key);
-	hmac(s->key, sizeof(s->key), "aws4_request", s->key);
+	sha256_hmac(first, strlen(first), slice_str(s->day), s->key);
+	sha256_hmac(s->key, sizeof(s->key), slice_str(s->region), s->key);
+	sha256_hmac(s->key, sizeof(s->key), slice_str(s->service), s->key);
+	sha256_hmac(s->key, sizeof(s->key), slice_str("aws4_request"), s->key);
 	OPENSSL_cleanse(first, sizeof(first));
 }
 
@@ -255,6 +246,21 @@ sigv4_canonical(const struct sigv4_request *request, struct buf *out)
 	return buf_failed(out) ? -1 : 0;
 }
 
+static void
+append_all(struct buf *out, const char *a, const char *b, const char *c)
+{
+	buf_append_str(out, a);
+	buf_append_str(out, b);
+	buf_append_str(out, c);
+}
+
+static void
+append_scope(struct buf *out, const struct sigv4_signer *s)
+{
+	append_all(out, s->day, "/", s->region);
+	append_all(out, "/", s->service, "/aws4_request");
+}
+
 int
 sigv4_sign(
     struct sigv4_signer *s, const struct sigv4_request *request, const char *date, struct buf *out)
@@ -272,17 +278,18 @@ sigv4_sign(
 	sigv4_hash(buf_slice(&text), hash);
 	derive_key(s, date);
 	buf_reset(&text);
-	buf_printf(&text, "AWS4-HMAC-SHA256\n%s\n%s/%s/%s/aws4_request\n%s", date, s->day,
-	    s->region, s->service, hash);
+	append_all(&text, "AWS4-HMAC-SHA256\n", date, "\n");
+	append_scope(&text, s);
+	append_all(&text, "\n", hash, "");
 	if (buf_failed(&text))
 		goto out;
-	hmac(s->key, sizeof(s->key), buf_str(&text), sum);
+	sha256_hmac(s->key, sizeof(s->key), buf_slice(&text), sum);
 	hex(sum, sizeof(sum), signature);
-	buf_printf(out,
-	    "AWS4-HMAC-SHA256 Credential=%s/%s/%s/%s/aws4_request, SignedHeaders=", s->access_key,
-	    s->day, s->region, s->service);
+	append_all(out, "AWS4-HMAC-SHA256 Credential=", s->access_key, "/");
+	append_scope(out, s);
+	buf_append_str(out, ", SignedHeaders=");
 	append_names(out, sorted, request->header_count);
-	buf_printf(out, ", Signature=%s", signature);
+	append_all(out, ", Signature=", signature, "");
 	result = buf_failed(out) ? -1 : 0;
 out:
 	buf_release(&text);

@@ -58,14 +58,14 @@ pg_cpu_ms()
 			sum += $12 + $13 + (is_main ? $14 + $15 : 0) } END { print int(sum * 1000 / hz) }'
 }
 
-# arguments: query that answers t, seconds
+# arguments: query that answers t, seconds, seconds between two looks (default 0.05)
 wait_sql()
 {
 	local end=$((SECONDS + $2))
 
 	until [ "$(sql "$1")" = t ]; do
 		[ "$SECONDS" -lt "$end" ] || services_fail "timed out: $1"
-		sleep 0.05
+		sleep "${3:-0.05}"
 	done
 }
 

@@ -61,7 +61,8 @@ run_job()
 	sql 'CHECKPOINT'
 	AWS_ENDPOINT_URL_SESV2=https://127.0.0.1:$2 program_spawn dispatcher "$SERVICES_DIR/dispatcher.log" "$programs/kairan-dispatcher"
 	dispatcher=$SERVICE_PID
-	wait_sql "SELECT sent + failed >= planned FROM kairan.campaign_progress WHERE run_key = '$1'" 300
+	# seldom: each look is a process and a connection on the cores that send
+	wait_sql "SELECT sent + failed >= planned FROM kairan.campaign_progress WHERE run_key = '$1'" 300 0.5
 	PEAK=$(peak_mb "$dispatcher")
 	CPU=$(cpu_ms "$dispatcher")
 	service_stop "$dispatcher"

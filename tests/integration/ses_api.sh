@@ -32,7 +32,13 @@ ses_set()
 {
 	printf '%s\n' "$@" >"$D/ses.new"
 	mv "$D/ses.new" "$D/ses.control"
-	sleep 0.1
+	sleep 0.05 # it looks every 0.02 s
+}
+
+# arguments: how many; true when the log says so often that SES is unwell
+unwell()
+{
+	[ "$(grep -c 'ses unwell' "$D/dispatcher.log")" -ge "$1" ]
 }
 
 unset AWS_PROFILE AWS_SESSION_TOKEN AWS_DEFAULT_REGION
@@ -73,6 +79,7 @@ tap_is "$status $(cat "$D/err")" '1 kairan: SES says: UnrecognizedClientExceptio
 
 sql -c 'TRUNCATE kairan.customer'
 customers_add 20 large.example
+ses_set 'times = 1' 'slow_s = 0.3' # each refusal for rate holds the route for longer
 for kind in reject sandbox bad throttle busy broken kept500 page500 page junk half drop slow trickle; do
 	customers_add 2 odd.example "$kind"
 done
@@ -124,13 +131,23 @@ ses_set
 
 # ---- the account ------------------------------------------------------------------------
 
-for error in AccountSuspendedException SendingPausedException MailFromDomainNotVerifiedException NotFoundException \
-	AccessDeniedException OptInRequired IncompleteSignature MissingAuthenticationTokenException \
-	LimitExceededException ServiceUnavailable TooManyRequestsException SignatureDoesNotMatch UnrecognizedClientException; do
+ERRORS=(AccountSuspendedException SendingPausedException MailFromDomainNotVerifiedException NotFoundException
+	AccessDeniedException OptInRequired IncompleteSignature MissingAuthenticationTokenException
+	LimitExceededException ServiceUnavailable TooManyRequestsException SignatureDoesNotMatch UnrecognizedClientException)
+ses_set "errors = ${ERRORS[*]}" 'delay_ms = 20'
+RUN=$(run_add good account)
+tap_ok 'a run in which each of them refuses a message finishes' run_wait "$RUN" finished 60
+tap_is "$(paste -sd' ' "$D/ses/refused")" "${ERRORS[*]}" 'each has refused one'
+tap_is "$(run_states "$RUN")" 'sent 60' 'nobody is settled by it, everybody is sent'
+run_check "$RUN" 'exactly once'
+
+# what each makes the route do (test_ses_api says which name does what): one of each kind
+for error in AccountSuspendedException LimitExceededException TooManyRequestsException SignatureDoesNotMatch \
+	UnrecognizedClientException; do
+	before=$(grep -c 'ses unwell' "$D/dispatcher.log")
 	ses_set "error = $error" 'text = not now'
 	RUN=$(run_add good "account-$error")
-	run_wait "$RUN" running 10 || true
-	sleep 1.2
+	services_wait 10 unwell $((before + 1)) || tap_note 'SES is not unwell'
 	held=$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state NOT IN ('queued', 'sending')")
 	ses_set
 	tap_ok "$error holds the route, the run finishes afterwards" run_wait "$RUN" finished 40
@@ -142,9 +159,9 @@ tap_ok 'the log says what it is' grep -q 'ses unwell.*AccountSuspendedException:
 
 # a sender that is not verified is everybody's trouble, not the recipient's
 ses_set 'error = MessageRejected' 'text = Email address is not verified. The following identities failed the check in region X: news@example.org'
+before=$(grep -c 'ses unwell' "$D/dispatcher.log")
 RUN=$(run_add good unverified)
-run_wait "$RUN" running 10 || true
-sleep 1
+services_wait 10 unwell $((before + 1)) || tap_note 'SES is not unwell'
 tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state NOT IN ('queued', 'sending')")" 0 'an unverified sender fails nobody'
 ses_set
 tap_ok 'and is sent with when it is verified' run_wait "$RUN" finished 40
@@ -163,35 +180,10 @@ truth_load
 tap_is "$(one "extract(epoch FROM max(at) - min(at)) > 1.0 FROM test.truth WHERE run = $RUN")" t 'it takes more than a second for 60 at 45 a second'
 ses_set
 
-# ---- the endpoint is away -----------------------------------------------------------------
+# ---- credentials ------------------------------------------------------------------------
 
-customers_add 200 away.example
-ses_set 'delay_ms = 20'
-RUN=$(run_add good away)
-before=$(taken)
-taken_wait $((before + 30)) || tap_note 'nothing is sent'
-ses_set 'mode = refuse'
-sleep 4
-tap_ok 'the run waits' test "$(one "state = 'running' FROM kairan.run WHERE id = $RUN")" = t
-tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'sending'")" 0 'claims are given back'
-at=$(taken)
-ses_set
-tap_ok 'F34: an endpoint that is down: the run finishes when it is back' run_wait "$RUN" finished 90
-run_check "$RUN" 'nobody twice'
-tap_ok 'in doubt at most what was under way' test "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'in_doubt'")" -le 32
-tap_note "sent before it went away: $((at - before)); $(run_states "$RUN")"
-
-# ---- clocks and credentials ---------------------------------------------------------------
-
-sql -c "DELETE FROM kairan.customer WHERE email LIKE '%away.example'"
-ses_set 'skew_s = -1200'
-RUN=$(run_add good skew)
-tap_ok 'F34: with a clock 20 minutes away the run finishes' run_wait "$RUN" finished 40
-tap_is "$(run_states "$RUN")" 'sent 60' 'everybody is sent'
-run_check "$RUN" 'exactly once'
-ses_set
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
-
+ses_set
 export AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:$AGENT_PORT/container AWS_CONTAINER_AUTHORIZATION_TOKEN=agent-secret
 dispatcher_start one "$LADDER"
 RUN=$(run_add good container)
@@ -202,19 +194,47 @@ tap_ok 'F34: when they expire in the middle, others are fetched' run_wait "$RUN"
 tap_is "$(run_states "$RUN")" 'sent 60' 'nobody loses a try by it'
 run_check "$RUN" 'exactly once'
 tap_is "$(one "max(tries) FROM kairan.send WHERE run_id = $RUN")" 0 'no step of the ladder was taken'
+ses_set
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 unset AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_CONTAINER_AUTHORIZATION_TOKEN
+
+# ---- the endpoint is away; meanwhile the credentials of the instance end -------------------
+
 ses_set 'life_s = 605'
+: >"$D/dispatcher.log"
 AWS_EC2_METADATA_DISABLED='' dispatcher_start one "$LADDER" "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:$AGENT_PORT"
 RUN=$(run_add good instance)
 tap_ok 'credentials of the instance serve' run_wait "$RUN" finished 40
+customers_add 200 away.example
+ses_set 'life_s = 605' 'delay_ms = 20'
+RUN=$(run_add good away)
+before=$(taken)
+taken_wait $((before + 30)) || tap_note 'nothing is sent'
+ses_set 'life_s = 605' 'mode = refuse'
+tap_ok 'claims are given back' wait_for 20 "count(*) = 0 FROM kairan.send WHERE run_id = $RUN AND state = 'sending'"
+tap_ok 'the run waits' test "$(one "state = 'running' FROM kairan.run WHERE id = $RUN")" = t
+at=$(taken)
+ses_set 'life_s = 605'
+tap_ok 'F34: an endpoint that is down: the run finishes when it is back' run_wait "$RUN" finished 90
+run_check "$RUN" 'nobody twice'
+tap_ok 'in doubt at most what was under way' test "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'in_doubt'")" -le 32
+tap_note "sent before it went away: $((at - before)); $(run_states "$RUN")"
+
+# ---- clocks, more credentials ---------------------------------------------------------------
+
+sql -c "DELETE FROM kairan.customer WHERE email LIKE '%away.example'"
+ses_set 'life_s = 605' 'skew_s = -1200'
+RUN=$(run_add good skew)
+tap_ok 'F34: with a clock 20 minutes away the run finishes' run_wait "$RUN" finished 40
+tap_is "$(run_states "$RUN")" 'sent 60' 'everybody is sent'
+run_check "$RUN" 'exactly once'
 refreshed()
 {
 	[ "$(grep -c 'credentials from=instance' "$D/dispatcher.log")" -ge 2 ]
 }
-tap_ok 'and are fetched again before they end' services_wait 25 refreshed
-service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+tap_ok 'credentials are fetched again before they end' services_wait 25 refreshed
 ses_set
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 
 mkdir -p "$D/.aws"
 printf '[default]\nrole_arn = arn:aws:iam::1:role/mail\nsource_profile = base\n' >"$D/.aws/config"
@@ -233,20 +253,19 @@ service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 dispatcher_start one "$LADDER"
 RUN=$(run_add good none)
 run_wait "$RUN" running 10 || true
-sleep 1.5
 tap_ok 'without credentials nothing is sent, and the log says where it looked' \
-	grep -q 'ses unwell.*no credentials of Amazon' "$D/dispatcher.log"
+	services_wait 20 grep -q 'ses unwell.*no credentials of Amazon' "$D/dispatcher.log"
 tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state IN ('sent', 'failed', 'in_doubt')")" 0 'nobody is settled'
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 dispatcher_start one "$LADDER" "${KEYS[@]}" AWS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
-sleep 2
+tap_ok 'the log says what is wrong with a certificate' services_wait 20 grep -q 'account not known.*certificate' "$D/dispatcher.log"
 tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state IN ('sent', 'failed', 'in_doubt')")" 0 \
 	'a certificate of another authority is not spoken to'
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 
 # ---- pause, the end -----------------------------------------------------------------------
 
-dispatcher_start one "$LADDER" "${KEYS[@]}" KAIRAN_SES_CONNECTIONS=4 KAIRAN_SES_TIMEOUT_S=3
+dispatcher_start one "$LADDER" "${KEYS[@]}" KAIRAN_SES_CONNECTIONS=4 KAIRAN_SES_TIMEOUT_S=2
 tap_ok 'the waiting run is sent at last' run_wait "$RUN" finished 40
 customers_add 400 pause.example
 ses_set 'delay_ms = 20'
@@ -265,7 +284,7 @@ service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state IN ('sending', 'in_doubt')")" 0 'SIGTERM leaves nobody in doubt'
 ses_set
 sql -c "INSERT INTO kairan.customer (email) VALUES ('stall1@pause.example')"
-dispatcher_start one "$LADDER" "${KEYS[@]}" KAIRAN_SES_TIMEOUT_S=3
+dispatcher_start one "$LADDER" "${KEYS[@]}" KAIRAN_SES_TIMEOUT_S=1
 tap_ok 'the next one finishes the run' run_wait "$RUN" finished 40
 run_check "$RUN" 'exactly once'
 RUN=$(run_add good stall)

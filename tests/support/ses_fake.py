@@ -30,6 +30,8 @@ The control file holds `key = value` lines and may be missing:
     drop      lost (default) or kept
     times     2     slow_s 1    delay_ms 0
     error     NAME or NAME:STATUS: every message is refused with it; text: its message
+    errors          NAME NAME ...: the next messages are refused with them, one each; the names used are
+                    in DIR/refused
     rate      0     messages a second, more are refused with 429; max_rate: what GetAccount says
     quota     0     messages in all, more are refused with LimitExceededException
     skew_s    0     its clock before ours; a signature older than 5 minutes is refused
@@ -68,7 +70,7 @@ import uuid
 
 SECRET = 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY'
 DEFAULTS = {'mode': 'ok', 'drop': 'lost', 'times': '2', 'slow_s': '1', 'delay_ms': '0',
-            'error': '', 'text': '', 'rate': '0', 'max_rate': '100000', 'quota': '0',
+            'error': '', 'text': '', 'errors': '', 'rate': '0', 'max_rate': '100000', 'quota': '0',
             'skew_s': '0', 'expired': '', 'die_after': '0', 'sandbox': '0', 'page': '1000',
             'others': '0', 'life_s': '3600'}
 STATUS = {'TooManyRequestsException': 429, 'NotFoundException': 404, 'ConflictException': 409,
@@ -213,6 +215,7 @@ class Fake:
     def __init__(self, args):
         self.args = args
         self.settings, self.stamp = dict(DEFAULTS), None
+        self.used = 0  # of `errors`
         self.server = None
         self.writers = set()
         self.seen, self.taken, self.connections, self.given = {}, 0, 0, 0
@@ -239,7 +242,7 @@ class Fake:
         except (FileNotFoundError, TypeError):
             stamp, lines = None, []
         self.stamp = stamp
-        self.settings = dict(DEFAULTS)
+        self.settings, self.used = dict(DEFAULTS), 0
         for key, value in lines:
             if key.strip() not in DEFAULTS:
                 raise SystemExit('unknown setting %s' % key.strip())
@@ -406,6 +409,12 @@ class Fake:
         if self.settings['error']:
             name, _, status = self.settings['error'].partition(':')
             raise Refusal(name, self.settings['text'], int(status or 0))
+        names = self.settings['errors'].split()
+        if self.used < len(names):
+            self.used += 1
+            with open(os.path.join(self.args.dir, 'refused'), 'a', encoding='utf-8') as f:
+                f.write(names[self.used - 1] + '\n')
+            raise Refusal(names[self.used - 1], 'once')
         if self.number('quota') > 0 and self.taken >= self.number('quota'):
             raise Refusal('LimitExceededException', 'Daily message quota exceeded.')
         if self.number('rate') > 0:
