@@ -216,6 +216,12 @@ chaos: ## the long form of the fault tests: proxies, a disk that fails, memory t
 	@tools/deps.sh build services test
 	@$(MAKE) --no-print-directory KIND=crash programs-here
 	@FULL=1 KAIRAN_BIN=build/crash prove --timer --exec bash tests/integration/chaos_*.sh
+.PHONY: flood
+flood: ## memory and true notifications under forged posts and slow connections, one JSON line
+	@tools/deps.sh build services bench
+	@$(MAKE) --no-print-directory all build/release/tests/support/flood
+	@tests/bench/flood.sh
+
 .PHONY: check-replay-twice
 check-replay-twice: ## an archive of EVENTS=1000000 events replayed twice gives the same tables
 	@tools/deps.sh build services test
