@@ -220,6 +220,12 @@ chaos: ## the long form of the fault tests: proxies, a disk that fails, memory t
 check-messages: $(B)/tests/support/compose_many $(B)/tests/support/read_gmime ## 10,000 messages for hostile recipients read back by Python and GMime
 	@KAIRAN_BIN=$(B) RECIPIENTS=$(or $(RECIPIENTS),10000) bash tests/integration/message_bulk.sh
 
+.PHONY: flood
+flood: ## memory and true notifications under forged posts and slow connections, one JSON line
+	@tools/deps.sh build services bench
+	@$(MAKE) --no-print-directory all build/release/tests/support/flood
+	@tests/bench/flood.sh
+
 .PHONY: check-replay-twice
 check-replay-twice: ## an archive of EVENTS=1000000 events replayed twice gives the same tables
 	@tools/deps.sh build services test

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,7 +25,8 @@
 #include "listen_address.h"
 #include "log.h"
 
-#define CONNECTIONS_MAX 1000
+#define CONNECTIONS_MAX 6500 /* more than a crowd that says nothing holds for FIRST_BYTE_S */
+#define FILES_RESERVED 200   /* descriptors for everything else */
 #define CONNECTIONS_PER_PEER_MAX 100 /* not for loopback: a proxy comes from one address */
 #define CONNECTION_POOL_BYTES ((size_t)16 * 1024) /* bounds the header, too */
 #define FIRST_BYTE_S 5				  /* and between any two */
@@ -33,7 +35,7 @@
 #define SWEEP_MS 500
 #define BODIES_MAX ((size_t)64 * 1024 * 1024) /* of all requests together */
 #define WORKERS_MAX 8
-#define BACKLOG 1024
+#define BACKLOG 4096
 #define TYPE_MAX 64
 
 static const struct {
@@ -761,6 +763,24 @@ listen_on(const struct http_config *config, bool *is_loopback, struct err *err)
 	return fd;
 }
 
+/* As many as there are descriptors for. */
+static unsigned
+connections_max(void)
+{
+	struct rlimit files;
+	unsigned max = CONNECTIONS_MAX;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < max + FILES_RESERVED) {
+		max = files.rlim_cur > 2 * FILES_RESERVED
+		    ? (unsigned)files.rlim_cur - FILES_RESERVED
+		    : FILES_RESERVED;
+		log_warn("http takes %u connections, for want of descriptors: a limit of %u "
+			 "(ulimit -n, LimitNOFILE) would allow %u",
+		    max, CONNECTIONS_MAX + FILES_RESERVED, CONNECTIONS_MAX);
+	}
+	return max;
+}
+
 static int
 make_responses(struct http *http, struct err *err)
 {
@@ -842,7 +862,7 @@ http_new(uv_loop_t *loop, const struct http_config *config, struct err *err)
 	http->daemon = MHD_start_daemon(
 	    MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
 	    NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-	    MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+	    MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections_max(),
 	    MHD_OPTION_PER_IP_CONNECTION_LIMIT,
 	    is_loopback ? 0u : (unsigned)CONNECTIONS_PER_PEER_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
 	    (unsigned)FIRST_BYTE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_POOL_BYTES,
