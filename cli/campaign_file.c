@@ -51,6 +51,7 @@ static int set_segment(struct parser *p, const struct key *key, struct slice val
 static int set_time(struct parser *p, const struct key *key, struct slice value);
 static int set_url(struct parser *p, const struct key *key, struct slice value);
 static int set_duration(struct parser *p, const struct key *key, struct slice value);
+static int set_quiet(struct parser *p, const struct key *key, struct slice value);
 static int set_weight(struct parser *p, const struct key *key, struct slice value);
 
 #define AT(member) offsetof(struct campaign_file, member)
@@ -81,6 +82,9 @@ static const struct key keys[] = {
 	{ "schedule", "window", set_duration, AT(window_s), 0, NULL },
 	{ "schedule", "spread", set_duration, AT(spread_s), 0, NULL },
 	{ "schedule", "weight", set_weight, AT(weight), 0, NULL },
+	{ "schedule", "quiet_hours", set_quiet, AT(quiet_from), 0, NULL },
+	{ "schedule", "time_zone", set_line, AT(time_zone), 0, NULL },
+	{ "schedule", "zone_field", set_line, AT(zone_field), 0, NULL },
 	{ "schedule", "repeat", set_repeat, AT(repeat), 0, NULL },
 	{ "hook", "command", set_line, AT(hook_command), 0, NULL },
 	{ "hook", "url", set_url, AT(hook_url), 0, NULL },
@@ -554,6 +558,27 @@ set_time(struct parser *p, const struct key *key, struct slice value)
 	return put_string(p, key->offset, value);
 }
 
+/* "21:00-08:00" */
+static int
+set_quiet(struct parser *p, const struct key *key, struct slice value)
+{
+	const char *t = value.ptr;
+	int32_t *to[] = { &p->f->quiet_from, &p->f->quiet_till };
+	bool good = value.len == 11 && t[5] == '-';
+
+	for (int i = 0; good && i < 2; i++, t += 6) {
+		for (int k = 0; good && k < 5; k++)
+			good = k == 2 ? t[k] == ':' : t[k] >= '0' && t[k] <= '9';
+		*to[i] = good
+		    ? ((t[0] - '0') * 10 + t[1] - '0') * 60 + (t[3] - '0') * 10 + t[4] - '0'
+		    : 0;
+		good = good && *to[i] < 1440 && t[3] < '6';
+	}
+	if (!good || p->f->quiet_from == p->f->quiet_till)
+		return err_set(p->err, "%s is written as 21:00-08:00", key->name);
+	return 0;
+}
+
 static int
 set_weight(struct parser *p, const struct key *key, struct slice value)
 {
@@ -818,6 +843,8 @@ set_defaults(struct campaign_file *f)
 		.start = "",
 		.not_after = "",
 		.repeat = "",
+		.time_zone = "",
+		.zone_field = "time_zone",
 		.weight = 1,
 		.hook_command = "",
 		.hook_url = "" };

@@ -63,6 +63,9 @@ struct campaign_file {
 	int32_t window_s; /* 0: none */
 	int32_t spread_s; /* 0: none */
 	int32_t weight;
+	int32_t quiet_from, quiet_till; /* minutes of the day; equal: none */
+	const char *time_zone;		/* "": UTC */
+	const char *zone_field;
 	const char *repeat; /* "", daily, weekly, monthly, "every N minutes|hours|days" */
 	const char *hook_command;
 	const char *hook_url;

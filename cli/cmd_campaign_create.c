@@ -574,10 +574,11 @@ put_campaign(struct create *c, int64_t template_id, bool *is_new)
 	    "from_address, "
 	    "reply_to, list, headers, segment, exclude_campaigns, exclude_segments, missing_field, "
 	    "bad_field, start_at, not_after, window_s, recurrence, hook_command, hook_url, source, "
-	    "spread_s, weight) "
+	    "spread_s, weight, "
+	    "quiet_from, quiet_till, time_zone, zone_field) "
 	    "SELECT $1, s.id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
 	    "$18, "
-	    "$19, $20, $22, $23 FROM kairan.stream s WHERE s.name = $2 "
+	    "$19, $20, $22, $23, $24, $25, $26, $27 FROM kairan.stream s WHERE s.name = $2 "
 	    "ON CONFLICT (name) DO UPDATE SET stream_id = excluded.stream_id, "
 	    "template_id = excluded.template_id, from_name = excluded.from_name, "
 	    "from_address = excluded.from_address, reply_to = excluded.reply_to, list = "
@@ -592,12 +593,15 @@ put_campaign(struct create *c, int64_t template_id, bool *is_new)
 	    "recurrence = CASE WHEN $21 THEN c.recurrence ELSE excluded.recurrence END, "
 	    "hook_command = excluded.hook_command, hook_url = excluded.hook_url, "
 	    "source = excluded.source, spread_s = excluded.spread_s, weight = excluded.weight, "
+	    "quiet_from = excluded.quiet_from, quiet_till = excluded.quiet_till, "
+	    "time_zone = excluded.time_zone, zone_field = excluded.zone_field, "
 	    "updated_at = now() "
 	    "RETURNING xmax = 0, to_char(c.start_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "
 	    "\"UTC\"'), "
 	    "recurrence";
 	const struct campaign_file *f = &c->source.file;
-	char template_text[24], window[16], spread[16], weight[16];
+	char template_text[24], window[16], spread[16], weight[16], from[16], till[16];
+	bool is_quiet = f->quiet_from != f->quiet_till;
 	char *headers = headers_json(f);
 	const char *params[] = { f->name, f->stream, template_text, f->from_name, f->from_address,
 		f->reply_to, f->list, headers, f->segment, array_literal(c, &f->exclude_campaigns),
@@ -605,13 +609,17 @@ put_campaign(struct create *c, int64_t template_id, bool *is_new)
 		f->start[0] != '\0' ? f->start : NULL,
 		f->not_after[0] != '\0' ? f->not_after : NULL, f->window_s > 0 ? window : NULL,
 		f->repeat, f->hook_command, f->hook_url, c->source.source.ptr,
-		c->keep_schedule ? "true" : "false", f->spread_s > 0 ? spread : NULL, weight };
+		c->keep_schedule ? "true" : "false", f->spread_s > 0 ? spread : NULL, weight,
+		is_quiet ? from : NULL, is_quiet ? till : NULL,
+		f->time_zone[0] != '\0' ? f->time_zone : "UTC", f->zone_field };
 	PGresult *r;
 
 	(void)snprintf(template_text, sizeof(template_text), "%lld", (long long)template_id);
 	(void)snprintf(window, sizeof(window), "%d", (int)f->window_s);
 	(void)snprintf(spread, sizeof(spread), "%d", (int)f->spread_s);
 	(void)snprintf(weight, sizeof(weight), "%d", (int)f->weight);
+	(void)snprintf(from, sizeof(from), "%d", (int)f->quiet_from);
+	(void)snprintf(till, sizeof(till), "%d", (int)f->quiet_till);
 	r = db_query(&c->db, sql, (int)(sizeof(params) / sizeof(params[0])), params);
 	free(headers);
 	if (r == NULL)

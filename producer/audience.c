@@ -21,6 +21,7 @@
 #include "addr.h"
 #include "bloom.h"
 #include "buf.h"
+#include "customer_field.h"
 #include "log.h"
 #include "slice.h"
 #include "hash.h"
@@ -38,6 +39,14 @@ struct domain_slot {
 	uint32_t count;
 	int16_t group; /* of the provider table, PROVIDERS_NONE */
 	int16_t lane;
+	uint8_t zone; /* of its recipients, when the run has quiet hours */
+};
+
+/* Zones that came by, bad ones with that of the campaign; when there are more, they have it, too. */
+#define ZONES_MAX 64
+struct zone_name {
+	char name[PROVIDERS_NAME_MAX];
+	uint8_t zone;
 };
 
 /* A site without a group that has reached POLICY_OWN_MIN recipients. */
@@ -59,7 +68,10 @@ struct transfer {
 	struct audience_counts counts;
 	struct bloom seen;	    /* address keys that came by */
 	struct bloom excluded_keys; /* suppressed, or in an excluded campaign */
-	const struct policy *policy;
+	struct policy *policy;
+	bool quiet; /* the run has quiet hours: lanes are by time zone, too */
+	struct zone_name zones[ZONES_MAX]; /* the first one is the campaign's */
+	uint8_t zone_count;
 	struct domain_slot *domains; /* DOMAINS_MAX, then one for each group */
 	size_t domain_count;
 	struct large_site *sites;
@@ -112,9 +124,11 @@ note_idn(struct transfer *t, struct slice written, const struct addr *a)
 
 /* The slot of a domain; when the table is full, one that it shares with its like. */
 static struct domain_slot *
-domain_slot(struct transfer *t, struct slice domain)
+domain_slot(struct transfer *t, struct slice domain, uint8_t zone)
 {
-	int64_t hash = hash_bytes(domain);
+	int64_t hash = zone == 0
+	    ? hash_bytes(domain)
+	    : (int64_t)hash_spread(hash_step(hash_slice(HASH_START, domain), zone));
 	size_t i = (uint64_t)hash >> (64 - DOMAIN_BITS);
 	int group;
 
@@ -131,6 +145,7 @@ domain_slot(struct transfer *t, struct slice domain)
 			break;
 		t->domain_count++;
 		slot->hash = hash;
+		slot->zone = zone;
 		slot->group = (int16_t)providers_of_domain(policy_providers(t->policy), domain);
 		return slot;
 	}
@@ -167,10 +182,10 @@ note_site(struct transfer *t, const struct domain_slot *slot, struct slice domai
 
 /* domain TAB j, j being \N when it is left to SQL. */
 static int
-place_row(struct transfer *t, const struct addr *a, bool excluded, struct err *err)
+place_row(struct transfer *t, const struct addr *a, uint8_t zone, bool excluded, struct err *err)
 {
 	int64_t key = hash_bytes(slice_make(a->key, a->len));
-	struct domain_slot *slot = domain_slot(t, addr_domain(a));
+	struct domain_slot *slot = domain_slot(t, addr_domain(a), zone);
 	bool seen = bloom_add(&t->seen, (uint64_t)key);
 
 	buf_append_uint(&t->lines, (uint64_t)(slot - t->domains));
@@ -180,13 +195,40 @@ place_row(struct transfer *t, const struct addr *a, bool excluded, struct err *e
 		return 0;
 	}
 	buf_append_uint(&t->lines, slot->count++);
-	if (slot->count == POLICY_OWN_MIN && slot->group == PROVIDERS_NONE &&
+	if (slot->count == POLICY_OWN_MIN && slot->group == PROVIDERS_NONE && slot->zone == 0 &&
 	    note_site(t, slot, addr_domain(a)) < 0)
 		return err_set(err, "no memory");
 	return 0;
 }
 
-/* One line of the segment's COPY: id TAB email TAB number of the excluded segment, 0 if none. */
+/* The zone in the last column, behind tab2 and the number: its number, 0 for the campaign's. */
+static uint8_t
+zone_of(struct transfer *t, struct slice line, const char *tab2)
+{
+	const char *end = line.ptr + line.len;
+	const char *tab3 = memchr(tab2 + 1, '\t', (size_t)(end - tab2 - 1));
+	struct zone_name *z = &t->zones[t->zone_count];
+	struct err err = { 0 };
+	size_t n = tab3 != NULL ? (size_t)(end - tab3 - 1) : 0;
+
+	if (n == 0 || n >= sizeof(z->name) || tab3[1] == '\\') /* \N: he has none */
+		return 0;
+	for (uint8_t i = 0; i < t->zone_count; i++)
+		if (strncmp(t->zones[i].name, tab3 + 1, n) == 0 && t->zones[i].name[n] == '\0')
+			return t->zones[i].zone;
+	if (t->zone_count == ZONES_MAX)
+		return 0;
+	(void)snprintf(z->name, sizeof(z->name), "%.*s", (int)n, tab3 + 1);
+	z->zone = policy_zone_named(t->policy, z->name, &err) != NULL ? t->zone_count : 0;
+	if (z->zone == 0)
+		log_warn(
+		    "customers have a time zone that is not known, taken for %s", t->zones[0].name);
+	t->zone_count++;
+	return z->zone;
+}
+
+/* One line of the segment's COPY: id TAB email TAB number of the excluded segment, 0 if none; with
+ * quiet hours TAB time zone. */
 static int
 take_row(struct transfer *t, struct slice line, struct err *err)
 {
@@ -225,7 +267,7 @@ take_row(struct transfer *t, struct slice line, struct err *err)
 	buf_append_char(&t->lines, '\t');
 	buf_append(&t->lines, a.key, a.len);
 	buf_append_char(&t->lines, '\t');
-	if (place_row(t, &a, excluded > 0, err) < 0)
+	if (place_row(t, &a, t->quiet ? zone_of(t, line, tab2) : 0, excluded > 0, err) < 0)
 		return -1;
 	buf_append_char(&t->lines, '\t');
 	if (excluded > 0 && excluded <= t->excluded_count) {
@@ -291,9 +333,40 @@ copy_result(PGconn *conn, const char *doing, struct err *err)
 	return result;
 }
 
+/* Whether the run has quiet hours, and the column of the query with the time zone then. */
+static int
+read_quiet(struct transfer *t, int run, struct buf *zone, struct err *err)
+{
+	char number[16];
+	const char *params[] = { number };
+	PGresult *r;
+	int result = 0;
+
+	(void)snprintf(number, sizeof(number), "%d", run);
+	r = db_query(t->writer,
+	    "SELECT c.time_zone, c.zone_field, (SELECT string_agg(attname, E'\\n') FROM "
+	    "pg_attribute WHERE attrelid = 'kairan.customer'::regclass AND attnum > 0 AND NOT "
+	    "attisdropped) FROM kairan.run r JOIN kairan.campaign c ON c.id = r.campaign_id WHERE "
+	    "r.id = $1 AND c.quiet_from IS NOT NULL",
+	    1, params);
+	if (r == NULL)
+		return err_set(err, "reading the quiet hours: %s", t->writer->error);
+	t->quiet = PQntuples(r) == 1;
+	if (t->quiet) {
+		(void)snprintf(t->zones[0].name, sizeof(t->zones[0].name), "%s", db_text(r, 0, 0));
+		t->zone_count = 1;
+		if (policy_zone_named(t->policy, t->zones[0].name, err) == NULL)
+			result = -1;
+		buf_append_str(zone, ", ");
+		customer_field_sql(zone, db_text(r, 0, 2), "c", slice_str(db_text(r, 0, 1)), false);
+	}
+	PQclear(r);
+	return result;
+}
+
 /* The run's segment and excluded segments, names replaced by their conditions. */
 static int
-build_query(struct transfer *t, int run, struct buf *sql, struct err *err)
+build_query(struct transfer *t, int run, const char *zone, struct buf *sql, struct err *err)
 {
 	static const char find[] =
 	    "SELECT coalesce((SELECT condition FROM kairan.segment s WHERE s.name = c.segment), "
@@ -319,8 +392,8 @@ build_query(struct transfer *t, int run, struct buf *sql, struct err *err)
 		buf_printf(sql, " WHEN (%s\n) THEN %d", db_text(r, i, 0), i);
 		t->excluded[t->excluded_count++] = strdup(db_text(r, i, 1));
 	}
-	buf_printf(sql, "%s FROM kairan.customer c WHERE (%s\n)) TO STDOUT",
-	    rows > 1 ? " ELSE 0 END" : " WHEN true THEN 0 END",
+	buf_printf(sql, "%s%s FROM kairan.customer c WHERE (%s\n)) TO STDOUT",
+	    rows > 1 ? " ELSE 0 END" : " WHEN true THEN 0 END", zone,
 	    rows > 0 ? db_text(r, 0, 0) : "false");
 	PQclear(r);
 	if (t->excluded == NULL || buf_failed(sql))
@@ -421,28 +494,29 @@ compare_domains(const void *a, const void *b, void *ctx)
 /* ---- lanes */
 
 struct lanes {
-	int16_t of_group[PROVIDERS_GROUPS_MAX]; /* 0: none yet */
-	int16_t of_tail[POLICY_TAIL_LANES];
+	int16_t of_group[ZONES_MAX][PROVIDERS_GROUPS_MAX]; /* 0: none yet */
+	int16_t of_tail[ZONES_MAX][POLICY_TAIL_LANES];
 	int16_t count;
 };
 
 static int
 add_lane(struct transfer *t, struct lanes *l, int run, const char *name, int group, bool tail,
-    int16_t *lane, struct err *err)
+    uint8_t zone, int16_t *lane, struct err *err)
 {
 	const struct providers *p = policy_providers(t->policy);
 	char number[16], text[8];
 	const char *params[] = { number, text, name, NULL,
-		policy_is_paced(t->policy, group, tail) ? "t" : "f" };
+		t->quiet || policy_is_paced(t->policy, group, tail) ? "t" : "f",
+		t->quiet ? t->zones[zone].name : "" };
 
 	*lane = ++l->count;
 	params[3] = providers_group(p, group)->name;
 	(void)snprintf(number, sizeof(number), "%d", run);
 	(void)snprintf(text, sizeof(text), "%d", *lane);
 	if (db_run(t->writer,
-		"INSERT INTO kairan.run_lane (run_id, lane, name, provider, paced) "
-		"VALUES ($1, $2, $3, $4, $5)",
-		5, params) < 0)
+		"INSERT INTO kairan.run_lane (run_id, lane, name, provider, paced, time_zone) "
+		"VALUES ($1, $2, $3, $4, $5, $6)",
+		6, params) < 0)
 		return err_set(err, "writing lanes: %s", t->writer->error);
 	return 0;
 }
@@ -452,19 +526,23 @@ static int
 lane_of(struct transfer *t, struct lanes *l, int run, struct domain_slot *slot, struct err *err)
 {
 	const struct providers *p = policy_providers(t->policy);
-	size_t part = (uint64_t)slot->hash % POLICY_TAIL_LANES;
-	char name[16];
-	int16_t *lane =
-	    slot->group != PROVIDERS_NONE ? &l->of_group[slot->group] : &l->of_tail[part];
+	size_t part = slot->zone == 0 ? (uint64_t)slot->hash % POLICY_TAIL_LANES : 0;
+	char name[2 * PROVIDERS_NAME_MAX + 8];
+	int16_t *lane = slot->group != PROVIDERS_NONE ? &l->of_group[slot->zone][slot->group]
+						      : &l->of_tail[slot->zone][part];
 
-	if (*lane == 0 && slot->group != PROVIDERS_NONE &&
-	    add_lane(t, l, run, providers_group(p, slot->group)->name, slot->group, false, lane,
-		err) < 0)
-		return -1;
-	(void)snprintf(name, sizeof(name), "tail-%02zu", part);
+	if (slot->group != PROVIDERS_NONE)
+		(void)snprintf(name, sizeof(name), "%s%s%s", providers_group(p, slot->group)->name,
+		    slot->zone > 0 ? " " : "", slot->zone > 0 ? t->zones[slot->zone].name : "");
+	else if (slot->zone > 0)
+		(void)snprintf(name, sizeof(name), "tail-%s", t->zones[slot->zone].name);
+	else
+		(void)snprintf(name, sizeof(name), "tail-%02zu", part);
 	if (*lane == 0 &&
-	    add_lane(t, l, run, name, providers_find(p, SLICE(POLICY_DEFAULT)), true, lane, err) <
-		0)
+	    add_lane(t, l, run, name,
+		slot->group != PROVIDERS_NONE ? slot->group
+					      : providers_find(p, SLICE(POLICY_DEFAULT)),
+		slot->group == PROVIDERS_NONE, slot->zone, lane, err) < 0)
 		return -1;
 	slot->lane = *lane;
 	return 0;
@@ -490,7 +568,7 @@ make_lanes(struct transfer *t, int run, const uint32_t *ranked, size_t count, st
 		struct domain_slot *slot = &t->domains[t->sites[i].slot];
 
 		if (slot->count >= own &&
-		    add_lane(t, &l, run, t->sites[i].name, unknown, false, &slot->lane, err) < 0)
+		    add_lane(t, &l, run, t->sites[i].name, unknown, false, 0, &slot->lane, err) < 0)
 			return -1;
 	}
 	for (size_t i = 0; i < count; i++)
@@ -581,16 +659,18 @@ save_idn(struct transfer *t)
 }
 
 int
-audience_read(struct db *writer, const struct config *config, const struct policy *policy, int run,
+audience_read(struct db *writer, const struct config *config, struct policy *policy, int run,
     struct audience_counts *counts, bool *lost, struct err *err)
 {
 	struct transfer t = { .writer = writer, .policy = policy };
-	struct buf sql;
+	struct buf sql, zone;
 	int result = -1;
 
 	*lost = false;
 	buf_init(&sql, SEGMENT_MAX);
-	if (transfer_init(&t, err) < 0 || build_query(&t, run, &sql, err) < 0 ||
+	buf_init(&zone, 4096);
+	if (transfer_init(&t, err) < 0 || read_quiet(&t, run, &zone, err) < 0 ||
+	    build_query(&t, run, buf_str(&zone), &sql, err) < 0 ||
 	    load_excluded(&t, run, err) < 0 ||
 	    open_reader(&t, config, buf_str(&sql), lost, err) < 0 ||
 	    open_copy(&t, "candidate", run, err) < 0)
@@ -610,5 +690,6 @@ audience_read(struct db *writer, const struct config *config, const struct polic
 out:
 	transfer_release(&t);
 	buf_release(&sql);
+	buf_release(&zone);
 	return result;
 }

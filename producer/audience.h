@@ -24,7 +24,7 @@ struct audience_counts {
  * connection of the producer, in the transaction of the fence. 0; -1 with err: the segment is refused (final) or the connection is
  * lost (db_is_lost of one of them; reader's state is told by *lost).
  */
-int audience_read(struct db *writer, const struct config *config, const struct policy *policy,
-    int run, struct audience_counts *counts, bool *lost, struct err *err) MUST_CHECK;
+int audience_read(struct db *writer, const struct config *config, struct policy *policy, int run,
+    struct audience_counts *counts, bool *lost, struct err *err) MUST_CHECK;
 
 #endif

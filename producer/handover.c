@@ -25,16 +25,17 @@
 
 /* A list of ids: list 0 of every run, and one for each lane that has a clock of its own. */
 struct list {
-	int lane;	    /* 0: all others */
-	char *name;	    /* of the lane, owned */
-	int group;	    /* of the provider table */
-	int64_t recipients; /* of the lane */
-	int64_t pushed;	    /* ids up to here were handed over */
-	int64_t handed;	    /* how many of the lane these were */
-	int64_t refill_at;  /* ids from here to `pushed` may be missing in Redis; -1: none are */
-	int64_t length;	    /* in Redis: as measured last, and what was pushed since */
-	bool done;	    /* there is nothing behind `pushed` */
-	int64_t ahead;	    /* retries in it: they leave first */
+	int lane;		 /* 0: all others */
+	char *name;		 /* of the lane, owned */
+	int group;		 /* of the provider table */
+	const struct zone *zone; /* of its recipients; NULL: it does not matter */
+	int64_t recipients;	 /* of the lane */
+	int64_t pushed;		 /* ids up to here were handed over */
+	int64_t handed;		 /* how many of the lane these were */
+	int64_t refill_at; /* ids from here to `pushed` may be missing in Redis; -1: none are */
+	int64_t length;	   /* in Redis: as measured last, and what was pushed since */
+	bool done;	   /* there is nothing behind `pushed` */
+	int64_t ahead;	   /* retries in it: they leave first */
 	struct retry_budget retries;
 };
 
@@ -54,6 +55,7 @@ struct known_run {
 	double weight;
 	bool reserve;
 	double until; /* us since 2026, 0: not spread */
+	int quiet_from, quiet_till;
 	bool seen;
 	int64_t relisted;	  /* of run */
 	bool unsorted;		  /* list 0 may hold ids of other lists */
@@ -66,7 +68,7 @@ struct handover {
 	redisContext *redis; /* NULL when it cannot be reached */
 	int64_t redis_again_ms;
 	struct known_run *runs;
-	const struct policy *policy;
+	struct policy *policy;
 	struct braker *braker; /* NULL: pace.adaptive is off */
 	struct pacer *pacer;
 	struct account *account;
@@ -83,6 +85,7 @@ struct run_row {
 	bool reserve;
 	int64_t relisted;
 	double until;
+	int quiet_from, quiet_till;
 };
 
 static int64_t
@@ -95,8 +98,8 @@ now_ms(void)
 }
 
 struct handover *
-handover_new(const struct config *config, const struct policy *policy,
-    const struct rds_address *redis, struct account *account)
+handover_new(const struct config *config, struct policy *policy, const struct rds_address *redis,
+    struct account *account)
 {
 	struct handover *h = calloc(1, sizeof(*h));
 
@@ -307,12 +310,14 @@ read_lists(struct handover *h, struct db *db, struct known_run *k)
 	char number[16];
 	const char *params[] = { number };
 	struct buf others;
+	struct err err = { 0 };
 	PGresult *r;
 	int n;
 
 	(void)snprintf(number, sizeof(number), "%d", k->id);
 	r = db_query(db,
-	    "SELECT lane, name, provider, recipients, pushed, handed FROM kairan.run_lane "
+	    "SELECT lane, name, provider, recipients, pushed, handed, time_zone FROM "
+	    "kairan.run_lane "
 	    "WHERE run_id = $1 AND paced ORDER BY lane",
 	    1, params);
 	if (r == NULL)
@@ -332,6 +337,8 @@ read_lists(struct handover *h, struct db *db, struct known_run *k)
 			.pushed = db_number(r, i, 4),
 			.handed = db_number(r, i, 5),
 			.refill_at = -1 };
+		if (db_text(r, i, 6)[0] != '\0')
+			l->zone = policy_zone_named(h->policy, db_text(r, i, 6), &err);
 		/* a group that the table no longer has is an unknown site */
 		if (l->group == PROVIDERS_NONE)
 			l->group =
@@ -400,6 +407,8 @@ know(struct handover *h, struct db *db, const struct run_row *row, bool *lost)
 	k->weight = row->weight;
 	k->reserve = row->reserve;
 	k->until = row->until;
+	k->quiet_from = row->quiet_from;
+	k->quiet_till = row->quiet_till;
 	k->seen = true;
 	return k;
 }
@@ -700,7 +709,8 @@ feed_runs(struct handover *h, struct db *db)
 	    "CASE WHEN r.snapshot ? 'mail' OR s.kind = 'transactional' THEN 0 "
 	    "WHEN s.kind = 'triggered' THEN 1 ELSE 2 END, c.weight, "
 	    "kairan.urgent_in_use(s.id), r.relisted, "
-	    "coalesce(extract(epoch FROM r.started_at) + c.spread_s, 0) "
+	    "coalesce(extract(epoch FROM r.started_at) + c.spread_s, 0), "
+	    "coalesce(c.quiet_from, 0), coalesce(c.quiet_till, 0) "
 	    "FROM kairan.run r JOIN kairan.campaign_progress p ON p.run_id = r.id "
 	    "JOIN kairan.campaign c ON c.id = r.campaign_id "
 	    "JOIN kairan.stream s ON s.id = c.stream_id "
@@ -722,7 +732,8 @@ feed_runs(struct handover *h, struct db *db)
 			(strtod(db_text(r, i, 9), NULL) - ADMISSION_EPOCH_S) * 1e6,
 			(enum share_class)db_number(r, i, 10), strtod(db_text(r, i, 11), NULL),
 			db_text(r, i, 12)[0] == 't', db_number(r, i, 13),
-			strtod(db_text(r, i, 14), NULL) };
+			strtod(db_text(r, i, 14), NULL), (int)db_number(r, i, 15),
+			(int)db_number(r, i, 16) };
 
 		row.until = row.until > 0 ? (row.until - ADMISSION_EPOCH_S) * 1e6 : 0;
 
@@ -765,9 +776,11 @@ count_lanes(struct known_run *k)
 			others -= left;
 		else
 			left = others > (double)l->length ? others : (double)l->length;
-		k->lanes[i] = (struct pacer_lane){
-			.lane = l->lane, .group = l->group, .name = l->name, .remaining = left
-		};
+		k->lanes[i] = (struct pacer_lane){ .lane = l->lane,
+			.zone = l->zone,
+			.group = l->group,
+			.name = l->name,
+			.remaining = left };
 	}
 }
 
@@ -795,6 +808,8 @@ publish_pace(struct handover *h, int64_t epoch)
 			.weight = k->weight,
 			.reserve = k->reserve,
 			.until = k->until,
+			.quiet_from = k->quiet_from,
+			.quiet_till = k->quiet_till,
 			.lanes = k->lanes,
 			.lane_count = k->list_count };
 	}

@@ -20,7 +20,7 @@
 struct handover;
 
 /* All are borrowed. NULL without memory. */
-struct handover *handover_new(const struct config *config, const struct policy *policy,
+struct handover *handover_new(const struct config *config, struct policy *policy,
     const struct rds_address *redis, struct account *account);
 void handover_free(struct handover *h);
 

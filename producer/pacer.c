@@ -124,6 +124,7 @@ signature_of(const struct pacer *p, const struct pacer_run *runs, size_t count)
 		h = hash_step(h, (uint64_t)runs[i].class + 4 * (uint64_t)runs[i].weight);
 		h = hash_step(h, runs[i].reserve);
 		h = hash_step(h, (uint64_t)(runs[i].until / 1e6));
+		h = hash_step(h, (uint64_t)(runs[i].quiet_from * 1440 + runs[i].quiet_till));
 	}
 	return h;
 }
@@ -301,6 +302,17 @@ same_limiter(const struct publication *b, const struct pacer_lane *x, const stru
 	return x->group == y->group && (x->group != unknown || strcmp(x->name, y->name) == 0);
 }
 
+/* Lanes of a group may be several, by time zone: they share its limit. */
+static const char *
+limiter_name(const struct publication *b, const struct pacer_lane *l)
+{
+	const struct providers *table = policy_providers(b->p->policy);
+
+	return l->group == providers_find(table, SLICE(POLICY_DEFAULT))
+	    ? l->name
+	    : providers_group(table, l->group)->name;
+}
+
 /* Tail lanes hold many sites: the rate of one of them is no limit for all. */
 static double
 cap_of(const struct publication *b, const struct pacer_lane *l)
@@ -318,7 +330,7 @@ static const struct brake *
 brake_of(const struct publication *b, const struct pacer_lane *l)
 {
 	return b->p->brakes != NULL && l->group != PROVIDERS_NONE
-	    ? braker_find(b->p->brakes, l->name)
+	    ? braker_find(b->p->brakes, limiter_name(b, l))
 	    : NULL;
 }
 
@@ -347,15 +359,38 @@ cap_share(const struct publication *b, const struct pacer_run *run, const struct
 	return cap * weight_of(run, l) / all;
 }
 
+/* Closed in the quiet hours of the lane's zone; without steps ramps are closed, too. */
+static int
+keep_quiet(const struct publication *b, const struct pacer_run *run, const struct pacer_lane *l,
+    double till, bool steps, struct shape *out)
+{
+	struct shape day = { 0 }, both = { 0 };
+
+	shape_day(&day, l->zone, run->quiet_till, run->quiet_from, b->now, till);
+	shape_multiply(&both, out, &day);
+	for (size_t i = 0; !steps && i < both.count; i++)
+		if (both.pieces[i].open < 1)
+			both.pieces[i].open = 0;
+	shape_release(&day);
+	shape_release(out);
+	*out = both;
+	return out->failed ? -1 : 0;
+}
+
 static int
 shape_lane(const struct publication *b, const struct pacer_run *run, const struct pacer_lane *l,
     double till, bool steps, struct shape *out)
 {
+	bool quiet = l->zone != NULL && run->quiet_from != run->quiet_till && !is_urgent(b, run);
+
 	out->count = 0;
-	if (l->group != PROVIDERS_NONE && !is_urgent(b, run))
-		return policy_shape(b->p->policy, l->group, run->began, b->now, till, steps, out);
-	shape_add(out, b->now, till, 1);
-	return out->failed ? -1 : 0;
+	if (l->group == PROVIDERS_NONE || is_urgent(b, run))
+		shape_add(out, b->now, till, 1);
+	else if (policy_shape(b->p->policy, l->group, run->began, b->now, till, steps, out) < 0)
+		return -1;
+	if (out->failed)
+		return -1;
+	return quiet ? keep_quiet(b, run, l, till, steps, out) : 0;
 }
 
 /* "LIMITERS|rows" of a lane. */
@@ -375,7 +410,7 @@ put_lane(struct publication *b, const struct pacer_run *run, const struct pacer_
 		comma = ",";
 	}
 	if (cap_of(b, l) > 0 || brake_of(b, l) != NULL)
-		buf_printf(&b->text, "%sg:%s", comma, l->name);
+		buf_printf(&b->text, "%sg:%s", comma, limiter_name(b, l));
 	buf_append_char(&b->text, '|');
 	for (size_t i = 0; i < count && i < ADMISSION_ROWS_MAX && rows[i].from < end; i++)
 		put_row(b, rows[i].from <= b->now ? b->now - BACK_US : rows[i].from,
@@ -524,7 +559,8 @@ put_limiters(struct publication *b)
 			const struct brake *brake = brake_of(b, l);
 
 			if (cap_of(b, l) > 0 || brake != NULL)
-				put_limiter(b, "g:", l->name, cap_of(b, l), cap_of(b, l), brake);
+				put_limiter(
+				    b, "g:", limiter_name(b, l), cap_of(b, l), cap_of(b, l), brake);
 		}
 	}
 }

@@ -23,10 +23,11 @@
 
 /* A list of a run. */
 struct pacer_lane {
-	int lane;	  /* 0: the list of all that have no clock of their own */
-	int group;	  /* of the provider table; PROVIDERS_NONE for list 0 */
-	const char *name; /* of the lane, borrowed */
-	double remaining; /* messages, about */
+	const struct zone *zone; /* of its recipients, NULL: as the run has no quiet hours */
+	int lane;		 /* 0: the list of all that have no clock of their own */
+	int group;		 /* of the provider table; PROVIDERS_NONE for list 0 */
+	const char *name;	 /* of the lane, borrowed */
+	double remaining;	 /* messages, about */
 };
 
 struct pacer_run {
@@ -35,8 +36,9 @@ struct pacer_run {
 	double per_s;	    /* of the stream, 0: no limit */
 	enum share_class class;
 	double weight;
-	bool reserve; /* urgent mail goes through its stream now and then */
-	double began; /* us since 2026 */
+	bool reserve;		    /* urgent mail goes through its stream now and then */
+	double began;		    /* us since 2026 */
+	int quiet_from, quiet_till; /* minutes of the recipients' day; equal: none */
 	double until; /* it is spread evenly until then; 0: as fast as its limits let it */
 	const struct pacer_lane *lanes;
 	size_t lane_count;

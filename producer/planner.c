@@ -14,7 +14,7 @@
 struct planning {
 	struct db *db;
 	const struct config *config;
-	const struct policy *policy;
+	struct policy *policy;
 	const atomic_bool *stop;
 	char run[16], epoch[24];
 	struct err *err;
@@ -89,7 +89,7 @@ write_rows(struct planning *p, int run, int64_t epoch)
 }
 
 enum planner_result
-planner_run(struct db *db, const struct config *config, const struct policy *policy, int run,
+planner_run(struct db *db, const struct config *config, struct policy *policy, int run,
     int64_t epoch, const atomic_bool *stop, struct err *err)
 {
 	struct planning p = {

@@ -23,7 +23,7 @@ enum planner_result {
 
 /* Plans the run (state planning). epoch: of the lease under which we may; every step checks it.
  * stop: looked at between steps. */
-enum planner_result planner_run(struct db *db, const struct config *config,
-    const struct policy *policy, int run, int64_t epoch, const atomic_bool *stop, struct err *err);
+enum planner_result planner_run(struct db *db, const struct config *config, struct policy *policy,
+    int run, int64_t epoch, const atomic_bool *stop, struct err *err);
 
 #endif

@@ -75,3 +75,16 @@ GRANT INSERT, UPDATE, DELETE ON warmup TO kairan_operator;
 
 ALTER TABLE campaign ADD spread_s int CHECK (spread_s BETWEEN 60 AND 31622400);
 COMMENT ON COLUMN campaign.spread_s IS 'Seconds over which a run is spread evenly, counted from its beginning; NULL: as fast as its limits let it';
+
+-- ---------------------------------------------------------------- quiet hours
+
+ALTER TABLE campaign ADD quiet_from smallint CHECK (quiet_from BETWEEN 0 AND 1439),
+    ADD quiet_till smallint CHECK (quiet_till BETWEEN 0 AND 1439),
+    ADD time_zone text NOT NULL DEFAULT 'UTC', ADD zone_field text NOT NULL DEFAULT 'time_zone',
+    ADD CHECK ((quiet_from IS NULL) = (quiet_till IS NULL) AND quiet_from <> quiet_till);
+COMMENT ON COLUMN campaign.quiet_from IS 'Minute of the recipient''s day from which nothing is sent to him; NULL: no quiet hours';
+COMMENT ON COLUMN campaign.quiet_till IS 'Minute of his day from which it is sent again';
+COMMENT ON COLUMN campaign.time_zone IS 'His time zone when the customer has none that is known';
+COMMENT ON COLUMN campaign.zone_field IS 'Column or attribute of the customer with his time zone';
+ALTER TABLE run_lane ADD time_zone text NOT NULL DEFAULT '';
+COMMENT ON COLUMN run_lane.time_zone IS 'Of its recipients, when the run has quiet hours; it then has a list of its own';

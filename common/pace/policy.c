@@ -95,19 +95,21 @@ find_zone(struct policy *p, const char *name, struct err *err)
 	zone_utc(&z->zone);
 	if (strcmp(name, "UTC") == 0)
 		return &z->zone;
-	if (strstr(name, "..") != NULL || name[0] == '/') {
-		(void)err_set(err, "'%s' is no time zone", name);
-		return NULL;
-	}
+	if (strstr(name, "..") != NULL || name[0] == '/')
+		result = err_set(err, "'%s' is no time zone", name);
 	(void)snprintf(path, sizeof(path), "%s/%s", ZONE_DIR, name);
-	bytes = read_file(path, ZONE_FILE_MAX, NULL);
-	if (bytes.ptr == NULL)
+	bytes = result == 0 ? read_file(path, ZONE_FILE_MAX, NULL) : slice_make(NULL, 0);
+	if (bytes.ptr == NULL && result == 0)
 		result = err_set(
 		    err, "there is no time zone '%s' in " ZONE_DIR " (package tzdata)", name);
-	else
+	else if (result == 0)
 		result = zone_parse(&z->zone, bytes, err);
 	free((char *)(uintptr_t)bytes.ptr);
-	return result == 0 ? &z->zone : NULL;
+	if (result == 0)
+		return &z->zone;
+	p->zones = z->next;
+	free(z);
+	return NULL;
 }
 
 static int
@@ -359,6 +361,18 @@ policy_cap_per_s(const struct policy *p, int group)
 	if (p->set_cap[group] > 0)
 		return p->set_cap[group];
 	return p->limits ? providers_group(p->providers, group)->rate_per_s : 0;
+}
+
+const struct zone *
+policy_zone_named(struct policy *p, const char *name, struct err *err)
+{
+	if (name[0] == '\0' || strlen(name) >= PROVIDERS_NAME_MAX ||
+	    strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-/") !=
+		strlen(name)) {
+		(void)err_set(err, "this is no time zone");
+		return NULL;
+	}
+	return find_zone(p, name, err);
 }
 
 const struct zone *

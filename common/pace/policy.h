@@ -66,6 +66,9 @@ int policy_set_warmup(struct policy *p, const char *schedule, int day, struct er
 double policy_bulk_per_s(const struct policy *p);
 uint64_t policy_version(const struct policy *p);
 
+/* A zone of this host by its name, kept with the policy; NULL with err. */
+const struct zone *policy_zone_named(struct policy *p, const char *name, struct err *err);
+
 /* Whose hours the group's guard keeps, and how much before it releases stop. */
 const struct zone *policy_zone(const struct policy *p, int group);
 double policy_lead_us(const struct policy *p);

@@ -105,5 +105,22 @@ sql -c "UPDATE kairan.campaign SET spread_s = NULL WHERE name = 'spread'"
 tap_ok 'not spread any more, the rest leaves at once' run_wait "$SPREAD" finished 10
 run_check "$SPREAD" 'exactly once'
 
+# ---- quiet hours of the recipient ------------------------------------------------------------------
+
+# twelve hours that begin in six: it is day in UTC now, and night twelve zones away
+now=$((10#$(date -u +%H) * 60 + 10#$(date -u +%M)))
+sql -c "UPDATE kairan.customer SET time_zone = CASE WHEN id % 3 = 0 THEN 'Etc/GMT-12' WHEN id % 3 = 1 THEN 'UTC' END WHERE id <= 90" \
+	-c "UPDATE kairan.customer SET time_zone = '../etc/passwd' WHERE id = 2"
+campaign_add quiet "segment='c.id <= 90'" "quiet_from=$(((now + 360) % 1440))" "quiet_till=$(((now + 1080) % 1440))"
+QUIET=$(run_add quiet a)
+tap_ok 'whose hours are open gets it, as do those without a zone' wait_for 20 "sent = 60 FROM kairan.campaign_progress WHERE run_id = $QUIET"
+sleep 2
+tap_is "$(one "count(*) || ' ' || count(*) FILTER (WHERE c.time_zone = 'Etc/GMT-12') FROM kairan.send s JOIN kairan.customer c ON c.id = s.recipient_id
+	WHERE s.run_id = $QUIET AND s.state <> 'sent'")" '30 30' 'whose night it is waits'
+tap_is "$(one "string_agg(DISTINCT time_zone, ' ' ORDER BY time_zone) FROM kairan.run_lane WHERE run_id = $QUIET")" 'Etc/GMT-12 UTC' 'lists are by zone'
+sql -c "UPDATE kairan.campaign SET quiet_from = NULL, quiet_till = NULL WHERE name = 'quiet'"
+tap_ok 'without quiet hours they get it at once' run_wait "$QUIET" finished 10
+run_check "$QUIET" 'exactly once'
+
 programs_stopped 'all programs end well' "$ONE" "$DISPATCHER" "$PRODUCER"
 tap_done

@@ -78,22 +78,22 @@ static void
 test_whole(void **state)
 {
 	(void)state;
-	assert_int_equal(
-	    parse("\xef\xbb\xbf# remark\r\n[campaign]\r\n"
-		  "name = november-news\r\nstream=marketing\n"
-		  "subject = お知らせ {{name}}\n"
-		  "from = 回覧 Shop <News@Shop.Example>\n"
-		  "reply_to = <help@shop.example>\n"
-		  "html = mail/news.html\ntext = news.txt\nlist = news\n"
-		  "segment = c.locale = 'ja' -- remark\n  AND c.id > 5\n"
-		  "# between\n\tAND true\n"
-		  "missing_field = skip\nbad_field = refuse\n\n"
-		  "[exclude]\ncampaigns = a, b-1 ,c,\nsegments = staff\n"
-		  "[schedule]\nstart = 2026-12-01 10:00 Asia/Tokyo\n"
-		  "not_after = 2026-12-01T12:00:00+09:00\nwindow = 2h\nspread = 6h\nweight = 3\n"
-		  "repeat = every  2 day\n"
-		  "[hook]\ncommand = /bin/true a=b\nurl = https://hook.example/x\n"
-		  "[headers]\nX-One = 1\nX-Two = zwei; drei\n"),
+	assert_int_equal(parse("\xef\xbb\xbf# remark\r\n[campaign]\r\n"
+			       "name = november-news\r\nstream=marketing\n"
+			       "subject = お知らせ {{name}}\n"
+			       "from = 回覧 Shop <News@Shop.Example>\n"
+			       "reply_to = <help@shop.example>\n"
+			       "html = mail/news.html\ntext = news.txt\nlist = news\n"
+			       "segment = c.locale = 'ja' -- remark\n  AND c.id > 5\n"
+			       "# between\n\tAND true\n"
+			       "missing_field = skip\nbad_field = refuse\n\n"
+			       "[exclude]\ncampaigns = a, b-1 ,c,\nsegments = staff\n"
+			       "[schedule]\nstart = 2026-12-01 10:00 Asia/Tokyo\n"
+			       "not_after = 2026-12-01T12:00:00+09:00\nwindow = 2h\nspread = "
+			       "6h\nweight = 3\nquiet_hours = 21:00-08:00\ntime_zone = Asia/Tokyo\n"
+			       "repeat = every  2 day\n"
+			       "[hook]\ncommand = /bin/true a=b\nurl = https://hook.example/x\n"
+			       "[headers]\nX-One = 1\nX-Two = zwei; drei\n"),
 	    0);
 	assert_string_equal(file.name, "november-news");
 	assert_string_equal(file.subject, "お知らせ {{name}}");
@@ -111,6 +111,10 @@ test_whole(void **state)
 	assert_int_equal(file.window_s, 7200);
 	assert_int_equal(file.spread_s, 21600);
 	assert_int_equal(file.weight, 3);
+	assert_int_equal(file.quiet_from, 1260);
+	assert_int_equal(file.quiet_till, 480);
+	assert_string_equal(file.time_zone, "Asia/Tokyo");
+	assert_string_equal(file.zone_field, "time_zone");
 	assert_string_equal(file.repeat, "every 2 days");
 	assert_string_equal(file.hook_command, "/bin/true a=b");
 	assert_int_equal(file.header_count, 2);
