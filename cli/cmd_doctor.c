@@ -16,6 +16,7 @@
 #include "dkim_store.h"
 #include "doctor.h"
 #include "doctor_host.h"
+#include "doctor_ses.h"
 
 #define PROBE_DOMAIN "gmail.com"
 #define CONNECT_MS 5000
@@ -258,6 +259,7 @@ check_all(struct cli *cli, struct doctor_checks *d, const struct request *q, int
 	}
 	check_path(d, q);
 	check_relay(d, &cli->config);
+	doctor_check_account(d, &cli->config);
 	doctor_check_clocks(d, &cli->config);
 	doctor_check_files(d, &cli->config, cli->config_path);
 	if (strcmp(q->probe, "no") != 0)

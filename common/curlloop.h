@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * curlloop: libcurl's multi interface on a libuv loop. Add an easy handle with curlloop_add();
- * when its transfer has ended, the handle has been taken off again and `done` is called with
- * CURLOPT_PRIVATE of it.
+ * curlloop: libcurl's multi interface on a libuv loop. Add an easy handle with
+ * curl_multi_add_handle(curlloop_multi(l), easy); when its transfer has ended, the handle has
+ * been taken off again and `done` is called with CURLOPT_PRIVATE of it.
  */
 #ifndef KAIRAN_CURLLOOP_H
 #define KAIRAN_CURLLOOP_H
 
 #include <curl/curl.h>
-#include <stdbool.h>
 #include <uv.h>
 
 struct curlloop;
@@ -18,9 +17,6 @@ typedef void (*curlloop_done)(void *ctx, void *priv, CURLcode code);
 
 /* NULL without memory. */
 struct curlloop *curlloop_new(uv_loop_t *loop, curlloop_done done, void *ctx);
-
-/* Begins its transfer. The options for opening and closing sockets are set here. */
-bool curlloop_add(struct curlloop *l, CURL *easy);
 
 CURLM *curlloop_multi(struct curlloop *l);
 

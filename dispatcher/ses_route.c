@@ -290,7 +290,7 @@ call_begin(struct call *call, const char *method, const char *path, const char *
 	call->error_type[0] = call->date[0] = '\0';
 	call->started_us = dispatcher_now_us();
 	call->epoch = r->epoch;
-	return curlloop_add(r->curl, call->easy);
+	return curl_multi_add_handle(curlloop_multi(r->curl), call->easy) == CURLM_OK;
 }
 
 /* ---- sending ---- */

@@ -139,7 +139,7 @@ begin(struct fetch *f)
 	(void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, f);
 	f->next = f->s->first;
 	f->s->first = f;
-	if (curlloop_add(f->s->curl, easy))
+	if (curl_multi_add_handle(curlloop_multi(f->s->curl), easy) == CURLM_OK)
 		return;
 	f->s->first = f->next;
 	finish(f, NULL);

@@ -265,7 +265,7 @@ service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 
 # ---- pause, the end -----------------------------------------------------------------------
 
-dispatcher_start one "$LADDER" "${KEYS[@]}" KAIRAN_SES_CONNECTIONS=4 KAIRAN_SES_TIMEOUT_S=2
+dispatcher_start one "$LADDER" "${KEYS[@]}" KAIRAN_SES_CONNECTIONS=4 KAIRAN_SES_TIMEOUT_S=3
 tap_ok 'the waiting run is sent at last' run_wait "$RUN" finished 40
 customers_add 400 pause.example
 ses_set 'delay_ms = 20'
@@ -284,7 +284,7 @@ service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state IN ('sending', 'in_doubt')")" 0 'SIGTERM leaves nobody in doubt'
 ses_set
 sql -c "INSERT INTO kairan.customer (email) VALUES ('stall1@pause.example')"
-dispatcher_start one "$LADDER" "${KEYS[@]}" KAIRAN_SES_TIMEOUT_S=1
+dispatcher_start one "$LADDER" "${KEYS[@]}" KAIRAN_SES_TIMEOUT_S=3
 tap_ok 'the next one finishes the run' run_wait "$RUN" finished 40
 run_check "$RUN" 'exactly once'
 RUN=$(run_add good stall)
@@ -307,6 +307,10 @@ chmod 644 "$D/keys"
 tap_like "$(doctor)" '^clock failed SES let,clock ok PostgreSQL -,file failed keys chmod$' \
 	'a clock 20 minutes off SES and a key file that all can read are found'
 chmod 600 "$D/keys"
+ses_set 'sandbox = 1'
+env "${KEYS[@]}" "$BIN/kairan" doctor example.org --probe no --dns 127.0.0.1:1 --json >"$D/out" 2>"$D/err" || true
+tap_like "$(jq -r '.checks[] | select(.check == "ses") | .verdict + " " + .found' "$D/out")" '^warning the account is in the sandbox' \
+	'doctor: an account in the sandbox is found'
 ses_set
 tap_ok 'the fake verified every signature itself' test -s "$TRUTH"
 programs_stopped 'the programs end well' "$DISPATCHER" "$PRODUCER"

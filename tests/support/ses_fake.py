@@ -36,7 +36,7 @@ The control file holds `key = value` lines and may be missing:
     quota     0     messages in all, more are refused with LimitExceededException
     skew_s    0     its clock before ours; a signature older than 5 minutes is refused
     expired   word  session tokens that contain it have expired
-    sandbox   0     1: PutSuppressedDestination is refused
+    sandbox   0     1: PutSuppressedDestination is refused, and GetAccount says so
     page      1000  entries of a page of the suppression list at most
     others    0     1: actions other than sending are refused with 429 above one a second
     die_after 0     every connection ends, without an answer, at its request number N + 1; lost
@@ -331,7 +331,7 @@ class Fake:
     def account(self, writer):
         self.answer(writer, 200, {
             'DedicatedIpAutoWarmupEnabled': False, 'EnforcementStatus': 'HEALTHY',
-            'ProductionAccessEnabled': True, 'SendingEnabled': True,
+            'ProductionAccessEnabled': not self.number('sandbox'), 'SendingEnabled': True,
             'SendQuota': {'Max24HourSend': self.number('quota') or -1.0,
                           'MaxSendRate': self.number('max_rate'),
                           'SentLast24Hours': float(self.taken)},
