@@ -17,6 +17,7 @@
 
 #define HEARD_MAX "-5000" /* reports kept when no producer takes them */
 #define KEEP_LEAST_S 60	  /* of a recipient without a list of his own whose destination is held */
+#define QUOTA_MINUTES 10  /* a day's quota is used up: headroom comes by the minute */
 #define REACTIONS (REACTION_ACCOUNT_HOLD + 1)
 
 struct heard {
@@ -281,7 +282,9 @@ brakes_hear_host(struct brakes *b, const char *host, const struct outcome *why)
 void
 brakes_hear_account(struct brakes *b, enum reaction reaction, int code)
 {
-	struct provider_verdict v = { .reaction = reaction, .at_once = true };
+	struct provider_verdict v = { .reaction = reaction,
+		.minutes = reaction == REACTION_ACCOUNT_HOLD ? QUOTA_MINUTES : 0,
+		.at_once = true };
 
 	if (b == NULL)
 		return;

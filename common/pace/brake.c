@@ -70,6 +70,9 @@ base_rate(const struct brake *b, const struct brake_terms *terms, double now)
 {
 	double seen = traffic(b, now);
 
+	/* it is refused by the second, which a quiet piece of time does not show */
+	if (terms->is_account && seen > 0)
+		seen = fmax(seen, terms->start_per_s);
 	if (b->mode == BRAKE_RATE) /* one that nothing came near says little */
 		return seen > 0 ? fmin(b->rate, 1.25 * seen) : b->rate;
 	if (seen <= 0)

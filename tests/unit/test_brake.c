@@ -118,6 +118,16 @@ test_cuts(void **state)
 		assert_int_equal(brake_hear(&b, &account, &e, T0 + 11 * i * S, 0), BRAKE_CHANGED);
 	}
 	assert_near(b.rate, 72.9, 1e-9);
+	/* a few messages in a quiet moment are not its rate */
+	b = (struct brake){ 0 };
+	run_traffic(&b, 1, T0, T0 + 15 * S);
+	{
+		const struct brake_terms quiet = { .start_per_s = 10, .is_account = true };
+		struct brake_event e = event(REACTION_ACCOUNT_RATE, 0, true);
+
+		assert_int_equal(brake_hear(&b, &quiet, &e, T0 + 15 * S, 0), BRAKE_CHANGED);
+	}
+	assert_near(b.rate, 9, 1e-9);
 }
 
 /* Up quickly to near the rate that was too fast, slowly past it, then free; never above the limit. */
