@@ -209,10 +209,13 @@ fence_later(struct taking *t)
 static void
 fence_claims(struct taking *t)
 {
-	const char *params[] = { t->c->d->owner_text };
+	char known[24];
+	const char *params[] = { t->c->d->owner_text, known };
 
+	(void)snprintf(
+	    known, sizeof(known), "%llu", (unsigned long long)journal_claim_seq(t->c->d->journal));
 	if (!pgloop_submit(t->c->d->claims, "fence_claims", embed_dispatcher_sql_fence_claims_sql,
-		1, params, on_fenced, t))
+		2, params, on_fenced, t))
 		fence_later(t);
 }
 

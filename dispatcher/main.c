@@ -424,6 +424,13 @@ start(struct program *p)
 	start_metrics(p);
 }
 
+/* Not while rows say that we hold them: PostgreSQL has lost outcomes that it had acknowledged (a
+ * fail-over). They are in the journal, and the next life settles them. */
+#define GOODBYE                                                                                    \
+	"UPDATE kairan.dispatcher SET stopped_at = now() WHERE id = $1 AND stopped_at IS NULL "    \
+	"AND NOT EXISTS (SELECT FROM kairan.tally WHERE owner = $1 GROUP BY run_id "               \
+	"HAVING sum(claimed) > 0)"
+
 static void
 say_goodbye(struct program *p)
 {
@@ -432,10 +439,7 @@ say_goodbye(struct program *p)
 	struct db db;
 
 	if (db_open(&db, p->config.database_url, ROLE, "kairan-dispatcher", &err) == 0 &&
-	    db_run(&db,
-		"UPDATE kairan.dispatcher SET stopped_at = now() WHERE id = $1 AND stopped_at IS "
-		"NULL",
-		1, params) < 0)
+	    db_run(&db, GOODBYE, 1, params) < 0)
 		log_warn("goodbye not noted error=\"%s\"", db.error);
 	db_close(&db);
 }
@@ -491,19 +495,21 @@ main(int argc, char **argv)
 	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
 		{ "adopt", no_argument, NULL, 'a' }, { "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 } };
-	static struct program p;
+	struct program *p = calloc(1, sizeof(*p));
 	struct err err = { 0 };
 	int option;
 
 	(void)log_open("kairan-dispatcher", "info");
+	if (p == NULL)
+		fatal(EXIT_FAILED, "no memory");
 	contain_process();
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
-			p.path = optarg;
+			p->path = optarg;
 			break;
 		case 'a':
-			p.adopt = true;
+			p->adopt = true;
 			break;
 		case 'h':
 			usage(stdout);
@@ -519,28 +525,29 @@ main(int argc, char **argv)
 	if (optind < argc)
 		fatal(EXIT_USAGE, "unexpected argument '%s'; see kairan-dispatcher --help",
 		    argv[optind]);
-	if (config_load(&p.config, p.path, &err) < 0 ||
-	    rds_address_parse(&p.redis, p.config.redis_url, &err) < 0 ||
-	    token_keys_load(&p.d.keys, p.config.keys_file, &err) < 0)
+	if (config_load(&p->config, p->path, &err) < 0 ||
+	    rds_address_parse(&p->redis, p->config.redis_url, &err) < 0 ||
+	    token_keys_load(&p->d.keys, p->config.keys_file, &err) < 0)
 		fatal(EXIT_USAGE, "%s", err.msg);
-	if (p.config.database_url[0] == '\0')
+	if (p->config.database_url[0] == '\0')
 		fatal(EXIT_USAGE,
 		    "no database is configured; set database.url or KAIRAN_DATABASE_URL");
-	if (!log_open("kairan-dispatcher", p.config.log_level))
+	if (!log_open("kairan-dispatcher", p->config.log_level))
 		fatal(EXIT_USAGE, "log.level must be error, warn, info or debug");
-	if (strcmp(p.config.dispatcher_transport, "relay") != 0 &&
-	    strcmp(p.config.dispatcher_transport, "ses") != 0 &&
-	    strcmp(p.config.dispatcher_transport, "mx") != 0)
+	if (strcmp(p->config.dispatcher_transport, "relay") != 0 &&
+	    strcmp(p->config.dispatcher_transport, "ses") != 0 &&
+	    strcmp(p->config.dispatcher_transport, "mx") != 0)
 		fatal(EXIT_USAGE, "dispatcher.transport must be relay, mx or ses");
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
 		fatal(EXIT_FAILED, "cannot start libcurl");
-	p.d.config = &p.config;
-	raise_descriptors(&p.config);
+	p->d.config = &p->config;
+	raise_descriptors(&p->config);
 	(void)signal(SIGPIPE, SIG_IGN);
-	p.status = EXIT_DONE;
-	option = run_program(&p);
-	token_keys_release(&p.d.keys);
-	config_release(&p.config);
+	p->status = EXIT_DONE;
+	option = run_program(p);
+	token_keys_release(&p->d.keys);
+	config_release(&p->config);
 	curl_global_cleanup();
+	free(p);
 	return option;
 }

@@ -468,19 +468,21 @@ assert_marks(const struct journal *journal, struct db *db, struct err *err)
 
 /* Has PostgreSQL forgotten claims that it acknowledged to the last life? */
 static enum recover_result
-check_commits(
-    struct journal *journal, struct db *db, uint64_t system_id, bool adopt, struct err *err)
+check_commits(const struct identity *id, struct journal *journal, struct db *db, uint64_t system_id,
+    bool adopt, struct err *err)
 {
 	const struct journal_header *h = journal_header(journal);
 	char life[16];
-	const char *params[] = { life };
+	const char *params[] = { life, id->lock_id };
 	int64_t known;
 	PGresult *r;
 
 	if (h->life == 0 || h->system_id != system_id)
 		return RECOVER_DONE;
 	(void)snprintf(life, sizeof(life), "%d", h->life);
-	r = db_query(db, "SELECT claim_seq FROM kairan.dispatcher WHERE id = $1", 1, params);
+	/* its number may have been given to another dispatcher since */
+	r = db_query(db, "SELECT claim_seq FROM kairan.dispatcher WHERE id = $1 AND lock_id = $2",
+	    2, params);
 	if (r == NULL) {
 		(void)err_set(err, "cannot look at earlier lives: %s", db->error);
 		return RECOVER_AGAIN;
@@ -516,7 +518,7 @@ recover_begin(const struct identity *id, const struct config *config, struct jou
 
 	result = check_installation(db, adopt, config->dispatcher_name, &system_id, err);
 	if (result == RECOVER_DONE)
-		result = check_commits(journal, db, system_id, adopt, err);
+		result = check_commits(id, journal, db, system_id, adopt, err);
 	if (result != RECOVER_DONE)
 		return result;
 	*owner = identity_register(id, config, db, err);

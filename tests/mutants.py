@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Breaks the protocol on purpose and sees whether a test notices.
 
-    tests/mutants.py [--jobs N] [--list] [--no-baseline] [NAME...]
+    tests/mutants.py [--jobs N] [--list] [--no-baseline] [--test TEST] [NAME...]
 
 Each tests/mutants/NAME.mutant is one mistake:
 
     breaks: the guarantee that is gone
-    test: unit/test_NAME or integration/NAME.sh    (once for each test; any of them may kill it)
+    test: unit/test_NAME, sim/sim_protocol or integration/NAME.sh
+                                                   (once for each test; any of them may kill it)
     limit: seconds a test may take                 (default 120)
     build: no                                      (the tests need no program: only SQL is touched)
     file: path
@@ -22,6 +23,8 @@ Each tests/mutants/NAME.mutant is one mistake:
 one for each job, so that only what is touched is built again; the checkout stays as it is. First
 each test must pass there without a mistake: one that fails anyway kills nothing. A mutant is killed
 by the first test that fails, or that does not end within its limit ("by time").
+
+--test TEST: this test alone must notice, whatever the files say; for what it can tell by itself.
 
 Prints a line for each, then one of JSON: {"mutants":N,"killed":N,"survived":[...], ...}. Status 1 when
 a mutant survived, did not apply or did not build, or a test fails without one.
@@ -137,7 +140,7 @@ class Tree:
 
     def make(self, test):
         """The last lines of a failed build, or None."""
-        target = f"build/{KIND}/tests/{test}" if test.startswith("unit/") else "programs-here"
+        target = f"build/{KIND}/tests/{test}" if test.startswith(("unit/", "sim/")) else "programs-here"
         env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
         command = ["make", "--no-print-directory", f"KIND={KIND}", target]
         command += [f"CC={os.environ['CC']}"] if os.environ.get("CC") else []
@@ -150,6 +153,8 @@ class Tree:
         env = dict(os.environ, KAIRAN_BIN=os.path.join(self.folder, "build", KIND))
         if test.startswith("unit/"):
             command = ["tests/run-one.sh", f"build/{KIND}/tests/{test}"]
+        elif test.startswith("sim/"):
+            command = [f"build/{KIND}/tests/{test}", "--seeds", "300"]
         else:
             command = ["bash", f"tests/{test}"]
         with subprocess.Popen(command, cwd=self.folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -271,10 +276,13 @@ def main():
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--no-baseline", action="store_true")
+    parser.add_argument("--test")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     names = options.names or sorted(n[:-7] for n in os.listdir(FOLDER) if n.endswith(".mutant"))
     mutants = [Mutant(n) for n in names]
+    for m in mutants if options.test else []:
+        m.tests, m.build = [options.test], True
     if options.list:
         for m in mutants:
             print(f"{m.name}: {m.breaks} ({', '.join(m.tests)})")

@@ -127,7 +127,8 @@ before=$(one 'claim_seq FROM kairan.dispatcher WHERE id = 1')
 tap_is "$(claim 1 10 10) $(one "claim_seq - $before FROM kairan.dispatcher WHERE id = 1")" '10 1, 1' 'every claim is counted'
 tap_is "$(claim 1 10 11 all $((before + 9)))|$(row 10 11)" '|queued attempt 0 owner 0' 'PostgreSQL knows of fewer claims than it acknowledged: nothing'
 old=$(one 'claim_seq FROM kairan.dispatcher WHERE id = 1')
-fenced=$(statement fence_claims 1)
+tap_is "$(statement fence_claims "1, $((old + 1))")" '' 'nor can claims be fenced: that would hide it'
+fenced=$(statement fence_claims "1, $old")
 tap_is "$(claim 1 10 11 all "$old")|$(row 10 11)" '|queued attempt 0 owner 0' 'a claim that was on its way when claims were fenced finds nothing'
 tap_is "$(claim 1 10 11 all "$fenced")" '11 1,' 'one that knows of the fence does'
 
