@@ -13,6 +13,7 @@ PACKAGES := libpq hiredis openssl jansson libcurl libuv libmicrohttpd inih libid
 
 B := build/$(KIND)
 Q := $(if $(filter 0,$(V)),@,)
+comma := ,
 say = $(if $(filter 0,$(V)),@printf '%-8s %s\n' '$(1)' '$(2)')
 
 WARNINGS := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes \
@@ -85,7 +86,7 @@ FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_REPLAYS := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(FUZZ_SOURCES))
 BENCHES := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
 SUPPORT_PROGRAMS := $(B)/tests/support/compose_many $(B)/tests/support/read_gmime
-FORMATTED = $(wildcard $(foreach d,$(FOLDERS) tools tests/unit tests/fuzz tests/bench tests/support,$(d)/*.c $(d)/*.h))
+FORMATTED = $(wildcard $(foreach d,$(FOLDERS) tools tests/unit tests/fuzz tests/bench tests/sim tests/support,$(d)/*.c $(d)/*.h))
 SCRIPTS = $(wildcard tools/*.sh tools/compose/*.sh tools/compose/standin/*/*.sh tests/*.sh tests/crash/*.sh tests/integration/*.sh tests/support/*.sh tests/bench/*.sh) .ci/run
 
 .DELETE_ON_ERROR:
@@ -161,8 +162,34 @@ $(B)/tests/support/%: tests/support/%.c $(LIBRARIES)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) $(gmime_cflags) -MMD -MP $(LINK_OPT) -o $@ $< \
 		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS) $(gmime_libs)
 
+# The simulation of the sending protocol: the dispatcher's own objects, main() under another name, over
+# tests/sim. Names of libuv and of the connections are taken first; the others are wrapped.
+SIM_SOURCES := $(wildcard tests/sim/sim_*.c)
+SIM_OBJECTS := $(SIM_SOURCES:%.c=$(B)/%.o) $(B)/tests/sim/dispatcher_main.o
+SIM_WRAPPED := malloc calloc realloc free strdup open64 close mmap64 munmap time clock_gettime sleep \
+	arc4random arc4random_uniform RAND_bytes exit _exit sigaction contain_begin contain_process crash_point \
+	curl_global_init curl_global_cleanup journal_open PQclear db_open db_close db_check_schema db_query db_run \
+	rds_open redisCommandArgv redisFree freeReplyObject
+SIM_PROGRAMS := $(B)/tests/sim/sim_protocol $(B)/tests/sim/pg_differential
+sim_flags = $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -Itests/sim -MMD -MP
+$(B)/tests/sim/dispatcher_main.o: dispatcher/main.c | $(B)/gen/embed.h
+	$(Q)mkdir -p $(@D) && $(CC) $(sim_flags) -Wno-missing-prototypes -Dmain=dispatcher_main -c -o $@ $<
+$(B)/tests/sim/sim_%.o: tests/sim/sim_%.c | $(B)/gen/embed.h
+	$(call say,SIM,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(sim_flags) -c -o $@ $<
+$(B)/tests/sim/sim_protocol: $(SIM_OBJECTS) $(LIBRARIES)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LINK_OPT) $(LINK_HARDEN) $(addprefix -Wl$(comma)--wrap=,$(SIM_WRAPPED)) -o $@ $(SIM_OBJECTS) \
+		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS)
+
+# Its database against a real one; nothing is wrapped there.
+$(B)/tests/sim/pg_differential: tests/sim/pg_differential.c $(B)/tests/sim/sim_pg.o $(LIBRARIES)
+	$(call say,SIM,$<)
+	$(Q)$(CC) $(sim_flags) $(LINK_OPT) $(LINK_HARDEN) -o $@ $< $(B)/tests/sim/sim_pg.o \
+		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS)
+
 .PHONY: unit-tests programs-here
-unit-tests: $(UNIT_TESTS) $(FUZZ_REPLAYS) $(SUPPORT_PROGRAMS)
+unit-tests: $(UNIT_TESTS) $(FUZZ_REPLAYS) $(SUPPORT_PROGRAMS) $(SIM_PROGRAMS)
 programs-here: $(foreach d,$(PROGRAM_DIRS),$(B)/$($(d)_PROGRAM))
 
 .PHONY: check-format
@@ -231,6 +258,17 @@ check-replay-twice: ## an archive of EVENTS=1000000 events replayed twice gives 
 	@tools/deps.sh build services test
 	@$(MAKE) --no-print-directory all
 	@EVENTS=$${EVENTS:-1000000} KAIRAN_BIN=bin bash tests/integration/replay_twice.sh
+
+.PHONY: sim-protocol sim-mutants
+sim-protocol: ## the protocol in a simulated world: SEEDS=2000 runs (FIRST=1), or SEED=n with its events; one JSON line last
+	@$(MAKE) --no-print-directory KIND=crash build/crash/tests/sim/sim_protocol
+	@build/crash/tests/sim/sim_protocol $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000) --first $(or $(FIRST),1) 2>/dev/null)
+# what the simulation notices by itself, of what `make mutants` has a test for anyway
+SIM_MUTANTS := no-mark mark-after-the-dot mark-refusal-ignored doubt-as-answer ok-as-no no-as-ok success-erases \
+	slot-used-too-early unknown-claim-dropped unknown-claim-not-fenced crash-sends-again
+sim-mutants: ## sees that the simulation notices mistakes in the protocol (MUTANTS="a b")
+	@$(MAKE) --no-print-directory KIND=crash programs-here build/crash/tests/sim/sim_protocol
+	@KIND=crash CC='$(CC)' tests/mutants.py $(if $(JOBS),--jobs $(JOBS)) --test sim/sim_protocol $(or $(MUTANTS),$(SIM_MUTANTS))
 
 .PHONY: mutants
 mutants: ## breaks the protocol in each way of tests/mutants/ and sees that a test notices (MUTANTS="a b", JOBS=2)

@@ -18,7 +18,7 @@ make_quiet KIND=san WERROR=1 programs-here unit-tests
 make_quiet KIND=san WERROR=1 check-headers check-docs check-providers
 make_quiet check-promises check-units
 echo "== the release programs: hardening, containment"
-make_quiet WERROR=1 all build/release/tests/unit/test_contain build/release/tests/unit/test_mail_worker
+make_quiet WERROR=1 all build/release/tests/unit/test_contain build/release/tests/unit/test_mail_worker build/release/tests/sim/sim_protocol
 make_quiet check-hardening
 prove --merge --exec tests/run-one.sh build/release/tests/unit/test_contain build/release/tests/unit/test_mail_worker
 
@@ -38,6 +38,12 @@ done
 # prove runs compiled tests as they are; seeds are found beside each target's source.
 echo "== unit tests and fuzz seeds"
 prove --merge -j"$jobs" --exec tests/run-one.sh "${units[@]}" "${fuzz[@]}"
+echo "== the sending protocol, simulated: 20 seeds under sanitizers, 2,000 in the release build"
+build/san/tests/sim/sim_protocol --seeds 20 2>/dev/null
+build/release/tests/sim/sim_protocol --first 21 --seeds 1000 2>/dev/null &
+half=$!
+build/release/tests/sim/sim_protocol --first 1021 --seeds 1000 2>/dev/null
+wait "$half"
 echo "== the bounce classifier on golden notices, as they are and bent"
 prove --exec python3 tests/golden.py :: --bend
 echo "== the bounce classifier on mails beside the checkout"
