@@ -19,7 +19,7 @@
 #include "pgarray.h"
 #include "stats.h"
 
-#define SHEET_WAIT_MS 10	    /* longest wait for a sheet to fill */
+#define SHEET_WAIT_MS 50	    /* longest wait for a sheet to fill */
 #define TROUBLE_MS 500		    /* wait after a refusal */
 #define ARRAY_MAX ((size_t)8 << 20) /* bytes of one array */
 #define BEHIND 8		    /* this many batches waiting: claim no more */

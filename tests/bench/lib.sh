@@ -41,6 +41,18 @@ cpu_ms()
 	awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print int(($12 + $13) * 1000 / hz) }' "/proc/$1/stat"
 }
 
+# arguments: pids; stdout: ns of CPU that the kernel counted for their first threads so far, in all
+cpu_ns()
+{
+	{ printf '/proc/%s/schedstat\n' "$@" | xargs cat 2>/dev/null || true; } | awk '{ sum += $1 } END { printf "%.0f\n", sum }'
+}
+
+# arguments: condition on pg_stat_activity; stdout: such processes of PostgreSQL
+pg_pids()
+{
+	sql "SELECT coalesce(string_agg(pid::text, ' '), '0') FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND ($1)"
+}
+
 # arguments: as service_spawn; the program logs in with its own role, whose settings count
 program_spawn()
 {

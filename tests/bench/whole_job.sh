@@ -33,7 +33,40 @@ port=$SINK_PORT sink=$SINK
 export KAIRAN_RELAY_PORT=$port KAIRAN_RELAY_CONNECTIONS=$sessions KAIRAN_PRODUCER_POLL_MS=100
 
 ours=() yardstick=()
-rss=0 unsent=0 cpu=0
+rss=0 unsent=0
+declare -A split=()
+
+# arguments: pids of dispatcher and producer. Adds each party's CPU so far, in ns, to the array split,
+# with the sign of $3: once before and once after the job.
+parties=(dispatcher claim record pg_other redis sink producer)
+count_parties()
+{
+	local party pids
+
+	for party in "${parties[@]}"; do
+		case $party in
+		dispatcher) pids=$1 ;;
+		claim) pids=$(pg_pids "usename = 'kairan_dispatcher' AND query NOT LIKE '%WITH o AS%'") ;;
+		record) pids=$(pg_pids "usename = 'kairan_dispatcher' AND query LIKE '%WITH o AS%'") ;;
+		pg_other) pids=$(pg_pids "backend_type <> 'client backend'") ;;
+		redis) pids=$(cat "$SERVICES_DIR/redis.pid") ;;
+		sink) pids=$sink ;;
+		producer) pids="$2 $(pg_pids "usename = 'kairan_producer'")" ;;
+		esac
+		# shellcheck disable=SC2086 # several pids
+		split[$party]=$((${split[$party]:-0} + $3 * $(cpu_ns $pids)))
+	done
+}
+
+# stdout: CPU in us per message by party, as members of a JSON object
+split_members()
+{
+	local party
+
+	for party in "${parties[@]}"; do
+		printf '"%s":%s,' "$party" "$(awk -v ns="${split[$party]}" -v n=$((recipients * pairs)) 'BEGIN { printf "%.1f", ns / n / 1000 }')"
+	done | sed 's/,$//'
+}
 
 # arguments: run key, settings of the dispatcher. One run; RATE, and the highest memory in rss.
 job()
@@ -46,12 +79,13 @@ job()
 	producer=$SERVICE_PID
 	wait_sql "SELECT state = 'running' AND pushed = planned FROM kairan.run WHERE run_key = '$key'" 300
 	sql 'CHECKPOINT'
+	count_parties 0 "$producer" -1
 	program_spawn dispatcher "$SERVICES_DIR/dispatcher.log" env "$@" "$programs/kairan-dispatcher"
 	dispatcher=$SERVICE_PID
 	wait_sql "SELECT sent + failed >= planned FROM kairan.campaign_progress WHERE run_key = '$key'" 300
 	peak=$(peak_mb "$dispatcher")
 	[ "$peak" -le "$rss" ] || rss=$peak
-	cpu=$(cpu_ms "$dispatcher")
+	count_parties "$dispatcher" "$producer" 1
 	RATE=$(sql "SELECT round(count(*) / extract(epoch FROM max(settled_at) - min(claimed_at)))
 	    FROM kairan.send s JOIN kairan.run r ON r.id = s.run_id WHERE r.run_key = '$key' AND s.state = 'sent'")
 	service_stop "$dispatcher"
@@ -100,4 +134,4 @@ else
 	name=whole_job_$((bytes / 1024))k against="smtp-source -d -s $sessions into the same smtp-sink" target=1.2
 fi
 bench_line "$name" "$(median "${ours[@]}")" 'messages/s' "$against" "$(median "${yardstick[@]}")" "$target" \
-	"\"recipients\":$recipients,\"pairs\":$pairs,\"rss_mb\":$rss,\"rss_target_mb\":64,\"cpu_us_per_message\":$((cpu * 1000 / recipients))"
+	"\"recipients\":$recipients,\"pairs\":$pairs,\"rss_mb\":$rss,\"rss_target_mb\":64,\"cpu_us_per_message\":{$(split_members)}"
