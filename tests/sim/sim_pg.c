@@ -224,21 +224,23 @@ static PGresult *
 active(struct pg *pg, const char *const *p)
 {
 	struct pg_life *l = life_of(pg, number(p[0]));
-	PGresult *r = table(3);
+	PGresult *r = table(5);
 	int n = 0;
 
 	if (l != NULL && l->fenced_at == PG_NEVER && l->stopped_at == PG_NEVER) {
 		l->heartbeat_at = pg->now;
 		put_number(r, n, 0, 0);
 		put(r, n, 1, "alive");
-		put_number(r, n++, 2, l->claim_seq);
+		put_number(r, n, 2, l->claim_seq);
+		put_number(r, n++, 4, 0);
 	}
 	for (int run = 1; run <= PG_RUNS; run++) {
 		if (!pg->run[run].running)
 			continue;
 		put_number(r, n, 0, run);
 		put(r, n, 1, "run");
-		put_number(r, n++, 2, pg->run[run].limited);
+		put_number(r, n, 2, pg->run[run].limited);
+		put_number(r, n++, 4, 0); /* no run is urgent, no lane has a list of its own */
 	}
 	return r;
 }

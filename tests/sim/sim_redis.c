@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "embed.h"
 #include "keys.h"
 #include "rds.h"
 #include "rdsloop.h"
@@ -36,7 +37,7 @@ struct command {
 	unsigned turn;
 	rdsloop_done *done;
 	void *ctx;
-	bool script;
+	const char *script; /* its text, NULL: a command */
 	int argc;
 	char *argv[ARGS];
 	bool done_already;
@@ -158,8 +159,12 @@ execute(const struct command *c, struct reply *r)
 
 	memset(&r->reply, 0, sizeof(r->reply));
 	r->reply.element = r->element;
-	if (c->script) {
+	if (c->script != NULL && strcmp(c->script, embed_common_lua_reserve_lua) == 0) {
 		reserve(r, c->argv, c->argc);
+		return;
+	}
+	if (c->script != NULL) { /* quota_return.lua: there is no quota */
+		r->reply.type = REDIS_REPLY_INTEGER;
 		return;
 	}
 	l = list_of(c->argv[1]);
@@ -238,7 +243,7 @@ on_command(void *ctx, uint64_t number)
 }
 
 static void
-submit(struct rdsloop *r, bool script, rdsloop_done *done, void *ctx, int argc,
+submit(struct rdsloop *r, const char *script, rdsloop_done *done, void *ctx, int argc,
     const char *const *argv)
 {
 	struct command *c;
@@ -288,7 +293,7 @@ rdsloop_is_ready(const struct rdsloop *r)
 void
 rdsloop_command(struct rdsloop *r, rdsloop_done *done, void *ctx, int argc, const char *const *argv)
 {
-	submit(r, false, done, ctx, argc, argv);
+	submit(r, NULL, done, ctx, argc, argv);
 }
 
 void
@@ -301,9 +306,8 @@ void
 rdsloop_script_run(struct rdsloop *r, const struct rdsloop_script *script, rdsloop_done *done,
     void *ctx, int keys, int argc, const char *const *argv)
 {
-	(void)script;
 	(void)keys;
-	submit(r, true, done, ctx, argc, argv);
+	submit(r, script->text, done, ctx, argc, argv);
 }
 
 /* ---- recovery's connection, which blocks ---- */

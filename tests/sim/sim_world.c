@@ -490,7 +490,7 @@ write_configs(void)
 		    p->journal, sizeof(p->journal), "%s/dispatcher-d%d.journal", folder, i);
 		(void)snprintf(text, sizeof(text),
 		    "[database]\nurl = postgresql://sim\ntimeout_s = 20\n[keys]\nfile = %s/key\n"
-		    "[log]\nlevel = %s\n[contain]\nenable = no\n"
+		    "[log]\nlevel = %s\n[contain]\nenable = no\n[pace]\nadaptive = no\n"
 		    "[dispatcher]\nname = d%d\nstate_dir = %s\nbatch = %u\nretry_ladder = 5s,20s\n"
 		    "poll_ms = %u\nrecheck_s = %u\njournal_slots = 1024\n"
 		    "[feedback]\ndomain = bounces.example\n"
