@@ -47,11 +47,11 @@ printf 'From: shop@example.org\nTo: %s\nSubject: hello\n\nhello\n' "$(cat "$D/to
 MAIL=$(one "l.run_id FROM kairan.mail_send l LIMIT 1")
 tap_ok 'of 25 more 20 leave' wait_for 20 "sent = 20 FROM kairan.campaign_progress WHERE run_id = $MAIL"
 tap_ok 'it is used up, until when is said' shows 'quota +0 left of 100 in 24 hours, used up until 20[0-9-]+T' 10
-left=$("$KAIRAN" --json pace show | "$PYTHON" -c 'import json, sys, time
+remaining=$("$KAIRAN" --json pace show | "$PYTHON" -c 'import json, sys, time
 from datetime import datetime
 q = json.load(sys.stdin)["quota"]
 print(round((datetime.fromisoformat(q["opens"].replace("Z", "+00:00")).timestamp() - time.time()) / 60))')
-tap_ok "which is a day after the first ($left minutes)" test "$left" -ge 1435 -a "$left" -le 1442
+tap_ok "which is a day after the first ($remaining minutes)" test "$remaining" -ge 1435 -a "$remaining" -le 1442
 tap_ok 'the log says so' services_wait 10 grep -q 'quota of 24 hours is used up.*until=20' "$D/producer.log"
 "$KAIRAN" campaign plan large >"$D/out" 2>&1 || tap_note "$(cat "$D/out")"
 tap_like "$(cat "$D/out")" 'quota +0 left of 100' 'the plan shows what is left'
