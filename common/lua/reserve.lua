@@ -357,13 +357,15 @@ local function lanes_are_alone()
 		if #l.chain > 0 then
 			return false
 		end
+		local room = 0
 		for i = l.due.row, l.cal.n do
 			local from, till = math.max(l.cal.from[i], l.key), math.min(l.cal.till[i], stop)
 			if l.cal.from[i] >= stop then
 				break
 			end
-			most = most + math.max(till - from, 0) / l.cal.interval[i] / SQUEEZE + 2
+			room = room + math.max(till - from, 0) / l.cal.interval[i] / SQUEEZE + 2
 		end
+		most = most + math.min(room, l.left)
 	end
 	return most <= max
 end

@@ -77,7 +77,7 @@ wait_sql()
 
 	until [ "$(sql "$1")" = t ]; do
 		[ "$SECONDS" -lt "$end" ] || services_fail "timed out: $1"
-		sleep "${3:-0.05}"
+		sleep "${3:-0.25}" # each look costs a process of psql and one of PostgreSQL, on the same cores
 	done
 }
 
