@@ -30,15 +30,15 @@ import sys
 
 # Share of the list in thousandths, unknown users in thousandths of those, provider.
 MIX = (
-    ('gmail.example', 290, 22, 'gmail'),
+    ('gmail.example', 290, 40, 'gmail'),
     ('yahoo-japan.example', 180, 40, 'yahoo-japan'),
-    ('docomo.example', 105, 62, 'docomo'),
-    ('ezweb.example', 75, 78, 'au'),
-    ('icloud.example', 70, 18, 'apple'),
-    ('softbank.example', 50, 66, 'softbank'),
-    ('outlook.example', 35, 26, 'microsoft'),
-    ('hotmail.example', 25, 70, 'microsoft'),
-    ('ymobile.example', 18, 50, 'ymobile'),
+    ('docomo.example', 105, 34, 'docomo'),
+    ('ezweb.example', 75, 38, 'au'),
+    ('icloud.example', 70, 40, 'apple'),
+    ('softbank.example', 50, 36, 'softbank'),
+    ('outlook.example', 35, 30, 'microsoft'),
+    ('hotmail.example', 25, 40, 'microsoft'),
+    ('ymobile.example', 18, 40, 'ymobile'),
     ('nifty.example', 16, 40, 'nifty'),
     ('ocn.example', 16, 45, 'ocn'),
     ('biglobe.example', 12, 45, 'biglobe'),
