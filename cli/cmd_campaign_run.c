@@ -134,6 +134,39 @@ say_if_lonely(struct waiting *w, const json_t *p)
 	PQclear(r);
 }
 
+/* Whether all that is left waits in lanes that the breaker has paused; says so, and how to go on. */
+static bool
+is_halted(struct waiting *w, const json_t *p)
+{
+	static const char sql[] =
+	    "SELECT l.name, b.why FROM kairan.lane_break b "
+	    "JOIN kairan.run_lane l ON l.run_id = b.run_id AND l.lane = b.lane "
+	    "WHERE b.run_id = $1 AND b.resumed_at IS NULL AND NOT EXISTS "
+	    "(SELECT FROM kairan.retry WHERE run_id = $1 AND due_at < 'infinity') ORDER BY l.name";
+	char run[24];
+	const char *params[] = { run };
+	PGresult *r;
+	bool halted;
+
+	if (w->unchanged < LONELY_POLLS || campaign_count(p, "deferred") == 0 ||
+	    campaign_count(p, "queued") + campaign_count(p, "sending") > 0)
+		return false;
+	(void)snprintf(run, sizeof(run), "%lld", (long long)w->run);
+	r = db_query(w->db, sql, 1, params);
+	halted = r != NULL && PQntuples(r) > 0;
+	for (int i = 0; halted && i < PQntuples(r); i++) {
+		fputs("\nkairan: ", stderr);
+		cli_put_text(stderr, db_text(r, i, 1));
+		fprintf(stderr,
+		    "; the others are done. To go on: kairan campaign resume %s --lane ",
+		    campaign_word(p, "campaign"));
+		cli_put_text(stderr, db_text(r, i, 0));
+		fputc('\n', stderr);
+	}
+	PQclear(r);
+	return halted;
+}
+
 static void
 show_progress(struct waiting *w, const json_t *p)
 {
@@ -226,6 +259,8 @@ wait_for_run(struct cli *cli, struct db *db, int64_t run, bool is_new)
 		}
 		show_progress(&w, p);
 		code = code_of(p);
+		if (code < 0 && is_halted(&w, p))
+			code = EXIT_PAUSED;
 		if (code >= 0) {
 			cli_progress_end(&w.bar, NULL);
 			print_ended(cli, p, is_new);

@@ -117,6 +117,8 @@ all_put_off()
 }
 tap_ok 'what is left of it is put off' services_wait 10 all_put_off
 waiting=$(of_bad deferred)
+tap_is "$(timeout 60 "$KAIRAN" campaign start healthy --run-key lane --wait >"$D/out" 2>&1; echo $?)" 3 'who waits for the run is told, instead of waiting for ever'
+tap_like "$(cat "$D/out")" 'breaker: .*To go on: kairan campaign resume healthy --lane bad.example' 'and how it goes on'
 sql -c "UPDATE kairan.stream SET breaker = 'off', rate_per_s = NULL WHERE name = 'marketing'"
 tap_like "$("$KAIRAN" campaign resume healthy --lane bad.example)" "lane bad.example of run lane goes on, $waiting recipients waited" 'somebody resumes the lane'
 tap_is "$("$KAIRAN" campaign resume healthy --lane bad.example >"$D/out" 2>&1; echo $?)" 6 'once'
