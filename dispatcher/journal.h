@@ -78,6 +78,7 @@ struct journal_use journal_use(const struct journal *j);
 
 /* Claims that PostgreSQL acknowledged; going back later means that it has lost commits. */
 void journal_claimed(struct journal *j, uint64_t claim_seq);
+#define UNKNOWN_CLAIM_STEP 1048576 /* what fence_claims.sql adds, and claim.sql looks for */
 uint64_t journal_claim_seq(const struct journal *j);
 
 #endif

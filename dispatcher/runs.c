@@ -614,6 +614,7 @@ static void
 on_looked(void *ctx, struct pgloop_answer *answer)
 {
 	struct runs *r = ctx;
+	uint64_t claims, known = journal_claim_seq(r->d->journal);
 
 	r->looking = false;
 	if (answer->verdict != PGLOOP_DONE)
@@ -624,10 +625,15 @@ on_looked(void *ctx, struct pgloop_answer *answer)
 		r->d->fenced = true;
 		return;
 	}
-	if ((uint64_t)db_number(answer->result, 0, 2) < journal_claim_seq(r->d->journal)) {
+	claims = (uint64_t)db_number(answer->result, 0, 2);
+	if (claims < known) {
 		time_went_back(r);
 		return;
 	}
+	/* A fence_claims that we took for lost came late: with the number that we know claims would find
+	 * nothing for ever. */
+	if (claims >= known + UNKNOWN_CLAIM_STEP)
+		journal_claimed(r->d->journal, claims);
 	update(r, answer->result);
 	r->d->news->room(r->d);
 }

@@ -7,12 +7,12 @@
 #include <string.h>
 
 #include "embed.h"
+#include "journal.h"
 #include "ledger.h"
 
 #define MAX_ITEMS 512
 #define TEXT_MAX 96
 #define SECOND INT64_C(1000000)
-#define UNKNOWN_CLAIM_STEP 1048576
 #define OTHERS PG_LIVES /* place of owner -1 in the tally */
 
 static const char *const states[PG_STATES] = { "queued", "sending", "sent", "deferred", "failed",
