@@ -211,13 +211,13 @@ tap_like "$(dsn 30 5.1.1 | say mail "$PORT" "b+$(token 30)@$DOMAIN" --tls "$D/ca
 tap_like "$(raw_last 'EHLO c\r\nQUIT\r\n' --from 127.0.5.9)" '^554 5.7.1' 'smtp.allow keeps others out'
 tap_like "$(raw_last 'EHLO c\r\nQUIT\r\n' --from 127.0.9.1)" '^221' 'and lets in whom it names'
 start=$SECONDS
-tap_like "$(say drip "$PORT" 30)" '^(9|10|11|12) ' 'A14: a slow dripper is ended by the length of his session'
+tap_like "$(say drip "$PORT" 30)" '^(9|1[0-9]) ' 'A14: a slow dripper is ended by the length of his session'
 tap_ok 'A14: silence is ended' test "$(printf 'EHLO c\r\n' | timeout 8 "$PYTHON" -c '
 import socket, sys, time
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1]))); s.sendall(b"EHLO c\r\n")
 t = time.monotonic(); s.settimeout(8)
 while s.recv(1000): pass
-print(int(time.monotonic() - t))' "$PORT")" -le 5
+print(int(time.monotonic() - t))' "$PORT")" -le 7
 cp "$D/ca/new.key" "$D/ca/mx.key" && cp "$D/ca/new.pem" "$D/ca/mx.pem" && touch "$D/ca/mx.pem"
 tap_like "$(dsn 31 5.1.1 | say mail "$PORT" "b+$(token 31)@$DOMAIN" --tls "$D/ca/ca.pem")" '^250' 'a renewed certificate'
 tap_ok 'is read without a restart' grep -q 'smtp has read its certificate again' "$D/feedback.log"

@@ -11,6 +11,7 @@ cd "$(dirname "$0")/../.."
 . tests/support/pipeline.sh
 KAIRAN=$BIN/kairan
 
+export KAIRAN_PACE_ADAPTIVE=yes
 pipeline_start
 {
 	printf 'group\talpha\t10\t100\t20/s\toff\tUTC\ttest 2026-11 guess\n'

@@ -232,7 +232,7 @@ refreshed()
 {
 	[ "$(grep -c 'credentials from=instance' "$D/dispatcher.log")" -ge 2 ]
 }
-tap_ok 'credentials are fetched again before they end' services_wait 25 refreshed
+tap_ok 'credentials are fetched again before they end' services_wait 60 refreshed
 ses_set
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 
