@@ -9,77 +9,21 @@ set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 . tools/tap.sh
 . tests/support/services.sh
+# shellcheck source=tests/support/feedback.sh
+. tests/support/feedback.sh
 
-BIN=${KAIRAN_BIN:-bin}
-PYTHON=/usr/bin/python3
-FAKE="$PYTHON tests/support/sns_fake.py"
-DOMAIN=bounces.example.org
-TOPIC=arn:aws:sns:eu-west-1:123456789012:kairan-test
-
-[ -x "$BIN/kairan-feedback" ] || tap_skip_all "$BIN/kairan-feedback is not built"
-[ -x "$PYTHON" ] || tap_skip_all 'python3 is not installed'
-export FAST=1
-
-services_dir || tap_bail 'no directory'
-D=$SERVICES_DIR
-pg_start "$D" || tap_bail 'no PostgreSQL'
-SUPER=$KAIRAN_DATABASE_URL
-
-sql()
-{
-	psql -X -q -At -v ON_ERROR_STOP=1 "$SUPER" "$@"
-}
-
-# what `kairan init` does, without it: this test is about feedback alone
-{
-	echo 'BEGIN; CREATE SCHEMA kairan; SET search_path = kairan;
-		CREATE TABLE migration (version int PRIMARY KEY);'
-	for file in schema/[0-9]*.sql; do
-		cat "$file"
-		number=${file##*/}
-		echo "INSERT INTO migration VALUES ($((10#${number%%_*})));"
-	done
-	echo 'COMMIT;'
-} | sql -f - >"$D/schema.log" 2>&1 || { cat "$D/schema.log"; tap_bail 'the schema does not load'; }
-
-# one run with 50 recipients that were sent to
-sql -f - <<'SQL' || tap_bail 'no run'
-SET search_path = kairan;
-INSERT INTO template (digest, subject) VALUES ('d', 'Hello');
-INSERT INTO campaign (name, stream_id, template_id, from_address)
-	SELECT 'news', id, 1, 'news@example.org' FROM stream WHERE name = 'marketing';
-INSERT INTO run (campaign_id, run_key, template_id, state) VALUES (1, 'k', 1, 'running');
-CREATE TABLE send_1 PARTITION OF send FOR VALUES IN (1);
-INSERT INTO send (run_id, id, recipient_id, state, attempt, address, address_key)
-	SELECT 1, i, i, 'sent', 1, 'user' || i || '@example.com', 'user' || i || '@example.com'
-	FROM generate_series(1, 50) AS i;
-SQL
-
-printf '1 %s\n' 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f >"$D/keys"
-chmod 600 "$D/keys"
-$FAKE init "$D/sns" 2>"$D/fake.log" || { cat "$D/fake.log"; tap_bail 'no certificates'; }
+feedback_start
 mkdir -p "$D/md/new" "$D/md/cur" "$D/md/tmp"
-
 PORT=$(services_free_port)
 URL=http://127.0.0.1:$PORT
-export KAIRAN_KEYS_FILE=$D/keys
-CONF=$D/kairan.conf
-: >"$CONF"
-export KAIRAN_DATABASE_URL=${SUPER/user=postgres/user=kairan_feedback}
-export KAIRAN_FEEDBACK_DOMAIN=$DOMAIN KAIRAN_FEEDBACK_HTTP_LISTEN=127.0.0.1:$PORT
-export KAIRAN_FEEDBACK_LMTP_LISTEN=unix:$D/lmtp KAIRAN_FEEDBACK_MAILDIR=$D/md
-export KAIRAN_FEEDBACK_SNS_TOPICS=$TOPIC KAIRAN_FEEDBACK_SNS_CERT_DIR=$D/sns/certs
-export KAIRAN_FEEDBACK_SNS_CA_FILE=$D/sns/ca.pem KAIRAN_LOG_LEVEL=debug
-
-token()
-{
-	$FAKE token "$D/keys" 1 "$1" 1 "${2:-b}"
-}
+CONF=$KAIRAN_CONFIG
+export KAIRAN_FEEDBACK_HTTP_LISTEN=127.0.0.1:$PORT KAIRAN_FEEDBACK_LMTP_LISTEN=unix:$D/lmtp
+export KAIRAN_FEEDBACK_MAILDIR=$D/md
 
 # arguments: JSON line; stdout: HTTP status
 post()
 {
-	printf '%s\n' "$1" | $FAKE send "$D/sns" "$URL/sns" --topic "$TOPIC" |
+	printf '%s\n' "$1" | $SNS send "$D/sns" "$URL/sns" --topic "$TOPIC" |
 		sed -n 's/.*"status": \([0-9]*\).*/\1/p'
 }
 
@@ -95,13 +39,6 @@ status()
 healthy()
 {
 	[ "$(status GET /healthz)" = 200 ]
-}
-
-daemon_start()
-{
-	service_spawn kairan-feedback "$D/feedback.log" "$BIN/kairan-feedback" --config "$CONF"
-	DAEMON=$SERVICE_PID
-	services_wait 10 healthy
 }
 
 # arguments: bytes for the server; stdout: what it says. Ends when the server closes, or after 3 s
@@ -136,45 +73,6 @@ c.ehlo_or_helo_if_needed(); c.mail(""); code, text = c.rcpt(sys.argv[2])
 if code >= 300: print(code); sys.exit()
 code, text = c.data(sys.stdin.buffer.read()); print(code, text.decode()); c.quit()
 ' "$D/lmtp" "$1"
-}
-
-# arguments: send id, status; stdout: a delivery report
-dsn()
-{
-	cat <<MAIL
-From: MAILER-DAEMON@mta.example.net
-To: b+$(token "$1")@$DOMAIN
-Subject: Undelivered Mail Returned to Sender
-MIME-Version: 1.0
-Content-Type: multipart/report; report-type=delivery-status; boundary="x"
-
---x
-Content-Type: text/plain
-
-It did not work.
-
---x
-Content-Type: message/delivery-status
-
-Reporting-MTA: dns; mta.example.net
-
-Final-Recipient: rfc822; user$1@example.com
-Action: failed
-Status: $2
-Diagnostic-Code: smtp; 550 $2 no such user
-
---x--
-MAIL
-}
-
-one()
-{
-	sql -c "SELECT $1"
-}
-
-of_send()
-{
-	one "coalesce($2::text, '-') FROM kairan.send WHERE run_id = 1 AND id = $1"
 }
 
 # ---- start ------------------------------------------------------------------------------
@@ -317,11 +215,11 @@ dsn 30 5.1.1 | "$BIN/kairan-feedback" --config "$CONF" --stdin --recipient "b+$(
 tap_is $? 0 '--stdin takes a mail'
 tap_like "$(of_send 30 bounced_at)" '^20' 'the send row has bounced'
 printf '{"kind":"delivery","address":"user31@example.com","token":"%s"}\n' "$(token 31)" |
-	$FAKE sign "$D/sns" | "$BIN/kairan-feedback" --config "$CONF" --stdin --sns 2>/dev/null
+	$SNS sign "$D/sns" | "$BIN/kairan-feedback" --config "$CONF" --stdin --sns 2>/dev/null
 tap_is $? 0 '--stdin --sns takes a document'
 tap_like "$(of_send 31 delivered_at)" '^20' 'the send row is delivered'
 printf '{"kind":"delivery","forge":"signature"}\n' |
-	$FAKE sign "$D/sns" | "$BIN/kairan-feedback" --config "$CONF" --stdin --sns 2>/dev/null
+	$SNS sign "$D/sns" | "$BIN/kairan-feedback" --config "$CONF" --stdin --sns 2>/dev/null
 tap_is $? 1 '--stdin --sns refuses a forged one'
 dsn 30 5.1.1 | KAIRAN_DATABASE_URL='postgresql:///kairan?host=/nonexistent' \
 	"$BIN/kairan-feedback" --config "$CONF" --stdin 2>/dev/null
@@ -351,7 +249,7 @@ for i in 40 41 42 43 44; do dsn "$i" 5.1.1 >"$D/md/new/5$i.host"; done
 sleep 0.5
 tap_ok 'a file waits' test -f "$D/md/new/500.host"
 pg_start "$D" 2>/dev/null
-export KAIRAN_DATABASE_URL=${KAIRAN_DATABASE_URL/user=postgres/user=kairan_feedback}
+export KAIRAN_DATABASE_URL=${SUPER/&user=postgres/}
 tap_ok 'healthy again' services_wait 10 healthy
 tap_is "$(post "{\"kind\":\"delivery\",\"token\":\"$(token 32)\"}")" 200 'SNS is served again'
 tap_ok 'the file that waited is taken' services_wait 15 test -f "$D/md/cur/500.host:2,S"
@@ -371,7 +269,7 @@ tap_is "$(grep -c 'event refused and kept aside' "$D/feedback.log")" 1 'with an 
 for i in $(seq 1 60); do
 	printf '{"kind":"click","token":"%s","message_id":"kill-%d","ses_id":"ses-%d"}\n' "$(token 5)" "$i" "$i"
 done >"$D/orders"
-$FAKE send "$D/sns" "$URL/sns" <"$D/orders" >"$D/answers" &
+$SNS send "$D/sns" "$URL/sns" <"$D/orders" >"$D/answers" &
 SENDER=$!
 for _ in 1 2 3; do
 	sleep 0.2

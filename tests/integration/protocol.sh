@@ -23,20 +23,16 @@ export FAST=1
 services_dir || tap_bail 'no directory'
 D=$SERVICES_DIR
 pg_start "$D" 2>"$D/start.log" || { cat "$D/start.log"; tap_bail 'no PostgreSQL'; }
-{
-	echo 'BEGIN; CREATE SCHEMA kairan; SET search_path = kairan; CREATE TABLE migration (version int PRIMARY KEY);'
-	cat schema/[0-9]*.sql
-	cat <<'SQL'
+pg_schema "$D/schema.log" || tap_bail 'the schema does not load'
+sql -f - <<'SQL' || tap_bail 'no run'
+SET search_path = kairan;
 INSERT INTO template (digest, subject) VALUES ('d', 'Hello');
 INSERT INTO campaign (name, stream_id, template_id, from_address)
 	SELECT 'news', id, 1, 'news@example.org' FROM stream WHERE name = 'marketing';
 INSERT INTO dispatcher (id, name, host, lock_id, fenced_at, stopped_at) OVERRIDING SYSTEM VALUE VALUES
 	(1, 'one', 'h', 'a', NULL, NULL), (2, 'two', 'h', 'b', NULL, NULL),
 	(3, 'fenced', 'h', 'c', now(), NULL), (4, 'stopped', 'h', 'd', NULL, now());
-COMMIT;
 SQL
-} >"$D/schema.sql"
-sql -f "$D/schema.sql" >"$D/schema.log" 2>&1 || { cat "$D/schema.log"; tap_bail 'the schema does not load'; }
 
 # arguments: run, state of the run, rows; all of them queued
 run_add()

@@ -14,13 +14,7 @@ export FAST=1
 services_dir || tap_bail 'no directory'
 D=$SERVICES_DIR
 pg_start "$D" 2>"$D/start.log" || { cat "$D/start.log"; tap_bail 'no PostgreSQL'; }
-{
-	echo 'BEGIN; CREATE SCHEMA kairan; SET search_path = kairan; CREATE TABLE migration (version int PRIMARY KEY);'
-	cat schema/[0-9]*.sql
-	echo 'COMMIT;'
-} >"$D/schema.sql"
-psql -X -q -v ON_ERROR_STOP=1 "$KAIRAN_DATABASE_URL" -f "$D/schema.sql" >"$D/schema.log" 2>&1 ||
-	{ cat "$D/schema.log"; tap_bail 'the schema does not load'; }
+pg_schema "$D/schema.log" || tap_bail 'the schema does not load'
 
 SEED=${SEED:-$(date +%s)}
 tap_note "SEED=$SEED"

@@ -83,20 +83,8 @@ Diagnostic-Code: smtp; 550 $2 no such user
 MAIL
 }
 
-feedback_schema()
+feedback_rows()
 {
-	local file number
-
-	{
-		echo 'BEGIN; CREATE SCHEMA kairan; SET search_path = kairan;
-			CREATE TABLE migration (version int PRIMARY KEY);'
-		for file in schema/[0-9]*.sql; do
-			cat "$file"
-			number=${file##*/}
-			echo "INSERT INTO migration VALUES ($((10#${number%%_*})));"
-		done
-		echo 'COMMIT;'
-	} | sql -f - >"$D/schema.log" 2>&1
 	sql -f - <<'SQL'
 SET search_path = kairan;
 INSERT INTO template (digest, subject) VALUES ('d', 'Hello');
@@ -119,7 +107,8 @@ feedback_start()
 	D=$SERVICES_DIR
 	pg_start "$D" 2>"$D/start.log" || { cat "$D/start.log"; tap_bail 'no PostgreSQL'; }
 	SUPER=$KAIRAN_DATABASE_URL
-	feedback_schema || { cat "$D/schema.log"; tap_bail 'the schema does not load'; }
+	pg_schema "$D/schema.log" || tap_bail 'the schema does not load'
+	feedback_rows || tap_bail 'no run'
 	printf '1 %s\n' 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f >"$D/keys"
 	chmod 600 "$D/keys"
 	$SNS tokens "$D/keys" 1 200 >"$D/tokens"

@@ -29,22 +29,6 @@ one()
 	sql -c "SELECT $1"
 }
 
-pipeline_schema()
-{
-	local file number
-
-	{
-		echo 'BEGIN; CREATE SCHEMA kairan; SET search_path = kairan;
-			CREATE TABLE migration (version int PRIMARY KEY);'
-		for file in schema/[0-9]*.sql; do
-			cat "$file"
-			number=${file##*/}
-			echo "INSERT INTO migration VALUES ($((10#${number%%_*})));"
-		done
-		echo 'COMMIT;'
-	} | sql -f - >"$D/schema.log" 2>&1
-}
-
 # What must always hold, and the ground truth to hold it against.
 pipeline_checks()
 {
@@ -104,7 +88,7 @@ pipeline_start()
 	pg_start "$D" 'shared_buffers = 64MB' 2>"$D/start.log" || { cat "$D/start.log"; tap_bail 'no PostgreSQL'; }
 	redis_start "$D" 2>"$D/start.log" || { cat "$D/start.log"; tap_bail 'no Redis'; }
 	SUPER=$KAIRAN_DATABASE_URL
-	pipeline_schema || { cat "$D/schema.log"; tap_bail 'the schema does not load'; }
+	pg_schema "$D/schema.log" || tap_bail 'the schema does not load'
 	pipeline_checks || tap_bail 'the checks do not load'
 	printf '1 %s\n' 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f >"$D/keys"
 	chmod 600 "$D/keys"

@@ -8,6 +8,7 @@
 #   . tests/support/services.sh          sets the EXIT, INT and TERM traps
 #   services_dir                         makes SERVICES_DIR
 #   pg_start "$SERVICES_DIR" 'shared_buffers = 256MB'     exports KAIRAN_DATABASE_URL
+#   pg_schema FILE                       what `kairan init` makes, without it; its words in FILE
 #   redis_start "$SERVICES_DIR" --maxmemory 64mb          exports KAIRAN_REDIS_URL
 #   service_spawn NAME LOGFILE COMMAND...                 PID in SERVICE_PID
 #   pg_stop DIR [fast|immediate], redis_stop DIR [TERM|KILL], service_stop PID [SIGNAL]
@@ -195,6 +196,26 @@ pg_stop()
 	_services_pg=("${left[@]+"${left[@]}"}")
 	[ -e "$dir/pg/postmaster.pid" ] || return 0
 	services_as_postgres "$bin/pg_ctl" -D "$dir/pg" -s -w -t 60 -m "${2:-fast}" stop
+}
+
+# arguments: file for what psql says
+pg_schema()
+{
+	local file number
+
+	{
+		echo 'BEGIN; CREATE SCHEMA kairan; SET search_path = kairan;
+			CREATE TABLE migration (version int PRIMARY KEY);'
+		for file in schema/[0-9]*.sql; do
+			cat "$file"
+			number=${file##*/}
+			echo "INSERT INTO migration VALUES ($((10#${number%%_*})));"
+		done
+		echo 'COMMIT;'
+	} | psql -X -q -v ON_ERROR_STOP=1 "$KAIRAN_DATABASE_URL" -f - >"$1" 2>&1 || {
+		cat "$1"
+		return 1
+	}
 }
 
 # ---- Redis -----------------------------------------------------------------------------
