@@ -274,10 +274,11 @@ seconds_of(const ASN1_TIME *time, int64_t *seconds)
 	return good;
 }
 
+/* As X509_verify_cert counts: from the first second on (RFC 5280 4.1.2.5), until the last. */
 static bool
 is_valid_at(const struct entry *entry, int64_t now_s)
 {
-	return entry->from_s < now_s && now_s < entry->until_s;
+	return entry->from_s <= now_s && now_s < entry->until_s;
 }
 
 /* Fills key and life of entry, or leaves its key NULL with err. */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # whole_job: claim, compose, send, record with every state committed, PostgreSQL, Redis and the
 # sink on the same cores, against smtp-source -d into the same smtp-sink, in turn.
-#   whole_job.sh [BYTES] [RECIPIENTS] [tls]      default 10240 and 40,000
+#   whole_job.sh [BYTES] [RECIPIENTS] [tls]      default 10240 and 100,000
 # With tls: through TLS to a stunnel in front of the sink, against the same job without.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 . tests/bench/lib.sh
 . tests/support/make_ca.sh
 bytes=${1:-10240}
-recipients=${2:-40000}
+recipients=${2:-100000}
 pairs=${ROUNDS:-5}
 sessions=${SESSIONS:-16}
 mode=${3:-plain}
@@ -30,7 +30,7 @@ done
 bench_campaign bench-job "$text" "$html"
 bench_sink
 port=$SINK_PORT sink=$SINK
-export KAIRAN_RELAY_PORT=$port KAIRAN_RELAY_CONNECTIONS=$sessions KAIRAN_PRODUCER_POLL_MS=100
+export KAIRAN_RELAY_PORT=$port KAIRAN_RELAY_CONNECTIONS=$sessions
 
 ours=() yardstick=()
 rss=0 unsent=0

@@ -663,6 +663,33 @@ test_certificates(void **state)
 	EVP_PKEY_free(ec);
 }
 
+/* Valid from the first second of its life (RFC 5280 4.1.2.5), and not in the second of its end. */
+static void
+test_certificate_life(void **state)
+{
+	EVP_PKEY *other = EVP_RSA_gen(2048);
+	struct fetcher f = { make_cert(other, "sns.amazonaws.com", 100, 200, ca_cert, ca_key), 0,
+		false };
+	struct sns_cert_config config = { NULL, ca_path, NULL, 0, fetch, &f };
+	struct err err = { 0, "" };
+	struct tm from, until;
+
+	(void)state;
+	assert_int_equal(ASN1_TIME_to_tm(X509_get0_notBefore(f.cert), &from), 1);
+	assert_int_equal(ASN1_TIME_to_tm(X509_get0_notAfter(f.cert), &until), 1);
+	for (int i = 0; i < 4; i++) {
+		int64_t now_s = (int64_t)timegm(i < 2 ? &from : &until) - (i % 2 == 0);
+		struct sns_cert_cache *cache = sns_cert_cache_new(&config, &err);
+		struct sns_key *key;
+
+		assert_int_equal(sns_cert_get(cache, SLICE(CERT_URL), now_s, &key, &err),
+		    i == 1 || i == 2 ? SNS_CERT_OK : SNS_CERT_REFUSED);
+		sns_cert_cache_free(cache);
+	}
+	X509_free(f.cert);
+	EVP_PKEY_free(other);
+}
+
 static void
 test_directory(void **state)
 {
@@ -786,6 +813,7 @@ main(void)
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_cache),
 		cmocka_unit_test(test_certificates),
+		cmocka_unit_test(test_certificate_life),
 		cmocka_unit_test(test_directory),
 		cmocka_unit_test(test_public_addresses),
 	};
