@@ -18,6 +18,7 @@
 # KAIRAN_TEST_CLUSTER: data of a PostgreSQL that pg_start made and pg_stop ended; new ones begin as
 # its copy, which spares initdb. FAST=1: PostgreSQL without fsync. KEEP=1: the directory stays, for a look at the logs.
 
+PATH=$PATH:/usr/sbin:/sbin # servers are there, and an ordinary user's PATH does not say so
 SERVICES_DIR=
 SERVICE_PID=
 _services_dirs=()	# removed at the end
