@@ -339,15 +339,16 @@ brakes_keep(struct brakes *b, struct flight *f, const char *host)
 	x = destination_of(b, name, false);
 	if (x == NULL || x->brake.mode == BRAKE_FREE || x->brake.mode == BRAKE_RATE)
 		return false;
-	/* the calendar of its list lets one pass */
-	if (x->brake.mode == BRAKE_PROBE && f->list != 0)
+	/* the calendar of its list lets one pass; it may know of the end of a hold before we are told */
+	wait_s = left_s(&x->brake);
+	if (f->list != 0 &&
+	    (x->brake.mode == BRAKE_PROBE || (x->brake.mode == BRAKE_HOLD && wait_s == 0)))
 		return false;
 	if (f->list != 0) {
 		settle_release(b->d->settler, f);
 		return true;
 	}
 	/* in the list of all others it would come back at once */
-	wait_s = left_s(&x->brake);
 	settle_postpone(
 	    b->d->settler, f, &held, about_s(wait_s > KEEP_LEAST_S ? wait_s : KEEP_LEAST_S));
 	return true;
