@@ -37,6 +37,7 @@
 #include "settle.h"
 #include "signer.h"
 #include "stats.h"
+#include "stats_text.h"
 
 #define ROLE "kairan_dispatcher"
 #define AGAIN_S 1 /* between attempts to reach PostgreSQL at the start */

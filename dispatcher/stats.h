@@ -6,7 +6,6 @@
 #ifndef KAIRAN_STATS_H
 #define KAIRAN_STATS_H
 
-#include "buf.h"
 #include "dispatcher.h"
 #include "flight.h"
 #include "metric.h"
@@ -39,8 +38,5 @@ void stats_claimed(struct stats *s, const struct live_run *run, size_t n);
 /* One outcome: SENT, DEFERRED, FAILED, IN_DOUBT, RELEASED, or OTHER for a skipped recipient. */
 void stats_outcome(
     struct stats *s, const struct live_run *run, enum outcome_kind kind, enum outcome_class cls);
-
-/* The document of /metrics. */
-void stats_text(const struct dispatcher *d, struct buf *out);
 
 #endif

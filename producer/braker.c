@@ -8,7 +8,6 @@
 #include "brake_report.h"
 #include "keys.h"
 #include "log.h"
-#include "pacer.h"
 #include "pgarray.h"
 #include "strmap.h"
 
@@ -364,10 +363,10 @@ take_reports(struct braker *b, struct db *db, redisContext *redis, struct err *e
 }
 
 int
-braker_round(struct braker *b, struct db *db, redisContext *redis, int64_t epoch, struct err *err)
+braker_round(struct braker *b, struct db *db, redisContext *redis, int64_t epoch, double now,
+    struct err *err)
 {
-	if (pacer_time(redis, &b->now, err) < 0)
-		return -1;
+	b->now = now;
 	if (b->epoch != epoch) {
 		if (load(b, db, err) < 0)
 			return -1;

@@ -936,8 +936,11 @@ forget_retries(struct db *db)
 static int
 run_brakes(struct handover *h, struct db *db, int64_t epoch, struct err *err)
 {
+	double now;
+
 	if (h->braker == NULL || !redis_ready(h) ||
-	    braker_round(h->braker, db, h->redis, epoch, err) == 0)
+	    (pacer_time(h->redis, &now, err) == 0 &&
+		braker_round(h->braker, db, h->redis, epoch, now, err) == 0))
 		return 0;
 	if (h->redis->err == 0)
 		return -1;

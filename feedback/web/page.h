@@ -12,7 +12,7 @@
 #include "buf.h"
 #include "web_request.h"
 #include "slice.h"
-#include "words.h"
+#include "page_words.h"
 
 #define PAGE_MAX ((size_t)64 * 1024) /* ceiling for out */
 
@@ -38,7 +38,7 @@ enum page_kind {
 /* Slices are borrowed; UTF-8, may be empty. */
 struct page {
 	enum page_kind kind;
-	const struct words *words;
+	const struct page_words *words;
 	enum page_language language;
 	struct slice list, sender;
 	struct slice address;	  /* masked */

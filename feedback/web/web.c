@@ -44,10 +44,10 @@ fill(struct web *web, struct err *err)
 	if (web->language == LANGUAGE_NONE)
 		return err_set(err, "web.language must be en or ja, not '%s'", c->web_language);
 	for (unsigned i = 0; i < LANGUAGES; i++)
-		if (words_load(&web->words[i], (enum page_language)i, c->web_words, &web->arena,
-			err) < 0 ||
+		if (page_words_load(&web->words[i], (enum page_language)i, c->web_words,
+			&web->arena, err) < 0 ||
 		    confirm_mail_load(&web->mails[i], "address",
-			words_language_name((enum page_language)i), c->web_words, &web->arena,
+			page_words_language_name((enum page_language)i), c->web_words, &web->arena,
 			err) < 0)
 			return -1;
 	if (c->web_from_address[0] != '\0' &&
@@ -108,18 +108,6 @@ web_waiting(const struct web *web)
 
 /* ---- answers ---------------------------------------------------------------------------- */
 
-void
-web_answer_page(struct web_job *job, unsigned status, enum page_kind kind)
-{
-	struct web_answer a = { .status = status, .policy = job->policy };
-
-	job->page.kind = kind;
-	job->page.words = &job->web->words[job->page.language];
-	buf_init(&a.body, PAGE_MAX);
-	page_render(&job->page, &a.body);
-	job->done(job, &a);
-}
-
 static void
 redirect(struct web_job *job, const char *url)
 {
@@ -127,37 +115,6 @@ redirect(struct web_job *job, const char *url)
 
 	buf_init(&a.body, PAGE_MAX);
 	job->done(job, &a);
-}
-
-/* The reader's word first, then the browser's, then the customer's. */
-void
-web_choose_language(struct web_job *job, const char *locale)
-{
-	const enum page_language wishes[] = { job->request.asked, job->request.browser,
-		web_request_language(slice_str(locale)), job->web->language };
-
-	for (size_t i = 0; i < sizeof(wishes) / sizeof(wishes[0]); i++) {
-		job->page.language = wishes[i];
-		if (wishes[i] != LANGUAGE_NONE)
-			return;
-	}
-}
-
-/* The row of an answer: false after answering that there is none. */
-bool
-web_has_row(struct web_job *job, const struct pgloop_answer *a)
-{
-	if (a->verdict != PGLOOP_DONE) {
-		log_warn("page not served run=%u send=%u error=\"%s\"", job->request.token.run,
-		    job->request.token.send, a->error);
-		web_answer_page(job, 503, PAGE_BUSY);
-		return false;
-	}
-	if (PQntuples(a->result) != 1) {
-		web_answer_page(job, 404, PAGE_BAD);
-		return false;
-	}
-	return true;
 }
 
 static bool
@@ -170,26 +127,6 @@ static struct slice
 keep(struct web_job *job, const struct pgloop_answer *a, int column)
 {
 	return arena_copy(job->arena, slice_str(db_text(a->result, 0, column)));
-}
-
-void
-web_row_params(const struct web_job *job, struct row_params *p)
-{
-	const struct token *t = &job->request.token;
-
-	(void)snprintf(p->text[P_RUN], sizeof(p->text[0]), "%d", (int)t->run);
-	(void)snprintf(p->text[P_SEND], sizeof(p->text[0]), "%d", (int)t->send);
-	(void)snprintf(p->text[P_ATTEMPT], sizeof(p->text[0]), "%d", (int)t->attempt);
-	for (size_t i = 0; i < P_REST; i++)
-		p->values[i] = p->text[i];
-}
-
-void
-web_submit(struct web_job *job, const char *name, const char *sql, int count,
-    const struct row_params *p, pgloop_done *done)
-{
-	if (!pgloop_submit(job->web->pg, name, sql, count, p->values, done, job))
-		web_answer_page(job, 503, PAGE_BUSY);
 }
 
 /* ---- unsubscribe ------------------------------------------------------------------------ */
@@ -344,7 +281,7 @@ ask_address(struct web_job *job)
 		return;
 	}
 	(void)snprintf(campaign, sizeof(campaign), "kairan-address-%s",
-	    words_language_name(job->page.language));
+	    page_words_language_name(job->page.language));
 	web_row_params(job, &p);
 	p.values[3] = from.key;
 	p.values[4] = to.text;

@@ -16,7 +16,7 @@ struct web {
 	enum page_language language; /* when nobody says otherwise */
 	bool may_move;
 	struct arena arena;
-	struct words words[LANGUAGES];
+	struct page_words words[LANGUAGES];
 	struct confirm_mail mails[LANGUAGES];
 	char style_source[64];
 	const char *policy;

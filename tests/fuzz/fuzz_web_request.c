@@ -38,7 +38,7 @@ count_tags(const char *text)
 static size_t
 render(const struct web_request *r, bool is_empty)
 {
-	static struct words words; /* empty texts but for the places */
+	static struct page_words words; /* empty texts but for the places */
 	struct page p = { .kind = PAGE_MOVE, .words = &words, .mistake = WORDS };
 	struct buf out;
 	size_t n;

@@ -32,7 +32,7 @@ write_page(const struct page *p, const char *folder)
 	FILE *file;
 
 	(void)snprintf(path, sizeof(path), "%s/%s-%s.html", folder, names[p->kind],
-	    words_language_name(p->language));
+	    page_words_language_name(p->language));
 	buf_init(&out, PAGE_MAX);
 	page_render(p, &out);
 	file = fopen(path, "w");
@@ -96,7 +96,7 @@ write_view(const char *folder, struct arena *arena)
 int
 main(int argc, char **argv)
 {
-	static struct words words[LANGUAGES];
+	static struct page_words words[LANGUAGES];
 	struct err err = { 0 };
 	struct arena arena;
 	int result = 0;
@@ -121,7 +121,7 @@ main(int argc, char **argv)
 			.mistake = WORD_MOVE_MISMATCH };
 
 		if (i % PAGE_KINDS == 0 &&
-		    words_load(&words[i / PAGE_KINDS], p.language, NULL, &arena, &err) < 0) {
+		    page_words_load(&words[i / PAGE_KINDS], p.language, NULL, &arena, &err) < 0) {
 			(void)fprintf(stderr, "%s\n", err.msg);
 			result = -1;
 			break;

@@ -15,7 +15,7 @@
 #include "page.h"
 
 static struct arena arena;
-static struct words words[LANGUAGES];
+static struct page_words words[LANGUAGES];
 
 static const char hostile[] = "\"><script>alert(1)</script>{new}'&\r\n";
 
@@ -139,17 +139,17 @@ all_words_are_there(void **state)
 static void
 own_words(void **state)
 {
-	struct words w = words[LANGUAGE_EN];
+	struct page_words w = words[LANGUAGE_EN];
 	struct err err = { 0 };
 
 	(void)state;
 	assert_int_equal(
-	    words_parse(&w, SLICE("# mine\n\nask_title = Really? = yes\n"), &arena, &err), 0);
+	    page_words_parse(&w, SLICE("# mine\n\nask_title = Really? = yes\n"), &arena, &err), 0);
 	assert_true(slice_equal(w.text[WORD_ASK_TITLE], SLICE("Really? = yes")));
 	assert_true(slice_equal(w.text[WORD_ASK_ALL], words[LANGUAGE_EN].text[WORD_ASK_ALL]));
-	assert_int_equal(words_parse(&w, SLICE("\nask_titel = x\n"), &arena, &err), -1);
+	assert_int_equal(page_words_parse(&w, SLICE("\nask_titel = x\n"), &arena, &err), -1);
 	assert_string_equal(err.msg, "line 2: there is no word \"ask_titel\"");
-	assert_int_equal(words_parse(&w, SLICE("nothing"), &arena, &err), -1);
+	assert_int_equal(page_words_parse(&w, SLICE("nothing"), &arena, &err), -1);
 	assert_string_equal(err.msg, "line 1: expected name = text");
 }
 
@@ -157,7 +157,7 @@ static void
 own_words_by_file(void **state)
 {
 	char folder[] = "/tmp/kairan.XXXXXX", file[64];
-	struct words w = { 0 };
+	struct page_words w = { 0 };
 	struct err err = { 0 };
 	FILE *out;
 
@@ -168,14 +168,14 @@ own_words_by_file(void **state)
 	assert_non_null(out);
 	(void)fputs("ask_title = Sure?\n", out);
 	(void)fclose(out);
-	assert_int_equal(words_load(&w, LANGUAGE_EN, folder, &arena, &err), 0);
+	assert_int_equal(page_words_load(&w, LANGUAGE_EN, folder, &arena, &err), 0);
 	assert_true(slice_equal(w.text[WORD_ASK_TITLE], SLICE("Sure?")));
-	assert_int_equal(words_load(&w, LANGUAGE_JA, folder, &arena, &err), 0);
+	assert_int_equal(page_words_load(&w, LANGUAGE_JA, folder, &arena, &err), 0);
 	out = fopen(file, "w");
 	assert_non_null(out);
 	(void)fputs("wrong\n", out);
 	(void)fclose(out);
-	assert_int_equal(words_load(&w, LANGUAGE_EN, folder, &arena, &err), -1);
+	assert_int_equal(page_words_load(&w, LANGUAGE_EN, folder, &arena, &err), -1);
 	assert_non_null(strstr(err.msg, "words-en.txt: line 1"));
 	(void)unlink(file);
 	(void)rmdir(folder);
@@ -191,7 +191,7 @@ mails_that_ask(void **state)
 
 	(void)state;
 	for (unsigned l = 0; l < LANGUAGES; l++) {
-		const char *language = words_language_name((enum page_language)l);
+		const char *language = page_words_language_name((enum page_language)l);
 
 		assert_int_equal(
 		    confirm_mail_load(&mail, "address", language, "", &arena, &err), 0);
@@ -232,7 +232,7 @@ main(void)
 
 	arena_init(&arena, (size_t)1024 * 1024);
 	for (unsigned i = 0; i < LANGUAGES; i++)
-		if (words_load(&words[i], (enum page_language)i, NULL, &arena, &err) < 0) {
+		if (page_words_load(&words[i], (enum page_language)i, NULL, &arena, &err) < 0) {
 			printf("Bail out! %s\n", err.msg);
 			return 1;
 		}

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * words: the wording of the pages in each language, from feedback/data/words-LANGUAGE.txt, which
+ * page_words: the wording of the pages in each language, from feedback/data/words-LANGUAGE.txt, which
  * a file of the same name in the folder web.words may replace line by line: "name = text", "#"
  * begins a remark. {list} {sender} {address} {new} {days} in a text are filled in by the page.
  */
-#ifndef KAIRAN_FEEDBACK_WORDS_H
-#define KAIRAN_FEEDBACK_WORDS_H
+#ifndef KAIRAN_PAGE_WORDS_H
+#define KAIRAN_PAGE_WORDS_H
 
 #include "arena.h"
 #include "err.h"
@@ -58,19 +58,19 @@ enum word {
 	WORDS
 };
 
-struct words {
+struct page_words {
 	struct slice text[WORDS]; /* in the arena */
 };
 
 /* Takes the lines of a file; 0, or -1 with err: "line 3: …". Lines before an error stay taken. */
-int words_parse(
-    struct words *words, struct slice text, struct arena *arena, struct err *err) MUST_CHECK;
+int page_words_parse(
+    struct page_words *words, struct slice text, struct arena *arena, struct err *err) MUST_CHECK;
 
 /* The words of a language: ours, then those of the folder (NULL or "": none). -1 with err. */
-int words_load(struct words *words, enum page_language language, const char *folder,
+int page_words_load(struct page_words *words, enum page_language language, const char *folder,
     struct arena *arena, struct err *err) MUST_CHECK;
 
 /* "en", "ja". */
-const char *words_language_name(enum page_language language);
+const char *page_words_language_name(enum page_language language);
 
 #endif

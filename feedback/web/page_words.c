@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* words: see words.h. Reads files at the start of the program only. */
-#include "words.h"
+/* page_words: see page_words.h. Reads files at the start of the program only. */
+#include "page_words.h"
 
 #include <string.h>
 
@@ -60,7 +60,7 @@ static const struct {
 };
 
 const char *
-words_language_name(enum page_language language)
+page_words_language_name(enum page_language language)
 {
 	return languages[language].name;
 }
@@ -78,7 +78,7 @@ take_line(struct slice *text)
 }
 
 int
-words_parse(struct words *words, struct slice text, struct arena *arena, struct err *err)
+page_words_parse(struct page_words *words, struct slice text, struct arena *arena, struct err *err)
 {
 	for (unsigned number = 1; text.len > 0; number++) {
 		struct slice line = slice_trim(take_line(&text)), name, value;
@@ -105,7 +105,7 @@ words_parse(struct words *words, struct slice text, struct arena *arena, struct 
 }
 
 int
-words_load(struct words *words, enum page_language language, const char *folder,
+page_words_load(struct page_words *words, enum page_language language, const char *folder,
     struct arena *arena, struct err *err)
 {
 	struct slice text = { NULL, 0 };
@@ -113,10 +113,10 @@ words_load(struct words *words, enum page_language language, const char *folder,
 	char path[OWN_TEXT_PATH_MAX];
 	int own;
 
-	if (words_parse(words, slice_str(languages[language].words), arena, err) < 0)
+	if (page_words_parse(words, slice_str(languages[language].words), arena, err) < 0)
 		return -1;
 	own = own_text_read(folder, "words", languages[language].name, arena, &text, path, err);
-	if (own > 0 && words_parse(words, text, arena, &why) < 0)
+	if (own > 0 && page_words_parse(words, text, arena, &why) < 0)
 		return err_set(err, "%.200s: %.190s", path, why.msg);
 	return own < 0 ? -1 : 0;
 }
