@@ -132,7 +132,8 @@ status=0
 "$KAIRAN" pace release beta >"$D/out" 2>&1 || status=$?
 tap_is "$status" 6 'what is not braked cannot be released'
 "$KAIRAN" pace release alpha
-tap_ok 'released, the run finishes' run_wait "$RUN" finished 30
+tap_ok 'released, the run finishes' run_wait "$RUN" finished 60
+tap_is "$(run_states "$RUN")" 'sent 1600' 'whoever was refused for our sake got it in the end'
 tap_is "$(one 'count(*) FROM kairan.brake')" 0 'and nothing is braked'
 tap_is "$(one "detail FROM kairan.audit WHERE action = 'pace release'")" stop 'who released it is noted'
 run_check "$RUN" 'exactly once, whatever was said'
