@@ -40,7 +40,7 @@ brake_text_print(const json_t *brake)
 			fputs(words[i][1], stdout);
 	if (connections != NULL)
 		printf(
-		    ", %lld connections a dispatcher", (long long)json_integer_value(connections));
+		    ", %lld connections a destination", (long long)json_integer_value(connections));
 	if (messages != NULL)
 		printf(", %lld messages a connection", (long long)json_integer_value(messages));
 	printf("; by %s", json_string_value(json_object_get(brake, "why")));

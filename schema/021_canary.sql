@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Canary: the first recipients of a run are sent to and heard of before the others are handed over.
+-- Connections to a destination are shared by all dispatchers.
 
 ALTER TABLE campaign ADD canary int CHECK (canary BETWEEN 50 AND 1000000),
     ADD canary_wait_s int CHECK (canary_wait_s BETWEEN 1 AND 604800),
@@ -243,3 +244,20 @@ GRANT EXECUTE ON FUNCTION canary_plan(int, bigint), canary_check() TO kairan_pro
 GRANT EXECUTE ON FUNCTION canary_end(int) TO kairan_operator;
 GRANT SELECT ON canary TO kairan_producer;
 GRANT SELECT ON canary, canary_progress TO kairan_operator, kairan_monitor;
+
+-- ---------------------------------------------------------------- connections that dispatchers share
+
+ALTER TABLE dispatcher ADD connects boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN dispatcher.connects IS 'It connects to the mail servers of domains itself, and shares the limits of connections with all that do';
+COMMENT ON COLUMN brake.connections IS 'Most connections to a destination, of all dispatchers together; empty: as configured';
+
+CREATE FUNCTION dispatchers_connecting(me int) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+	UPDATE dispatcher SET connects = true WHERE id = me AND NOT connects;
+	SELECT count(*) FROM dispatcher WHERE stopped_at IS NULL AND connects
+	    AND (id = me OR heartbeat_at > now() - interval '1 minute')
+$$;
+COMMENT ON FUNCTION dispatchers_connecting(int) IS 'Notes that a dispatcher connects to mail servers itself; returns how many do, those silent for up to a minute among them';
+REVOKE ALL ON FUNCTION dispatchers_connecting(int) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION dispatchers_connecting(int) TO kairan_dispatcher;
