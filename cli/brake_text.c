@@ -5,11 +5,21 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli.h"
+
 const char brake_text_sql[] =
     "SELECT coalesce(json_agg(json_strip_nulls(json_build_object('name', name, 'mode', mode, "
     "'why', why, 'per_s', rate_per_s, 'connections', connections, 'messages_per_connection', "
     "messages_per_connection, 'since', since, 'until', until, 'release_by', release_by)) "
     "ORDER BY name), '[]') FROM kairan.brake";
+
+const char lane_text_sql[] =
+    "SELECT coalesce(json_agg(json_build_object('campaign', c.name, 'run_key', r.run_key, "
+    "'lane', l.name, 'why', b.why, 'since', b.opened_at) ORDER BY b.opened_at), '[]') "
+    "FROM kairan.lane_break b JOIN kairan.run r ON r.id = b.run_id "
+    "JOIN kairan.campaign c ON c.id = r.campaign_id "
+    "JOIN kairan.run_lane l ON l.run_id = b.run_id AND l.lane = b.lane "
+    "WHERE b.resumed_at IS NULL AND r.state IN ('running', 'paused')";
 
 void
 brake_text_print(const json_t *brake)
@@ -30,7 +40,7 @@ brake_text_print(const json_t *brake)
 			fputs(words[i][1], stdout);
 	if (connections != NULL)
 		printf(
-		    ", %lld connections a dispatcher", (long long)json_integer_value(connections));
+		    ", %lld connections a destination", (long long)json_integer_value(connections));
 	if (messages != NULL)
 		printf(", %lld messages a connection", (long long)json_integer_value(messages));
 	printf("; by %s", json_string_value(json_object_get(brake, "why")));
@@ -40,5 +50,22 @@ brake_text_print(const json_t *brake)
 		printf(", until %.19s", until);
 	if (json_object_get(brake, "release_by") != NULL)
 		fputs(", to be released", stdout);
+	putchar('\n');
+}
+
+void
+lane_text_print(const json_t *lane, const char *indent)
+{
+	const char *campaign = json_string_value(json_object_get(lane, "campaign"));
+	const char *run_key = json_string_value(json_object_get(lane, "run_key"));
+
+	printf(" of %s ", campaign);
+	cli_put_text(stdout, run_key);
+	printf(" is paused since %.16s: ", json_string_value(json_object_get(lane, "since")));
+	cli_put_text(stdout, json_string_value(json_object_get(lane, "why")));
+	printf("\n%skairan campaign resume %s --run-key ", indent, campaign);
+	cli_put_text(stdout, run_key);
+	fputs(" --lane ", stdout);
+	cli_put_text(stdout, json_string_value(json_object_get(lane, "lane")));
 	putchar('\n');
 }

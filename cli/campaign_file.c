@@ -11,6 +11,8 @@
 #include "mime.h"
 #include "utf8.h"
 
+#define CANARY_WAIT_S 1800 /* when the file has a canary and no canary_wait */
+#define CANARY_WAIT_MAX_S 604800
 #define SECONDS_MAX (366 * 86400)
 
 struct parser {
@@ -53,6 +55,7 @@ static int set_url(struct parser *p, const struct key *key, struct slice value);
 static int set_duration(struct parser *p, const struct key *key, struct slice value);
 static int set_quiet(struct parser *p, const struct key *key, struct slice value);
 static int set_weight(struct parser *p, const struct key *key, struct slice value);
+static int set_canary(struct parser *p, const struct key *key, struct slice value);
 
 #define AT(member) offsetof(struct campaign_file, member)
 
@@ -81,9 +84,11 @@ static const struct key keys[] = {
 	{ "schedule", "not_after", set_time, AT(not_after), AT(not_after_line), NULL },
 	{ "schedule", "window", set_duration, AT(window_s), 0, NULL },
 	{ "schedule", "spread", set_duration, AT(spread_s), 0, NULL },
+	{ "schedule", "canary", set_canary, AT(canary), 0, NULL },
+	{ "schedule", "canary_wait", set_duration, AT(canary_wait_s), 0, NULL },
 	{ "schedule", "weight", set_weight, AT(weight), 0, NULL },
 	{ "schedule", "quiet_hours", set_quiet, AT(quiet_from), 0, NULL },
-	{ "schedule", "time_zone", set_line, AT(time_zone), 0, NULL },
+	{ "schedule", "time_zone", set_line, AT(time_zone), AT(time_zone_line), NULL },
 	{ "schedule", "zone_field", set_line, AT(zone_field), 0, NULL },
 	{ "schedule", "repeat", set_repeat, AT(repeat), 0, NULL },
 	{ "hook", "command", set_line, AT(hook_command), 0, NULL },
@@ -580,18 +585,32 @@ set_quiet(struct parser *p, const struct key *key, struct slice value)
 }
 
 static int
-set_weight(struct parser *p, const struct key *key, struct slice value)
+set_number(struct parser *p, const struct key *key, struct slice value, int32_t least, int32_t most)
 {
 	int32_t n = 0;
 
 	for (size_t i = 0; i < value.len && n >= 0; i++)
-		n = value.ptr[i] >= '0' && value.ptr[i] <= '9' && i < 3
+		n = value.ptr[i] >= '0' && value.ptr[i] <= '9' && n <= most / 10
 		    ? n * 10 + (value.ptr[i] - '0')
 		    : -1;
-	if (n < 1 || n > 100)
-		return err_set(p->err, "%s is a number from 1 to 100", key->name);
-	p->f->weight = n;
+	if (n < least || n > most)
+		return err_set(
+		    p->err, "%s is a number from %d to %d", key->name, (int)least, (int)most);
+	*(int32_t *)(void *)((char *)p->f + key->offset) = n;
 	return 0;
+}
+
+static int
+set_weight(struct parser *p, const struct key *key, struct slice value)
+{
+	return set_number(p, key, value, 1, 100);
+}
+
+/* Below 50 neither a good rate nor a bad one would be certain. */
+static int
+set_canary(struct parser *p, const struct key *key, struct slice value)
+{
+	return set_number(p, key, value, 50, 1000000);
 }
 
 static int
@@ -817,6 +836,12 @@ check_whole(struct campaign_file *f, struct err *err)
 		return err_set(err, "window in [schedule] needs a start");
 	if (f->spread_s > 0 && f->spread_s < 60)
 		return err_set(err, "spread in [schedule] is at least 1m");
+	if (f->canary_wait_s > 0 && f->canary == 0)
+		return err_set(err,
+		    "canary_wait in [schedule] needs a canary: how many are sent to before the "
+		    "wait");
+	if (f->canary_wait_s > CANARY_WAIT_MAX_S || (f->canary > 0 && f->canary_wait_s < 60))
+		return err_set(err, "canary_wait in [schedule] is at least 1m and at most 7d");
 	return 0;
 }
 
@@ -879,5 +904,7 @@ campaign_file_parse(
 	}
 	if (finish_value(&p) != 0)
 		return -1;
+	if (f->canary > 0 && f->canary_wait_s == 0)
+		f->canary_wait_s = CANARY_WAIT_S;
 	return check_whole(f, err);
 }

@@ -62,6 +62,8 @@ struct campaign_file {
 	const char *not_after;
 	int32_t window_s; /* 0: none */
 	int32_t spread_s; /* 0: none */
+	int32_t canary;	  /* recipients that are sent to first; 0: all at once */
+	int32_t canary_wait_s;
 	int32_t weight;
 	int32_t quiet_from, quiet_till; /* minutes of the day; equal: none */
 	const char *time_zone;		/* "": UTC */
@@ -74,7 +76,7 @@ struct campaign_file {
 	/* lines for errors that only a database can find; 0 when the key is absent */
 	size_t stream_line, subject_line, html_line, text_line, template_line, attachments_line,
 	    inline_line, segment_line, exclude_campaigns_line, exclude_segments_line, start_line,
-	    not_after_line, headers_line;
+	    not_after_line, time_zone_line, headers_line;
 };
 
 /* 0, or -1 with err: msg without the line, offset = line (1 is the first; 0: the whole file).

@@ -92,7 +92,8 @@ const struct cli_command cli_campaign_commands[] = {
 	{ "campaign resume", "NAME", "go on with a paused run",
 	    "Options:\n"
 	    "  --run-key KEY   which run, when several are paused\n"
-	    "  --lane NAME     only this lane, which the breaker has paused\n\n"
+	    "  --lane NAME     only this lane, which the breaker has paused\n"
+	    "  --end-canary    let the others go before the canary of the run is judged\n\n"
 	    "Examples:\n"
 	    "  kairan campaign resume november-news\n"
 	    "  kairan campaign resume november-news --lane docomo\n",
@@ -243,9 +244,10 @@ campaign_progress(struct db *db, int64_t run)
 	    "SELECT row_to_json(x) FROM (SELECT p.*, e.opened, e.opened_by_proxy, "
 	    "e.opened_by_machine, e.clicked, e.clicked_by_machine, x.expected_finish, "
 	    "extract(epoch FROM "
-	    "p.finished_at - x.expected_finish)::bigint AS finished_late_s "
+	    "p.finished_at - x.expected_finish)::bigint AS finished_late_s, k AS canary "
 	    "FROM kairan.campaign_progress p JOIN kairan.engagement e ON e.run_id = p.run_id "
-	    "LEFT JOIN kairan.run_plan x ON x.run_id = p.run_id WHERE p.run_id = $1) x",
+	    "LEFT JOIN kairan.run_plan x ON x.run_id = p.run_id "
+	    "LEFT JOIN kairan.canary_progress k ON k.run_id = p.run_id WHERE p.run_id = $1) x",
 	    1, params);
 	if (r == NULL)
 		return NULL;

@@ -18,6 +18,7 @@
 #include "lint.h"
 #include "mime.h"
 #include "options.h"
+#include "policy.h"
 
 #define SEGMENT_CHECK_TIMEOUT "10s"
 #define FIELD_CHECK_TIMEOUT "30s"
@@ -358,6 +359,29 @@ check_names(struct create *c)
 
 /* ---------------------------------------------------------------- times */
 
+/* The producer would take one that does not exist for UTC. */
+static int
+check_zone(struct create *c)
+{
+	const struct campaign_file *f = &c->source.file;
+	struct err err = { 0 };
+	struct policy *policy;
+	char where[300];
+	int code = EXIT_DONE;
+
+	if (f->time_zone[0] == '\0')
+		return EXIT_DONE;
+	policy = policy_new(&c->cli->config, &err);
+	if (policy == NULL)
+		return cli_fail(c->cli, EXIT_USAGE, "%s", err.msg);
+	if (policy_zone_named(policy, f->time_zone, &err) == NULL)
+		code = cli_fail(c->cli, EXIT_USAGE,
+		    "%stime_zone \"%.60s\": %s; give one like Asia/Tokyo",
+		    at(c, f->time_zone_line, where, sizeof(where)), f->time_zone, err.msg);
+	policy_free(policy);
+	return code;
+}
+
 static int
 check_times(struct create *c)
 {
@@ -575,10 +599,11 @@ put_campaign(struct create *c, int64_t template_id, bool *is_new)
 	    "reply_to, list, headers, segment, exclude_campaigns, exclude_segments, missing_field, "
 	    "bad_field, start_at, not_after, window_s, recurrence, hook_command, hook_url, source, "
 	    "spread_s, weight, "
-	    "quiet_from, quiet_till, time_zone, zone_field) "
+	    "quiet_from, quiet_till, time_zone, zone_field, canary, canary_wait_s) "
 	    "SELECT $1, s.id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
 	    "$18, "
-	    "$19, $20, $22, $23, $24, $25, $26, $27 FROM kairan.stream s WHERE s.name = $2 "
+	    "$19, $20, $22, $23, $24, $25, $26, $27, $28, $29 FROM kairan.stream s "
+	    "WHERE s.name = $2 "
 	    "ON CONFLICT (name) DO UPDATE SET stream_id = excluded.stream_id, "
 	    "template_id = excluded.template_id, from_name = excluded.from_name, "
 	    "from_address = excluded.from_address, reply_to = excluded.reply_to, list = "
@@ -595,12 +620,14 @@ put_campaign(struct create *c, int64_t template_id, bool *is_new)
 	    "source = excluded.source, spread_s = excluded.spread_s, weight = excluded.weight, "
 	    "quiet_from = excluded.quiet_from, quiet_till = excluded.quiet_till, "
 	    "time_zone = excluded.time_zone, zone_field = excluded.zone_field, "
+	    "canary = excluded.canary, canary_wait_s = excluded.canary_wait_s, "
 	    "updated_at = now() "
 	    "RETURNING xmax = 0, to_char(c.start_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "
 	    "\"UTC\"'), "
 	    "recurrence";
 	const struct campaign_file *f = &c->source.file;
 	char template_text[24], window[16], spread[16], weight[16], from[16], till[16];
+	char canary[16], canary_wait[16];
 	bool is_quiet = f->quiet_from != f->quiet_till;
 	char *headers = headers_json(f);
 	const char *params[] = { f->name, f->stream, template_text, f->from_name, f->from_address,
@@ -611,7 +638,8 @@ put_campaign(struct create *c, int64_t template_id, bool *is_new)
 		f->repeat, f->hook_command, f->hook_url, c->source.source.ptr,
 		c->keep_schedule ? "true" : "false", f->spread_s > 0 ? spread : NULL, weight,
 		is_quiet ? from : NULL, is_quiet ? till : NULL,
-		f->time_zone[0] != '\0' ? f->time_zone : "UTC", f->zone_field };
+		f->time_zone[0] != '\0' ? f->time_zone : "UTC", f->zone_field,
+		f->canary > 0 ? canary : NULL, f->canary > 0 ? canary_wait : NULL };
 	PGresult *r;
 
 	(void)snprintf(template_text, sizeof(template_text), "%lld", (long long)template_id);
@@ -620,6 +648,8 @@ put_campaign(struct create *c, int64_t template_id, bool *is_new)
 	(void)snprintf(weight, sizeof(weight), "%d", (int)f->weight);
 	(void)snprintf(from, sizeof(from), "%d", (int)f->quiet_from);
 	(void)snprintf(till, sizeof(till), "%d", (int)f->quiet_till);
+	(void)snprintf(canary, sizeof(canary), "%d", (int)f->canary);
+	(void)snprintf(canary_wait, sizeof(canary_wait), "%d", (int)f->canary_wait_s);
 	r = db_query(&c->db, sql, (int)(sizeof(params) / sizeof(params[0])), params);
 	free(headers);
 	if (r == NULL)
@@ -684,6 +714,9 @@ print_created(struct create *c, bool is_new, int64_t template_id)
 		    "");
 	print_names("without", &f->exclude_campaigns);
 	print_names("without", &f->exclude_segments);
+	if (f->canary > 0)
+		printf("  %-10s%s recipients first, then %d minutes of waiting\n", "canary",
+		    cli_number(f->canary, number), (int)f->canary_wait_s / 60);
 	print_line("next run", c->due[0] != '\0' ? c->due : "by command: kairan campaign start");
 }
 
@@ -716,7 +749,7 @@ static int
 check_and_write(struct create *c)
 {
 	static int (*const steps[])(struct create *) = { check_stream, check_templates, check_files,
-		check_fields, check_names, check_times, write_campaign };
+		check_fields, check_names, check_zone, check_times, write_campaign };
 	int code = EXIT_DONE;
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && code == EXIT_DONE; i++)

@@ -94,7 +94,7 @@ fetch_campaign(struct planning *p, const char *name)
 	    "E'\\x1f'), "
 	    "array_to_string(c.exclude_segments, E'\\x1f'), "
 	    "CASE WHEN c.start_at > now() THEN c.start_at::text ELSE '' END, coalesce(c.spread_s, "
-	    "0) "
+	    "0), coalesce(c.canary, 0), coalesce(c.canary_wait_s, 0) "
 	    "FROM kairan.campaign c JOIN kairan.stream s ON s.id = c.stream_id WHERE c.name = $1",
 	    1, &name);
 
@@ -114,6 +114,8 @@ fetch_campaign(struct planning *p, const char *name)
 	split_names(p, &f->exclude_segments, text_of(p, r, 5));
 	f->start = text_of(p, r, 6);
 	f->spread_s = (int32_t)db_number(r, 0, 7);
+	f->canary = (int32_t)db_number(r, 0, 8);
+	f->canary_wait_s = (int32_t)db_number(r, 0, 9);
 	PQclear(r);
 	return EXIT_DONE;
 }
@@ -248,6 +250,33 @@ count_run(struct planning *p)
 	return code;
 }
 
+/* How far the canary of such a run is: what is left of it and its wait, or when the wait ends. */
+static int
+read_canary(struct planning *p)
+{
+	char id[24];
+	const char *params[] = { id };
+	struct run_forecast *f = &p->forecast;
+	PGresult *r;
+
+	(void)snprintf(id, sizeof(id), "%lld", (long long)p->run.id);
+	r = db_query(&p->db,
+	    "SELECT CASE WHEN k.phase = 'sending' THEN greatest(n.recipients - n.tried, 1) ELSE 0 "
+	    "END, k.wait_s, coalesce(greatest(extract(epoch FROM k.waits_until - now()), 0), 0) "
+	    "FROM kairan.canary k JOIN kairan.canary_progress n ON n.run_id = k.run_id "
+	    "WHERE k.run_id = $1 AND kairan.canary_is_open(k.phase)",
+	    1, params);
+	if (r == NULL)
+		return cli_db_failed(p->cli, &p->db, "reading the canary");
+	if (PQntuples(r) == 1) {
+		f->canary = (double)db_number(r, 0, 0);
+		f->canary_wait_s = (double)db_number(r, 0, 1);
+		f->start += strtod(db_text(r, 0, 2), NULL) * 1e6;
+	}
+	PQclear(r);
+	return EXIT_DONE;
+}
+
 /* ---------------------------------------------------------------- forecast */
 
 static double
@@ -321,6 +350,10 @@ play(struct planning *p)
 	if (others.count > 0)
 		f->lists[f->count++] = others;
 	f->spread_s = p->source.file.spread_s;
+	if (p->run.id == 0) {
+		f->canary = p->source.file.canary;
+		f->canary_wait_s = p->source.file.canary_wait_s;
+	}
 	if (run_forecast_make(f, &err) < 0)
 		return cli_fail(p->cli, EXIT_FAILED, "%s", err.msg);
 	return EXIT_DONE;
@@ -392,6 +425,13 @@ share_json(const struct planning *p, const struct share *s)
 	return o;
 }
 
+/* Somebody is held back by it. */
+static bool
+has_canary(const struct planning *p)
+{
+	return p->forecast.canary > 0 && p->forecast.canary < (double)p->recipients;
+}
+
 static json_t *
 chart_json(const struct run_forecast *f)
 {
@@ -436,6 +476,11 @@ print_json(const struct planning *p)
 		json_decref(more);
 		(void)json_object_set_new(o, "chart", chart_json(f));
 	}
+	if (has_canary(p))
+		(void)json_object_set_new(o, "canary",
+		    json_pack("{s:f, s:f, s:s*}", "recipients", f->canary, "wait_s",
+			f->canary_wait_s, "others_begin",
+			f->known ? time_text(f->others, start, sizeof(start)) : NULL));
 	(void)json_object_set_new(o, "cost",
 	    json_pack("{s:f, s:f, s:s}", "usd", cost_usd(p), "usd_per_1000",
 		strtod(p->cli->config.ses_price_per_1000, NULL), "price_date",
@@ -549,6 +594,21 @@ print_finish(const struct planning *p)
 }
 
 static void
+print_canary(const struct planning *p)
+{
+	const struct run_forecast *f = &p->forecast;
+	char a[40], n[32];
+
+	if (!has_canary(p))
+		return;
+	printf("canary      %s recipients first, then %g minutes of waiting\n",
+	    cli_number((int64_t)f->canary, n), f->canary_wait_s / 60);
+	if (f->known)
+		printf("            if they fare well the others begin at %s\n",
+		    time_text(f->others, a, sizeof(a)));
+}
+
+static void
 print_text(const struct planning *p)
 {
 	char a[40], n[32];
@@ -563,6 +623,7 @@ print_text(const struct planning *p)
 	}
 	printf("start       %s\n", time_text(p->forecast.start, a, sizeof(a)));
 	print_finish(p);
+	print_canary(p);
 	printf("cost        %.2f USD at %s USD for 1,000 (Amazon SES, %s)\n", cost_usd(p),
 	    p->cli->config.ses_price_per_1000, p->cli->config.ses_price_date);
 	if (p->has_account && p->account.max_24h >= 0)
@@ -630,6 +691,8 @@ make_plan(struct planning *p, const char *what, const char *key, bool ask_ses)
 	code = read_circumstances(p);
 	if (code == EXIT_DONE)
 		code = p->run.id != 0 ? count_run(p) : count_audience(p);
+	if (code == EXIT_DONE && p->run.id != 0)
+		code = read_canary(p);
 	if (code != EXIT_DONE)
 		return code;
 	if (p->share_count > 1)

@@ -100,7 +100,7 @@ struct waiting {
 	int unchanged;		       /* polls */
 	int64_t last_settled;
 	char last_state[16];
-	bool said_lonely;
+	bool said_lonely, said_canary;
 };
 
 /* Somebody must do the work: says so once when nobody seems to. */
@@ -167,9 +167,23 @@ is_halted(struct waiting *w, const json_t *p)
 	return halted;
 }
 
+/* Once: nothing will move for a while, and why. */
+static void
+say_canary(struct waiting *w, const json_t *canary)
+{
+	if (w->said_canary || w->cli->quiet)
+		return;
+	w->said_canary = true;
+	fputs("\nkairan: the canary ", stderr);
+	cli_put_text(stderr, campaign_word(canary, "words"));
+	fputs("; the others follow if they fared well\n", stderr);
+}
+
 static void
 show_progress(struct waiting *w, const json_t *p)
 {
+	const json_t *canary = json_object_get(p, "canary");
+	bool waits = strcmp(campaign_word(canary, "phase"), "waiting") == 0;
 	int64_t done = settled(p), sent = campaign_count(p, "sent"), now = now_ms();
 	const char *state = campaign_word(p, "state");
 	double seconds = (double)(now - w->since_ms) / 1000.0;
@@ -184,9 +198,16 @@ show_progress(struct waiting *w, const json_t *p)
 	}
 	w->last_settled = done;
 	(void)snprintf(w->last_state, sizeof(w->last_state), "%s", state);
-	say_if_lonely(w, p);
+	if (waits)
+		say_canary(w, canary);
+	else
+		say_if_lonely(w, p);
 	w->bar.total = campaign_count(p, "planned");
-	if (strcmp(state, "running") == 0)
+	if (strcmp(state, "running") == 0 && waits)
+		(void)snprintf(note, sizeof(note), "%s of %s sent, the canary %.100s",
+		    cli_number(sent, a), cli_number(w->bar.total, b),
+		    campaign_word(canary, "words"));
+	else if (strcmp(state, "running") == 0)
 		(void)snprintf(note, sizeof(note), "%s of %s sent, %.0f/s, %lld failed",
 		    cli_number(sent, a), cli_number(w->bar.total, b),
 		    seconds > 0.5 ? (double)(sent - w->sent_before) / seconds : 0.0,
@@ -597,15 +618,47 @@ resume_lane(struct cli *cli, struct db *db, const char *name, const char *key, c
 	return code;
 }
 
+/* The others go without a judgement of the canary; a paused run goes on. */
+static int
+end_canary(struct cli *cli, struct db *db, const char *name, const char *key)
+{
+	struct campaign_run run;
+	char id[24];
+	const char *params[] = { id };
+	PGresult *r;
+	int code = campaign_find_run(cli, db, name, key, "{running,paused}", &run);
+
+	if (code != EXIT_DONE)
+		return code;
+	(void)snprintf(id, sizeof(id), "%lld", (long long)run.id);
+	r = db_query(db, "SELECT kairan.canary_end($1)", 1, params);
+	if (r == NULL)
+		return cli_db_failed(cli, db, "ending the canary");
+	if (db_text(r, 0, 0)[0] != 't')
+		code = cli_fail(cli, EXIT_NOTHING,
+		    "no canary holds back run %s of %s; kairan campaign status tells of it",
+		    run.key, name);
+	PQclear(r);
+	if (code != EXIT_DONE)
+		return code;
+	if (strcmp(run.state, "paused") == 0 && move_run(db, run.id, "{paused}", "running", "") < 0)
+		return cli_db_failed(cli, db, "changing the run");
+	cli_audit(db, "campaign resume --end-canary", name, run.key);
+	print_moved(cli, name, &run, "running", " without its canary");
+	return EXIT_DONE;
+}
+
 /* The shape that pause and resume share. */
 static int
 move_command(
     struct cli *cli, int argc, char **argv, const char *words, const char *states, bool resume)
 {
 	const char *key = NULL, *lane = NULL;
+	bool without_canary = false;
 	const struct cli_option options[] = {
 		{ .name = "run-key", .value_name = "KEY", .value = &key },
 		{ .name = resume ? "lane" : NULL, .value_name = "NAME", .value = &lane },
+		{ .name = resume ? "end-canary" : NULL, .flag = &without_canary },
 		{ 0 },
 	};
 	struct campaign_run run;
@@ -618,8 +671,9 @@ move_command(
 		code = cli_open_db(cli, &db);
 	if (code != EXIT_DONE)
 		return code;
-	if (lane != NULL) {
-		code = resume_lane(cli, &db, argv[0], key, lane);
+	if (lane != NULL || without_canary) {
+		code = lane != NULL ? resume_lane(cli, &db, argv[0], key, lane)
+				    : end_canary(cli, &db, argv[0], key);
 		db_close(&db);
 		return code;
 	}

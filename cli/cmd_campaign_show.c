@@ -92,6 +92,11 @@ print_status(const json_t *p)
 		    late < 0 ? "earlier" : "later");
 	}
 	campaign_print_waits("waits       ", json_object_get(p, "waits"));
+	if (json_is_object(json_object_get(p, "canary"))) {
+		printf("%-12s", "canary");
+		cli_put_text(stdout, campaign_word(json_object_get(p, "canary"), "words"));
+		putchar('\n');
+	}
 	for (size_t i = 0; i < sizeof(count_lines) / sizeof(count_lines[0]); i++) {
 		int64_t value = campaign_count(p, count_lines[i].name);
 

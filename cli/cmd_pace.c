@@ -187,6 +187,7 @@ show_database(struct showing *s)
 		    "'valid', "
 		    "expires_at > now()) FROM kairan.lease WHERE name = 'producer'), 'null')" },
 		{ "brakes", brake_text_sql },
+		{ "lanes_paused", lane_text_sql },
 		/* a minute of tally is whole when it is over */
 		{ "attempts_last_minute",
 		    "SELECT coalesce(sum(attempts), 0)::text FROM kairan.tally WHERE owner > 0 AND "
@@ -324,6 +325,12 @@ print_show(const json_t *o)
 	{
 		printf("braked      %s: ", json_string_value(json_object_get(x, "name")));
 		brake_text_print(x);
+	}
+	json_array_foreach(json_object_get(o, "lanes_paused"), i, x)
+	{
+		fputs("paused      ", stdout);
+		cli_put_text(stdout, json_string_value(json_object_get(x, "lane")));
+		lane_text_print(x, "            ");
 	}
 	json_array_foreach(json_object_get(o, "set"), i, x) printf(
 	    "set         %s = %s by %s at %.19s\n", json_string_value(json_object_get(x, "name")),

@@ -265,17 +265,12 @@ collect(struct status *s)
 	    "'[]') "
 	    "FROM kairan.dispatcher WHERE stopped_at IS NULL";
 	static const char runs[] =
-	    "SELECT coalesce(json_agg(p), '[]') FROM (SELECT * FROM kairan.campaign_progress "
+	    "SELECT coalesce(json_agg(p), '[]') FROM (SELECT g.*, (SELECT k FROM "
+	    "kairan.canary_progress k WHERE k.run_id = g.run_id) AS canary "
+	    "FROM kairan.campaign_progress g "
 	    "WHERE state IN ('scheduled', 'planning', 'running', 'paused') "
 	    "OR finished_at > now() - interval '1 day' "
 	    "ORDER BY finished_at IS NOT NULL, run_id DESC LIMIT 20) p";
-	static const char lanes[] =
-	    "SELECT coalesce(json_agg(json_build_object('campaign', c.name, 'run_key', r.run_key, "
-	    "'lane', l.name, 'why', b.why, 'since', b.opened_at) ORDER BY b.opened_at), '[]') "
-	    "FROM kairan.lane_break b JOIN kairan.run r ON r.id = b.run_id "
-	    "JOIN kairan.campaign c ON c.id = r.campaign_id "
-	    "JOIN kairan.run_lane l ON l.run_id = b.run_id AND l.lane = b.lane "
-	    "WHERE b.resumed_at IS NULL AND r.state IN ('running', 'paused')";
 	static const char next[] =
 	    "SELECT coalesce(json_agg(json_build_object('campaign', name, 'start_at', start_at, "
 	    "'repeat', "
@@ -296,7 +291,7 @@ collect(struct status *s)
 	(void)json_object_set_new(o, "feedback", ask_feedback(s));
 	(void)json_object_set_new(o, "runs", ask(s, runs));
 	(void)json_object_set_new(o, "brakes", ask(s, brake_text_sql));
-	(void)json_object_set_new(o, "lanes_paused", ask(s, lanes));
+	(void)json_object_set_new(o, "lanes_paused", ask(s, lane_text_sql));
 	(void)json_object_set_new(o, "minutes", ask(s, minutes));
 	(void)json_object_set_new(o, "next", ask(s, next));
 	(void)json_object_set_new(o, "reputation", ask_reputation(s));
@@ -493,6 +488,11 @@ draw_run(const struct cli *cli, const json_t *run)
 		putchar(')');
 	}
 	putchar('\n');
+	if (json_is_object(json_object_get(run, "canary"))) {
+		fputs("    canary: ", stdout);
+		cli_put_text(stdout, word(json_object_get(run, "canary"), "words"));
+		putchar('\n');
+	}
 }
 
 /* locale(7): the first of these that is set counts. */
@@ -599,11 +599,7 @@ draw_lanes(const struct cli *cli, const json_t *lanes)
 	{
 		printf("  lane ");
 		styled(cli, STYLE_YELLOW, word(one, "lane"));
-		printf(" of %s %s is paused since %.16s: ", word(one, "campaign"),
-		    word(one, "run_key"), word(one, "since"));
-		cli_put_text(stdout, word(one, "why"));
-		printf("\n       kairan campaign resume %s --run-key %s --lane %s\n",
-		    word(one, "campaign"), word(one, "run_key"), word(one, "lane"));
+		lane_text_print(one, "       ");
 	}
 }
 

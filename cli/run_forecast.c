@@ -14,23 +14,39 @@
 #define CRASH_FOR_S 60
 #define BUCKET_US (FORECAST_BUCKET_S * 1e6)
 
+/* A run with a canary goes in two: the canary, and when its wait is over the others. */
+struct stage {
+	double start;	 /* us since 2026 */
+	double window_s; /* of a spread run */
+	double from, to; /* which part of each list */
+};
+
 static double
 cap_of(const struct run_forecast *f, const struct forecast_list *l)
 {
 	return l->capped ? policy_cap_per_s(f->policy, l->group) : 0;
 }
 
+/* What goes of a list in a stage. */
+static uint64_t
+count_of(const struct forecast_list *l, const struct stage *g)
+{
+	return (uint64_t)ceil((double)l->count * g->to) -
+	    (uint64_t)ceil((double)l->count * g->from);
+}
+
 static int
-fill_scenario(const struct run_forecast *f, struct scenario *s, struct err *err)
+fill_scenario(
+    const struct run_forecast *f, const struct stage *stage, struct scenario *s, struct err *err)
 {
 	int unknown = providers_find(policy_providers(f->policy), SLICE(POLICY_DEFAULT));
 
 	s->name = POLICY_POOL; /* the guard's edges are shifted by it */
-	s->start = f->start;
+	s->start = stage->start;
 	s->zone = policy_zone(f->policy, unknown);
 	s->account_per_s = forecast_account(f->per_s, f->count);
 	s->mode = f->spread_s > 0 ? PLAN_WINDOW : policy_mode(f->policy);
-	s->window_s = f->spread_s;
+	s->window_s = stage->window_s;
 	s->dispatchers =
 	    f->dispatchers < SCENARIO_DISPATCHERS_MAX ? f->dispatchers : SCENARIO_DISPATCHERS_MAX;
 	s->seed = 1;
@@ -44,10 +60,10 @@ fill_scenario(const struct run_forecast *f, struct scenario *s, struct err *err)
 		int group = l->group != PROVIDERS_NONE ? l->group : unknown;
 		bool guarded = l->group != PROVIDERS_NONE;
 
-		s->messages += l->count;
+		s->messages += count_of(l, stage);
 		s->lanes[i] = (struct scenario_lane){ .name = l->name,
 			.group = providers_group(policy_providers(f->policy), group)->name,
-			.count = l->count,
+			.count = count_of(l, stage),
 			.guard = guarded ? policy_guard(f->policy, group) : GUARD_OFF,
 			.zone = policy_zone(f->policy, group),
 			.cap_per_s = cap_of(f, l),
@@ -56,18 +72,20 @@ fill_scenario(const struct run_forecast *f, struct scenario *s, struct err *err)
 	return 0;
 }
 
-/* Counts of the gauge's minutes in quarters of the hour. */
+/* Counts of the gauge's minutes in quarters of the hour, behind those of the stages before. */
 static int
-fill_buckets(struct run_forecast *f, const struct gauge *g, struct err *err)
+fill_buckets(
+    struct run_forecast *f, const struct stage *stage, const struct gauge *g, struct err *err)
 {
-	double minute = floor(f->start / MINUTE_US), first = floor(f->start / BUCKET_US);
+	double minute = floor(stage->start / MINUTE_US), first = floor(f->start / BUCKET_US);
 	size_t n = (size_t)((minute + (double)g->minute_count) * MINUTE_US / BUCKET_US - first) + 1;
+	struct forecast_bucket *buckets = realloc(f->buckets, n * sizeof(*buckets));
 
-	f->buckets = calloc(n, sizeof(*f->buckets));
-	if (f->buckets == NULL)
+	if (buckets == NULL)
 		return err_set(err, "no memory");
-	for (size_t i = 0; i < n; i++)
-		f->buckets[i].at = (first + (double)i) * BUCKET_US;
+	f->buckets = buckets;
+	for (size_t i = f->bucket_count; i < n; i++)
+		buckets[i] = (struct forecast_bucket){ .at = (first + (double)i) * BUCKET_US };
 	for (size_t m = 0; m < g->minute_count; m++) {
 		size_t i = (size_t)(floor((minute + (double)m) * MINUTE_US / BUCKET_US) - first);
 
@@ -111,19 +129,20 @@ fill_guard(struct run_forecast *f, struct err *err)
 	return 0;
 }
 
-/* Plays it; with `faults` a dispatcher is away for a minute half-way and the clocks are lost. */
+/* Plays a stage; with `faults` a dispatcher is away for a minute half-way and the clocks are lost. */
 static int
-play(struct run_forecast *f, bool faults, double *finish, struct err *err)
+play_stage(
+    struct run_forecast *f, const struct stage *stage, bool faults, double *finish, struct err *err)
 {
 	struct simulation_hooks hooks = { .trace_every = 1 };
 	struct simulation_result result;
 	struct scenario s = { 0 };
 	struct gauge g = { 0 };
 	struct plan_lane *plans = calloc(f->count + 1, sizeof(*plans));
-	int code = plans == NULL ? err_set(err, "no memory") : fill_scenario(f, &s, err);
+	int code = plans == NULL ? err_set(err, "no memory") : fill_scenario(f, stage, &s, err);
 
 	if (code == 0 && faults) {
-		double half = (f->p50 - f->start) / 2e6;
+		double half = (f->p50 - stage->start) / 2e6;
 
 		s.faults[s.fault_count++] =
 		    (struct scenario_fault){ FAULT_DISPATCHER_CRASH, half, CRASH_FOR_S, 0 };
@@ -137,17 +156,49 @@ play(struct run_forecast *f, bool faults, double *finish, struct err *err)
 	if (code == 0)
 		*finish = result.finish;
 	for (size_t i = 0; code == 0 && !faults && i < f->count; i++) {
+		if (count_of(&f->lists[i], stage) == 0)
+			continue;
 		f->lists[i].peak_per_min = plans[i].peak_per_s * 60;
 		f->lists[i].end = plans[i].end;
 	}
 	if (code == 0 && !faults)
-		code = fill_buckets(f, &g, err);
+		code = fill_buckets(f, stage, &g, err);
 	for (size_t i = 0; plans != NULL && i < f->count; i++)
 		plan_lane_release(&plans[i]);
 	free(plans);
 	free(s.lanes);
 	gauge_release(&g);
 	return code;
+}
+
+/* The whole run. A canary that is sent is heard for its wait, whatever became of its faults. */
+static int
+play(struct run_forecast *f, bool faults, double *finish, struct err *err)
+{
+	struct stage stage = { .start = f->start, .window_s = f->spread_s, .to = 1 };
+	double messages = 0;
+
+	for (size_t i = 0; i < f->count; i++)
+		messages += (double)f->lists[i].count;
+	if (!faults) {
+		run_forecast_release(f);
+		f->peak_per_min = 0;
+		f->others = f->start;
+	}
+	if (f->canary > 0 && f->canary < messages) {
+		stage.to = f->canary / messages;
+		stage.window_s = f->spread_s * stage.to;
+		if (!faults && play_stage(f, &stage, false, &f->others, err) < 0)
+			return -1;
+		f->others += faults ? 0 : f->canary_wait_s * 1e6;
+		stage = (struct stage){ .start = f->others,
+			.window_s = f->spread_s - (f->others - f->start) / 1e6,
+			.from = stage.to,
+			.to = 1 };
+		if (f->spread_s > 0 && stage.window_s <= 0)
+			return err_set(err, "the wait for the canary is longer than the spread");
+	}
+	return play_stage(f, &stage, faults, finish, err);
 }
 
 /* By what would end earlier without it. */
@@ -243,4 +294,5 @@ run_forecast_release(struct run_forecast *f)
 {
 	free(f->buckets);
 	f->buckets = NULL;
+	f->bucket_count = 0;
 }

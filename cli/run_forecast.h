@@ -37,8 +37,9 @@ struct run_forecast {
 	const struct quota *quota; /* of 24 hours, as it is now; NULL: none */
 	double
 	    spread_s; /* over which it is spread evenly; 0: not. Set to 0 when that is too short */
-	double start; /* us since 2026 */
-	int dispatchers; /* at least 1 */
+	double canary, canary_wait_s; /* recipients that go first, and the wait for them; 0: none */
+	double start;		      /* us since 2026 */
+	int dispatchers;	      /* at least 1 */
 	double overrun; /* real by expected duration of earlier runs, the 90th of 100; 0: unknown */
 	struct forecast_list *lists;
 	size_t count;
@@ -46,6 +47,7 @@ struct run_forecast {
 	bool known; /* false: nothing limits it and nothing was ever sent */
 	enum forecast_basis basis;
 	double per_s, p50, p90, peak_per_min;
+	double others;			 /* us since 2026, when those behind the canary begin */
 	struct forecast_bucket *buckets; /* owned */
 	size_t bucket_count;
 };

@@ -393,7 +393,11 @@ mx_route_new(
 	r->sites.dns = r->dns;
 	r->sites.ctx = r;
 	r->sites.reached = on_reached;
-	mx_sites_begin(&r->sites);
+	if (!mx_sites_begin(&r->sites)) {
+		(void)err_set(err, "no memory");
+		mx_route_free(r);
+		return NULL;
+	}
 	(void)uv_timer_init(&d->loop, &r->timer);
 	r->timer.data = r;
 	(void)uv_timer_start(&r->timer, on_timer, SWEEP_MS, SWEEP_MS);

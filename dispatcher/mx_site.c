@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,7 +48,8 @@ struct mx_site {
 	struct ready waiting;
 	struct session **sessions; /* room for mx.connections_per_destination */
 	size_t session_count, working;
-	size_t limit; /* of sessions, until fewer_until_ms */
+	size_t limit; /* of our sessions, until fewer_until_ms */
+	struct mx_lease lease;
 	uint64_t fewer_until_ms;
 	uint64_t rest_until_ms, rest_ms;
 	uint64_t later_ms; /* the next flight without room is expected to find some */
@@ -59,6 +61,8 @@ struct mx_site {
 };
 
 static void site_kick(struct mx_site *site);
+static void site_wish(struct mx_site *site);
+static size_t session_limit(struct mx_site *site);
 
 static uint64_t
 now_of(const struct mx_sites *all)
@@ -245,6 +249,8 @@ take(void *ctx, struct relay *relay)
 	uint64_t now = now_of(all), took;
 	struct flight *f;
 
+	if (site->session_count > session_limit(site))
+		return NULL; /* one too many: it goes idle, and is closed */
 	while (!all->stopping && now >= site->rest_until_ms && (f = site_pop(site)) != NULL) {
 		if (now - f->checked_ms >= (uint64_t)all->d->config->dispatcher_recheck_s * 1000) {
 			settle_recheck(all->d->settler, f); /* comes back by the front door */
@@ -362,6 +368,9 @@ ended(void *ctx, struct session *session)
 	relay->connections--;
 	relay->working -= session_has_worked(session);
 	site->working -= session_has_worked(session);
+	site_wish(site);
+	if (all->stopping && all->connections == 0)
+		mx_leases_stop(all->leases);
 	mx_sites_kick(all); /* perhaps another site waited for the place */
 }
 
@@ -558,13 +567,71 @@ close_idle(struct mx_sites *all)
 	}
 }
 
+/* What all dispatchers may have together. */
+static unsigned
+shared_limit(const struct mx_site *site)
+{
+	return brakes_connections(site->all->d->brakes, site->peers[0].relay.name,
+	    (unsigned)site->all->d->config->mx_connections_per_destination);
+}
+
+/* What this one would take of it. */
+static size_t
+own_limit(struct mx_site *site)
+{
+	size_t shared = shared_limit(site);
+
+	if (now_of(site->all) >= site->fewer_until_ms)
+		site->limit = (size_t)site->all->d->config->mx_connections_per_destination;
+	return site->limit < shared ? site->limit : shared;
+}
+
 static size_t
 session_limit(struct mx_site *site)
 {
-	if (now_of(site->all) >= site->fewer_until_ms)
-		site->limit = (size_t)site->all->d->config->mx_connections_per_destination;
-	return brakes_connections(
-	    site->all->d->brakes, site->peers[0].relay.name, (unsigned)site->limit);
+	size_t own = own_limit(site), leased = mx_lease_allows(&site->lease, shared_limit(site));
+
+	return own < leased ? own : leased;
+}
+
+/* Says what is open and what would be of use; no more than the common limit has room for. */
+static void
+site_wish(struct mx_site *site)
+{
+	const struct mx_sites *all = site->all;
+	size_t most = (size_t)all->d->config->mx_connections, want = site->session_count;
+	size_t room = most > all->connections ? most - all->connections : 0;
+
+	if (room == 0 && site->session_count == 0)
+		room = 1; /* an idle one of another site makes it */
+	if (!all->stopping && now_of(all) >= site->rest_until_ms)
+		want += site->waiting.count < room ? site->waiting.count : room;
+	if (want > own_limit(site))
+		want = own_limit(site);
+	mx_lease_wish(
+	    &site->lease, shared_limit(site), (unsigned)site->session_count, (unsigned)want);
+}
+
+/* Closes idle ones that may not be open any more. */
+static void
+site_shed(struct mx_site *site)
+{
+	for (size_t i = site->session_count; i-- > 0;)
+		if (i < site->session_count && site->session_count > session_limit(site) &&
+		    session_is_free(site->sessions[i]) && session_is_idle(site->sessions[i]))
+			session_quit(site->sessions[i]);
+}
+
+/* Another number of connections is allowed. */
+static void
+on_granted(void *ctx, struct mx_lease *lease)
+{
+	struct mx_site *site =
+	    (struct mx_site *)(void *)((char *)lease - offsetof(struct mx_site, lease));
+
+	(void)ctx;
+	site_shed(site);
+	site_kick(site);
 }
 
 static void
@@ -573,6 +640,7 @@ open_sessions(struct mx_site *site)
 	struct mx_sites *all = site->all;
 	size_t connecting = count_connecting(site);
 
+	site_wish(site);
 	while (site->waiting.count > connecting && connecting < OPENING_MAX &&
 	    site->session_count < session_limit(site)) {
 		struct peer *p;
@@ -671,6 +739,7 @@ add_peers(struct mx_site *site, const struct mx_plan *plan)
 static void
 site_free(struct mx_site *site)
 {
+	mx_lease_end(&site->lease);
 	ready_release(&site->waiting);
 	free(site->sessions);
 	free(site->peers);
@@ -694,6 +763,7 @@ mx_site_join(struct mx_sites *all, const struct mx_plan *plan, bool secure)
 		site->implicit = plan->implicit;
 		site->mail_ms = FIRST_GUESS_MS;
 		memcpy(site->key, key, sizeof(key));
+		mx_lease_begin(&site->lease, all->leases, slice_str(key));
 		if (!add_peers(site, plan) || !strmap_add(&all->by_key, site->key, site)) {
 			site_free(site);
 			return NULL;
@@ -731,8 +801,12 @@ mx_sites_sweep(struct mx_sites *all)
 	for (size_t i = 0; i < all->by_key.room; i++) {
 		struct mx_site *site = all->by_key.entries[i].value;
 
-		if (site == NULL || site->domains > 0 || site->session_count > 0 ||
-		    site->waiting.count > 0 || site->active || is_resolving(site))
+		if (site == NULL)
+			continue;
+		site_shed(site);
+		site_wish(site);
+		if (site->domains > 0 || site->session_count > 0 || site->waiting.count > 0 ||
+		    site->active || is_resolving(site) || site->lease.granted > 0)
 			continue;
 		strmap_remove(&all->by_key, site->key);
 		site_free(site);
@@ -760,11 +834,14 @@ mx_sites_release_run(struct mx_sites *all, struct live_run *run)
 	}
 }
 
-void
+bool
 mx_sites_begin(struct mx_sites *all)
 {
 	const struct config *c = all->d->config;
 
+	all->leases = mx_leases_new(all->d, on_granted, all);
+	if (all->leases == NULL)
+		return false;
 	all->active_end = &all->active;
 	for (size_t i = 0; i < all->source_count; i++) {
 		struct mx_source *s = &all->sources[i];
@@ -789,6 +866,7 @@ mx_sites_begin(struct mx_sites *all)
 				.ended = ended };
 		}
 	}
+	return true;
 }
 
 void
@@ -803,6 +881,8 @@ mx_sites_stop(struct mx_sites *all)
 			if (k < site->session_count)
 				session_quit(site->sessions[k]);
 	}
+	if (all->connections == 0)
+		mx_leases_stop(all->leases);
 }
 
 void
@@ -812,4 +892,5 @@ mx_sites_release(struct mx_sites *all)
 		if (all->by_key.entries[i].value != NULL)
 			site_free(all->by_key.entries[i].value);
 	strmap_release(&all->by_key);
+	mx_leases_free(all->leases);
 }

@@ -4,7 +4,7 @@
  * It owns the flights that wait for it, its servers (peers), its connections and its rest after
  * trouble; nothing of it touches another site but the common number of connections.
  *
- * Limits: connections of one site, and of all; waiting flights of all, and of one site when half of
+ * Limits: connections of one site, which all dispatchers share (mx_lease), and of all sites; waiting flights of all, and of one site when half of
  * those are taken. A flight that finds no room, waits for longer than mx.patience_s, or comes while
  * the site rests, is postponed: its row is deferred without a step of the retry ladder until the site
  * is expected to have room.
@@ -16,6 +16,7 @@
 #include "dnsloop.h"
 #include "flight.h"
 #include "mx.h"
+#include "mx_lease.h"
 #include "ready.h"
 #include "session.h"
 #include "strmap.h"
@@ -37,6 +38,7 @@ struct mx_sites {
 	struct mx_source sources[MX_SOURCES_MAX];
 	size_t source_count;
 	struct strmap by_key;
+	struct mx_leases *leases;	      /* owned */
 	struct mx_site *active, **active_end; /* those with waiting flights */
 	unsigned connections;		      /* of all sites, open or being opened */
 	size_t waiting;			      /* flights in sites */
@@ -53,8 +55,8 @@ int mx_read_sources(struct mx_source list[MX_SOURCES_MAX], size_t *count, const 
     const char *ehlo, struct err *err) MUST_CHECK;
 
 /* d, dns, tls, sources (from, ehlo, and the tls of their hosts), ctx and reached are set; the rest is
- * made here. */
-void mx_sites_begin(struct mx_sites *all);
+ * made here. False without memory. */
+bool mx_sites_begin(struct mx_sites *all) MUST_CHECK;
 /* Nothing new; connections finish what they have in hand. */
 void mx_sites_stop(struct mx_sites *all);
 void mx_sites_release(struct mx_sites *all);

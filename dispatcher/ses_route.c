@@ -23,14 +23,17 @@
 #include "compose.h"
 #include "curlloop.h"
 #include "db.h"
+#include "keys.h"
 #include "log.h"
 #include "mark.h"
+#include "policy.h"
+#include "rds_quota.h"
 #include "ses_answer.h"
 #include "ses_request.h"
 #include "settle.h"
 
 #define TICK_MS 1000
-#define ACCOUNT_EVERY_MS 60000 /* GetAccount: other actions than sending are limited to 1/s */
+#define ACCOUNT_EVERY_MS 60000 /* between two looks at the account */
 #define RATE_SHARE 0.9	       /* of MaxSendRate: sustained excess is refused */
 #define BURST_US 50000	       /* unused time that may be caught up with */
 #define SLOWER 0.7	       /* factor of the rate after a refusal for rate */
@@ -68,8 +71,8 @@ struct ses_route {
 	struct call **idle;
 	size_t call_count, idle_count, busy;
 	struct call account_call;
-	bool account_busy, account_known;
-	uint64_t account_ms; /* last asked */
+	bool account_busy, account_known, account_looking;
+	uint64_t account_ms; /* last looked at */
 	bool sending_disabled;
 
 	struct aws_credentials credentials;
@@ -577,12 +580,26 @@ failed(struct call *call, CURLcode code)
 }
 
 static void
+use_account(struct ses_route *r, const struct rds_account *a)
+{
+	double rate =
+	    r->d->config->ses_rate > 0 ? (double)r->d->config->ses_rate : a->max_rate * RATE_SHARE;
+
+	if (rate > r->rate * 1.001 || rate < r->rate * 0.999)
+		log_info("account rate=%.2f/s of %.2f/s sent_24h=%.0f quota=%.0f", rate,
+		    a->max_rate, a->sent_24h, a->max_24h);
+	r->rate = rate;
+	if (a->paused > 0 && !r->sending_disabled)
+		log_warn("sending is disabled for this account and region at SES");
+	r->sending_disabled = a->paused > 0;
+}
+
+static void
 account_answered(struct ses_route *r, CURLcode code, int status)
 {
 	struct call *call = &r->account_call;
 	struct ses_account account;
 	struct err err = { 0 };
-	double rate;
 
 	r->account_busy = false;
 	r->account_known = true; /* sending goes on without, and tells more */
@@ -601,17 +618,11 @@ account_answered(struct ses_route *r, CURLcode code, int status)
 		    call->error_type, code != CURLE_OK ? curl_easy_strerror(code) : err.msg);
 		return;
 	}
-	rate = r->d->config->ses_rate > 0 ? (double)r->d->config->ses_rate
-					  : account.max_rate * RATE_SHARE;
-	if (rate > r->rate * 1.001 || rate < r->rate * 0.999)
-		log_info("account rate=%.2f/s of %.2f/s sent_24h=%.0f quota=%.0f production=%s "
-			 "enforcement=%s",
-		    rate, account.max_rate, account.sent_24h, account.max_24h,
-		    account.production ? "yes" : "no", account.enforcement);
-	r->rate = rate;
-	if (!account.sending && !r->sending_disabled)
-		log_warn("sending is disabled for this account and region at SES");
-	r->sending_disabled = !account.sending;
+	use_account(r,
+	    &(struct rds_account){ .max_24h = account.max_24h,
+		.max_rate = account.max_rate,
+		.sent_24h = account.sent_24h,
+		.paused = account.sending ? 0 : 1 });
 }
 
 static void
@@ -638,11 +649,40 @@ on_done(void *ctx, void *priv, CURLcode code)
 		ses_route_kick(r);
 }
 
+/* The producer that leads asks for all; without one each dispatcher does. */
 static void
-ask_account(struct ses_route *r)
+on_account(void *ctx, const redisReply *reply)
 {
+	struct ses_route *r = ctx;
+	struct rds_account a;
+
+	r->account_looking = false;
+	if (r->stopping)
+		return;
+	if (reply == NULL) {
+		r->account_ms = 0; /* Redis is lost: when it is back */
+		return;
+	}
+	if (rds_account_take(reply, &a) && a.max_rate > 0 && a.max_rate < 1e6 &&
+	    (double)time(NULL) - a.at < RDS_ACCOUNT_FRESH_S) {
+		r->account_known = true;
+		use_account(r, &a);
+		ses_route_kick(r);
+	} else if (r->signing && !r->account_busy) {
+		r->account_busy = call_begin(&r->account_call, "GET", SES_ACCOUNT_PATH, NULL);
+	}
+}
+
+static void
+look_at_account(struct ses_route *r)
+{
+	char key[KEY_MAX];
+	const char *argv[] = { "HMGET", key, RDS_ACCOUNT_FIELDS };
+
 	r->account_ms = dispatcher_now_ms(r->d);
-	r->account_busy = call_begin(&r->account_call, "GET", SES_ACCOUNT_PATH, NULL);
+	r->account_looking = true;
+	(void)snprintf(key, sizeof(key), KEY_ACCOUNT, POLICY_POOL);
+	rdsloop_command(r->d->redis, on_account, r, (int)(sizeof(argv) / sizeof(argv[0])), argv);
 }
 
 /* ---- credentials ---- */
@@ -729,9 +769,10 @@ on_tick(uv_timer_t *timer)
 	/* tried again each 10 s while the old ones last or none are there */
 	if ((!r->signing || ends) && now_ms - r->fetched_ms >= 10 * TICK_MS)
 		fetch_credentials(r);
-	if (r->signing && !r->account_busy &&
+	if (r->signing && !r->account_busy && !r->account_looking &&
+	    rdsloop_is_ready(r->d->redis) &&
 	    (r->account_ms == 0 || now - r->account_ms >= ACCOUNT_EVERY_MS))
-		ask_account(r);
+		look_at_account(r);
 	r->factor = r->factor * FASTER < 1 ? r->factor * FASTER : 1;
 	ses_route_kick(r);
 }

@@ -61,6 +61,7 @@ account_ask(
 	a->figures = (struct rds_account){ .max_24h = account.max_24h,
 		.max_rate = account.max_rate,
 		.sent_24h = account.sent_24h,
+		.paused = account.sending ? 0 : 1,
 		.at = (double)time(NULL) };
 	a->fresh = true;
 	(void)pthread_mutex_unlock(&a->lock);

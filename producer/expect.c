@@ -62,14 +62,15 @@ read_lanes(struct db *db, const struct policy *policy, const char *run, struct e
 }
 
 static int
-read_rates(
-    struct db *db, const char *run, struct forecast_rates *rates, double *spread_s, struct err *err)
+read_rates(struct db *db, const char *run, struct forecast_rates *rates, double *spread_s,
+    double *canary_s, struct err *err)
 {
 	PGresult *r = db_query(db,
 	    "SELECT coalesce(f.rate_per_s, 0), f.of_stream, f.of_account, coalesce(f.seen_per_s, "
-	    "0), coalesce(c.spread_s, 0) "
+	    "0), coalesce(c.spread_s, 0), coalesce(k.wait_s, 0) "
 	    "FROM kairan.run r JOIN kairan.campaign c ON c.id = r.campaign_id "
-	    "JOIN kairan.stream s ON s.id = c.stream_id, kairan.plan_rates(s.name, r.id) AS f "
+	    "JOIN kairan.stream s ON s.id = c.stream_id LEFT JOIN kairan.canary k ON k.run_id = "
+	    "r.id, kairan.plan_rates(s.name, r.id) AS f "
 	    "WHERE r.id = $1",
 	    1, &run);
 
@@ -80,6 +81,7 @@ read_rates(
 		.of_account = strtod(db_text(r, 0, 2), NULL),
 		.seen_per_s = strtod(db_text(r, 0, 3), NULL) };
 	*spread_s = strtod(db_text(r, 0, 4), NULL);
+	*canary_s = strtod(db_text(r, 0, 5), NULL);
 	PQclear(r);
 	return 0;
 }
@@ -133,24 +135,25 @@ expect_note(struct db *db, const struct config *config, const struct policy *pol
 	struct forecast_rates rates;
 	enum forecast_basis basis = FORECAST_NONE;
 	struct forecast_request request = { .policy = policy };
-	double finish, spread_s = 0;
+	double begin, finish, spread_s = 0, canary_s = 0;
 	struct timespec now;
 	int result = -1;
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
-	request.start = (double)(now.tv_sec - ADMISSION_EPOCH_S) * 1e6 + (double)now.tv_nsec / 1e3;
+	begin = (double)(now.tv_sec - ADMISSION_EPOCH_S) * 1e6 + (double)now.tv_nsec / 1e3;
 	if (read_lanes(db, policy, run, &e, err) == 0 &&
-	    read_rates(db, run, &rates, &spread_s, err) == 0) {
+	    read_rates(db, run, &rates, &spread_s, &canary_s, err) == 0) {
 		request.per_s = forecast_rate(policy, &rates, &basis);
+		/* the canary is a small part: the wait counts as if it came first */
+		request.start = begin + canary_s * 1e6;
 		finish = request.start;
 		if (basis == FORECAST_NONE && !e.capped && spread_s <= 0)
 			result = 0;
 		else if ((basis == FORECAST_NONE && !e.capped) ||
 		    forecast_finish(&request, e.lanes, e.count, &finish, err) == 0) {
-			finish = fmax(finish, request.start + spread_s * 1e6);
+			finish = fmax(finish, begin + spread_s * 1e6);
 			result = write_plan(db, run, &e, request.per_s, basis,
-			    (quota_end(config, e.messages, request.per_s, finish) - request.start) /
-				1e6,
+			    (quota_end(config, e.messages, request.per_s, finish) - begin) / 1e6,
 			    err);
 		}
 	}

@@ -118,7 +118,8 @@ put_brakes(struct buf *out, struct db *db)
 	put_brake(out, rows, 3, "kairan_brake_messages_per_second",
 	    "Rate that replies have left to a provider");
 	put_brake(out, rows, 4, "kairan_brake_connections",
-	    "Connections of a dispatcher that replies have left to a provider");
+	    "Connections, of all dispatchers together, that replies have left to each destination "
+	    "of a provider");
 	PQclear(rows);
 }
 

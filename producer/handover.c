@@ -34,7 +34,7 @@ struct list {
 	int64_t handed;		 /* how many of the lane these were */
 	int64_t refill_at; /* ids from here to `pushed` may be missing in Redis; -1: none are */
 	int64_t length;	   /* in Redis: as measured last, and what was pushed since */
-	bool done;	   /* there is nothing behind `pushed` */
+	int64_t clear;	   /* between `pushed` and here there is nothing */
 	int64_t ahead;	   /* retries in it: they leave first */
 	struct retry_budget retries;
 };
@@ -57,6 +57,7 @@ struct known_run {
 	double until; /* us since 2026, 0: not spread */
 	int quiet_from, quiet_till;
 	bool seen;
+	int64_t planned, open;	  /* recipients; ids up to here may be handed over */
 	int64_t relisted;	  /* of run */
 	bool unsorted;		  /* list 0 may hold ids of other lists */
 	struct pacer_lane *lanes; /* owned; lists for the pacer */
@@ -78,6 +79,7 @@ struct handover {
 struct run_row {
 	int id;
 	int64_t planned, pushed, low_water, queued, sending, deferred;
+	int64_t open; /* ids up to here may be handed over: all, or those of the canary */
 	const char *stream;
 	double per_s, began;
 	enum share_class class;
@@ -409,6 +411,8 @@ know(struct handover *h, struct db *db, const struct run_row *row, bool *lost)
 	k->until = row->until;
 	k->quiet_from = row->quiet_from;
 	k->quiet_till = row->quiet_till;
+	k->planned = row->planned;
+	k->open = row->open;
 	k->seen = true;
 	return k;
 }
@@ -441,7 +445,7 @@ static int
 push_all(struct handover *h, struct db *db, const struct run_row *row, struct list *l, int64_t room)
 {
 	int64_t ids[PUSH_CHUNK], next = l->pushed;
-	int64_t last = row->planned - next < room ? row->planned : next + room;
+	int64_t last = row->open - next < room ? row->open : next + room;
 
 	while (next < last) {
 		int n = 0;
@@ -503,15 +507,15 @@ push_list(struct handover *h, struct db *db, const struct run_row *row, const st
     struct list *l, int64_t room)
 {
 	int64_t *ids = NULL;
-	int n = find_ids(db, k, l, l->pushed, row->planned, false, room, &ids), result = 0;
+	int n = find_ids(db, k, l, l->pushed, row->open, false, room, &ids), result = 0;
 
 	if (n < 0)
 		return -1;
 	CRASH_POINT("before_push");
 	if (n == 0) {
-		l->done = true;
+		l->clear = row->open;
 		if (l->lane == 0) {
-			l->pushed = row->planned;
+			l->pushed = row->open;
 			result = save_pushed(db, k->id, l);
 		}
 	} else if (push_ids(h, k->id, l->lane, "RPUSH", ids, n) == 0) {
@@ -546,9 +550,10 @@ push_again(
 }
 
 static bool
-is_done(const struct run_row *row, const struct list *l)
+is_done(int64_t open, const struct list *l)
 {
-	return l->lane == 0 ? l->pushed >= row->planned : l->done || l->handed >= l->recipients;
+	return l->pushed >= open ||
+	    (l->lane > 0 && (l->clear >= open || l->handed >= l->recipients));
 }
 
 static int
@@ -566,7 +571,7 @@ feed_list(struct handover *h, struct db *db, const struct run_row *row, const st
 		return 0;
 	if (l->refill_at >= 0)
 		return push_again(h, db, k, l, room);
-	if (is_done(row, l))
+	if (is_done(row->open, l))
 		return 0;
 	return k->list_count == 1 ? push_all(h, db, row, l, room)
 				  : push_list(h, db, row, k, l, room);
@@ -646,9 +651,10 @@ feed(struct handover *h, struct db *db, const struct run_row *row, struct known_
 	for (size_t i = 0; i < k->list_count; i++) {
 		length += k->lists[i].length;
 		refilling = refilling || k->lists[i].refill_at >= 0;
-		all = all && is_done(row, &k->lists[i]);
+		all = all && is_done(row->open, &k->lists[i]);
 	}
-	if (!refilling && all && row->queued > length && now_ms() - k->since_ms > STUCK_MS)
+	if (!refilling && all && row->queued - (row->planned - row->open) > length &&
+	    now_ms() - k->since_ms > STUCK_MS)
 		refill(k, row->low_water);
 	for (size_t i = 0; result == 0 && h->redis != NULL && i < k->list_count; i++)
 		result = feed_list(h, db, row, k, &k->lists[i]);
@@ -710,10 +716,12 @@ feed_runs(struct handover *h, struct db *db)
 	    "WHEN s.kind = 'triggered' THEN 1 ELSE 2 END, c.weight, "
 	    "kairan.urgent_in_use(s.id), r.relisted, "
 	    "coalesce(extract(epoch FROM r.started_at) + c.spread_s, 0), "
-	    "coalesce(c.quiet_from, 0), coalesce(c.quiet_till, 0) "
+	    "coalesce(c.quiet_from, 0), coalesce(c.quiet_till, 0), "
+	    "CASE WHEN kairan.canary_is_open(k.phase) THEN k.recipients ELSE r.planned END "
 	    "FROM kairan.run r JOIN kairan.campaign_progress p ON p.run_id = r.id "
 	    "JOIN kairan.campaign c ON c.id = r.campaign_id "
 	    "JOIN kairan.stream s ON s.id = c.stream_id "
+	    "LEFT JOIN kairan.canary k ON k.run_id = r.id "
 	    "WHERE r.state = 'running' ORDER BY r.id",
 	    0, NULL);
 	struct known_run **link, *k;
@@ -727,8 +735,8 @@ feed_runs(struct handover *h, struct db *db)
 	for (int i = 0; i < PQntuples(r) && result == 0; i++) {
 		struct run_row row = { (int)db_number(r, i, 0), db_number(r, i, 1),
 			db_number(r, i, 2), db_number(r, i, 3), db_number(r, i, 4),
-			db_number(r, i, 5), db_number(r, i, 6), db_text(r, i, 7),
-			strtod(db_text(r, i, 8), NULL),
+			db_number(r, i, 5), db_number(r, i, 6), db_number(r, i, 17),
+			db_text(r, i, 7), strtod(db_text(r, i, 8), NULL),
 			(strtod(db_text(r, i, 9), NULL) - ADMISSION_EPOCH_S) * 1e6,
 			(enum share_class)db_number(r, i, 10), strtod(db_text(r, i, 11), NULL),
 			db_text(r, i, 12)[0] == 't', db_number(r, i, 13),
@@ -762,16 +770,21 @@ feed_runs(struct handover *h, struct db *db)
 
 /* ---- pace ---- */
 
-/* What is left of each list, about: a look at the rows would cost more than it tells. */
+/* What is left of each list, about: a look at the rows would cost more than it tells. Who waits for
+ * a canary asks for nothing yet; the rate of a run that is spread is that of the whole. */
 static void
 count_lanes(struct known_run *k)
 {
-	double others = (double)k->queued;
+	bool all = k->open >= k->planned || k->until > 0;
+	double part = all ? 1 : (double)k->open / (double)k->planned;
+	double others = (double)(k->queued - (all ? 0 : k->planned - k->open));
 
 	for (size_t i = k->list_count; i-- > 0;) {
 		const struct list *l = &k->lists[i];
-		double left = (double)(l->recipients - l->handed + l->length);
+		double left = part * (double)l->recipients - (double)(l->handed - l->length);
 
+		if (left < (double)l->length)
+			left = (double)l->length;
 		if (i > 0)
 			others -= left;
 		else
@@ -824,22 +837,25 @@ publish_pace(struct handover *h, int64_t epoch)
 	return -1;
 }
 
-/* The list that a retry goes to; NULL: its run is not known here. */
+/* The list that a retry goes to, and what of its run may be handed over; NULL: its run is not known
+ * here. */
 static struct list *
-list_of(const struct handover *h, int run, int lane)
+list_of(const struct handover *h, int run, int lane, int64_t *open)
 {
-	for (const struct known_run *k = h->runs; k != NULL; k = k->next)
+	for (const struct known_run *k = h->runs; k != NULL; k = k->next) {
+		*open = k->open;
 		for (size_t i = 0; k->id == run && i < k->list_count; i++)
 			if (k->lists[i].lane == lane)
 				return &k->lists[i];
+	}
 	return NULL;
 }
 
 /* First tries are still to come from it: retries may have a share only. */
 static bool
-has_first_tries(const struct list *l)
+has_first_tries(const struct list *l, int64_t open)
 {
-	return l->length > l->ahead || l->refill_at >= 0 || (!l->done && l->lane > 0);
+	return l->length > l->ahead || l->refill_at >= 0 || (l->lane > 0 && !is_done(open, l));
 }
 
 /* Lists whose share is used up, as arrays of runs and lanes. */
@@ -850,7 +866,7 @@ put_exhausted(const struct handover *h, struct buf *runs, struct buf *lanes)
 		for (size_t i = 0; i < k->list_count; i++) {
 			const struct list *l = &k->lists[i];
 
-			if (!has_first_tries(l) || retry_budget_left(&l->retries) > 0)
+			if (!has_first_tries(l, k->open) || retry_budget_left(&l->retries) > 0)
 				continue;
 			pgarray_int(runs, k->id);
 			pgarray_int(lanes, l->lane);
@@ -901,9 +917,10 @@ push_retries(struct handover *h, struct db *db)
 		const char *params[] = { db_text(r, i, 0), db_text(r, i, 1) };
 		int64_t id = db_number(r, i, 1);
 		int run = (int)db_number(r, i, 0), lane = (int)db_number(r, i, 2);
-		struct list *l = list_of(h, run, lane);
+		int64_t open = 0;
+		struct list *l = list_of(h, run, lane, &open);
 
-		if (l == NULL || (has_first_tries(l) && !retry_budget_take(&l->retries)))
+		if (l == NULL || (has_first_tries(l, open) && !retry_budget_take(&l->retries)))
 			continue;
 		if (push_ids(h, run, lane, "LPUSH", &id, 1) < 0)
 			break;

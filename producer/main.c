@@ -390,6 +390,24 @@ check_breaker(struct db *db)
 	return 0;
 }
 
+/* Canaries that were sent wait, those that have waited are judged. */
+static int
+check_canaries(struct db *db)
+{
+	PGresult *r = db_query(db, "SELECT run_id, phase, why FROM kairan.canary_check()", 0, NULL);
+
+	if (r == NULL)
+		return -1;
+	for (int i = 0; i < PQntuples(r); i++)
+		if (PQgetisnull(r, i, 2))
+			log_info("canary run=%s phase=%s", db_text(r, i, 0), db_text(r, i, 1));
+		else
+			log_error(
+			    "run paused run=%s why=\"%s\"", db_text(r, i, 0), db_text(r, i, 2));
+	PQclear(r);
+	return 0;
+}
+
 /* Events whose row was not known when they came. */
 static int
 join_events(struct db *db)
@@ -462,7 +480,7 @@ single_jobs(struct producer *p, struct db *db, time_t *daily)
 	if (db_run(db, "SELECT kairan.schedule_due()", 0, NULL) < 0)
 		return -1;
 	if (bury_dead(db, &p->config) < 0 || sweep_cancelled(db) < 0 || check_breaker(db) < 0 ||
-	    join_events(db) < 0)
+	    check_canaries(db) < 0 || join_events(db) < 0)
 		return -1;
 	if (now - p->policy_looked >= POLICY_EVERY_S) {
 		p->policy_looked = now;

@@ -115,6 +115,8 @@ planner_run(struct db *db, const struct config *config, struct policy *policy, i
 		result = write_rows(&p, run, epoch);
 	if (result != PLANNER_DONE)
 		return result;
+	if (db_run(db, "SELECT kairan.canary_plan($1, $2)", 2, params) < 0)
+		return db_trouble(&p, "noting the canary");
 	/* a forecast is no reason not to send */
 	if (expect_note(db, config, policy, p.run, err) < 0)
 		log_warn("no forecast run=%d why=\"%s\"", run, err->msg);

@@ -55,7 +55,7 @@ enum brake_mode { BRAKE_FREE, BRAKE_RATE, BRAKE_HOLD, BRAKE_PROBE, BRAKE_STOP };
 struct brake_terms {
 	double cap_per_s;     /* limit of the rate; 0: none */
 	double start_per_s;   /* believed where neither a limit nor traffic tells a rate */
-	unsigned connections; /* most of one dispatcher */
+	unsigned connections; /* most to one destination */
 	unsigned batch;	      /* messages per connection */
 	bool is_account;      /* gentler cuts, more often */
 };
@@ -91,7 +91,7 @@ struct brake {
 	double step_at;	 /* the last change upwards */
 	double hold_s;	 /* the last HOLD, */
 	double hold_end; /* and when it ended */
-	unsigned window; /* connections of a dispatcher; 0: as configured */
+	unsigned window; /* connections to one destination; 0: as configured */
 	double window_until, window_step;
 	unsigned batch; /* messages per connection; 0: as configured */
 	double batch_until;

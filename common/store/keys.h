@@ -24,6 +24,10 @@
  *                          reserve.lua. Lost: counted again from the database.
  *   {p:POOL}:account hash  what Amazon SES said of the account, and when. The leading producer.
  *                          Lost: a minute later it is there again.
+ *   {p:POOL}:here   hash   dispatchers that share connections, and until when each counts as here.
+ *                          connections.lua. Lost: for 10 s only connections that are open stay.
+ *   {p:POOL}:conn:DESTINATION hash  connections to a destination (a hash of its mail servers): held
+ *                          and wanted by dispatcher. connections.lua. Lost: told again within 2 s.
  *
  * The part in braces is the hash tag: keys of one script share a slot in a cluster. There is one
  * pool (POLICY_POOL), since streams share accounts and providers.
@@ -40,6 +44,8 @@
 #define KEY_HEARD "{p:%s}:heard"
 #define KEY_BRAKE "{p:%s}:brake"
 #define KEY_ACCOUNT "{p:%s}:account"
+#define KEY_HERE "{p:%s}:here"
+#define KEY_CONNECTIONS "{p:%s}:conn:%016llx"
 #define KEY_LANE_ALL "all"
 #define KEY_LANE_NAME "l:%d.%d" /* field of a list in the pool */
 

@@ -60,19 +60,33 @@ rds_quota_read(redisContext *redis, struct quota *q, double *now, struct err *er
 	return 0;
 }
 
+bool
+rds_account_take(const redisReply *reply, struct rds_account *a)
+{
+	double *const to[] = { &a->max_24h, &a->max_rate, &a->sent_24h, &a->paused, &a->at };
+
+	*a = (struct rds_account){ .max_24h = -1 };
+	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 5 ||
+	    reply->element[4]->str == NULL)
+		return false;
+	for (size_t i = 0; i < 5; i++)
+		if (reply->element[i]->str != NULL)
+			*to[i] = strtod(reply->element[i]->str, NULL);
+	return true;
+}
+
 int
 rds_account_read(redisContext *redis, struct rds_account *a, struct err *err)
 {
-	redisReply *reply =
-	    redisCommand(redis, "HMGET " KEY_ACCOUNT " max_24h max_rate sent_24h at", POLICY_POOL);
-	double *const to[] = { &a->max_24h, &a->max_rate, &a->sent_24h, &a->at };
+	char key[KEY_MAX];
+	const char *argv[] = { "HMGET", key, RDS_ACCOUNT_FIELDS };
+	redisReply *reply;
 
-	*a = (struct rds_account){ .max_24h = -1 };
-	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 4)
+	(void)snprintf(key, sizeof(key), KEY_ACCOUNT, POLICY_POOL);
+	reply = redisCommandArgv(redis, sizeof(argv) / sizeof(argv[0]), argv, NULL);
+	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY)
 		return failed(redis, reply, "reading the account", err);
-	for (size_t i = 0; i < 4 && reply->element[3]->str != NULL; i++)
-		if (reply->element[i]->str != NULL)
-			*to[i] = strtod(reply->element[i]->str, NULL);
+	(void)rds_account_take(reply, a);
 	freeReplyObject(reply);
 	return 0;
 }
@@ -81,8 +95,8 @@ int
 rds_account_write(redisContext *redis, const struct rds_account *a, struct err *err)
 {
 	redisReply *reply = redisCommand(redis,
-	    "HSET " KEY_ACCOUNT " max_24h %.17g max_rate %.17g sent_24h %.17g at %.0f", POLICY_POOL,
-	    a->max_24h, a->max_rate, a->sent_24h, a->at);
+	    "HSET " KEY_ACCOUNT " max_24h %.17g max_rate %.17g sent_24h %.17g paused %.0f at %.0f",
+	    POLICY_POOL, a->max_24h, a->max_rate, a->sent_24h, a->paused, a->at);
 
 	if (reply == NULL || reply->type != REDIS_REPLY_INTEGER)
 		return failed(redis, reply, "writing the account", err);

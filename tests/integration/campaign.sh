@@ -188,8 +188,18 @@ refused 's/^text =.*/text = ..\/c\/newsletter.txt/' 2 'without' 'template outsid
 refused 's/^# \[sched/[sched/;s/^# start.*/not_after = 2020-01-01 10:00 UTC/' 5 'has passed' 'not_after in the past'
 refused 's/^name =.*/name = other/;s/^# \[sched/[sched/;s/^# start.*/start = 2020-01-01 10:00 UTC/' 2 'has passed' 'start in the past'
 refused 's/^# \[sched/[sched/;s/^# start.*/start = 2099-02-30 10:00 UTC/' 2 'x.campaign:30: ' 'a day that is not'
+refused 's/^# \[sched/[sched/;s/^# start.*/time_zone = Asia\/Tokio/' 2 'x.campaign:30: time_zone "Asia/Tokio": there is no time zone .*like Asia/Tokyo' \
+	'a time zone that does not exist'
+refused 's/^# \[sched/[sched/;s/^# start.*/time_zone = ..\/etc\/passwd/' 2 'time_zone "../etc/passwd": this is no time zone' 'a path as time zone'
 tap_is "$(sql -c 'SELECT c::text FROM kairan.campaign c')" "$before" 'nothing refused was written'
 tap_is "$(sql -c 'SELECT count(*) FROM kairan.customer')" 1000 'all customers are there'
+
+sed -e 's/^# \[sched/[sched/;s/^# start.*/canary = 1500/' "$EXAMPLES/newsletter.campaign" >"$D/c/x.campaign"
+expect 0 'create with a canary' "$K" campaign create "$D/c/x.campaign"
+tap_like "$OUT" 'canary +1,500 recipients first, then 30 minutes of waiting' 'says so'
+tap_is "$(sql -c 'SELECT canary, canary_wait_s FROM kairan.campaign')" '1500|1800' 'the campaign has it'
+expect 0 'without it again' "$K" campaign create "$EXAMPLES/newsletter.campaign"
+tap_is "$(sql -c 'SELECT canary IS NULL FROM kairan.campaign')" t 'it is gone'
 
 # ---- schedule
 expect 0 'schedule' "$K" campaign schedule november-news --at '2099-01-01 10:00 Asia/Tokyo' --repeat 'every 2 days' --window 2h

@@ -127,7 +127,7 @@ server_start()
 {
 	server_set "$@"
 	service_spawn "mail server $1" "$D/server.log" "$PYTHON" tests/support/fake_relay.py --host "$1" --name "$1" \
-		--log "$TRUTH" --control "$D/control.$1" "$MX_PORT" 2>/dev/null
+		--log "$TRUTH" --control "$D/control.$1" --open "$D/open.$1" "$MX_PORT" 2>/dev/null
 }
 
 for host in 2 3 4 5 6 7; do
@@ -305,7 +305,7 @@ customers_add 300 same1.example
 dispatcher_start d2 "${MX[@]}" KAIRAN_MX_CONNECTIONS_PER_DESTINATION=2 KAIRAN_MX_WAITING_PER_DESTINATION=10 \
 	KAIRAN_MX_CONNECTIONS=5 KAIRAN_MX_PATIENCE_S=5
 RUN=$(run_add direct 2)
-tap_ok 'a destination that takes 2 s a mail holds up nobody' states_wait one 'sent 300' 20
+tap_ok 'a destination that takes 2 s a mail holds up nobody' states_wait one 'sent 300' 30
 tap_ok '  ... of no other domain' states_wait same1 'sent 300' 20
 tap_is "$(one "count(*) < 40 FROM kairan.send WHERE run_id = $RUN AND address LIKE '%@slow.example' AND state = 'sent'")" t '  ... while it goes on'
 tap_ok '  ... its others are put off' wait_for 15 "count(*) > 5 FROM kairan.send WHERE run_id = $RUN AND state = 'deferred' AND tries = 0
@@ -327,9 +327,45 @@ tap_ok 'a server that closes by 421: sent' states_wait shut 'sent 20' 30
 tap_is "$(said shut tries)" 0 '  ... without a step of the ladder'
 run_check "$RUN" '  ... exactly once'
 
-# ---- pause, private addresses, no DNS ------------------------------------------------------------------
+# ---- connections that several dispatchers share -----------------------------------------------------
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 server_set 127.0.0.9 'mode = ok'
+server_set 127.0.0.11 'mode = ok' 'delay_ms = 400'
+sql -c 'DELETE FROM kairan.customer'
+customers_add 120 slow.example
+SHARED=(KAIRAN_MX_CONNECTIONS_PER_DESTINATION=3 KAIRAN_MX_WAITING=20 KAIRAN_MX_WAITING_PER_DESTINATION=10 KAIRAN_MX_PATIENCE_S=60)
+dispatcher_start e1 "${MX[@]}" "${SHARED[@]}"
+FIRST=$DISPATCHER
+dispatcher_start e2 "${MX[@]}" "${SHARED[@]}"
+tap_ok 'two dispatchers know of each other' wait_for 20 "count(*) = 2 FROM kairan.dispatcher WHERE stopped_at IS NULL AND connects"
+both_count()
+{
+	[ "$(grep -c 'connections are shared dispatchers=2' "$D/dispatcher.log")" = 2 ]
+}
+services_wait 20 both_count || tap_note 'one of them does not know yet'
+: >"$D/open.127.0.0.11"
+# arguments: how many connections were open at most at the slow server
+peak_is()
+{
+	[ "$(sort -n "$D/open.127.0.0.11" | tail -n 1)" = "$1" ]
+}
+RUN=$(run_add direct shared)
+tap_ok 'two dispatchers send to a destination' \
+	wait_for 30 "count(DISTINCT owner) = 2 AND count(*) > 15 FROM kairan.send WHERE run_id = $RUN AND state = 'sent'"
+tap_ok 'over as many connections as one may have' peak_is 3
+kill -9 "$FIRST"
+wait "$FIRST" 2>/dev/null || true
+one "kairan.dispatcher_bury(id) FROM kairan.dispatcher WHERE name = 'e1' AND stopped_at IS NULL" >"$D/out"
+: >"$D/open.127.0.0.11"
+tap_ok 'one is killed: when its leases have run out the other one has all' services_wait 40 peak_is 3
+server_set 127.0.0.11 'mode = ok'
+tap_ok 'and sends what is left' wait_for 40 "queued = 0 AND sending = 0 AND deferred = 0 FROM kairan.campaign_progress WHERE run_id = $RUN"
+run_check "$RUN" 'nobody got it twice'
+
+# ---- pause, private addresses, no DNS ------------------------------------------------------------------
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+sql -c 'DELETE FROM kairan.customer'
+customers_add 20 shut.example
 dispatcher_start d3 "${MX[@]}" KAIRAN_MX_PRIVATE=no
 RUN=$(run_add direct 5)
 tap_ok 'addresses that are not of the public Internet: deferred' states_wait shut 'deferred 20'

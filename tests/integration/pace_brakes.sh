@@ -172,7 +172,7 @@ RUN=$(run_add all mx)
 tap_ok 'refused for too many connections, fewer are made' wait_for 20 "connections BETWEEN 1 AND 4 FROM kairan.brake WHERE name = 'alpha'"
 tap_is "$(braked mode)" free 'while the rate is free'
 "$KAIRAN" pace show >"$D/out"
-tap_like "$(cat "$D/out")" 'alpha: its rate is free, [1-4] connections a dispatcher; by conn 421' 'pace show tells it'
+tap_like "$(cat "$D/out")" 'alpha: its rate is free, [1-4] connections a destination; by conn 421' 'pace show tells it'
 tap_ok 'the run finishes' run_wait "$RUN" finished 40
 run_check "$RUN" 'exactly once'
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Rates and what follows from them: counts by domain against a count by hand, the breaker of a
-# run and of a stream, ambiguous domains, undoing false bounces, forgetting a person. TAP, run by
+# run and of a stream, the canary, ambiguous domains, undoing false bounces, forgetting a person. TAP, run by
 # prove.
 # shellcheck disable=SC2119 # functions of the library take settings
 set -euo pipefail
@@ -78,6 +78,7 @@ tap_like "$(one "reason FROM kairan.run WHERE id = $RUN")" '^breaker: [0-9.]+ % 
 	'and says why'
 tap_ok 'long before its end' test "$(one "sent FROM kairan.campaign_progress WHERE run_id = $RUN")" -lt 400
 tap_is "$(one "count(*) FROM kairan.run_event WHERE run_id = $RUN AND event = 'paused'")" 1 'once'
+sql -c "UPDATE kairan.stream SET rate_per_s = 40 WHERE name = 'marketing'" # it must not end before it is looked at
 tap_is "$(one "kairan.run_move($RUN, '{paused}', 'running')")" t 'somebody resumes it'
 # in the minute of the pause it is not judged; afterwards by what follows alone
 sleep 2
@@ -110,6 +111,7 @@ tap_ok 'a site with 23 % dead addresses does not stop the others' services_wait 
 tap_is "$(one "state FROM kairan.run WHERE id = $RUN")" running 'the run goes on'
 "$KAIRAN" status >"$D/out"
 tap_like "$(cat "$D/out")" 'lane bad.example of healthy lane is paused .*breaker: [0-9.]+ % of [0-9]+ recipients of bad.example in this run are dead' 'but its lane is paused, and status says why'
+tap_like "$("$KAIRAN" pace show)" 'paused +bad.example of healthy lane is paused since .* kairan campaign resume healthy --run-key lane --lane bad.example' 'so does pace show, and how to go on'
 tap_ok 'long before its end' test "$(of_bad sent)" -lt 300
 all_put_off()
 {
@@ -141,6 +143,99 @@ tap_is "$(one "kairan.run_move($RUN, '{paused}', 'running')")" t 'by command'
 tap_ok 'it is sent' run_wait "$RUN" finished 20
 heard "$RUN" complained 60 '' abuse
 tap_is "$(one "judgement FROM kairan.reputation WHERE stream = 'marketing'")" stop 'many complaints are a verdict'
+
+# ---- the canary ----------------------------------------------------------------------------
+
+sql -c 'TRUNCATE kairan.customer, kairan.suppression'
+customers_add 300 large.example
+customers_add 100 small.example
+campaign_add careful canary=100 canary_wait_s=600
+tap_like "$("$KAIRAN" campaign plan careful)" 'canary +100 recipients first, then 10 minutes of waiting' 'the plan tells of a canary'
+tap_is "$("$KAIRAN" campaign plan careful --json | "$PYTHON" -c 'import datetime, json, sys
+j = json.load(sys.stdin)
+start, others, finish = (datetime.datetime.fromisoformat(t[:-1]) for t in (j["start"], j["canary"]["others_begin"], j["finish_p50"]))
+print(600 <= (others - start).total_seconds() < 700, finish >= others, sum(q["messages"] for q in j["chart"]))')" 'True True 400' \
+	'its finish contains the wait, its chart everybody'
+RUN=$(run_add careful a)
+# arguments: phase
+canary_is()
+{
+	wait_for 20 "phase = '$1' FROM kairan.canary WHERE run_id = $RUN"
+}
+# nobody is sent to but the canary
+only_canary()
+{
+	[ "$(one "count(*) || ' ' || max(id) FROM kairan.send WHERE run_id = $RUN AND state <> 'queued'")" = '100 100' ]
+}
+timeout 120 "$KAIRAN" campaign start careful --run-key a --wait >"$D/wait.out" 2>&1 &
+WAITER=$!
+tap_ok 'the canary is sent, then the run waits' canary_is waiting
+tap_ok 'nobody else is sent to' only_canary
+tap_is "$(one "count(*) BETWEEN 24 AND 26 FROM kairan.send WHERE run_id = $RUN AND id <= 100 AND address LIKE '%@small.example'")" t \
+	'its domains are in proportion'
+tap_is "$(one "expected_finish - made_at BETWEEN interval '10 min' AND interval '12 min' FROM kairan.run_plan WHERE run_id = $RUN")" t \
+	'the producer expects the wait'
+until=$(one "waits_until FROM kairan.canary WHERE run_id = $RUN")
+service_stop "$PRODUCER" || tap_note "the producer ended with $?"
+producer_start
+rounds=$(one "expires_at FROM kairan.lease WHERE name = 'producer'")
+tap_ok 'another producer goes on' wait_for 20 "expires_at > '$rounds'::timestamptz + interval '2 s' FROM kairan.lease WHERE name = 'producer'"
+tap_is "$(one "phase || ' ' || waits_until FROM kairan.canary WHERE run_id = $RUN")" "waiting $until" 'with the same wait'
+tap_ok 'and sends to nobody else' only_canary
+tap_like "$("$KAIRAN" campaign status careful)" 'canary +waits until 20.* UTC for what comes back from the first 100' 'campaign status tells'
+"$KAIRAN" status >"$D/out"
+tap_like "$(cat "$D/out")" 'canary: waits until' 'status, too'
+tap_like "$("$KAIRAN" send why "$(one "address FROM kairan.send WHERE run_id = $RUN AND id = 400")")" 'held back by the canary: waits until' \
+	'and why, of one who waits'
+redis-cli -s "$D/redis.sock" FLUSHALL >"$D/out"
+sql -c "UPDATE kairan.canary SET waits_until = now() WHERE run_id = $RUN"
+tap_ok 'it fared well: the others are sent to' run_wait "$RUN" finished 30
+tap_is "$(one "concat_ws(' ', phase, tried, sent, hard, complained, not_taken) FROM kairan.canary WHERE run_id = $RUN")" 'passed 100 100 0 0 0' 'with its counts'
+run_check "$RUN" 'everybody exactly once'
+wait "$WAITER" || tap_note "start --wait ended with $?"
+tap_like "$(cat "$D/wait.out")" 'kairan: the canary waits until .*; the others follow if they fared well' 'start --wait said what it waits for'
+
+# some are put off for ever, some complain
+customers_add 200 full.example full
+sql -c "UPDATE kairan.stream SET breaker = 'off'" -c "UPDATE kairan.campaign SET canary_wait_s = 1 WHERE name = 'careful'"
+RUN=$(run_add careful b)
+tap_ok 'a canary of which a third is not taken pauses the run' run_wait "$RUN" paused 20
+tap_like "$(one "reason FROM kairan.run WHERE id = $RUN")" \
+	'^canary: [0-9.]+ % of 100 recipients were refused, deferred or left in doubt .line 10 %.; see the view top_replies' 'and says why'
+tap_ok 'nobody else was sent to' only_canary
+tap_is "$(one "count(*) FROM kairan.run_event WHERE run_id = $RUN AND event = 'paused'")" 1 'hooks are called once'
+"$KAIRAN" campaign resume careful --run-key b >"$D/out"
+tap_ok 'resumed, the others are sent to' wait_for 20 "queued = 0 FROM kairan.campaign_progress WHERE run_id = $RUN"
+tap_is "$(one "phase FROM kairan.canary WHERE run_id = $RUN")" failed 'without another judgement'
+"$KAIRAN" campaign cancel careful --run-key b >"$D/out"
+sql -c "DELETE FROM kairan.customer WHERE email LIKE 'full%'" -c "UPDATE kairan.campaign SET canary_wait_s = 600 WHERE name = 'careful'"
+RUN=$(run_add careful c)
+canary_is waiting || true
+heard "$RUN" complained 10 '' abuse
+sql -c "UPDATE kairan.canary SET waits_until = now() WHERE run_id = $RUN"
+tap_ok 'complaints about the canary pause the run' run_wait "$RUN" paused 20
+tap_like "$(one "reason FROM kairan.run WHERE id = $RUN")" '^canary: 10.00 % of 100 recipients complained .line 0.1 %.' 'and it says so'
+"$KAIRAN" campaign cancel careful --run-key c >"$D/out"
+
+# a command ends it; the breaker may be faster
+sql -c 'TRUNCATE kairan.suppression'
+RUN=$(run_add careful d)
+canary_is waiting || true
+tap_like "$("$KAIRAN" campaign resume careful --run-key d --end-canary)" 'run d of careful running without its canary' 'a command lets the others go'
+tap_ok 'at once' run_wait "$RUN" finished 20
+tap_is "$("$KAIRAN" campaign resume careful --run-key d --end-canary >"$D/out" 2>&1; echo $?)" 6 'once'
+customers_add 100 dead.example hard
+sql -c "UPDATE kairan.stream SET breaker = 'run'"
+RUN=$(run_add careful e)
+tap_ok 'a bad canary opens the breaker before its wait is over' run_wait "$RUN" paused 20
+tap_like "$(one "reason FROM kairan.run WHERE id = $RUN")" '^breaker: ' 'which says why'
+"$KAIRAN" campaign resume careful --run-key e >"$D/out"
+tap_ok 'whoever resumes it then ends the canary' canary_is ended
+tap_ok 'and everybody is sent to' run_wait "$RUN" finished 20
+sql -c 'TRUNCATE kairan.customer, kairan.suppression' -c "UPDATE kairan.campaign SET canary = 500 WHERE name = 'careful'"
+customers_add 20 large.example
+RUN=$(run_add careful f)
+tap_ok 'a run that is not larger than its canary does not wait' run_wait "$RUN" finished 20
 
 # ---- ambiguous domains ----------------------------------------------------------------------
 

@@ -4,8 +4,8 @@
 local part, what it does to everyone by a control file, and what it took is written to a log, one
 JSON line per message, before the reply to the dot is sent: the ground truth of a test.
 
-    fake_relay.py --log FILE [--control FILE] [--mail FOLDER] [--lost FILE] [--host 127.0.0.1]
-        [--name NAME] PORT | --unix PATH
+    fake_relay.py --log FILE [--control FILE] [--mail FOLDER] [--lost FILE] [--open FILE]
+        [--host 127.0.0.1] [--name NAME] PORT | --unix PATH
 
 Local parts begin with
     hard     550 5.1.1 to RCPT                   soft     451 4.2.0 to RCPT, the first `times` times
@@ -51,7 +51,7 @@ Content for nobody (recipients all refused) is logged with an empty list.
 A line of the log: at (seconds), tls, auth, chunks, host of --name, from, to, envid, smtputf8, message_id, subject,
 kairan_id, and what the latter says (run, send, attempt; not verified), kept, answered. It is on the disk
 before the reply. --lost gets a line (time, data or answer) for each client that went away in the middle of a
-message.
+message. --open gets a line for each connection that is made: how many are open with it.
 """
 
 import argparse
@@ -130,6 +130,11 @@ class Relay:
         line = json.dumps(record, ensure_ascii=True, sort_keys=True) + "\n"
         os.write(self.log, line.encode())
         os.fdatasync(self.log)  # the truth survives whatever is killed next
+
+    def note_open(self):
+        if self.args.open:
+            with open(self.args.open, "a", encoding="ascii") as f:
+                print(len(self.connections), file=f)
 
     def note_lost(self, taken):
         """A client that went away in mid-message, or before it had its answer."""
@@ -235,6 +240,7 @@ class Connection(asyncio.Protocol):
         if self.upgraded:
             return  # the same connection, encrypted by now
         self.relay.connections.add(self)
+        self.relay.note_open()
         most = self.relay.number("most")
         if self.relay.settings["mode"] == "greet421" or 0 < most < len(self.relay.connections):
             self.reply("421 4.3.2 fake.example is busy")
@@ -634,6 +640,7 @@ def main():
     parser.add_argument("--control")
     parser.add_argument("--mail", default=os.environ.get("FAKE_RELAY_MAIL"))
     parser.add_argument("--lost")
+    parser.add_argument("--open")
     asyncio.run(serve(parser.parse_args()))
 
 

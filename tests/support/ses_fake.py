@@ -41,7 +41,7 @@ The control file holds `key = value` lines and may be missing:
     others    0     1: actions other than sending are refused with 429 above one a second
     die_after 0     every connection ends, without an answer, at its request number N + 1; lost
 
-The account suppression list is DIR/suppressed.json, a JSON object from address to BOUNCE or COMPLAINT,
+DIR/account.asked gets a line for each GetAccount. The account suppression list is DIR/suppressed.json, a JSON object from address to BOUNCE or COMPLAINT,
 which a test may write; DIR/suppression.log has a line for each request about it.
 
 A line of the log: at, to, kairan_id, what it says (run, send, attempt; not verified), message_id
@@ -329,6 +329,8 @@ class Fake:
             raise Refusal('NotFoundException', 'no such resource')
 
     def account(self, writer):
+        with open(os.path.join(self.args.dir, 'account.asked'), 'a', encoding='ascii') as f:
+            print(time.time(), file=f)
         self.answer(writer, 200, {
             'DedicatedIpAutoWarmupEnabled': False, 'EnforcementStatus': 'HEALTHY',
             'ProductionAccessEnabled': not self.number('sandbox'), 'SendingEnabled': True,

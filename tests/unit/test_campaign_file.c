@@ -90,7 +90,8 @@ test_whole(void **state)
 			       "[exclude]\ncampaigns = a, b-1 ,c,\nsegments = staff\n"
 			       "[schedule]\nstart = 2026-12-01 10:00 Asia/Tokyo\n"
 			       "not_after = 2026-12-01T12:00:00+09:00\nwindow = 2h\nspread = "
-			       "6h\nweight = 3\nquiet_hours = 21:00-08:00\ntime_zone = Asia/Tokyo\n"
+			       "6h\ncanary = 500\ncanary_wait = 45m\nweight = "
+			       "3\nquiet_hours = 21:00-08:00\ntime_zone = Asia/Tokyo\n"
 			       "repeat = every  2 day\n"
 			       "[hook]\ncommand = /bin/true a=b\nurl = https://hook.example/x\n"
 			       "[headers]\nX-One = 1\nX-Two = zwei; drei\n"),
@@ -110,6 +111,8 @@ test_whole(void **state)
 	assert_int_equal(file.exclude_segments.count, 1);
 	assert_int_equal(file.window_s, 7200);
 	assert_int_equal(file.spread_s, 21600);
+	assert_int_equal(file.canary, 500);
+	assert_int_equal(file.canary_wait_s, 2700);
 	assert_int_equal(file.weight, 3);
 	assert_int_equal(file.quiet_from, 1260);
 	assert_int_equal(file.quiet_till, 480);
@@ -135,6 +138,8 @@ test_defaults(void **state)
 	assert_int_equal(file.window_s, 0);
 	assert_int_equal(file.spread_s, 0);
 	assert_int_equal(file.weight, 1);
+	assert_int_equal(file.canary, 0);
+	assert_int_equal(file.canary_wait_s, 0);
 	assert_int_equal(parse(BASE "[campaign]\nlist = x"), 0); /* no final line end */
 	assert_string_equal(file.list, "x");
 }
@@ -344,6 +349,25 @@ test_cuts(void **state)
 }
 
 static void
+test_canary(void **state)
+{
+	(void)state;
+	assert_int_equal(parse(BASE "[schedule]\ncanary = 50\n"), 0);
+	assert_int_equal(file.canary, 50);
+	assert_int_equal(file.canary_wait_s, 1800); /* the default */
+	assert_int_equal(parse(BASE "[schedule]\ncanary = 1000000\ncanary_wait = 7d\n"), 0);
+	assert_int_equal(file.canary, 1000000);
+	refused(BASE "[schedule]\ncanary = 49\n", 9, "canary is a number from 50 to 1000000");
+	refused(BASE "[schedule]\ncanary = 1000001\n", 9, "from 50 to 1000000");
+	refused(BASE "[schedule]\ncanary = 9999999999\n", 9, "from 50 to 1000000");
+	refused(BASE "[schedule]\ncanary = half\n", 9, "canary is a number");
+	refused(BASE "[schedule]\ncanary_wait = 30m\n", 0, "needs a canary");
+	refused(BASE "[schedule]\ncanary = 50\ncanary_wait = 59s\n", 0, "at least 1m");
+	refused(BASE "[schedule]\ncanary = 50\ncanary_wait = 8d\n", 0, "at most 7d");
+	refused(BASE "[schedule]\nweight = 101\n", 9, "weight is a number from 1 to 100");
+}
+
+static void
 test_report_escape(void **state)
 {
 	char *out = NULL;
@@ -397,6 +421,7 @@ main(void)
 		cmocka_unit_test(test_repeats),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_cuts),
+		cmocka_unit_test(test_canary),
 		cmocka_unit_test(test_report_escape),
 		cmocka_unit_test(test_report_round_up),
 	};
