@@ -8,8 +8,8 @@
 #include "brake_report.h"
 #include "keys.h"
 #include "log.h"
-#include "pacer.h"
 #include "pgarray.h"
+#include "rds.h"
 #include "strmap.h"
 
 #define BRAKES_MAX 2000	 /* destinations remembered at once */
@@ -366,7 +366,7 @@ take_reports(struct braker *b, struct db *db, redisContext *redis, struct err *e
 int
 braker_round(struct braker *b, struct db *db, redisContext *redis, int64_t epoch, struct err *err)
 {
-	if (pacer_time(redis, &b->now, err) < 0)
+	if (rds_time(redis, &b->now, err) < 0)
 		return -1;
 	if (b->epoch != epoch) {
 		if (load(b, db, err) < 0)

@@ -14,6 +14,7 @@
 #include "log.h"
 #include "pacer.h"
 #include "pgarray.h"
+#include "rds_read.h"
 #include "retry_budget.h"
 
 #define PUSH_CHUNK 1000	     /* ids in one RPUSH */
@@ -283,8 +284,8 @@ sort_list(struct handover *h, struct db *db, struct known_run *k)
 		}
 		buf_init(&ids, (size_t)1 << 20);
 		for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++)
-			if (reply->element[i]->type == REDIS_REPLY_STRING)
-				pgarray_int(&ids, strtol(reply->element[i]->str, NULL, 10));
+			if (rds_read_id(reply->element[i]) > 0)
+				pgarray_int(&ids, rds_read_id(reply->element[i]));
 		freeReplyObject(reply);
 		params[1] = pgarray_end(&ids);
 		if (params[1] != NULL)

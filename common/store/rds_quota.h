@@ -4,17 +4,9 @@
 #define KAIRAN_RDS_QUOTA_H
 
 #include <hiredis/hiredis.h>
-#include <stdbool.h>
 
 #include "err.h"
-#include "quota.h"
-
-/* What GetAccount said last, and when by the clock of Redis. */
-struct rds_account {
-	double max_24h; /* -1: unlimited */
-	double max_rate, sent_24h;
-	double at; /* s since 1970; 0: nobody asked */
-};
+#include "rds_read.h"
 
 #define RDS_ACCOUNT_FRESH_S 180 /* older figures are of nobody any more */
 
