@@ -134,11 +134,20 @@ $(B)/gen/embed.c $(B)/gen/embed.h &: $(B)/tools/embed $(EMBEDDED)
 $(B)/tools/embed: tools/embed.c
 	$(Q)mkdir -p $(@D) && $(CC) -std=c17 -O1 -o $@ $<
 
+# Names that tests/support/failing.h takes, so that the n-th call of them fails.
+FAILING_WRAPPED := malloc calloc realloc strdup open64 read fstat64 stat64 fstatfs64 flock rename posix_fallocate64 mmap64 \
+	fopen64 RAND_bytes EVP_MD_fetch EVP_MD_CTX_new EVP_PKEY_CTX_new EVP_PKEY_verify_init EVP_PKEY_CTX_set_rsa_padding \
+	EVP_PKEY_CTX_set_signature_md EVP_DigestInit_ex2 EVP_DigestUpdate EVP_DigestFinal_ex EVP_PKEY_verify \
+	X509_STORE_new X509_STORE_load_file X509_STORE_set_default_paths X509_STORE_set_flags X509_STORE_CTX_new X509_STORE_CTX_init OPENSSL_sk_new_null \
+	OPENSSL_sk_push BIO_new_mem_buf u8_normalize
+$(B)/tests/unit/test_failing: WRAPPED := $(FAILING_WRAPPED)
+$(B)/tests/unit/test_sns_fetch: WRAPPED := curl_easy_setopt curl_easy_init
+
 # A unit test links every program's modules, never a main.c.
 $(B)/tests/unit/%: tests/unit/%.c $(LIBRARIES)
 	$(call say,TEST,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -Itests/support $(shell $(PKG_CONFIG) --cflags cmocka) \
-		-MMD -MP $(LINK_OPT) $(LINK_HARDEN) -o $@ $< \
+		-MMD -MP $(LINK_OPT) $(LINK_HARDEN) $(addprefix -Wl$(comma)--wrap=,$(WRAPPED)) -o $@ $< \
 		-Wl,--start-group $(LIBRARIES) -Wl,--end-group $(LIBS) -lcmocka
 
 # Fuzz targets; here linked with a replayer, by `make fuzz` with libFuzzer.

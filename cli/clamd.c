@@ -138,8 +138,8 @@ read_answer(int fd, char answer[ANSWER_MAX])
 	}
 }
 
-static enum clamd_verdict
-read_verdict(const char *answer, struct err *err)
+enum clamd_verdict
+clamd_verdict(const char *answer, struct err *err)
 {
 	const char *text = strncmp(answer, "stream: ", 8) == 0 ? answer + 8 : answer;
 	size_t n = strlen(text);
@@ -174,7 +174,7 @@ clamd_scan(const char *where, struct slice bytes, struct err *err)
 	else if (read_answer(fd, answer) != 0)
 		(void)err_set(err, "clamd at %.200s does not answer: %s", where, strerror(errno));
 	else
-		verdict = read_verdict(answer, err);
+		verdict = clamd_verdict(answer, err);
 	(void)close(fd);
 	return verdict;
 }

@@ -15,6 +15,9 @@ enum clamd_verdict {
 	CLAMD_NO_VERDICT /* err says why: not reachable, too large for it, no answer in time */
 };
 
+/* What an answer says, without the NUL that ends it. */
+enum clamd_verdict clamd_verdict(const char *answer, struct err *err) MUST_CHECK;
+
 /* where: unix:/path, address:port or [v6]:port. */
 enum clamd_verdict clamd_scan(const char *where, struct slice bytes, struct err *err) MUST_CHECK;
 

@@ -48,10 +48,18 @@ arena_reset(struct arena *a)
 	}
 	a->blocks = keep;
 	a->used_total = 0;
+	a->failed = false;
 	if (keep != NULL) {
 		keep->next = NULL;
 		keep->used = 0;
 	}
+}
+
+static void *
+no_room(struct arena *a)
+{
+	a->failed = true;
+	return NULL;
 }
 
 void *
@@ -62,15 +70,15 @@ arena_alloc(struct arena *a, size_t size)
 	void *p;
 
 	if (size > SIZE_MAX / 2)
-		return NULL;
+		return no_room(a);
 	size = (size + align - 1) / align * align;
 	if (size > a->max || a->used_total > a->max - size)
-		return NULL;
+		return no_room(a);
 	if (b == NULL || b->capacity - b->used < size) {
 		capacity = size > BLOCK_BYTES ? size : BLOCK_BYTES;
 		b = malloc(sizeof(*b) + capacity);
 		if (b == NULL)
-			return NULL;
+			return no_room(a);
 		b->next = a->blocks;
 		b->capacity = capacity;
 		b->used = 0;
@@ -87,7 +95,7 @@ void *
 arena_array(struct arena *a, size_t count, size_t size)
 {
 	if (size != 0 && count > SIZE_MAX / size)
-		return NULL;
+		return no_room(a);
 	return arena_alloc(a, count * size);
 }
 

@@ -6,6 +6,7 @@
 #ifndef KAIRAN_ARENA_H
 #define KAIRAN_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "slice.h"
@@ -16,6 +17,7 @@ struct arena {
 	struct arena_block *blocks; /* owned; newest first */
 	size_t used_total;	    /* bytes in all blocks */
 	size_t max;		    /* ceiling in bytes */
+	bool failed;		    /* something had no room since the last reset */
 };
 
 void arena_init(struct arena *a, size_t max_bytes);

@@ -16,6 +16,7 @@
 #include "log.h"
 #include "pgarray.h"
 #include "policy.h"
+#include "rds_read.h"
 #include "route.h"
 #include "runs.h"
 #include "settle.h"
@@ -561,23 +562,18 @@ on_popped(void *ctx, const redisReply *reply)
 	if (reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 &&
 	    (t = taking_of(p, w->run)) != NULL) {
 		for (size_t i = 0; i < reply->elements && t->count < t->room; i++) {
-			const redisReply *e = reply->element[i];
-			char *end;
-			long id;
+			/* whatever stands in Redis is only a hint: anything but an id is ignored */
+			int id = rds_read_id(reply->element[i]);
 
-			/* whatever stands in Redis is only a hint: anything but a number is ignored */
-			if (e->type != REDIS_REPLY_STRING)
-				continue;
-			id = strtol(e->str, &end, 10);
-			if (*end != '\0' || id <= 0 || id > INT32_MAX)
+			if (id == 0)
 				continue;
 			while (k < p->permit_count &&
 			    (&p->wants[p->permits[k].want] != w || p->permits[k].late_us == 0))
 				k++;
 			if (k == p->permit_count)
 				break;
-			t->entries[t->count++] = (struct entry){ (int)id, w->lane,
-				p->permits[k].due_us, p->permits[k].late_us };
+			t->entries[t->count++] = (struct entry){ id, w->lane, p->permits[k].due_us,
+				p->permits[k].late_us };
 			k++;
 		}
 	}

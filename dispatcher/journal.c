@@ -181,21 +181,17 @@ read_slots(struct journal *j)
 	for (uint32_t i = 0; i < j->slots; i++) {
 		struct journal_mark *mark = &j->found[j->found_count];
 
-		switch (journal_slot_read(slot_at(j, i), mark)) {
-		case JOURNAL_NONE:
-			break;
-		case JOURNAL_CORRUPT:
-			j->corrupt++;
-			break;
-		case JOURNAL_MARK:
-			if (mark->generation > j->generation) {
-				j->generation = mark->generation;
-				j->next = (i + 1) % j->slots;
-			}
-			if (mark->generation > j->header.first_generation)
-				j->found_count++;
-			break;
+		enum journal_reading reading = journal_slot_read(slot_at(j, i), mark);
+
+		j->corrupt += reading == JOURNAL_CORRUPT;
+		if (reading != JOURNAL_MARK)
+			continue;
+		if (mark->generation > j->generation) {
+			j->generation = mark->generation;
+			j->next = (i + 1) % j->slots;
 		}
+		if (mark->generation > j->header.first_generation)
+			j->found_count++;
 	}
 	qsort(j->found, j->found_count, sizeof(*j->found), compare_marks);
 	for (size_t i = 0; i < j->found_count; i++)
@@ -216,27 +212,32 @@ read_boot_id(char boot_id[JOURNAL_BOOT_ID + 1])
 	boot_id[n == JOURNAL_BOOT_ID ? n : 0] = '\0';
 }
 
-/* Looks at the header: 0 when the file can be used as it is. */
+/* Looks at the header: 0 when the file can be used as it is; with err: 1 when it is damaged, -1 when it
+ * cannot be looked at now. */
 static int
 read_header(struct journal *j, const char *lock_id, uint32_t slots, struct err *err)
 {
 	struct stat st;
+	struct err why = { 0 };
 	unsigned char *bytes;
 	int result = 1;
 
 	if (fstat(j->fd, &st) < 0)
-		return err_set(err, "%s", strerror(errno));
+		return err_set(err, "cannot look at the journal: %s", strerror(errno));
 	if (st.st_size > 0) {
 		bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, j->fd, 0);
 		if (bytes == MAP_FAILED)
-			return err_set(err, "it cannot be mapped: %s", strerror(errno));
-		result = journal_header_read(bytes, (uint64_t)st.st_size, &j->header, err);
+			return err_set(err, "cannot map the journal: %s", strerror(errno));
+		result = journal_header_read(bytes, (uint64_t)st.st_size, &j->header, &why);
 		(void)munmap(bytes, (size_t)st.st_size);
 	}
-	if (result < 0)
-		return -1;
 	if (result == 0 && strcmp(j->header.lock_id, lock_id) != 0)
-		return err_set(err, "it belongs to another lock file");
+		result = err_set(&why, "it belongs to another lock file");
+	if (result < 0) {
+		(void)snprintf(j->damage, sizeof(j->damage), "%.199s", why.msg);
+		(void)err_set(err, "%s", why.msg);
+		return 1;
+	}
 	if (result == 1)
 		j->header = (struct journal_header){ .slots = slots };
 	memcpy(j->header.lock_id, lock_id, JOURNAL_LOCK_ID);
@@ -244,16 +245,16 @@ read_header(struct journal *j, const char *lock_id, uint32_t slots, struct err *
 	return 0;
 }
 
-/* A file that cannot be read is kept for a person, under another name. */
+/* A damaged file is kept for a person, under another name. */
 static int
-put_aside(struct journal *j, const char *path, const char *why, struct err *err)
+put_aside(struct journal *j, const char *path, struct err *err)
 {
 	char aside[PATH_MAX_BYTES];
 	int n = snprintf(aside, sizeof(aside), "%s.damaged-%lld", path, (long long)time(NULL));
 
-	if (n < 0 || n >= (int)sizeof(aside) || rename(path, aside) < 0)
-		return err_set(err, "%s: %s; cannot put it aside: %s", path, why, strerror(errno));
-	(void)snprintf(j->damage, sizeof(j->damage), "%s", why);
+	if ((size_t)n >= sizeof(aside) || rename(path, aside) < 0)
+		return err_set(
+		    err, "%s: %s; cannot put it aside: %s", path, j->damage, strerror(errno));
 	close(j->fd);
 	j->fd = open_file(path, err);
 	return j->fd < 0 ? -1 : 0;
@@ -263,7 +264,7 @@ struct journal *
 journal_open(const char *path, const char *lock_id, uint32_t slots, struct err *err)
 {
 	struct journal *j = calloc(1, sizeof(*j));
-	struct err why = { 0 };
+	int result;
 
 	if (j == NULL) {
 		(void)err_set(err, "no memory");
@@ -273,10 +274,10 @@ journal_open(const char *path, const char *lock_id, uint32_t slots, struct err *
 	j->fd = open_file(path, err);
 	if (j->fd < 0)
 		goto fail;
-	if (read_header(j, lock_id, slots, &why) < 0 &&
-	    (put_aside(j, path, why.msg, err) < 0 || read_header(j, lock_id, slots, err) < 0))
-		goto fail;
-	if (map_file(j, path, err) < 0)
+	result = read_header(j, lock_id, slots, err);
+	if (result > 0 && put_aside(j, path, err) == 0)
+		result = read_header(j, lock_id, slots, err);
+	if (result != 0 || map_file(j, path, err) < 0)
 		goto fail;
 	j->busy = calloc(j->slots, sizeof(*j->busy));
 	j->found = calloc(j->slots, sizeof(*j->found));
@@ -364,6 +365,18 @@ journal_each(const struct journal *j, size_t index, struct journal_mark *mark)
 
 /* ---- writing ---- */
 
+/* What damaged slots may have stood for is settled as in doubt. */
+static void
+erase_damaged(struct journal *j)
+{
+	struct journal_mark mark;
+
+	for (uint32_t i = 0; i < j->slots; i++)
+		if (journal_slot_read(slot_at(j, i), &mark) == JOURNAL_CORRUPT)
+			memset(slot_at(j, i), 0, JOURNAL_SLOT_BYTES);
+	j->corrupt = 0;
+}
+
 void
 journal_begin_life(struct journal *j, int32_t life, uint64_t system_id)
 {
@@ -381,15 +394,8 @@ journal_begin_life(struct journal *j, int32_t life, uint64_t system_id)
 	j->claim_seq = 0;
 	journal_header_write(j->map, h);
 	(void)msync(j->map, JOURNAL_HEADER_BYTES, MS_ASYNC);
-	/* what damaged slots may have stood for is settled as in doubt */
-	for (uint32_t i = 0; i < j->slots && j->corrupt > 0; i++) {
-		struct journal_mark mark;
-
-		if (journal_slot_read(slot_at(j, i), &mark) == JOURNAL_CORRUPT) {
-			memset(slot_at(j, i), 0, JOURNAL_SLOT_BYTES);
-			j->corrupt--;
-		}
-	}
+	if (j->corrupt > 0)
+		erase_damaged(j);
 	free(j->found);
 	j->found = NULL;
 	j->found_count = 0;

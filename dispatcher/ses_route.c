@@ -663,7 +663,8 @@ on_account(void *ctx, const redisReply *reply)
 		r->account_ms = 0; /* Redis is lost: when it is back */
 		return;
 	}
-	if (rds_account_take(reply, &a) && a.max_rate > 0 && a.max_rate < 1e6 &&
+	rds_read_account(reply, &a);
+	if (a.at > 0 && a.max_rate > 0 && a.max_rate < 1e6 &&
 	    (double)time(NULL) - a.at < RDS_ACCOUNT_FRESH_S) {
 		r->account_known = true;
 		use_account(r, &a);

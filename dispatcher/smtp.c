@@ -330,13 +330,22 @@ fail_own(struct smtp *s, enum outcome_phase phase, const char *reason, const cha
 	return fail(s, &o);
 }
 
-static enum smtp_state
-fail_reply(struct smtp *s, const struct smtp_reply *reply)
+/* A reply that ends the session, whatever its words blame. */
+static struct outcome
+outcome_of_end(const struct smtp *s, const struct smtp_reply *reply)
 {
 	struct outcome o = outcome_of_reply(states[s->state].phase, reply);
 
 	if (o.scope < OUTCOME_SCOPE_SESSION)
 		o.scope = OUTCOME_SCOPE_SESSION;
+	return o;
+}
+
+static enum smtp_state
+fail_reply(struct smtp *s, const struct smtp_reply *reply)
+{
+	struct outcome o = outcome_of_end(s, reply);
+
 	return fail(s, &o);
 }
 
@@ -372,9 +381,7 @@ turned_away(struct smtp *s, const struct smtp_reply *reply)
 		return fail_desync(s, reply);
 	if (reply->code == 421)
 		return fail_reply(s, reply);
-	o = outcome_of_reply(states[s->state].phase, reply);
-	if (o.scope < OUTCOME_SCOPE_SESSION)
-		o.scope = OUTCOME_SCOPE_SESSION;
+	o = outcome_of_end(s, reply);
 	failure_keep(s, &o);
 	release_all(s, &o);
 	for (unsigned i = 0; i < TRANSACTIONS; i++)
@@ -617,8 +624,7 @@ can_go_behind(const struct smtp *s)
 static bool
 can_chunk(const struct smtp *s)
 {
-	return s->options.chunking && (s->features.extensions & SMTP_EXT_CHUNKING) != 0 &&
-	    !s->chunk_failed;
+	return s->options.chunking && (s->features.extensions & SMTP_EXT_CHUNKING) != 0;
 }
 
 /* The last reply of the transaction came. */
@@ -832,7 +838,7 @@ on_dot(struct smtp *s, struct transaction *tx, const struct smtp_reply *reply)
 	}
 	settle(s, tx, &o);
 	/* RFC 3030 2: after a failed chunk the transaction is dead until RSET */
-	s->rset_due = s->rset_due || (tx->chunked && !is_ok(reply));
+	s->rset_due = tx->chunked && !is_ok(reply);
 	/* the server closes: what was written behind the dot has not been looked at */
 	return reply->code == 421 ? fail_reply(s, reply) : finish(s, tx);
 }
@@ -936,7 +942,7 @@ smtp_new(const struct smtp_options *options, const char *remote)
 static void
 forget_secret(struct smtp *s)
 {
-	if (s->secret_written && s->out.data != NULL)
+	if (s->secret_written)
 		OPENSSL_cleanse(s->out.data, s->out.capacity);
 	s->secret_written = false;
 }
@@ -1246,8 +1252,8 @@ pump(struct smtp *s)
 		}
 		command(s, SMTP_DOT, s->cur);
 	}
-	if ((s->state == SMTP_BODY || s->state == SMTP_DOT) && s->tx[other].stage == STAGE_HELD &&
-	    can_go_behind(s) && !s->quitting)
+	/* offered behind this one; nothing has taken that back since */
+	if ((s->state == SMTP_BODY || s->state == SMTP_DOT) && s->tx[other].stage == STAGE_HELD)
 		begin(s, other);
 }
 
@@ -1258,7 +1264,7 @@ smtp_output(struct smtp *s)
 	size_t hidden = 0;
 
 	/* a reply has begun too early: see what it is before anything else leaves */
-	if (s->state == SMTP_CLOSED || (s->early && smtp_reply_is_partial(&s->parser)))
+	if (s->state == SMTP_CLOSED || s->early)
 		return shown;
 	pump(s);
 	if (s->state != SMTP_CLOSED && buf_failed(&s->out))
@@ -1291,7 +1297,7 @@ smtp_wrote(struct smtp *s, size_t n)
 	assert(n <= s->queued - s->sent);
 	s->sent += n;
 	s->progress++;
-	if (s->state == SMTP_BODY && s->dot_at != NOWHERE && s->sent > s->dot_at)
+	if (s->state == SMTP_BODY && s->sent > s->dot_at)
 		smtp_enter(s, SMTP_DOT);
 	if (s->sent == s->queued) {
 		forget_secret(s);

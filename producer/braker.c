@@ -9,6 +9,7 @@
 #include "keys.h"
 #include "log.h"
 #include "pgarray.h"
+#include "rds.h"
 #include "strmap.h"
 
 #define BRAKES_MAX 2000	 /* destinations remembered at once */
@@ -363,10 +364,10 @@ take_reports(struct braker *b, struct db *db, redisContext *redis, struct err *e
 }
 
 int
-braker_round(struct braker *b, struct db *db, redisContext *redis, int64_t epoch, double now,
-    struct err *err)
+braker_round(struct braker *b, struct db *db, redisContext *redis, int64_t epoch, struct err *err)
 {
-	b->now = now;
+	if (rds_time(redis, &b->now, err) < 0)
+		return -1;
 	if (b->epoch != epoch) {
 		if (load(b, db, err) < 0)
 			return -1;

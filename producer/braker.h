@@ -23,9 +23,8 @@ struct braker;
 struct braker *braker_new(const struct config *config, const struct policy *policy);
 void braker_free(struct braker *b);
 
-/* epoch: of the lease; with another one everything is read anew. now: Redis's clock (pacer_time()).
- * 0; -1 with err: PostgreSQL (db_is_lost) or Redis (redis->err) failed, or no memory. */
-int braker_round(struct braker *b, struct db *db, redisContext *redis, int64_t epoch, double now,
+/* epoch: of the lease; with another one everything is read anew. 0; -1 with err: PostgreSQL (db_is_lost) or Redis (redis->err) failed, or no memory. */
+int braker_round(struct braker *b, struct db *db, redisContext *redis, int64_t epoch,
     struct err *err) MUST_CHECK;
 
 /* Tells dispatchers, when there is something to tell: after the calendars, since who is held gives

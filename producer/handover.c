@@ -14,6 +14,7 @@
 #include "log.h"
 #include "pacer.h"
 #include "pgarray.h"
+#include "rds_read.h"
 #include "retry_budget.h"
 
 #define PUSH_CHUNK 1000	     /* ids in one RPUSH */
@@ -285,8 +286,8 @@ sort_list(struct handover *h, struct db *db, struct known_run *k)
 		}
 		buf_init(&ids, (size_t)1 << 20);
 		for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++)
-			if (reply->element[i]->type == REDIS_REPLY_STRING)
-				pgarray_int(&ids, strtol(reply->element[i]->str, NULL, 10));
+			if (rds_read_id(reply->element[i]) > 0)
+				pgarray_int(&ids, rds_read_id(reply->element[i]));
 		freeReplyObject(reply);
 		params[1] = pgarray_end(&ids);
 		if (params[1] != NULL)
@@ -953,11 +954,8 @@ forget_retries(struct db *db)
 static int
 run_brakes(struct handover *h, struct db *db, int64_t epoch, struct err *err)
 {
-	double now;
-
 	if (h->braker == NULL || !redis_ready(h) ||
-	    (pacer_time(h->redis, &now, err) == 0 &&
-		braker_round(h->braker, db, h->redis, epoch, now, err) == 0))
+	    braker_round(h->braker, db, h->redis, epoch, err) == 0)
 		return 0;
 	if (h->redis->err == 0)
 		return -1;

@@ -13,6 +13,7 @@
 #include "keys.h"
 #include "log.h"
 #include "rate.h"
+#include "rds.h"
 #include "hash.h"
 
 #define BACK_US 60e6 /* what was owed before counts on for so long */
@@ -574,21 +575,6 @@ redis_failed(redisContext *redis, const redisReply *reply, const char *doing, st
 	    reply != NULL && reply->type == REDIS_REPLY_ERROR ? reply->str : redis->errstr);
 }
 
-int
-pacer_time(redisContext *redis, double *now, struct err *err)
-{
-	redisReply *reply = redisCommand(redis, "TIME");
-	int result = 0;
-
-	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2)
-		result = redis_failed(redis, reply, "asking the time", err);
-	else
-		*now = (strtod(reply->element[0]->str, NULL) - ADMISSION_EPOCH_S) * 1e6 +
-		    strtod(reply->element[1]->str, NULL);
-	freeReplyObject(reply);
-	return result;
-}
-
 static int
 compare_text(const void *a, const void *b)
 {
@@ -694,7 +680,7 @@ plan_and_publish(struct pacer *p, redisContext *redis, int64_t generation,
 
 	buf_init(&b.text, ARGS_MAX);
 	b.share = calloc(count + 1, sizeof(*b.share));
-	result = b.share == NULL ? err_set(err, "no memory") : pacer_time(redis, &b.now, err);
+	result = b.share == NULL ? err_set(err, "no memory") : rds_time(redis, &b.now, err);
 	if (result == 0 && !divide(&b))
 		result = err_set(err, "no memory");
 	for (size_t i = 0; result == 0 && i < count; i++)

@@ -61,7 +61,4 @@ void pacer_set_quota(struct pacer *p, const struct quota *quota, double now);
 int pacer_round(struct pacer *p, redisContext *redis, int64_t generation,
     const struct pacer_run *runs, size_t count, struct err *err) MUST_CHECK;
 
-/* Redis's clock, us since 2026. 0, or -1 with err. */
-int pacer_time(redisContext *redis, double *now, struct err *err) MUST_CHECK;
-
 #endif

@@ -16,7 +16,9 @@ minute_of(double at)
 static uint64_t *
 bucket(struct quota *q, int64_t minute)
 {
-	return &q->minutes[minute % QUOTA_RING];
+	int64_t at = minute % QUOTA_RING;
+
+	return &q->minutes[at < 0 ? at + QUOTA_RING : at]; /* a clock may stand before 2026 */
 }
 
 uint64_t

@@ -7,6 +7,7 @@
 #include <sys/time.h>
 
 #include "digit.h"
+#include "rds_read.h"
 
 /* Copies with %XX decoded (RFC 3986 2.1). */
 static int
@@ -170,6 +171,21 @@ rds_open(const struct rds_address *a, struct err *err)
 		return NULL;
 	}
 	return c;
+}
+
+int
+rds_time(redisContext *redis, double *now, struct err *err)
+{
+	redisReply *reply = redisCommand(redis, "TIME");
+	int result = 0;
+
+	if (reply == NULL || !rds_read_time(reply, now))
+		result = err_set(err, "Redis, asking the time: %s",
+		    reply == NULL			   ? redis->errstr
+			: reply->type == REDIS_REPLY_ERROR ? reply->str
+							   : "its answer is no time");
+	freeReplyObject(reply);
+	return result;
 }
 
 int

@@ -34,6 +34,9 @@ redisContext *rds_open(const struct rds_address *a, struct err *err) MUST_CHECK;
  * room for all of them at once. */
 void rds_bound(redisContext *redis);
 
+/* The clock of Redis, us since 2026. 0, or -1 with err: it is away, or what it says is no time. */
+int rds_time(redisContext *redis, double *now, struct err *err) MUST_CHECK;
+
 /* Refuses a server that may throw our lists away: 0 when its maxmemory-policy keeps everything
  * or cannot be asked for; -1 with err. */
 int rds_check_policy(redisContext *redis, struct err *err) MUST_CHECK;

@@ -6,6 +6,7 @@
  */
 #include "sns.h"
 
+#include <assert.h>
 #include <openssl/evp.h>
 #include <openssl/rsa.h>
 #include <stdlib.h>
@@ -339,7 +340,8 @@ decode_base64(struct slice text, unsigned char *out)
 			return 0;
 	}
 	len = EVP_DecodeBlock(out, (const unsigned char *)text.ptr, (int)n);
-	return len > (int)pad ? (size_t)len - pad : 0;
+	assert(len > (int)pad);
+	return (size_t)len - pad;
 }
 
 /* One way to sign: the digest, and the key with its padding set. */
@@ -364,17 +366,26 @@ method_init(struct method *method, const char *name, EVP_PKEY *key)
 	    EVP_PKEY_CTX_set_signature_md(method->context, method->md) == 1;
 }
 
+bool
+sns_key_check(X509 *cert, struct err *err)
+{
+	const EVP_PKEY *public = X509_get0_pubkey(cert);
+
+	if (public != NULL && EVP_PKEY_get_base_id(public) == EVP_PKEY_RSA &&
+	    EVP_PKEY_get_bits(public) >= SNS_RSA_BITS_MIN)
+		return true;
+	(void)err_set(err, "the certificate has no RSA key of %d bits", SNS_RSA_BITS_MIN);
+	return false;
+}
+
 struct sns_key *
 sns_key_new(X509 *cert, struct err *err)
 {
 	EVP_PKEY *public = X509_get0_pubkey(cert);
 	struct sns_key *key;
 
-	if (public == NULL || EVP_PKEY_get_base_id(public) != EVP_PKEY_RSA ||
-	    EVP_PKEY_get_bits(public) < SNS_RSA_BITS_MIN) {
-		(void)err_set(err, "the certificate has no RSA key of %d bits", SNS_RSA_BITS_MIN);
+	if (!sns_key_check(cert, err))
 		return NULL;
-	}
 	key = calloc(1, sizeof(*key));
 	if (key != NULL && (key->digest = EVP_MD_CTX_new()) != NULL &&
 	    method_init(&key->methods[0], "SHA1", public) &&
@@ -407,18 +418,21 @@ sns_verify(const struct sns_message *msg, struct sns_key *key, bool require_v2, 
 	unsigned int n;
 	struct slice text;
 	size_t size;
+	int verdict;
 
 	if (msg->signature_version != 2 && (require_v2 || msg->signature_version != 1))
 		return err_set(err, "SignatureVersion is not accepted");
 	size = decode_base64(msg->signature, signature);
 	if (size == 0)
 		return err_set(err, "Signature is not base64");
-	if (sns_canonical(msg, arena, &text) < 0)
-		return err_set(err, "the document needs more memory than its arena has");
-	if (EVP_DigestInit_ex2(key->digest, method->md, NULL) != 1 ||
+	if (sns_canonical(msg, arena, &text) < 0 ||
+	    EVP_DigestInit_ex2(key->digest, method->md, NULL) != 1 ||
 	    EVP_DigestUpdate(key->digest, text.ptr, text.len) != 1 ||
-	    EVP_DigestFinal_ex(key->digest, hash, &n) != 1 ||
-	    EVP_PKEY_verify(method->context, signature, size, hash, n) != 1)
-		return err_set(err, "the signature does not fit");
-	return 0;
+	    EVP_DigestFinal_ex(key->digest, hash, &n) != 1) {
+		(void)err_set(err, "no memory to check the signature");
+		return SNS_NOT_NOW;
+	}
+	/* below 0 for what cannot be a signature by this key, too: its length, its padding */
+	verdict = EVP_PKEY_verify(method->context, signature, size, hash, n);
+	return verdict == 1 ? 0 : err_set(err, "the signature does not fit");
 }

@@ -72,12 +72,17 @@ int sns_admit(const struct sns_message *msg, const struct sns_policy *policy,
  * as long as the check itself. Of one thread at a time. */
 struct sns_key;
 
-/* NULL with err: not an RSA key of SNS_RSA_BITS_MIN bits or more. cert is not kept. */
+/* An RSA key of SNS_RSA_BITS_MIN bits or more; false with err. */
+bool sns_key_check(X509 *cert, struct err *err) MUST_CHECK;
+
+/* NULL with err: no such key, or no memory. cert is not kept. */
 struct sns_key *sns_key_new(X509 *cert, struct err *err);
 void sns_key_free(struct sns_key *key);
 
-/* The signature by the key, and the version asked for. 0, or -1 with err (answer 403). The
- * certificate must have been checked by sns_cert_get. */
+/* The signature by the key, and the version asked for. 0; -1 with err (answer 403); or SNS_NOT_NOW
+ * with err: it could not be checked, for want of memory (answer 503: Amazon does not repeat what was
+ * answered with 4xx). The certificate must have been checked by sns_cert_get. */
+#define SNS_NOT_NOW (-2)
 int sns_verify(const struct sns_message *msg, struct sns_key *key, bool require_v2,
     struct arena *arena, struct err *err) MUST_CHECK;
 

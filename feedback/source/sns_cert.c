@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CHAIN_MAX 8
@@ -196,7 +197,7 @@ read_from_directory(const char *directory, struct slice url, struct buf *body)
 		return false;
 	len = snprintf(
 	    path, sizeof(path), "%s%.*s", directory, (int)(url.ptr + url.len - name), name);
-	if (len < 0 || (size_t)len >= sizeof(path) || (file = fopen(path, "re")) == NULL)
+	if ((size_t)len >= sizeof(path) || (file = fopen(path, "re")) == NULL)
 		return false;
 	while ((n = fread(chunk, 1, sizeof(chunk), file)) > 0)
 		buf_append(body, chunk, n);
@@ -204,16 +205,12 @@ read_from_directory(const char *directory, struct slice url, struct buf *body)
 	return !buf_failed(body) && body->len > 0;
 }
 
-/* The first certificate of the text, and those behind it. */
+/* The first certificate of the text; those behind it to others. */
 static X509 *
-read_pem(const struct buf *body, STACK_OF(X509) * others)
+read_pem(BIO *bio, STACK_OF(X509) * others)
 {
-	BIO *bio = BIO_new_mem_buf(buf_str(body), (int)body->len);
-	X509 *cert = NULL, *next;
+	X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL), *next;
 
-	if (bio == NULL)
-		return NULL;
-	cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
 	while (cert != NULL && sk_X509_num(others) < CHAIN_MAX &&
 	    (next = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
 		if (sk_X509_push(others, next) == 0) {
@@ -221,7 +218,6 @@ read_pem(const struct buf *body, STACK_OF(X509) * others)
 			break;
 		}
 	}
-	(void)BIO_free(bio);
 	return cert;
 }
 
@@ -238,40 +234,48 @@ is_name_accepted(const struct sns_cert_config *config, X509 *cert)
 	return false;
 }
 
-static int
+static enum sns_cert_result
+no_memory(struct err *err)
+{
+	(void)err_set(err, "no memory to check the certificate");
+	return SNS_CERT_TEMPORARY;
+}
+
+static enum sns_cert_result
 check_chain(const struct sns_cert_cache *cache, X509 *cert, STACK_OF(X509) * others, int64_t now_s,
     bool by_tls, struct err *err)
 {
 	X509_STORE_CTX *context = X509_STORE_CTX_new();
-	int ok = 0, code = X509_V_ERR_OUT_OF_MEM;
+	int ok, code;
 
-	if (context != NULL && X509_STORE_CTX_init(context, cache->store, cert, others) == 1) {
-		X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(context), (time_t)now_s);
-		ok = X509_verify_cert(context);
-		code = X509_STORE_CTX_get_error(context);
+	if (context == NULL || X509_STORE_CTX_init(context, cache->store, cert, others) != 1) {
+		X509_STORE_CTX_free(context);
+		return no_memory(err);
 	}
+	X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(context), (time_t)now_s);
+	ok = X509_verify_cert(context);
+	code = X509_STORE_CTX_get_error(context);
 	X509_STORE_CTX_free(context);
 	if (ok == 1)
-		return 0;
+		return SNS_CERT_OK;
 	if (by_tls && cache->config->ca_file == NULL &&
-	    (code == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
-		code == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE))
-		return 0;
-	return err_set(
+	    code == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY)
+		return SNS_CERT_OK;
+	(void)err_set(
 	    err, "the certificate is not acceptable: %s", X509_verify_cert_error_string(code));
+	return SNS_CERT_REFUSED;
 }
 
 /* Seconds since 1970; false for what is no time. */
 static bool
 seconds_of(const ASN1_TIME *time, int64_t *seconds)
 {
-	ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
-	int days = 0, rest = 0;
-	bool good = epoch != NULL && ASN1_TIME_diff(&days, &rest, epoch, time) == 1;
+	struct tm tm;
 
-	ASN1_TIME_free(epoch);
-	*seconds = (int64_t)days * 86400 + rest;
-	return good;
+	if (ASN1_TIME_to_tm(time, &tm) != 1)
+		return false;
+	*seconds = (int64_t)timegm(&tm);
+	return true;
 }
 
 /* As X509_verify_cert counts: from the first second on (RFC 5280 4.1.2.5), until the last. */
@@ -281,25 +285,51 @@ is_valid_at(const struct entry *entry, int64_t now_s)
 	return entry->from_s <= now_s && now_s < entry->until_s;
 }
 
+/* Fills the life of entry. */
+static enum sns_cert_result
+check_cert(const struct sns_cert_cache *cache, X509 *cert, STACK_OF(X509) * others, int64_t now_s,
+    bool by_tls, struct entry *entry, struct err *err)
+{
+	const char *why = NULL;
+
+	if (cert == NULL)
+		why = "the certificate is not PEM";
+	else if (!seconds_of(X509_get0_notBefore(cert), &entry->from_s) ||
+	    !seconds_of(X509_get0_notAfter(cert), &entry->until_s) || !is_valid_at(entry, now_s))
+		why = "the certificate is expired or not yet valid";
+	else if (!is_name_accepted(cache->config, cert))
+		why = "the certificate names another subject";
+	if (why != NULL) {
+		(void)err_set(err, "%s", why);
+		return SNS_CERT_REFUSED;
+	}
+	if (!sns_key_check(cert, err))
+		return SNS_CERT_REFUSED;
+	return check_chain(cache, cert, others, now_s, by_tls, err);
+}
+
 /* Fills key and life of entry, or leaves its key NULL with err. */
-static void
+static enum sns_cert_result
 judge(const struct sns_cert_cache *cache, const struct buf *body, int64_t now_s, bool by_tls,
     struct entry *entry, struct err *err)
 {
 	STACK_OF(X509) *others = sk_X509_new_null();
-	X509 *cert = others != NULL ? read_pem(body, others) : NULL;
+	BIO *bio = BIO_new_mem_buf(buf_str(body), (int)body->len);
+	enum sns_cert_result result = SNS_CERT_TEMPORARY;
+	X509 *cert = NULL;
 
-	if (cert == NULL)
-		(void)err_set(err, "the certificate is not PEM");
-	else if (!seconds_of(X509_get0_notBefore(cert), &entry->from_s) ||
-	    !seconds_of(X509_get0_notAfter(cert), &entry->until_s) || !is_valid_at(entry, now_s))
-		(void)err_set(err, "the certificate is expired or not yet valid");
-	else if (!is_name_accepted(cache->config, cert))
-		(void)err_set(err, "the certificate names another subject");
-	else if (check_chain(cache, cert, others, now_s, by_tls, err) == 0)
-		entry->key = sns_key_new(cert, err);
+	if (others == NULL || bio == NULL) {
+		(void)no_memory(err);
+	} else {
+		cert = read_pem(bio, others);
+		result = check_cert(cache, cert, others, now_s, by_tls, entry, err);
+	}
+	if (result == SNS_CERT_OK && (entry->key = sns_key_new(cert, err)) == NULL)
+		result = SNS_CERT_TEMPORARY;
 	sk_X509_pop_free(others, X509_free);
 	X509_free(cert);
+	(void)BIO_free(bio);
+	return result;
 }
 
 static struct entry *
@@ -368,8 +398,7 @@ obtain(struct sns_cert_cache *cache, struct slice url, int64_t now_s, struct ent
 					   : fetch_by_curl(url, &body, err)) < 0)
 			goto out;
 	}
-	judge(cache, &body, now_s, by_tls, entry, err);
-	result = entry->key != NULL ? SNS_CERT_OK : SNS_CERT_REFUSED;
+	result = judge(cache, &body, now_s, by_tls, entry, err);
 out:
 	buf_release(&body);
 	return result;

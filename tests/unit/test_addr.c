@@ -133,6 +133,52 @@ test_reasons_for_utf8(void **state)
 	}
 }
 
+#define LABEL "a23456789012345678901234567890123456789012345678901234567890123"
+
+/* Lengths count in octets of what is sent: after composing, and as A-labels. */
+static void
+test_lengths(void **state)
+{
+	static const struct {
+		const char *unit;
+		size_t count;
+		const char *domain, *reason; /* NULL: taken */
+	} cases[] = {
+		{ "a", 64, "example.org", NULL },
+		{ "a", 65, "example.org", "more than 64" },
+		{ "\xc3\xa9", 32, "example.org", NULL },
+		{ "\xc3\xa9", 33, "example.org", "more than 64" },
+		{ "\xc3\xa9", 129, "example.org", "more than 64" },
+		{ "e\xcc\x81", 30, "example.org", NULL }, /* 90 octets become 60 */
+		{ "e\xcc\x81", 33, "example.org", "more than 64" },
+		{ "\xef\xb7\xba", 20, "example.org", "full-width" }, /* NFKC: 18 letters each */
+		{ "a", 1, "exa{mple.org", "'{' is not allowed" },
+		{ "a", 1, "exa\x7fmple.org", "control" },
+		{ "a", 1, LABEL "." LABEL "." LABEL "." LABEL, "longer than" },
+		{ "a", 1,
+		    "\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9."
+		    "\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9."
+		    "\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9."
+		    "\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.\xc3\xa9.org",
+		    "domain" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[1000] = "";
+		struct err err = { 0 };
+		struct addr a;
+
+		for (size_t k = 0; k < cases[i].count; k++)
+			(void)strcat(text, cases[i].unit);
+		(void)strcat(strcat(text, "@"), cases[i].domain);
+		if (addr_parse(&a, slice_str(text), &err) == 0
+			? cases[i].reason != NULL
+			: cases[i].reason == NULL || strstr(err.msg, cases[i].reason) == NULL)
+			fail_msg("case %zu: %s", i, err.msg);
+	}
+}
+
 static void
 test_empty_slice(void **state)
 {
@@ -153,6 +199,7 @@ main(void)
 		cmocka_unit_test(test_reason_has_no_address),
 		cmocka_unit_test(test_senders_are_ascii),
 		cmocka_unit_test(test_reasons_for_utf8),
+		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_empty_slice),
 	};
 

@@ -158,6 +158,32 @@ every_changed_byte_of_a_mark_is_noticed(void **state)
 	}
 }
 
+/* What cannot be an answer is none: that row is in doubt. */
+static void
+an_answer_that_cannot_be_is_none(void **state)
+{
+	_Alignas(8) unsigned char slot[JOURNAL_SLOT_BYTES] = { 0 };
+	struct journal_answer answers[] = { { .kind = OUTCOME_IN_DOUBT },
+		{ .kind = (enum outcome_kind)200 },
+		{ .kind = OUTCOME_FAILED, .cls = (enum outcome_class)200 } };
+	char text[JOURNAL_TEXT_MAX + 20];
+	struct journal_answer longest = { .kind = OUTCOME_SENT, .text = { text, sizeof(text) } };
+	struct journal_mark mark;
+
+	(void)state;
+	journal_slot_dot(slot, &someone, 41, 1700000000);
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		journal_slot_answer(slot, &answers[i]);
+		assert_int_equal(journal_slot_read(slot, &mark), JOURNAL_MARK);
+		assert_false(mark.answered);
+	}
+	memset(text, 't', sizeof(text));
+	journal_slot_answer(slot, &longest);
+	assert_int_equal(journal_slot_read(slot, &mark), JOURNAL_MARK);
+	assert_true(mark.answered);
+	assert_true(slice_equal(mark.answer.text, slice_make(text, JOURNAL_TEXT_MAX)));
+}
+
 /* ---- the file ---- */
 
 static void
@@ -273,6 +299,123 @@ write_at(off_t at, const void *bytes, size_t n)
 	close(fd);
 }
 
+/* Attempts that differ in one of their numbers are different ones, wherever they lie. */
+static void
+every_attempt_is_found_by_itself(void **state)
+{
+	struct journal_mark mark;
+	struct journal *j;
+
+	(void)state;
+	assert_int_equal(unlink(path), 0);
+	j = open_or_fail(1024);
+	journal_begin_life(j, 7, SYSTEM);
+	for (int i = 3 * 256 - 1; i >= 0; i--) { /* three times each */
+		struct journal_attempt a = { 2 * (i & 3), 2 * (i >> 2 & 3), 2 * (i >> 4 & 3),
+			2 * (i >> 6 & 3) };
+
+		assert_true(journal_dot(j, -1, &a) >= 0);
+	}
+	journal_close(j);
+	j = open_or_fail(1024);
+	for (int i = 0; i < 7 * 7 * 7 * 7; i++) {
+		struct journal_attempt a = { i % 7, i / 7 % 7, i / 49 % 7, i / 343 };
+		bool there = (a.owner | a.run | a.send | a.attempt) % 2 == 0;
+
+		assert_int_equal(journal_find(j, &a, &mark), there);
+		if (there)
+			assert_memory_equal(&mark.attempt, &a, sizeof(a));
+	}
+	journal_close(j);
+}
+
+/* Claims are counted upwards alone; a count that was cut in writing is none. */
+static void
+a_count_of_claims_is_whole_or_none(void **state)
+{
+	uint64_t seq[2] = { 12, 12 };
+	struct journal *j;
+
+	(void)state;
+	assert_int_equal(unlink(path), 0);
+	j = open_or_fail(1024);
+	journal_begin_life(j, 7, SYSTEM);
+	journal_claimed(j, 12);
+	journal_claimed(j, 11);
+	assert_int_equal(journal_claim_seq(j), 12);
+	assert_int_equal(journal_use(j).slots, 1024);
+	journal_close(j);
+	write_at(2048, seq, sizeof(seq));
+	j = open_or_fail(1024);
+	assert_int_equal(journal_header(j)->claim_seq, 0);
+	journal_close(j);
+}
+
+/* A file that is longer than its slots goes on as it is; sizes that no version makes do not. */
+static void
+only_sizes_that_can_be(void **state)
+{
+	static const uint32_t sizes[] = { 0, JOURNAL_SLOTS_MAX + 1 };
+	unsigned char *bytes = calloc(1, journal_file_bytes(8));
+	struct journal_header back;
+	struct journal_mark mark;
+	struct err err = { 0 };
+	struct journal *j;
+
+	(void)state;
+	assert_int_equal(unlink(path), 0);
+	j = open_or_fail(8);
+	journal_begin_life(j, 7, SYSTEM);
+	assert_int_equal(journal_dot(j, -1, &someone), 0);
+	journal_close(j);
+	assert_int_equal(truncate(path, (off_t)journal_file_bytes(100)), 0);
+	j = open_or_fail(8);
+	assert_int_equal(journal_header(j)->slots, 8);
+	assert_true(journal_find(j, &someone, &mark));
+	journal_close(j);
+	journal_close(NULL);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct journal_header h = { .slots = sizes[i] };
+
+		memset(bytes, 0, journal_file_bytes(8));
+		journal_header_write(bytes, &h);
+		assert_int_equal(
+		    journal_header_read(bytes, journal_file_bytes(8), &back, &err), -1);
+		assert_string_equal(err.msg, "it was made by another version");
+	}
+	free(bytes);
+}
+
+/* The number of a life went back, or the database is another one: what lies there is not ours. */
+static void
+lives_of_another_history_are_forgotten(void **state)
+{
+	static const struct {
+		int32_t life;
+		uint64_t system;
+		bool kept;
+	} cases[] = { { 9, SYSTEM, true }, { 8, SYSTEM, false }, { 7, SYSTEM, false },
+		{ 9, SYSTEM + 1, false } };
+	struct journal_mark mark;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct journal *j;
+
+		assert_int_equal(unlink(path), 0);
+		j = open_or_fail(64);
+		journal_begin_life(j, 8, SYSTEM);
+		assert_int_equal(journal_dot(j, -1, &someone), 0);
+		journal_close(j);
+		j = open_or_fail(64);
+		journal_begin_life(j, cases[i].life, cases[i].system);
+		journal_close(j);
+		j = open_or_fail(64);
+		assert_int_equal(journal_find(j, &someone, &mark), cases[i].kept);
+		journal_close(j);
+	}
+}
+
 static void
 damage_is_told_and_kept(void **state)
 {
@@ -330,6 +473,29 @@ damage_is_told_and_kept(void **state)
 	j = journal_open(path, "ffffffffffffffffffffffffffffffff", 1024, &err);
 	assert_non_null(j);
 	assert_string_equal(journal_was_damaged(j), "it belongs to another lock file");
+	journal_close(j);
+}
+
+/* There is no room for a longer name: it stays where it is. */
+static void
+a_damaged_file_without_another_name_stays(void **state)
+{
+	char longest[4090] = "";
+	struct err err = { 0 };
+	struct journal *j;
+
+	(void)state;
+	(void)unlink(path);
+	journal_close(open_or_fail(64));
+	write_at(0, "junk", 4);
+	(void)strcpy(longest, folder);
+	while (strlen(longest) < 4084)
+		(void)strcat(longest, "/.");
+	(void)strcat(longest, "/j");
+	assert_null(journal_open(longest, LOCK_ID, 64, &err));
+	assert_true(err.msg[0] != '\0');
+	j = open_or_fail(64);
+	assert_string_not_equal(journal_was_damaged(j), "");
 	journal_close(j);
 }
 
@@ -405,10 +571,16 @@ main(void)
 		cmocka_unit_test(a_slot_goes_from_nothing_to_doubt_to_answer),
 		cmocka_unit_test(a_kill_between_two_stores_is_never_damage),
 		cmocka_unit_test(every_changed_byte_of_a_mark_is_noticed),
+		cmocka_unit_test(an_answer_that_cannot_be_is_none),
 		cmocka_unit_test(a_killed_process_leaves_its_marks),
 		cmocka_unit_test(a_slot_is_not_used_again_before_its_record),
 		cmocka_unit_test(the_newest_mark_of_an_attempt_counts),
+		cmocka_unit_test(every_attempt_is_found_by_itself),
+		cmocka_unit_test(a_count_of_claims_is_whole_or_none),
+		cmocka_unit_test(only_sizes_that_can_be),
+		cmocka_unit_test(lives_of_another_history_are_forgotten),
 		cmocka_unit_test(damage_is_told_and_kept),
+		cmocka_unit_test(a_damaged_file_without_another_name_stays),
 		cmocka_unit_test(a_header_cut_anywhere_leaves_the_one_before),
 		cmocka_unit_test(only_a_plain_file_of_our_own),
 	};

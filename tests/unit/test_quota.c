@@ -105,6 +105,24 @@ test_pace_and_finish(void **state)
 	assert_true(fabs(quota_finish(&q, 100, 0.01, START) - (START + 10000e6)) < 61e6);
 }
 
+/* The clock of a machine that does not know the day yet stands in 1970. */
+static void
+test_clock_before_2026(void **state)
+{
+	struct quota q = { .limit = 10 };
+	const double early = -1767225600e6;
+
+	(void)state;
+	quota_add(&q, early, 4);
+	assert_int_equal(quota_left(&q, early), 6);
+	assert_int_equal(quota_left(&q, early + DAY / 2), 6);
+	assert_int_equal(quota_left(&q, early + DAY + 2 * MINUTE), 10);
+	quota_put(&q, (int64_t)floor(-1.5 * MINUTE / MINUTE), 3, -MINUTE);
+	assert_int_equal(quota_left(&q, -MINUTE), 7);
+	/* the day is set: what went out before is far away */
+	assert_int_equal(quota_left(&q, START), 10);
+}
+
 int
 main(void)
 {
@@ -113,6 +131,7 @@ main(void)
 		cmocka_unit_test(test_used_up_at_the_start),
 		cmocka_unit_test(test_larger_figure_is_believed),
 		cmocka_unit_test(test_pace_and_finish),
+		cmocka_unit_test(test_clock_before_2026),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -144,6 +144,14 @@ static const struct transcript transcripts[] = {
 	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), "S 250 ok", "S 503 what",
 		"S 503 what", "C RSET", "S 250 ok", MAIL(1), "S 250 ok", RCPT(1), "S 250 ok",
 		"C DATA", "S 354 go", BODY(1), "D 250 ok" } },
+	{ "group answered with 500", PIPE, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), "S 500 what", "S 500 what",
+		"S 500 what", "C RSET", "S 250 ok", MAIL(1), "S 250 ok", RCPT(1), "S 250 ok",
+		"C DATA", "S 354 go", BODY(1), "D 250 ok" } },
+	{ "group answered with 502", PIPE, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), "S 250 ok", "S 502 what",
+		"S 502 what", "C RSET", "S 250 ok", MAIL(1), "S 250 ok", RCPT(1), "S 250 ok",
+		"C DATA", "S 354 go", BODY(1), "D 250 ok" } },
 	{ "503 one by one is final", 0, 1, 0,
 	    { { OUTCOME_FAILED, 503, OUTCOME_PHASE_RCPT, "config" } },
 	    { PLAIN_HELLO, MAIL(1), "S 250 ok", RCPT(1), "S 503 AUTH first" } },
@@ -152,6 +160,30 @@ static const struct transcript transcripts[] = {
 	{ "554 at greeting", PIPE, 1, 0,
 	    { { OUTCOME_RELEASED, 554, OUTCOME_PHASE_GREETING, "policy" } },
 	    { "S 554 no service", "C QUIT", "S 221 bye" } },
+	{ "354 at greeting", 0, 1, 0, { { OUTCOME_RELEASED, 0, OUTCOME_PHASE_GREETING, "system" } },
+	    { "S 354 go" } },
+	{ "354 to ehlo", 0, 1, 0, { { OUTCOME_RELEASED, 0, OUTCOME_PHASE_EHLO, "system" } },
+	    { GREETING, "S 354 go" } },
+	{ "354 to starttls", TLS_MAY, 1, 0,
+	    { { OUTCOME_RELEASED, 0, OUTCOME_PHASE_TLS, "system" } },
+	    { GREETING, "S 250-mx", "S 250 STARTTLS", "C STARTTLS", "S 354 go" } },
+	{ "150 to mail", 0, 1, 0, { { OUTCOME_RELEASED, 0, OUTCOME_PHASE_MAIL, "system" } },
+	    { PLAIN_HELLO, MAIL(1), "S 150 wait" } },
+	{ "dsn for a utf8 address", DSN | UTF8, 1, 0, { SENT },
+	    { GREETING, "S 250-mx", "S 250-DSN", "S 250-8BITMIME", "S 250 SMTPUTF8",
+		"C MAIL FROM:<b1@example.org> SMTPUTF8 BODY=8BITMIME RET=HDRS "
+		"ENVID=id+2B1+3D+20+C3+A9+7F",
+		"S 250 ok", "C RCPT TO:<\xc3\xa9@example.net> NOTIFY=FAILURE", "S 250 ok", "C DATA",
+		"S 354 go", BODY(1), "D 250 ok" } },
+	{ "rset refused", 0, 2, 0,
+	    { { OUTCOME_FAILED, 550, OUTCOME_PHASE_RCPT, "user_unknown" },
+		{ OUTCOME_RELEASED, 451, OUTCOME_PHASE_MAIL, "system" } },
+	    { PLAIN_HELLO, MAIL(1), "S 250 ok", RCPT(1), "S 550 user unknown", "C RSET",
+		"S 451 no" } },
+	{ "421 to the lone dot", PIPE, 1, 0,
+	    { { OUTCOME_DEFERRED, 450, OUTCOME_PHASE_RCPT, "greylisted" } },
+	    { GREETING, "S 250-mx", "S 250 PIPELINING", GROUP(1), "S 250 ok",
+		"S 450 4.7.1 Greylisted", "S 354 go", "C .", "S 421 closing" } },
 	{ "421 at ehlo", PIPE, 1, 0, { { OUTCOME_RELEASED, 421, OUTCOME_PHASE_EHLO, "system" } },
 	    { GREETING, "S 421 busy" } },
 	{ "450 at ehlo", PIPE, 1, 0, { { OUTCOME_RELEASED, 450, OUTCOME_PHASE_EHLO, "system" } },
@@ -208,7 +240,7 @@ static const struct transcript transcripts[] = {
 		"S 250 ok", RCPT(2), "S 250 ok", "C DATA", "S 354 go", BODY(2), "D 250 ok" } },
 	{ "dsn", DSN, 1, 0, { SENT },
 	    { GREETING, "S 250-mx", "S 250 DSN",
-		"C MAIL FROM:<b1@example.org> RET=HDRS ENVID=id+2B1+3D+20+C3+A9", "S 250 ok",
+		"C MAIL FROM:<b1@example.org> RET=HDRS ENVID=id+2B1+3D+20+C3+A9+7F", "S 250 ok",
 		"C RCPT TO:<r1@example.net> NOTIFY=FAILURE ORCPT=rfc822;r1@example.net", "S 250 ok",
 		"C DATA", "S 354 go", BODY(1), "D 250 ok" } },
 	{ "no dsn for the null sender", DSN | NULL_FROM, 1, 0, { SENT },
@@ -338,6 +370,12 @@ static const struct transcript transcripts[] = {
 	    { GREETING, "S 250-mx", "S 250-PIPELINING", "S 250 LIMITS RCPTMAX=1 MAILMAX=2 X=y",
 		GROUP(1), OK3, BODY(1), GROUP(2), "D 250 ok", OK3, BODY(2), "D 250 ok", "C QUIT",
 		"S 221 bye" } },
+	{ "limits below our own", PIPE | BEHIND, 1, 5, { SENT },
+	    { GREETING, "S 250-mx", "S 250-PIPELINING", "S 250 LIMITS MAILMAX=1", GROUP(1), OK3,
+		BODY(1), "D 250 ok", "C QUIT", "S 221 bye" } },
+	{ "limits above our own", PIPE | BEHIND, 1, 1, { SENT },
+	    { GREETING, "S 250-mx", "S 250-PIPELINING", "S 250 LIMITS MAILMAX=5", GROUP(1), OK3,
+		BODY(1), "D 250 ok", "C QUIT", "S 221 bye" } },
 	{ "utf8 address", UTF8, 1, 0, { SENT },
 	    { GREETING, "S 250-mx", "S 250-8BITMIME", "S 250 SMTPUTF8",
 		"C MAIL FROM:<b1@example.org> SMTPUTF8 BODY=8BITMIME", "S 250 ok",
@@ -478,7 +516,7 @@ offer(struct run *r)
 		    &(struct smtp_envelope){ .ref = n,
 			.mail_from = slice_str((r->t->flags & NULL_FROM) != 0 ? "" : r->from[n]),
 			.rcpt_to = slice_str(r->to[n]),
-			.envid = SLICE("id+1= \xc3\xa9"),
+			.envid = SLICE("id+1= \xc3\xa9\x7f"),
 			.data = slice_str(r->data[n]) });
 	}
 	if ((r->t->flags & QUIT_LAST) != 0 && r->dot_written[r->t->messages])
@@ -763,6 +801,76 @@ start(struct run *r, const char *name, unsigned skip, const char *ehlo)
 
 #define EHLO_PIPE "250-mx\r\n250 PIPELINING\r\n"
 
+/* What is longer than a path, an envelope id or a message may be never leaves (RFC 5321 4.5.3.1.3,
+ * RFC 3461 4.4). */
+static void
+test_limits_of_envelopes(void **state)
+{
+	static char mail[SMTP_OUTPUT_MAX / 2], path[300], envid[150];
+	const struct {
+		struct slice from, envid, data;
+		const char *reason; /* NULL: it is good */
+	} cases[] = {
+		{ { path, 254 }, { envid, 100 }, { "x", 1 }, NULL },
+		{ { path, 255 }, { "", 0 }, { "x", 1 }, "config" },
+		{ { "a", 1 }, { envid, 101 }, { "x", 1 }, "config" },
+		{ { "a", 1 }, { envid, 150 }, { "x", 1 }, "config" },
+		{ { "a", 1 }, { "==================================", 34 }, { "x", 1 }, "config" },
+		{ { "a\x7f", 2 }, { "", 0 }, { "x", 1 }, "config" },
+		{ { "a", 1 }, { "", 0 }, { mail, sizeof(mail) - 4096 }, NULL },
+		{ { "a", 1 }, { "", 0 }, { mail, sizeof(mail) - 4095 }, "too_large" },
+	};
+
+	(void)state;
+	memset(mail, 'm', sizeof(mail));
+	memset(path, 'p', sizeof(path));
+	memset(envid, 'e', sizeof(envid));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct run r;
+
+		run_init(&r, find_transcript("plain"));
+		r.offered = 2;
+		smtp_offer(r.s,
+		    &(struct smtp_envelope){ .ref = 1,
+			.mail_from = cases[i].from,
+			.envid = cases[i].envid,
+			.rcpt_to = SLICE("r@example.net"),
+			.data = cases[i].data });
+		take(&r);
+		assert_int_equal(r.outcomes[1], cases[i].reason != NULL);
+		if (cases[i].reason != NULL) {
+			assert_int_equal(r.got[1].kind, OUTCOME_FAILED);
+			assert_string_equal(r.got[1].reason, cases[i].reason);
+			assert_int_equal(smtp_is_too_large(&r.got[1]),
+			    strcmp(cases[i].reason, "too_large") == 0);
+		}
+		smtp_eof(r.s);
+		take(&r);
+		run_release(&r);
+	}
+}
+
+/* Outcomes that nobody takes are kept, and nothing more is begun. */
+static void
+test_outcomes_wait(void **state)
+{
+	struct run r;
+
+	(void)state;
+	run_init(&r, find_transcript("plain"));
+	r.offered = MESSAGES_MAX;
+	for (unsigned n = 1; n <= MESSAGES_MAX; n++) {
+		assert_true(smtp_wants(r.s));
+		smtp_offer(r.s, &(struct smtp_envelope){ .ref = n, .rcpt_to = SLICE("bad path") });
+	}
+	assert_false(smtp_wants(r.s));
+	take(&r);
+	for (unsigned n = 1; n <= MESSAGES_MAX; n++)
+		assert_int_equal(r.outcomes[n], 1);
+	assert_true(smtp_wants(r.s));
+	run_release(&r);
+}
+
 /* In steady state: one write and one read per message. */
 static void
 test_one_write_per_message(void **state)
@@ -901,6 +1009,42 @@ test_desync(void **state)
 	assert_int_equal(r.got[1].kind, OUTCOME_RELEASED);
 	assert_int_equal(r.asked_dot[1], 0);
 	run_release(&r);
+	/* refusals that come too early blame nobody: before EHLO left, and before the content was made */
+	run_init(&r, find_transcript("plain"));
+	(void)turn(&r);
+	feed(&r, "220 mx\r\n554 no\r\n");
+	(void)turn(&r);
+	assert_true(smtp_is_closed(r.s));
+	assert_int_equal(r.got[1].kind, OUTCOME_RELEASED);
+	assert_int_equal(r.got[1].code, 0);
+	run_release(&r);
+	start(&r, "group", 1, EHLO_PIPE);
+	(void)turn(&r);
+	feed(&r, "250 ok\r\n250 ok\r\n354 go\r\n554 no\r\n");
+	(void)turn(&r);
+	assert_true(smtp_is_closed(r.s));
+	assert_int_equal(r.got[2].kind, OUTCOME_RELEASED);
+	run_release(&r);
+	/* a farewell before ours has left */
+	run_init(&r, find_transcript("554 at greeting"));
+	(void)turn(&r);
+	feed(&r, "554 no service\r\n221 bye\r\n");
+	assert_true(smtp_is_closed(r.s));
+	assert_int_equal(smtp_failure(r.s)->code, 554);
+	take(&r);
+	run_release(&r);
+	/* 354 in the wrong place, with more text than an outcome keeps */
+	start(&r, "plain", 0, "250 mx\r\n");
+	(void)turn(&r);
+	feed(&r, "354-");
+	for (int i = 0; i < 100; i++)
+		feed(&r, "more text ");
+	feed(&r, "\r\n354 go\r\n");
+	(void)turn(&r);
+	assert_true(smtp_is_closed(r.s));
+	assert_int_equal(r.got[1].kind, OUTCOME_RELEASED);
+	assert_memory_equal(r.got_text[1], "reply out of place: 354 more text", 33);
+	run_release(&r);
 	/* one reply too many behind the dot, nothing else under way */
 	start(&r, "group", 1, EHLO_PIPE);
 	(void)turn(&r);
@@ -911,6 +1055,104 @@ test_desync(void **state)
 	assert_int_equal(r.got[2].kind, OUTCOME_SENT);
 	assert_true(smtp_is_closed(r.s));
 	assert_non_null(smtp_failure(r.s));
+	run_release(&r);
+}
+
+/* Half of the dot is written when the server says no: it has not seen all of the message. */
+static void
+test_refused_within_the_dot(void **state)
+{
+	static const char *const replies[] = { "421 closing\r\n", "554 no\r\n" };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct slice out;
+		struct run r;
+
+		start(&r, "group", 1, EHLO_PIPE);
+		(void)turn(&r);
+		feed(&r, "250 ok\r\n250 ok\r\n354 go\r\n");
+		take(&r);
+		out = smtp_output(r.s);
+		smtp_wrote(r.s, out.len - 2);
+		assert_true(smtp_is_undecided(r.s));
+		feed(&r, replies[i]);
+		take(&r);
+		assert_true(smtp_is_closed(r.s));
+		assert_int_equal(r.outcomes[2], 1);
+		assert_int_equal(r.got[2].kind, i == 0 ? OUTCOME_DEFERRED : OUTCOME_FAILED);
+		run_release(&r);
+	}
+}
+
+/* Silence of a server says that it lost a pipelined group only where it was asked something. */
+static void
+test_silence_behind_the_dot(void **state)
+{
+	(void)state;
+	for (int written = 0; written < 2; written++) {
+		struct run r;
+
+		start(&r, "behind the dot", 0, EHLO_PIPE);
+		(void)turn(&r);
+		feed(&r, "250 ok\r\n250 ok\r\n354 go\r\n");
+		(void)turn(&r);
+		feed(&r, "250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+		if (written)
+			(void)turn(&r);
+		assert_string_equal(smtp_state_name(r.s), written ? "dot" : "body");
+		smtp_timeout(r.s);
+		take(&r);
+		assert_int_equal(r.got[2].kind, written ? OUTCOME_IN_DOUBT : OUTCOME_RELEASED);
+		assert_false(smtp_pipelining_failed(r.s));
+		run_release(&r);
+	}
+}
+
+static void
+test_what_a_pool_asks(void **state)
+{
+	static const struct {
+		struct outcome o;
+		bool too_large;
+	} cases[] = {
+		{ { .kind = OUTCOME_FAILED, .phase = OUTCOME_PHASE_MAIL, .reason = "too_large" },
+		    true },
+		{ { .kind = OUTCOME_FAILED, .phase = OUTCOME_PHASE_MAIL, .reason = "content" },
+		    false },
+		{ { .kind = OUTCOME_FAILED, .phase = OUTCOME_PHASE_DOT, .reason = "too_large" },
+		    false },
+		{ { .kind = OUTCOME_FAILED,
+		      .code = 552,
+		      .phase = OUTCOME_PHASE_MAIL,
+		      .reason = "too_large" },
+		    false },
+		{ { .kind = OUTCOME_DEFERRED, .phase = OUTCOME_PHASE_MAIL, .reason = "too_large" },
+		    false },
+	};
+	struct run r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(smtp_is_too_large(&cases[i].o), cases[i].too_large);
+	start(&r, "plain", 2, "250 mx\r\n");
+	assert_true(smtp_is_idle(r.s) && smtp_is_ready(r.s));
+	smtp_offer(r.s, &(struct smtp_envelope){ .ref = 1, .rcpt_to = SLICE("r@example.net") });
+	assert_false(smtp_is_idle(r.s));
+	smtp_quit(r.s);
+	assert_false(smtp_is_idle(r.s) || smtp_is_ready(r.s));
+	take(&r);
+	run_release(&r);
+	/* as many as the server takes in a session */
+	start(&r, "limits above our own", 0, EHLO_PIPE);
+	(void)turn(&r);
+	feed(&r, "250 ok\r\n250 ok\r\n354 go\r\n");
+	(void)turn(&r);
+	feed(&r, "250 ok\r\n");
+	assert_false(smtp_is_idle(r.s));
+	(void)turn(&r);
+	assert_string_equal(smtp_state_name(r.s), "quit");
+	assert_false(smtp_is_ready(r.s));
 	run_release(&r);
 }
 
@@ -1013,6 +1255,15 @@ test_remote_id(void **state)
 		{ "250 2.0.0 Ok\r\n", "" },
 		{ "250 ok\r\n", "" },
 		{ "250 Message accepted for delivery\r\n", "" },
+		{ "250 2.0.0 Ok: queued as ABC.\r\n", "ABC" },
+		{ "250 Queued As <x>\r\n", "<x" },
+		{ "250 2.0.0\r\n", "" },
+		{ "250 ok abcdef\r\n", "" },
+		{ "250 ok ab1def\r\n", "ab1def" },
+		{ "250 ok a-b\x7f\r\n", "" },
+		{ "250 OK abc def\r\n", "" },
+		{ "250 OK abc 1def more\r\n", "1def" },
+		{ "250 OK abc defghijklmnopqrs\r\n", "defghijklmnopqrs" },
 	};
 
 	(void)state;
@@ -1071,6 +1322,38 @@ test_reset_and_reuse(void **state)
 	run_release(&r);
 }
 
+/* Before the greeting there is nobody to be polite to; names of hosts have a limit. */
+static void
+test_quit_before_the_greeting(void **state)
+{
+	char remote[400];
+	struct run r;
+
+	(void)state;
+	run_init(&r, find_transcript("plain"));
+	offer(&r);
+	smtp_quit(r.s);
+	assert_false(smtp_is_ready(r.s));
+	assert_true(smtp_is_closed(r.s));
+	take(&r);
+	assert_int_equal(r.got[1].kind, OUTCOME_RELEASED);
+	assert_int_equal(smtp_output(r.s).len, 0);
+	smtp_wrote(r.s, 5);
+	smtp_timeout(r.s);
+	smtp_abort(r.s, OUTCOME_PHASE_CONNECT, "late");
+	assert_null(smtp_failure(r.s));
+	memset(remote, 'h', sizeof(remote) - 1);
+	remote[sizeof(remote) - 1] = '\0';
+	smtp_reset(r.s, remote);
+	smtp_abort(r.s, OUTCOME_PHASE_CONNECT, "no route");
+	assert_int_equal(smtp_failure(r.s)->remote.len, 255);
+	smtp_reset(r.s, NULL);
+	smtp_abort(r.s, OUTCOME_PHASE_CONNECT, "no route");
+	assert_int_equal(smtp_failure(r.s)->remote.len, 0);
+	run_release(&r);
+	smtp_free(NULL);
+}
+
 /* A message waiting behind the dot of another is given back when the end is asked for. */
 static void
 test_quit_releases_what_waits(void **state)
@@ -1108,6 +1391,10 @@ test_pipelining_fallback_is_told(void **state)
 	run_whole(&r, false);
 	assert_true(smtp_pipelining_failed(r.s));
 	assert_int_equal(smtp_messages(r.s), 3);
+	run_release(&r);
+	run_init(&r, find_transcript("group not understood"));
+	run_whole(&r, false);
+	assert_true(smtp_pipelining_failed(r.s));
 	run_release(&r);
 	/* a server that throws away what came with the dot answers the dot and then nothing */
 	start(&r, "behind the dot", 0, EHLO_PIPE);
@@ -1232,10 +1519,16 @@ main(void)
 		cmocka_unit_test(test_cut_while_writing),
 		cmocka_unit_test(test_early_replies),
 		cmocka_unit_test(test_desync),
+		cmocka_unit_test(test_refused_within_the_dot),
+		cmocka_unit_test(test_silence_behind_the_dot),
+		cmocka_unit_test(test_what_a_pool_asks),
 		cmocka_unit_test(test_large_message_holds_the_dot),
 		cmocka_unit_test(test_bad_envelopes),
 		cmocka_unit_test(test_remote_id),
+		cmocka_unit_test(test_limits_of_envelopes),
+		cmocka_unit_test(test_outcomes_wait),
 		cmocka_unit_test(test_reset_and_reuse),
+		cmocka_unit_test(test_quit_before_the_greeting),
 		cmocka_unit_test(test_quit_releases_what_waits),
 		cmocka_unit_test(test_pipelining_fallback_is_told),
 		cmocka_unit_test(test_injection_behind_starttls),

@@ -136,6 +136,26 @@ test_appends_and_overflows(void **state)
 	buf_release(&many);
 }
 
+/* A chunk that grew by its repair until it fits no more is not written at all. */
+static void
+test_chunk_overflows(void **state)
+{
+	uint64_t repaired = 0;
+	char lines[60];
+	struct buf out;
+
+	(void)state;
+	memset(lines, '\n', sizeof(lines));
+	for (size_t max = 100; max < 140; max++) {
+		buf_init(&out, max);
+		if (smtp_body_append_chunk(&out, slice_make(lines, sizeof(lines)), &repaired))
+			assert_int_equal(out.len, 15 + 2 * sizeof(lines));
+		else
+			assert_true(buf_failed(&out));
+		buf_release(&out);
+	}
+}
+
 /* One chunk: its stated length is that of what follows, and nothing is stuffed. */
 static void
 test_chunks(void **state)
@@ -197,6 +217,7 @@ main(void)
 		cmocka_unit_test(test_known),
 		cmocka_unit_test(test_every_short_text),
 		cmocka_unit_test(test_appends_and_overflows),
+		cmocka_unit_test(test_chunk_overflows),
 		cmocka_unit_test(test_chunks),
 		cmocka_unit_test(test_look),
 	};

@@ -10,12 +10,10 @@
 
 #include <cmocka.h>
 #include <arpa/inet.h>
-#include <jansson.h>
 #include <netinet/in.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
-#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -23,13 +21,7 @@
 
 #include "sns.h"
 #include "sns_cert.h"
-
-#define ARN "arn:aws:sns:eu-central-1:123456789012:kairan-events"
-#define CERT_URL "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0123abcdef.pem"
-#define TOKEN_TEXT "2336412f37fb687f5d51e6e2425ba1f30a2d"
-#define SUBSCRIBE_URL                                                                              \
-	"https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=" ARN         \
-	"&Token=" TOKEN_TEXT
+#include "sns_sample.h"
 
 static const struct slice topics[] = { { ARN, sizeof(ARN) - 1 } };
 static const struct sns_policy policy = { topics, 1, false };
@@ -39,86 +31,10 @@ static X509 *rsa_cert; /* signs documents; trusts itself in most tests */
 static EVP_PKEY *ca_key;
 static X509 *ca_cert;
 
-static X509 *
-make_cert(EVP_PKEY *key, const char *cn, long from_s, long to_s, X509 *issuer, EVP_PKEY *issuer_key)
-{
-	X509 *cert = X509_new();
-	X509_NAME *name = X509_get_subject_name(cert);
-
-	(void)X509_set_version(cert, 2);
-	(void)ASN1_INTEGER_set(X509_get_serialNumber(cert), rand());
-	(void)X509_gmtime_adj(X509_getm_notBefore(cert), from_s);
-	(void)X509_gmtime_adj(X509_getm_notAfter(cert), to_s);
-	(void)X509_set_pubkey(cert, key);
-	(void)X509_NAME_add_entry_by_txt(
-	    name, "CN", MBSTRING_ASC, (const unsigned char *)cn, -1, -1, 0);
-	(void)X509_set_issuer_name(cert, issuer != NULL ? X509_get_subject_name(issuer) : name);
-	if (issuer == NULL) {
-		X509_EXTENSION *ext =
-		    X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
-		(void)X509_add_ext(cert, ext, -1);
-		X509_EXTENSION_free(ext);
-	}
-	assert_true(X509_sign(cert, issuer_key != NULL ? issuer_key : key, EVP_sha256()) > 0);
-	return cert;
-}
-
-/* base64 of the signature over text. */
-static char *
-sign(const char *text, size_t n, EVP_PKEY *key, const EVP_MD *hash)
-{
-	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	unsigned char raw[1024];
-	size_t size = sizeof(raw);
-	char *out = calloc(1, 2048);
-
-	assert_int_equal(EVP_DigestSignInit(context, NULL, hash, NULL, key), 1);
-	assert_int_equal(EVP_DigestSign(context, raw, &size, (const unsigned char *)text, n), 1);
-	EVP_MD_CTX_free(context);
-	(void)EVP_EncodeBlock((unsigned char *)out, raw, (int)size);
-	return out;
-}
-
-/* What is signed, written out by hand: nothing of the module under test is used. */
 static json_t *
 make_document(const char *type, const char *version, bool with_subject)
 {
-	json_t *doc = json_object();
-	bool confirms = strcmp(type, "Notification") != 0;
-	char text[2000], *signature;
-	int n;
-
-	if (confirms)
-		n = snprintf(text, sizeof(text),
-		    "Message\nhello\nMessageId\nid-1\nSubscribeURL\n" SUBSCRIBE_URL
-		    "\nTimestamp\n2026-11-21T17:05:42.123Z\nToken\n" TOKEN_TEXT "\nTopicArn\n" ARN
-		    "\nType\n%s\n",
-		    type);
-	else
-		n = snprintf(text, sizeof(text),
-		    "Message\nhello\nMessageId\nid-1\n%sTimestamp\n2026-11-21T17:05:42.123Z\n"
-		    "TopicArn\n" ARN "\nType\n%s\n",
-		    with_subject ? "Subject\nnews\n" : "", type);
-	signature =
-	    sign(text, (size_t)n, rsa_key, strcmp(version, "2") == 0 ? EVP_sha256() : EVP_sha1());
-	json_object_set_new(doc, "Type", json_string(type));
-	json_object_set_new(doc, "MessageId", json_string("id-1"));
-	json_object_set_new(doc, "TopicArn", json_string(ARN));
-	json_object_set_new(doc, "Message", json_string("hello"));
-	json_object_set_new(doc, "Timestamp", json_string("2026-11-21T17:05:42.123Z"));
-	json_object_set_new(doc, "SignatureVersion", json_string(version));
-	json_object_set_new(doc, "Signature", json_string(signature));
-	json_object_set_new(doc, "SigningCertURL", json_string(CERT_URL));
-	if (with_subject && !confirms)
-		json_object_set_new(doc, "Subject", json_string("news"));
-	if (confirms) {
-		json_object_set_new(doc, "Token", json_string(TOKEN_TEXT));
-		json_object_set_new(doc, "SubscribeURL", json_string(SUBSCRIBE_URL));
-	} else {
-		json_object_set_new(doc, "UnsubscribeURL", json_string("https://x"));
-	}
-	free(signature);
-	return doc;
+	return sns_sample(type, version, with_subject, rsa_key);
 }
 
 static int
@@ -188,6 +104,15 @@ test_version(void **state)
 	doc = make_document("Notification", "1", false);
 	text = json_dumps(doc, 0);
 	assert_int_equal(check_text(text, strlen(text), true), 2);
+	json_object_set_new(doc, "SignatureVersion", json_string("2"));
+	{
+		json_t *second = make_document("Notification", "2", false);
+		char *good = json_dumps(second, 0);
+
+		assert_int_equal(check_text(good, strlen(good), true), 0);
+		free(good);
+		json_decref(second);
+	}
 	free(text);
 	/* an unsigned field says another version: the hash does not fit */
 	json_object_set_new(doc, "SignatureVersion", json_string("2"));
@@ -443,6 +368,9 @@ test_cert_urls(void **state)
 		" https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0.pem",
 		"https://sns.eu-central-1.amazonaws\xE3\x80\x82"
 		"com/SimpleNotificationService-0.pem",
+		"https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0123",
+		"https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0g.pem",
+		"https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0/.pem",
 		"https://sns.eu-central-1.amazonaws.com/" };
 	static const char nul[] =
 	    "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0.pem\0x";
@@ -462,6 +390,12 @@ test_cert_urls(void **state)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_false(sns_cert_url_check(slice_str(bad[i]), SLICE("eu-central-1")));
 	(void)snprintf(longer, sizeof(longer),
+	    "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-%0128d.pem", 0);
+	assert_true(sns_cert_url_check(slice_str(longer), SLICE("eu-central-1")));
+	(void)snprintf(longer, sizeof(longer),
+	    "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-%0129d.pem", 0);
+	assert_false(sns_cert_url_check(slice_str(longer), SLICE("eu-central-1")));
+	(void)snprintf(longer, sizeof(longer),
 	    "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-%0500d.pem", 0);
 	assert_false(sns_cert_url_check(slice_str(longer), SLICE("eu-central-1")));
 }
@@ -469,9 +403,22 @@ test_cert_urls(void **state)
 static void
 test_topics(void **state)
 {
+	static const char *const none[] = { "", "arn", "xrn:aws:sns:eu-central-1:123456789012:x",
+		"arn:a:sns:eu-central-1:123456789012:x", "arn:AWS:sns:eu-central-1:123456789012:x",
+		"arn:aws:sns:EU-central-1:123456789012:x", "arn:aws:sns:eu:123456789012:x",
+		"arn:aws:sns:eu-central-1-eu-central-1-eu-cent:123456789012:x",
+		"arn:aws:sns:eu-central-1:12345678901x:x",
+		"arn:aws:sns:eu-central-1:12345678901/:x",
+		"arn:aws:sns:eu-central-1:123456789012:a/b",
+		"arn:aws:sns:eu-central-1:123456789012:a b",
+		"arn:aws:sns:eu-central-1:123456789012:{",
+		"arn:aws:sns:eu-central-1:123456789012" };
 	struct sns_message msg = { .type = SNS_NOTIFICATION };
+	char longest[400];
 
 	(void)state;
+	assert_int_equal(
+	    sns_topic_region(SLICE("arn:aws-cn:sns:cn-north-1:123456789012:Az_0-9.fifo")).len, 10);
 	assert_true(sns_topic_allowed(SLICE(ARN), topics, 1));
 	assert_false(sns_topic_allowed(SLICE(ARN "x"), topics, 1));
 	assert_false(sns_topic_allowed(SLICE(""), topics, 1));
@@ -481,6 +428,14 @@ test_topics(void **state)
 	assert_int_equal(sns_topic_region(SLICE("arn:aws:sns:eu-central-1:12345678901:x")).len, 0);
 	assert_int_equal(sns_topic_region(SLICE("arn:aws:sns:evil.test/:123456789012:x")).len, 0);
 	assert_int_equal(sns_topic_region(SLICE("arn:aws:sns:eu-central-1:123456789012:")).len, 0);
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+		assert_int_equal(sns_topic_region(slice_str(none[i])).len, 0);
+	(void)snprintf(longest, sizeof(longest), "arn:aws:sns:eu-central-1:123456789012:%0256d", 0);
+	assert_int_equal(sns_topic_region(slice_str(longest)).len, 12);
+	(void)snprintf(longest, sizeof(longest), "arn:aws:sns:eu-central-1:123456789012:%0257d", 0);
+	assert_int_equal(sns_topic_region(slice_str(longest)).len, 0);
+	assert_false(sns_topic_allowed(SLICE(""), &(struct slice){ "", 0 }, 1));
+	assert_string_equal(sns_type_name((enum sns_type)7), "");
 	assert_true(sns_type_header_check(&msg, SLICE("")));
 	assert_true(sns_type_header_check(&msg, SLICE("Notification")));
 	assert_false(sns_type_header_check(&msg, SLICE("SubscriptionConfirmation")));
@@ -494,14 +449,37 @@ test_subscribe_urls(void **state)
 		.token = SLICE(TOKEN_TEXT),
 		.subscribe_url = SLICE(SUBSCRIBE_URL) };
 	static const char *const bad[] = { "http://169.254.169.254/latest/meta-data/",
+		"https://sns.eu-central-1.amazonaws.com",
 		"https://sns.eu-central-1.amazonaws.com/?Action=DeleteTopic&TopicArn=" ARN
 		"&Token=" TOKEN_TEXT,
 		SUBSCRIBE_URL "&x=y", "https://sns.eu-central-1.amazonaws.com@evil.test/?Action=x",
 		"https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=" ARN
-		"&Token=" TOKEN_TEXT };
+		"&Token=" TOKEN_TEXT,
+		"https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=" ARN
+		"2&Token=" TOKEN_TEXT,
+		"https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=" ARN
+		"&token=" TOKEN_TEXT };
+	static const struct {
+		const char *text;
+		bool good;
+	} tokens[] = { { "aZ09-_", true }, { "", false }, { "a&b", false }, { "a/b", false },
+		{ "a:b", false }, { "a@b", false }, { "a[b", false }, { "a`b", false },
+		{ "a{b", false } };
 
 	(void)state;
 	assert_true(sns_subscribe_url_check(&msg));
+	for (size_t i = 0; i < sizeof(tokens) / sizeof(tokens[0]); i++) {
+		struct sns_message other = msg;
+		char url[400];
+
+		(void)snprintf(url, sizeof(url),
+		    "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn="
+		    "%s&Token=%s",
+		    ARN, tokens[i].text);
+		other.token = slice_str(tokens[i].text);
+		other.subscribe_url = slice_str(url);
+		assert_int_equal(sns_subscribe_url_check(&other), tokens[i].good);
+	}
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct sns_message other = msg;
 		other.subscribe_url = slice_str(bad[i]);
@@ -509,6 +487,73 @@ test_subscribe_urls(void **state)
 	}
 	msg.type = SNS_UNSUBSCRIBE_CONFIRMATION;
 	assert_false(sns_subscribe_url_check(&msg));
+}
+
+/* Limits of fields, and a Subject of another kind. */
+static void
+test_fields(void **state)
+{
+	static const struct {
+		const char *key;
+		size_t max;
+	} fields[] = { { "MessageId", 256 }, { "TopicArn", 512 }, { "Timestamp", 256 },
+		{ "Signature", 2048 }, { "SigningCertURL", 512 }, { "Subject", 4096 },
+		{ "Message", SNS_MESSAGE_MAX } };
+	char *text = calloc(1, SNS_MESSAGE_MAX + 2);
+	json_t *doc;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		memset(text, 'x', fields[i].max + 1);
+		text[fields[i].max + 1] = '\0';
+		doc = make_document("Notification", "2", true);
+		json_object_set_new(doc, fields[i].key, json_string(text));
+		assert_int_equal(check(doc), 1);
+	}
+	doc = make_document("Notification", "2", false);
+	json_object_set_new(doc, "Subject", json_integer(1));
+	assert_int_equal(check(doc), 1);
+	free(text);
+}
+
+/* Every length and padding but the strict ones is no signature. */
+static void
+test_base64(void **state)
+{
+	static const char *const bad[] = { "A", "AA", "AAA", "AAAAA", "====", "A===", "AA=A",
+		"AAA-", "AA_A", "AAA:", "AA[A", "A`AA", "{AAA", "AA==AAAA", "AA A" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		json_t *doc = make_document("Notification", "2", false);
+
+		json_object_set_new(doc, "Signature", json_string(bad[i]));
+		assert_int_equal(check(doc), 3);
+	}
+}
+
+/* A caller that did not admit the document first gets no yes either. */
+static void
+test_versions_are_checked_again(void **state)
+{
+	json_t *doc = make_document("Notification", "1", false);
+	char *text = json_dumps(doc, 0), longest[4096];
+	struct sns_message msg;
+	struct err err;
+
+	(void)state;
+	memset(longest, 'A', sizeof(longest));
+	assert_int_equal(sns_parse(slice_str(text), &arena, &msg, &err), 0);
+	assert_int_equal(verify(&msg, rsa_cert, false, &err), 0);
+	assert_int_equal(verify(&msg, rsa_cert, true, &err), -1);
+	msg.signature_version = 3;
+	assert_int_equal(verify(&msg, rsa_cert, false, &err), -1);
+	msg.signature_version = 1;
+	msg.signature = slice_make(longest, sizeof(longest));
+	assert_int_equal(verify(&msg, rsa_cert, false, &err), -1);
+	assert_string_equal(err.msg, "Signature is not base64");
+	free(text);
+	json_decref(doc);
 }
 
 /* The certificate's own key: another one, too short, of another kind. */
@@ -535,6 +580,9 @@ test_keys(void **state)
 	text = json_dumps(doc, 0);
 	assert_int_equal(sns_parse(slice_str(text), &arena, &msg, &err), 0);
 	small = make_cert(keys[1], "sns.amazonaws.com", -60, 3600, NULL, NULL);
+	assert_int_equal(verify(&msg, small, false, &err), -1);
+	X509_free(small);
+	small = X509_new(); /* there is no key in it */
 	assert_int_equal(verify(&msg, small, false, &err), -1);
 	X509_free(small);
 	for (size_t i = 0; i < 3; i++) {
@@ -570,6 +618,19 @@ fetch(void *context, struct slice url, struct buf *body, struct err *err)
 		buf_append(body, data, (size_t)n);
 	(void)BIO_free(bio);
 	return f->fails ? err_set(err, "no network") : 0;
+}
+
+static int
+fetch_many(void *context, struct slice url, struct buf *body, struct err *err)
+{
+	X509 **certs = context;
+
+	for (size_t i = 0; i < 12 && certs[i] != NULL; i++) {
+		struct fetcher f = { .cert = certs[i] };
+
+		(void)fetch(&f, url, body, err);
+	}
+	return 0;
 }
 
 static char ca_path[] = "/tmp/kairan-test-ca-XXXXXX";
@@ -619,6 +680,86 @@ test_cache(void **state)
 	}
 	assert_in_range(f.calls, 1, 10);
 	sns_cert_cache_free(cache);
+}
+
+/* Addresses that were never checked, and clocks that go back. */
+static void
+test_cache_edges(void **state)
+{
+	struct fetcher f = { rsa_cert, 0, false };
+	struct sns_cert_config config = { NULL, ca_path, NULL, 0, fetch, &f };
+	struct err err = { 0, "" };
+	struct sns_cert_cache *cache = sns_cert_cache_new(&config, &err);
+	int64_t now = (int64_t)time(NULL);
+	char longest[600];
+	struct sns_key *key;
+
+	(void)state;
+	memset(longest, 'u', sizeof(longest));
+	assert_int_equal(sns_cert_get(cache, SLICE(""), now, &key, &err), SNS_CERT_REFUSED);
+	assert_int_equal(
+	    sns_cert_get(cache, slice_make(longest, 513), now, &key, &err), SNS_CERT_REFUSED);
+	assert_int_equal(sns_cert_get(cache, SLICE("a\0b"), now, &key, &err), SNS_CERT_REFUSED);
+	assert_int_equal(f.calls, 0);
+	assert_int_equal(
+	    sns_cert_get(cache, slice_make(longest, 512), now, &key, &err), SNS_CERT_OK);
+	assert_int_equal(f.calls, 1);
+	/* the clock is set back by an hour, then by less than the life of a failure */
+	assert_int_equal(
+	    sns_cert_get(cache, slice_make(longest, 512), now - 30, &key, &err), SNS_CERT_OK);
+	assert_int_equal(f.calls, 2);
+	f.fails = true;
+	assert_int_equal(sns_cert_get(cache, SLICE("u"), now, &key, &err), SNS_CERT_TEMPORARY);
+	assert_int_equal(sns_cert_get(cache, SLICE("u"), now - 10, &key, &err), SNS_CERT_TEMPORARY);
+	assert_int_equal(f.calls, 4);
+	sns_cert_cache_free(cache);
+	sns_cert_cache_free(NULL);
+	config.ca_file = "/nonexistent/ca.pem";
+	assert_null(sns_cert_cache_new(&config, &err));
+	assert_non_null(strstr(err.msg, "/nonexistent/ca.pem"));
+}
+
+/* What a file or a server may hold instead of one certificate. */
+static void
+test_bundles(void **state)
+{
+	X509 *many[12], *noise = make_cert(ca_key, "noise.example", -60, 3600, NULL, NULL);
+	struct sns_cert_config config = { NULL, ca_path, NULL, 0, fetch_many, many };
+	struct err err = { 0, "" };
+	int64_t now = (int64_t)time(NULL);
+	struct sns_cert_cache *cache;
+	struct sns_key *key;
+
+	(void)state;
+	/* ours and more behind it than are read; ours behind another one; none */
+	for (size_t i = 0; i < 12; i++)
+		many[i] = i == 0 ? rsa_cert : noise;
+	cache = sns_cert_cache_new(&config, &err);
+	assert_int_equal(sns_cert_get(cache, SLICE("a"), now, &key, &err), SNS_CERT_OK);
+	many[0] = noise;
+	many[1] = rsa_cert;
+	assert_int_equal(sns_cert_get(cache, SLICE("b"), now, &key, &err), SNS_CERT_REFUSED);
+	memset(many, 0, sizeof(many));
+	assert_int_equal(sns_cert_get(cache, SLICE("c"), now, &key, &err), SNS_CERT_REFUSED);
+	assert_string_equal(err.msg, "the certificate is not PEM");
+	/* a life that is none */
+	for (int i = 0; i < 2; i++) {
+		many[0] = make_cert(ca_key, "sns.amazonaws.com", -60, 3600, NULL, NULL);
+		(void)ASN1_STRING_set(
+		    i == 0 ? X509_getm_notBefore(many[0]) : X509_getm_notAfter(many[0]), "soon", 4);
+		assert_true(X509_sign(many[0], ca_key, EVP_sha256()) > 0);
+		assert_int_equal(
+		    sns_cert_get(cache, i == 0 ? SLICE("d") : SLICE("e"), now, &key, &err),
+		    SNS_CERT_REFUSED);
+		X509_free(many[0]);
+	}
+	/* its life ends while it is in the cache */
+	many[0] = make_cert(rsa_key, "sns.amazonaws.com", -60, 100, ca_cert, ca_key);
+	assert_int_equal(sns_cert_get(cache, SLICE("f"), now, &key, &err), SNS_CERT_OK);
+	assert_int_equal(sns_cert_get(cache, SLICE("f"), now + 200, &key, &err), SNS_CERT_REFUSED);
+	X509_free(many[0]);
+	sns_cert_cache_free(cache);
+	X509_free(noise);
 }
 
 static void
@@ -699,6 +840,8 @@ test_directory(void **state)
 	struct sns_cert_config config = { directory, ca_path, names, 1, fetch, &f };
 	struct err err;
 	struct sns_cert_cache *cache = sns_cert_cache_new(&config, &err);
+	int64_t now = (int64_t)time(NULL);
+	char longest[1100];
 	struct sns_key *key;
 	FILE *file;
 
@@ -713,6 +856,27 @@ test_directory(void **state)
 	assert_int_equal(
 	    sns_cert_get(cache, SLICE(CERT_URL), (int64_t)time(NULL), &key, &err), SNS_CERT_OK);
 	assert_int_equal(f.calls, 0);
+	/* not there, no name of a file, empty, larger than a certificate, a path that is too long: the
+	 * network is asked */
+	assert_int_equal(
+	    sns_cert_get(cache, SLICE("https://x/other.pem"), now, &key, &err), SNS_CERT_TEMPORARY);
+	assert_int_equal(sns_cert_get(cache, SLICE("other"), now, &key, &err), SNS_CERT_TEMPORARY);
+	assert_int_equal(truncate(path, 0), 0);
+	assert_int_equal(
+	    sns_cert_get(cache, SLICE("https://x/SimpleNotificationService-0123abcdef.pem"), now,
+		&key, &err),
+	    SNS_CERT_TEMPORARY);
+	assert_int_equal(truncate(path, SNS_CERT_SIZE_MAX + 1), 0);
+	assert_int_equal(
+	    sns_cert_get(cache, SLICE("https://y/SimpleNotificationService-0123abcdef.pem"), now,
+		&key, &err),
+	    SNS_CERT_TEMPORARY);
+	memset(longest, 'd', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	config.directory = longest;
+	assert_int_equal(
+	    sns_cert_get(cache, SLICE("https://z/other.pem"), now, &key, &err), SNS_CERT_TEMPORARY);
+	assert_int_equal(f.calls, 5);
 	sns_cert_cache_free(cache);
 	(void)unlink(path);
 	(void)rmdir(directory);
@@ -744,11 +908,17 @@ test_public_addresses(void **state)
 		{ "::ffff:10.0.0.1", false },
 		{ "2002:a00:1::", false },
 		{ "2001:db8::1", false },
+		{ "2001:dff::1", true },
+		{ "2001:0::1", false },
+		{ "2001:200::1", true },
+		{ "2003::1", true },
+		{ "2102::1", true },
 		{ "2600:1f00::1", true },
 		{ "::", false },
 	};
 
 	(void)state;
+	assert_false(sns_cert_address_is_public(&(struct sockaddr){ .sa_family = AF_UNIX }));
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct sockaddr_storage s = { 0 };
 		struct sockaddr_in *in = (struct sockaddr_in *)&s;
@@ -810,8 +980,13 @@ main(void)
 		cmocka_unit_test(test_cert_urls),
 		cmocka_unit_test(test_topics),
 		cmocka_unit_test(test_subscribe_urls),
+		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_versions_are_checked_again),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_cache),
+		cmocka_unit_test(test_cache_edges),
+		cmocka_unit_test(test_bundles),
 		cmocka_unit_test(test_certificates),
 		cmocka_unit_test(test_certificate_life),
 		cmocka_unit_test(test_directory),

@@ -97,8 +97,10 @@ test_every_change_is_seen(void **state)
 	}
 	assert_false(token_verify(&keys, TOKEN_BOUNCE, slice_make(text, TOKEN_CHARS - 1), &t));
 	assert_false(token_verify(&keys, TOKEN_BOUNCE, slice_make(text, 0), &t));
-	text[0] = '1';
-	assert_false(token_verify(&keys, TOKEN_BOUNCE, slice_str(text), &t));
+	for (const char *p = "1890@[`{ -\x7f"; *p != '\0'; p++) {
+		text[0] = *p;
+		assert_false(token_verify(&keys, TOKEN_BOUNCE, slice_str(text), &t));
+	}
 }
 
 static void
@@ -161,8 +163,11 @@ test_key_file(void **state)
 static void
 test_key_file_refused(void **state)
 {
-	static const char *const bad[] = { "", "# nothing\n", "1\n", "1 abcd\n", "256 " HEX64 "\n",
-		"x " HEX64 "\n", "1 " HEX64 "0\n", HEX64 "\n",
+	static const char *const bad[] = { "-1 " HEX64 "\n", "1-" HEX64 "\n",
+		"1 " HEX64 "\n1 " HEX64 "\n",
+		"1 g0112233445566778899aabbccddeeffFFEEDDCCBBAA99887766554433221100\n", "",
+		"# nothing\n", "1\n", "1 abcd\n", "256 " HEX64 "\n", "x " HEX64 "\n",
+		"1 " HEX64 "0\n", HEX64 "\n",
 		"1 0g112233445566778899aabbccddeeffFFEEDDCCBBAA99887766554433221100\n",
 		"1 " HEX64 "\n2 " HEX64 "\n3 " HEX64 "\n4 " HEX64 "\n5 " HEX64 "\n" };
 	struct token_keys keys;
@@ -193,6 +198,7 @@ test_rotation(void **state)
 	int fd;
 
 	(void)state;
+	assert_int_equal(token_keys_add(&keys, 1, &err), -1); /* there is no place 1 yet */
 	assert_int_equal(token_keys_add(&keys, 0, &err), 0);
 	assert_int_equal(keys.id[0], 1);
 	token_make(&keys, TOKEN_BOUNCE, (struct token){ 1, 2, 3 }, token);
