@@ -282,6 +282,12 @@ bench: ## figures as JSON lines, each with its yardstick from the same run
 	@$(MAKE) --no-print-directory all $(BENCHES)
 	@tests/bench/run.sh
 
+.PHONY: bench-full
+bench-full: ## growth: whole jobs of ROWS="10000 100000 1000000" recipients, memory and CPU per message of each
+	@tools/deps.sh build services bench
+	@$(MAKE) --no-print-directory all
+	@tests/bench/growth.sh $(ROWS)
+
 .PHONY: coverage
 coverage: ## lines and branches that the tests reach (INTEGRATION="a b": those only; none: "")
 	@tools/deps.sh build services test
