@@ -325,6 +325,12 @@ fuzz: ## each parser of foreign bytes under libFuzzer (SECONDS=60 each)
 check-compose: ## docker-compose.yml with Debian's engine and stand-ins of the official images
 	@tools/check-compose.sh
 
+.PHONY: check-exim
+check-exim: ## a campaign through a real Exim, fetched and unpacked for it (Postfix stays), bounces included
+	@tools/deps.sh build services test
+	@$(MAKE) --no-print-directory all
+	@tools/check-exim.sh
+
 .PHONY: check-pages
 check-pages: $(B)/tests/support/page_samples ## pictures of the pages for recipients, by Chromium
 	@tools/deps.sh build pages
