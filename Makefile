@@ -291,6 +291,12 @@ bench: ## figures as JSON lines, each with its yardstick from the same run
 	@$(MAKE) --no-print-directory all $(BENCHES)
 	@tests/bench/run.sh
 
+.PHONY: bench-full
+bench-full: ## growth: whole jobs of ROWS="10000 100000 1000000" recipients, memory and CPU per message of each
+	@tools/deps.sh build services bench
+	@$(MAKE) --no-print-directory all
+	@tests/bench/growth.sh $(ROWS)
+
 .PHONY: coverage
 coverage: ## lines and branches that the tests reach (INTEGRATION="a b": those only; none: "")
 	@tools/deps.sh build services test
@@ -327,6 +333,12 @@ fuzz: ## each parser of foreign bytes under libFuzzer (SECONDS=60 each)
 .PHONY: check-compose
 check-compose: ## docker-compose.yml with Debian's engine and stand-ins of the official images
 	@tools/check-compose.sh
+
+.PHONY: check-exim
+check-exim: ## a campaign through a real Exim, fetched and unpacked for it (Postfix stays), bounces included
+	@tools/deps.sh build services test
+	@$(MAKE) --no-print-directory all
+	@tools/check-exim.sh
 
 .PHONY: check-pages
 check-pages: $(B)/tests/support/page_samples ## pictures of the pages for recipients, by Chromium

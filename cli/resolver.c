@@ -56,12 +56,11 @@ static void
 resolver_ask(
     void *ctx, struct arena *arena, const char *name, enum dns_type type, struct dns_answer *answer)
 {
-	static const int types[] = { ns_t_a, ns_t_aaaa, ns_t_mx, ns_t_txt, ns_t_ptr };
 	struct resolver *r = ctx;
 	struct question q = { .arena = arena, .type = type, .answer = answer };
 
 	*answer = (struct dns_answer){ .status = DNS_FAILED };
-	ares_query(r->channel, name, ns_c_in, types[type], on_answer, &q);
+	ares_query(r->channel, name, ns_c_in, dns_type_number(type), on_answer, &q);
 	run(r, &q);
 	if (!q.done)
 		ares_cancel(r->channel); /* q is on this stack */

@@ -181,8 +181,12 @@ static const struct key keys[] = {
 	TEXT(mx, tls, "opportunistic",
 	    "opportunistic: STARTTLS when offered, unverified, in clear when it does not work; "
 	    "off. "
-	    "A policy of the domain (mta_sts) is stronger than both"),
+	    "A policy of the domain (mta_sts) or of the server (dane) is stronger than both"),
 	BOOL(mx, mta_sts, "yes", "obey MTA-STS policies of domains (RFC 8461)"),
+	TEXT(mx, dane, "no",
+	    "yes: obey the TLSA records of mail servers (DANE, RFC 7672) as a validating resolver "
+	    "on this host vouches for them; trusted: one elsewhere, which nobody can come "
+	    "between; no"),
 	NUMBER(mx, sts_port, "443", 1, 65535, "port of the servers of policies"),
 	TEXT(mx, ca_file, "",
 	    "certificate authorities for policies and the mail servers they name, PEM; empty: the "

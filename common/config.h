@@ -91,6 +91,7 @@ struct config {
 	long mx_connect_timeout_s;
 	char *mx_tls; /* off, opportunistic */
 	bool mx_mta_sts;
+	char *mx_dane; /* no, yes, trusted */
 	long mx_sts_port;
 	char *mx_ca_file;
 	bool mx_private;

@@ -19,7 +19,7 @@
 #define DNS_RECORDS_MAX 100 /* of one answer; the rest is dropped */
 #define DNS_TEXT_MAX 4096   /* of one TXT record; longer ones are cut */
 
-enum dns_type { DNS_A, DNS_AAAA, DNS_MX, DNS_TXT, DNS_PTR };
+enum dns_type { DNS_A, DNS_AAAA, DNS_MX, DNS_TXT, DNS_PTR, DNS_CNAME, DNS_TLSA };
 
 enum dns_status {
 	DNS_FOUND,
@@ -29,8 +29,8 @@ enum dns_status {
 
 struct dns_record {
 	struct slice
-	    text; /* TXT: strings joined; MX, PTR: a name; A, AAAA: an address, printed. A NUL
-				follows. */
+	    text; /* TXT: strings joined; MX, PTR: a name; A, AAAA: an address, printed; CNAME,
+				TLSA: the data as it came. A NUL follows. */
 	unsigned preference; /* MX */
 };
 
@@ -41,7 +41,12 @@ struct dns_answer {
 	bool no_such_name;  /* DNS_NONE: the name itself does not exist (NXDOMAIN) */
 	unsigned ttl_s;	    /* how long it may be kept (RFC 2308 5 for DNS_NONE); 0: not said */
 	bool authenticated; /* the server says that it was validated (AD, RFC 4035 3.2.3) */
+	const char
+	    *canonical; /* A, AAAA: the name they stand under, behind aliases; NULL: not said */
 };
+
+/* Its number in DNS (RFC 1035 3.2.2 and others). */
+int dns_type_number(enum dns_type type);
 
 struct dns {
 	void *ctx;

@@ -17,6 +17,7 @@
 #define RECORD_BYTES 10 /* type, class, ttl, length of the data */
 #define TTL_MAX 604800	/* a week */
 #define SOA_NUMBERS 20	/* five of 4 bytes; the last is MINIMUM */
+#define TYPE_TLSA 52	/* RFC 6698 7.1 */
 
 struct reading {
 	struct arena *arena;
@@ -45,13 +46,17 @@ take_addresses(struct reading *q, const unsigned char *bytes, int n)
 {
 	struct ares_addrttl v4[DNS_RECORDS_MAX];
 	struct ares_addr6ttl v6[DNS_RECORDS_MAX];
+	struct hostent *host = NULL;
 	int count = DNS_RECORDS_MAX, status;
 	char text[64];
 
 	if (q->type == DNS_A)
-		status = ares_parse_a_reply(bytes, n, NULL, v4, &count);
+		status = ares_parse_a_reply(bytes, n, &host, v4, &count);
 	else
-		status = ares_parse_aaaa_reply(bytes, n, NULL, v6, &count);
+		status = ares_parse_aaaa_reply(bytes, n, &host, v6, &count);
+	if (status == ARES_SUCCESS && host != NULL && host->h_name != NULL)
+		q->answer->canonical = arena_str(q->arena, host->h_name);
+	ares_free_hostent(host);
 	for (int i = 0; status == ARES_SUCCESS && i < count; i++)
 		if (inet_ntop(q->type == DNS_A ? AF_INET : AF_INET6,
 			q->type == DNS_A ? (void *)&v4[i].ipaddr : (void *)&v6[i].ip6addr, text,
@@ -138,43 +143,95 @@ skip_name(const unsigned char *bytes, size_t n, size_t at)
 	return taken > 0 ? (size_t)taken : 0;
 }
 
+/* Behind the questions; 0 when they are malformed. */
+static size_t
+skip_questions(const unsigned char *bytes, size_t n)
+{
+	size_t at = HEADER_BYTES;
+
+	for (unsigned left = get16(bytes + 4); left > 0; left--) {
+		size_t taken = skip_name(bytes, n, at);
+
+		if (taken == 0)
+			return 0;
+		at += taken + 4;
+	}
+	return at;
+}
+
+struct place {
+	unsigned type, ttl;
+	size_t data, length; /* of its data */
+};
+
+/* The record at *at, which moves behind it; false when it is cut or malformed. */
+static bool
+next_record(const unsigned char *bytes, size_t n, size_t *at, struct place *record)
+{
+	size_t taken = skip_name(bytes, n, *at), head = *at + taken;
+
+	if (taken == 0 || head + RECORD_BYTES > n)
+		return false;
+	*record = (struct place){ .type = get16(bytes + head),
+		.ttl = get32(bytes + head + 4),
+		.data = head + RECORD_BYTES,
+		.length = get16(bytes + head + 8) };
+	*at = record->data + record->length;
+	return *at <= n;
+}
+
 /* The least time to live of the records of the answer; when there are none, that of the SOA in the
  * authority section, or its MINIMUM if that is less (RFC 2308 5). */
 static unsigned
 read_ttl(const unsigned char *bytes, size_t n)
 {
-	size_t at = HEADER_BYTES, taken;
-	unsigned questions = get16(bytes + 4), answers = get16(bytes + 6);
-	unsigned records = answers + get16(bytes + 8), least = TTL_MAX, seen = 0;
+	size_t at = skip_questions(bytes, n);
+	unsigned answers = get16(bytes + 6), records = answers + get16(bytes + 8);
+	unsigned least = TTL_MAX, seen = 0;
+	struct place r;
 
-	for (; questions > 0; questions--) {
-		taken = skip_name(bytes, n, at);
-		at += taken + 4;
-		if (taken == 0)
-			return 0;
-	}
-	for (unsigned i = 0; i < records && (i < answers || answers == 0); i++) {
-		unsigned ttl, length;
-
-		taken = skip_name(bytes, n, at);
-		at += taken;
-		if (taken == 0 || at + RECORD_BYTES > n)
+	for (unsigned i = 0; at > 0 && i < records && (i < answers || answers == 0); i++) {
+		if (!next_record(bytes, n, &at, &r))
 			break;
-		ttl = get32(bytes + at + 4);
-		length = get16(bytes + at + 8);
-		if (at + RECORD_BYTES + length > n)
-			break;
-		if (answers == 0 && get16(bytes + at) == ns_t_soa && length >= SOA_NUMBERS) {
-			unsigned minimum = get32(bytes + at + RECORD_BYTES + length - 4);
+		if (answers == 0 && r.type != ns_t_soa)
+			continue;
+		if (answers == 0 && r.length >= SOA_NUMBERS) {
+			unsigned minimum = get32(bytes + r.data + r.length - 4);
 
-			ttl = minimum < ttl ? minimum : ttl;
+			r.ttl = minimum < r.ttl ? minimum : r.ttl;
 		}
-		if ((answers > 0 || get16(bytes + at) == ns_t_soa) && ttl < least)
-			least = ttl;
-		seen += answers > 0 || get16(bytes + at) == ns_t_soa;
-		at += RECORD_BYTES + length;
+		least = r.ttl < least ? r.ttl : least;
+		seen++;
 	}
 	return seen > 0 ? least : 0;
+}
+
+/* What c-ares has no parser for: the data of each record of the type. All of a malformed answer is
+ * refused: half of a set could be taken for the whole. */
+static int
+take_data(struct reading *q, const unsigned char *bytes, int n, unsigned type)
+{
+	size_t at = skip_questions(bytes, (size_t)n);
+	struct place r;
+
+	for (unsigned left = get16(bytes + 6); left > 0; left--) {
+		if (at == 0 || !next_record(bytes, (size_t)n, &at, &r)) {
+			q->answer->count = 0;
+			return ARES_EBADRESP;
+		}
+		if (r.type == type)
+			add(q, slice_make((const char *)bytes + r.data, r.length), 0);
+	}
+	return ARES_SUCCESS;
+}
+
+int
+dns_type_number(enum dns_type type)
+{
+	static const int numbers[] = { ns_t_a, ns_t_aaaa, ns_t_mx, ns_t_txt, ns_t_ptr, ns_t_cname,
+		TYPE_TLSA };
+
+	return numbers[type];
 }
 
 static int
@@ -187,6 +244,9 @@ take_records(struct reading *q, const unsigned char *bytes, int n)
 		return take_txt(q, bytes, n);
 	case DNS_PTR:
 		return take_ptr(q, bytes, n);
+	case DNS_CNAME:
+	case DNS_TLSA:
+		return take_data(q, bytes, n, (unsigned)dns_type_number(q->type));
 	case DNS_A:
 	case DNS_AAAA:
 		break;

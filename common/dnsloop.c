@@ -4,11 +4,14 @@
 #include "dnsloop.h"
 
 #include <ares.h>
+#include <arpa/inet.h>
 #include <arpa/nameser.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TICK_MS 250
+#define AD_BIT 0x20		       /* of byte 3 of the header (RFC 4035 3.1.6) */
 #define ANSWER_BYTES ((size_t)1 << 20) /* of the records of one answer */
 
 struct dnsloop {
@@ -17,6 +20,7 @@ struct dnsloop {
 	uv_timer_t timer;
 	struct watch *watches;
 	unsigned asked; /* under way */
+	bool proof;	/* asked for */
 	bool stopped;
 };
 
@@ -136,6 +140,28 @@ dnsloop_new(uv_loop_t *loop, const char *server, struct err *err)
 	return l;
 }
 
+static bool
+is_loopback(const struct ares_addr_port_node *server)
+{
+	if (server->family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK((const struct in6_addr *)(const void *)&server->addr);
+	return server->family == AF_INET && ntohl(server->addr.addr4.s_addr) >> 24 == 127;
+}
+
+bool
+dnsloop_ask_for_proof(struct dnsloop *l)
+{
+	struct ares_addr_port_node *servers = NULL;
+	bool near;
+
+	l->proof = true;
+	near = ares_get_servers_ports(l->channel, &servers) == ARES_SUCCESS && servers != NULL;
+	for (struct ares_addr_port_node *s = servers; s != NULL; s = s->next)
+		near = near && is_loopback(s);
+	ares_free_data(servers);
+	return near;
+}
+
 static void
 on_answer(void *arg, int status, int timeouts, unsigned char *bytes, int n)
 {
@@ -155,10 +181,27 @@ on_answer(void *arg, int status, int timeouts, unsigned char *bytes, int n)
 	arena_release(&arena);
 }
 
+/* c-ares does not set AD in a question, so that one is made here. */
+static void
+ask_for_proof(struct dnsloop *l, const char *name, int type, struct question *q)
+{
+	unsigned char *query = NULL;
+	int length = 0;
+	int status = ares_create_query(
+	    name, ns_c_in, type, (unsigned short)arc4random(), 1, &query, &length, 0);
+
+	if (status != ARES_SUCCESS) {
+		on_answer(q, status, 0, NULL, 0);
+		return;
+	}
+	query[3] |= AD_BIT;
+	ares_send(l->channel, query, length, on_answer, q);
+	ares_free_string(query);
+}
+
 void
 dnsloop_ask(struct dnsloop *l, const char *name, enum dns_type type, dnsloop_done done, void *ctx)
 {
-	static const int types[] = { ns_t_a, ns_t_aaaa, ns_t_mx, ns_t_txt, ns_t_ptr };
 	struct question *q = calloc(1, sizeof(*q));
 	const struct dns_answer failed = { .status = DNS_FAILED };
 
@@ -171,13 +214,17 @@ dnsloop_ask(struct dnsloop *l, const char *name, enum dns_type type, dnsloop_don
 	l->asked++;
 	if (!uv_is_active((uv_handle_t *)&l->timer))
 		(void)uv_timer_start(&l->timer, on_timer, TICK_MS, TICK_MS);
-	ares_query(l->channel, name, ns_c_in, types[type], on_answer, q);
+	if (l->proof)
+		ask_for_proof(l, name, dns_type_number(type), q);
+	else
+		ares_query(l->channel, name, ns_c_in, dns_type_number(type), on_answer, q);
 }
 
 /* ---- addresses ---- */
 
 struct place {
 	struct dns_addresses found;
+	char name[DNS_NAME_MAX + 1];
 	unsigned port, waiting;
 	dnsloop_found done;
 	void *ctx;
@@ -192,6 +239,18 @@ add_address(struct place *p, const char *text)
 	    (uv_ip4_addr(text, (int)p->port, (struct sockaddr_in *)to) == 0 ||
 		uv_ip6_addr(text, (int)p->port, (struct sockaddr_in6 *)to) == 0))
 		p->found.count++;
+}
+
+/* How this half of the addresses was reached. */
+static void
+note_proof(struct place *p, const struct dns_answer *answer)
+{
+	struct slice canonical = slice_str(answer->canonical);
+
+	p->found.authenticated = p->found.authenticated && answer->authenticated;
+	if (canonical.len > 0 && canonical.len <= DNS_NAME_MAX &&
+	    !slice_equal_nocase(canonical, slice_str(p->name)))
+		(void)snprintf(p->found.canonical, sizeof(p->found.canonical), "%s", canonical.ptr);
 }
 
 static void
@@ -209,12 +268,16 @@ on_addresses(struct place *p, const struct dns_answer *answer, bool in_front)
 	}
 	if (answer->status == DNS_FAILED)
 		p->found.status = DNS_FAILED;
+	if (answer->count > 0)
+		note_proof(p, answer);
 	if (answer->count > 0 && (p->found.ttl_s == 0 || answer->ttl_s < p->found.ttl_s))
 		p->found.ttl_s = answer->ttl_s;
 	if (--p->waiting > 0)
 		return;
 	if (p->found.count > 0)
 		p->found.status = DNS_FOUND;
+	else
+		p->found.authenticated = false;
 	p->done(p->ctx, &p->found);
 	free(p);
 }
@@ -242,11 +305,12 @@ dnsloop_ask_addresses(
 		found(ctx, &failed);
 		return;
 	}
-	*p = (struct place){ .found = { .status = DNS_NONE },
+	*p = (struct place){ .found = { .status = DNS_NONE, .authenticated = true },
 		.port = port,
 		.waiting = 2,
 		.done = found,
 		.ctx = ctx };
+	(void)snprintf(p->name, sizeof(p->name), "%s", name);
 	dnsloop_ask(l, name, DNS_A, on_v4, p);
 	dnsloop_ask(l, name, DNS_AAAA, on_v6, p);
 }

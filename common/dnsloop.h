@@ -23,6 +23,10 @@ typedef void (*dnsloop_done)(void *ctx, const struct dns_answer *answer);
  * system. NULL with err. */
 struct dnsloop *dnsloop_new(uv_loop_t *loop, const char *server, struct err *err) MUST_CHECK;
 
+/* Its servers are asked to say what they validated (AD, RFC 6840 5.7). False when one of them is not
+ * on the loopback, so that somebody between could say it. */
+bool dnsloop_ask_for_proof(struct dnsloop *l);
+
 /* Asks; `done` is called once, perhaps before this returns. */
 void dnsloop_ask(
     struct dnsloop *l, const char *name, enum dns_type type, dnsloop_done done, void *ctx);
@@ -35,6 +39,8 @@ struct dns_addresses {
 	unsigned ttl_s;		/* 0: not said */
 	size_t count;
 	struct sockaddr_storage list[DNS_ADDRESSES_MAX];
+	bool authenticated;		  /* all of them, and the aliases that lead there */
+	char canonical[DNS_NAME_MAX + 1]; /* where aliases lead; "": the name is none */
 };
 
 typedef void (*dnsloop_found)(void *ctx, const struct dns_addresses *addresses);

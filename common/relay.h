@@ -20,6 +20,8 @@
 #include "err.h"
 #include "outcome.h"
 
+struct tlsa;
+
 #define RELAYS_MAX 16
 #define RELAY_NAME_MAX 255
 #define RELAY_ADDRESSES_MAX 8
@@ -35,6 +37,7 @@ struct relay {
 	bool backup;
 	const char
 	    *tls_name; /* what its certificate must be for: name, unless the caller says other */
+	const struct tlsa *tlsa; /* what its certificate must match (DANE); NULL: nothing */
 
 	/* what the name resolved to, in the resolver's order; `at` is tried next */
 	struct sockaddr_storage addresses[RELAY_ADDRESSES_MAX];

@@ -78,6 +78,8 @@ use_settings(SSL_CTX *ctx, const struct tls_settings *s, struct err *err)
 		(void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 		return use_certificate(ctx, s, err);
 	}
+	if (SSL_CTX_dane_enable(ctx) != 1)
+		return err_set(err, "OpenSSL refuses DANE: %s", reason());
 	SSL_CTX_set_verify(ctx, s->verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
 	if (!s->verify)
 		return use_certificate(ctx, s, err);
@@ -138,6 +140,28 @@ use_name(struct tls *t, bool verify)
 	return !verify || X509_VERIFY_PARAM_set1_host(param, t->name, 0) == 1;
 }
 
+/* RFC 7672 3: a certificate by DANE-EE is as good as its record, whatever its names and dates; one
+ * below DANE-TA carries the base or the name that MX gives. *used: records that OpenSSL takes. */
+static bool
+use_tlsa(struct tls *t, const struct tlsa *tlsa, size_t *used)
+{
+	if (SSL_dane_enable(t->ssl, tlsa->base) != 1)
+		return false;
+	(void)SSL_dane_set_flags(t->ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+	SSL_set_hostflags(t->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	if (strcmp(tlsa->host, tlsa->base) != 0 && SSL_add1_host(t->ssl, tlsa->host) != 1)
+		return false;
+	for (size_t i = 0; i < tlsa->count; i++) {
+		const struct tlsa_record *r = &tlsa->records[i];
+
+		*used += SSL_dane_tlsa_add(t->ssl, r->usage, r->selector, r->matching,
+			     (const unsigned char *)r->data.ptr, r->data.len) == 1;
+	}
+	if (*used > 0)
+		SSL_set_verify(t->ssl, SSL_VERIFY_PEER, NULL);
+	return true;
+}
+
 static void
 set_failure(struct tls *t, const char *text)
 {
@@ -192,8 +216,9 @@ step(struct tls *t)
 	result = SSL_do_handshake(t->ssl);
 	if (result == 1) {
 		t->state = TLS_OPEN;
-		(void)snprintf(t->version, sizeof(t->version), "%s %s", SSL_get_version(t->ssl),
-		    SSL_get_cipher_name(t->ssl));
+		(void)snprintf(t->version, sizeof(t->version), "%s %s%s", SSL_get_version(t->ssl),
+		    SSL_get_cipher_name(t->ssl),
+		    SSL_get0_dane_authority(t->ssl, NULL, NULL) >= 0 ? ", verified by DANE" : "");
 	} else {
 		look(t, result);
 		if (t->state == TLS_ENDED)
@@ -224,14 +249,15 @@ connection_new(struct tls_context *c)
 }
 
 struct tls *
-tls_new(struct tls_context *c, const char *name)
+tls_new(struct tls_context *c, const char *name, const struct tlsa *tlsa)
 {
 	struct tls *t = connection_new(c);
+	size_t used = 0;
 
 	if (t == NULL)
 		return NULL;
 	(void)snprintf(t->name, sizeof(t->name), "%s", name);
-	if (!use_name(t, c->verify)) {
+	if ((tlsa != NULL && !use_tlsa(t, tlsa, &used)) || (used == 0 && !use_name(t, c->verify))) {
 		tls_free(t);
 		return NULL;
 	}

@@ -18,6 +18,7 @@
 
 #include "err.h"
 #include "slice.h"
+#include "tlsa.h"
 
 struct tls_settings {
 	bool is_server;	       /* needs a certificate; verify and ca_file do not count */
@@ -45,8 +46,11 @@ struct tls_context *tls_context_new(
 void tls_context_free(struct tls_context *c);
 
 /* A connection to the host of this name (or address), which is sent as SNI and verified. Its
- * first bytes are ready at once. NULL without memory. */
-struct tls *tls_new(struct tls_context *c, const char *name) MUST_CHECK;
+ * first bytes are ready at once. NULL without memory.
+ * tlsa: its certificate must match one of these records, whatever the context says of verifying
+ * (DANE); those that OpenSSL cannot use are left out, and when none is left the context decides.
+ * Borrowed for the call; NULL: none. */
+struct tls *tls_new(struct tls_context *c, const char *name, const struct tlsa *tlsa) MUST_CHECK;
 /* The server's side of a connection. NULL without memory. */
 struct tls *tls_accept(struct tls_context *c) MUST_CHECK;
 void tls_free(struct tls *t);
@@ -71,7 +75,7 @@ enum tls_state tls_state(const struct tls *t);
 /* Why it failed, in words: "certificate is not for smtp.example.net", ...; "" when it did not. */
 const char *tls_failure(const struct tls *t);
 
-/* "TLSv1.3 TLS_AES_256_GCM_SHA384", for the log. */
+/* "TLSv1.3 TLS_AES_256_GCM_SHA384", perhaps with "verified by DANE" behind, for the log. */
 const char *tls_version(const struct tls *t);
 
 #endif

@@ -348,6 +348,38 @@ mx_route_reload(struct mx_route *r)
 		log_warn("certificates not read again: %s", err.msg);
 }
 
+/* The root is signed: a resolver that does not say so says nothing of others either. */
+static void
+on_root(void *ctx, const struct dns_answer *answer)
+{
+	const struct mx_route *r = ctx;
+
+	if (!answer->authenticated && !r->sites.stopping)
+		log_warn("mx.dane: the resolver does not say that it validated the root zone, so "
+			 "TLSA records of most domains count for nothing");
+}
+
+static int
+use_dane(struct mx_route *r, struct err *err)
+{
+	const char *dane = r->d->config->mx_dane;
+	bool near;
+
+	if (strcmp(dane, "no") == 0)
+		return 0;
+	if (strcmp(dane, "yes") != 0 && strcmp(dane, "trusted") != 0)
+		return err_set(err, "mx.dane must be no, yes or trusted, not '%s'", dane);
+	near = dnsloop_ask_for_proof(r->dns);
+	if (!near && strcmp(dane, "yes") == 0)
+		return err_set(err,
+		    "mx.dane = yes believes a validating resolver on this host only; set "
+		    "dispatcher.resolver to it, or mx.dane = trusted when nobody can come between "
+		    "this host and its resolver");
+	r->sites.dane = true;
+	dnsloop_ask(r->dns, ".", DNS_TLSA, on_root, r);
+	return 0;
+}
+
 static int
 read_config(struct mx_route *r, struct err *err)
 {
@@ -379,7 +411,8 @@ mx_route_new(
 	r->host = host;
 	r->relay = relay;
 	if (read_config(r, err) < 0 ||
-	    (r->dns = dnsloop_new(&d->loop, d->config->dispatcher_resolver, err)) == NULL) {
+	    (r->dns = dnsloop_new(&d->loop, d->config->dispatcher_resolver, err)) == NULL ||
+	    use_dane(r, err) < 0) {
 		mx_route_free(r);
 		return NULL;
 	}

@@ -14,6 +14,7 @@
 
 #include "brakes.h"
 #include "log.h"
+#include "mx_host.h"
 #include "relay.h"
 #include "settle.h"
 
@@ -33,7 +34,9 @@ struct peer {
 	struct mx_site *site;
 	unsigned preference;
 	uint64_t rest_until_ms;
-	uint64_t known_until_ms; /* its addresses */
+	uint64_t known_until_ms; /* its addresses and TLSA records */
+	enum tlsa_verdict dane;
+	struct tlsa *tlsa; /* of relay; the last that were told, until others are */
 };
 
 struct mx_site {
@@ -173,15 +176,26 @@ mx_site_add(struct mx_site *site, struct flight *f)
 
 /* ---- trouble ---- */
 
+/* The policy that demands TLS of this server; NULL: none. */
+static const char *
+policy_of(const struct peer *p)
+{
+	if (p->dane != TLSA_NONE)
+		return "DANE";
+	return p->site->secure ? "MTA-STS" : NULL;
+}
+
 static void
 keep_why(struct mx_site *site, const struct relay *relay, const struct outcome *why)
 {
-	struct slice text = why->text;
+	const char *policy = why->phase == OUTCOME_PHASE_TLS
+	    ? policy_of((const struct peer *)(const void *)relay)
+	    : NULL;
+	char text[OUTCOME_TEXT_MAX];
+	int n = snprintf(text, sizeof(text), "%s%s%.*s", policy != NULL ? policy : "",
+	    policy != NULL ? ": " : "", SLICE_ARG(why->text));
 
-	if (text.len > sizeof(site->why_text))
-		text.len = sizeof(site->why_text);
-	if (text.len > 0)
-		memmove(site->why_text, text.ptr, text.len);
+	memcpy(site->why_text, text, sizeof(text));
 	(void)snprintf(site->why_remote, sizeof(site->why_remote), "%s", relay->name);
 	site->why = *why;
 	site->why.kind = OUTCOME_DEFERRED;
@@ -190,9 +204,13 @@ keep_why(struct mx_site *site, const struct relay *relay, const struct outcome *
 	    strcmp(why->reason, "reputation") == 0 ? OUTCOME_SCOPE_ROUTE : OUTCOME_SCOPE_HOST;
 	if (why->cls != OUTCOME_BLOCK)
 		site->why.cls = OUTCOME_SOFT;
-	site->why.text = slice_make(site->why_text, text.len);
+	site->why.text =
+	    slice_make(site->why_text, n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1);
 	site->why.remote = slice_str(site->why_remote);
-	if (site->why.code == 0 && site->why.enhanced[0] == 0)
+	if (policy != NULL) {
+		site->why.reason = "auth";
+		memcpy(site->why.enhanced, (uint16_t[]){ 4, 7, 5 }, sizeof(site->why.enhanced));
+	} else if (site->why.code == 0 && site->why.enhanced[0] == 0)
 		memcpy(site->why.enhanced, (uint16_t[]){ 4, 4, 1 }, sizeof(site->why.enhanced));
 }
 
@@ -314,7 +332,8 @@ unwell(void *ctx, struct relay *relay, const struct outcome *why)
 
 	if (all->stopping)
 		return;
-	if (why->phase == OUTCOME_PHASE_TLS && !site->secure && now >= relay->clear_until_ms) {
+	if (why->phase == OUTCOME_PHASE_TLS && policy_of(p) == NULL &&
+	    now >= relay->clear_until_ms) {
 		log_warn("%s offers TLS that does not work (%.*s); going on without", relay->name,
 		    SLICE_ARG(why->text)); /* RFC 7435 */
 		relay->clear_until_ms = now + CLEAR_MS;
@@ -423,22 +442,55 @@ keep_addresses(struct peer *p, const struct dns_addresses *found, bool *own)
 	}
 }
 
+/* Why a server without usable addresses, or with unknown TLSA records, cannot be connected to. */
+static struct slice
+why_unreachable(const struct mx_host_found *found)
+{
+	if (found->addresses.status == DNS_NONE)
+		return SLICE("the mail server has no address");
+	if (found->addresses.status == DNS_FOUND && found->verdict == TLSA_LATER)
+		return SLICE(
+		    "DANE: DNS does not answer for the TLSA records of the mail server, or "
+		    "they are forged");
+	if (found->addresses.status == DNS_FOUND)
+		return SLICE(
+		    "no address of the mail server may be used: private, or of another family");
+	return mx_refusal(MX_LATER, false).text;
+}
+
 static void
-on_peer_found(void *ctx, const struct dns_addresses *found)
+keep_host(struct peer *p, const struct mx_host_found *found, bool *own)
+{
+	uint64_t keep = (uint64_t)found->ttl_s * 1000;
+
+	keep_addresses(p, &found->addresses, own);
+	keep = keep < ADDRESSES_MIN_MS ? ADDRESSES_MIN_MS : keep;
+	p->known_until_ms =
+	    now_of(p->site->all) + (keep < ADDRESSES_MAX_MS ? keep : ADDRESSES_MAX_MS);
+	if (found->verdict == TLSA_LATER) {
+		p->relay.address_count = 0;
+		p->dane = TLSA_LATER;
+	}
+	if (found->verdict == TLSA_LATER || found->addresses.count == 0)
+		return; /* a session that is being opened keeps to the records that were known */
+	p->dane = found->verdict;
+	free(p->tlsa);
+	p->relay.tlsa = p->tlsa = found->tlsa;
+}
+
+static void
+on_peer_found(void *ctx, struct mx_host_found *found)
 {
 	struct peer *p = ctx;
 	struct mx_site *site = p->site;
 	struct outcome why = mx_refusal(MX_LATER, false);
-	uint64_t keep = (uint64_t)found->ttl_s * 1000;
 	bool own = false;
 
 	p->relay.resolving = false;
-	keep_addresses(p, found, &own);
-	keep = keep < ADDRESSES_MIN_MS ? ADDRESSES_MIN_MS : keep;
-	p->known_until_ms = now_of(site->all) + (keep < ADDRESSES_MAX_MS ? keep : ADDRESSES_MAX_MS);
+	keep_host(p, found, &own);
 	if (site->all->stopping)
 		return;
-	if (found->status == DNS_NONE && site->implicit) {
+	if (found->addresses.status == DNS_NONE && site->implicit) {
 		p->known_until_ms = 0;
 		refuse_all(site);
 		return;
@@ -449,12 +501,7 @@ on_peer_found(void *ctx, const struct dns_addresses *found)
 			if (site->peers[i].preference >= p->preference)
 				peer_failed(&site->peers[i], &why);
 	} else if (p->relay.address_count == 0) {
-		if (found->status == DNS_NONE)
-			why.text = SLICE("the mail server has no address");
-		else if (found->status == DNS_FOUND)
-			why.text =
-			    SLICE("no address of the mail server may be used: private, or of "
-				  "another family");
+		why.text = why_unreachable(found);
 		peer_failed(p, &why);
 	}
 	site_kick(site);
@@ -526,10 +573,10 @@ open_session(struct mx_site *site, struct peer *p)
 		return false;
 	if (p->relay.address_count == 0 || now >= p->known_until_ms) {
 		p->relay.resolving = true;
-		dnsloop_ask_addresses(all->dns, p->relay.name, p->relay.port, on_peer_found, p);
+		mx_host_ask(all->dns, p->relay.name, p->relay.port, all->dane, on_peer_found, p);
 		return false;
 	}
-	if (!site->secure)
+	if (policy_of(p) == NULL)
 		tls = all->tls && now >= p->relay.clear_until_ms ? SMTP_TLS_OPPORTUNISTIC
 								 : SMTP_TLS_OFF;
 	source = choose_source(site, p->relay.addresses[p->relay.at].ss_family);
@@ -742,6 +789,8 @@ site_free(struct mx_site *site)
 	mx_lease_end(&site->lease);
 	ready_release(&site->waiting);
 	free(site->sessions);
+	for (size_t i = 0; site->peers != NULL && i < site->peer_count; i++)
+		free(site->peers[i].tlsa);
 	free(site->peers);
 	free(site);
 }

@@ -43,6 +43,7 @@ struct mx_sites {
 	unsigned connections;		      /* of all sites, open or being opened */
 	size_t waiting;			      /* flights in sites */
 	bool tls;			      /* STARTTLS is tried */
+	bool dane;			      /* TLSA records are obeyed */
 	bool stopping, kicking;
 	void *ctx;
 	/* a connection works (why NULL), or a site cannot be reached, for the first time in a row */
@@ -54,7 +55,7 @@ struct mx_sites {
 int mx_read_sources(struct mx_source list[MX_SOURCES_MAX], size_t *count, const char *text,
     const char *ehlo, struct err *err) MUST_CHECK;
 
-/* d, dns, tls, sources (from, ehlo, and the tls of their hosts), ctx and reached are set; the rest is
+/* d, dns, tls, dane, sources (from, ehlo, and the tls of their hosts), ctx and reached are set; the rest is
  * made here. False without memory. */
 bool mx_sites_begin(struct mx_sites *all) MUST_CHECK;
 /* Nothing new; connections finish what they have in hand. */

@@ -438,7 +438,7 @@ note_ready(struct session *s)
 static void
 begin_tls(struct session *s)
 {
-	s->tls = tls_new(s->host->tls, s->relay->tls_name);
+	s->tls = tls_new(s->host->tls, s->relay->tls_name, s->relay->tlsa);
 	if (s->tls == NULL)
 		smtp_abort(s->smtp, OUTCOME_PHASE_TLS, "cannot begin TLS");
 }

@@ -26,7 +26,7 @@ packages_of()
 		packages_of build
 		packages_of services
 		echo libcmocka-dev clang-format shellcheck mandoc perl python3 curl openssl \
-			python3-dkim python3-nacl opendkim-tools knot jq dovecot-core dovecot-imapd dovecot-pop3d libgmime-3.0-dev \
+			python3-dkim python3-nacl opendkim-tools knot unbound jq dovecot-core dovecot-imapd dovecot-pop3d libgmime-3.0-dev \
 			prometheus
 		;;
 	fuzz)
@@ -52,7 +52,7 @@ packages_of()
 is_service_package()
 {
 	case $1 in
-	postgresql* | redis* | postfix* | nginx* | knot | dovecot* | stunnel4 | prometheus* | docker.io | containerd | ssl-cert) return 0 ;;
+	postgresql* | redis* | postfix* | nginx* | knot | unbound | dovecot* | stunnel4 | prometheus* | docker.io | containerd | ssl-cert) return 0 ;;
 	*) return 1 ;;
 	esac
 }

@@ -5,37 +5,13 @@
 'use strict';
 const MailComposer = require('nodemailer/lib/mail-composer');
 const fs = require('fs');
+const { options, version } = require('./nodemailer_mail');
 
 const seconds = Number(process.argv[2] || 2);
 const mails = JSON.parse(fs.readFileSync(0, 'utf8'));
 
-function fill(template, values) {
-	return template.replace(/{{(\w+)}}/g, (tag, name) => values[name]);
-}
-
-function escape(values) {
-	const out = {};
-	for (const name of Object.keys(values)) {
-		out[name] = values[name].replace(/[&<>"']/g, (c) => '&#' + c.charCodeAt(0) + ';');
-	}
-	return out;
-}
-
 function compose(mail) {
-	const v = mail.values;
-	const composer = new MailComposer({
-		from: { name: mail.from_name, address: mail.from },
-		to: { name: mail.to_name, address: mail.to },
-		subject: fill(mail.subject, v),
-		text: fill(mail.text, v),
-		html: fill(mail.html, escape(v)),
-		messageId: '<abcdefghijklmnopqrstuvwxyz234567ab@mail.example.jp>',
-		headers: {
-			'List-Id': '<news.example.jp>',
-			'List-Unsubscribe': '<' + v.unsubscribe_url + '>, <mailto:u+x@bounce.example.jp>',
-			'List-Unsubscribe-Post': 'List-Unsubscribe=One-Click',
-		},
-	});
+	const composer = new MailComposer(options(mail));
 	return new Promise((resolve, reject) => {
 		composer.compile().build((error, message) => (error ? reject(error) : resolve(message)));
 	});
@@ -61,7 +37,7 @@ async function bench(mail) {
 }
 
 (async () => {
-	const out = { version: require('nodemailer/package.json').version };
+	const out = { version };
 	for (const mail of mails) {
 		out[mail.name] = await bench(mail);
 	}

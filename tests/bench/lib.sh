@@ -128,6 +128,20 @@ bench_campaign()
 	SQL
 }
 
+# arguments: bytes; TEXT and HTML of a template whose mail has about that length, both parts alike
+bench_template()
+{
+	local line='<p>Dear {{name}}, you have {{points}} points on your {{plan}} plan this month.</p>'
+	local filler='<p>The shop is open every day from nine to seven; come and see what is new in autumn.</p>'
+
+	# shellcheck disable=SC2034 # used by the scripts that source this
+	HTML=$line TEXT='Dear {{name}}, you have {{points}} points on your {{plan}} plan.'
+	while [ $((${#HTML} + ${#TEXT} + 1200)) -lt "$1" ]; do
+		HTML+=$'\n'$filler
+		TEXT+=$'\nThe shop is open every day from nine to seven.'
+	done
+}
+
 # arguments: bench, value, unit, yardstick, yardstick value, target, further members
 bench_line()
 {

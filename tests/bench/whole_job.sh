@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # whole_job: claim, compose, send, record with every state committed, PostgreSQL, Redis and the
 # sink on the same cores, against smtp-source -d into the same smtp-sink, in turn.
-#   whole_job.sh [BYTES] [RECIPIENTS] [tls]      default 10240 and 100,000
-# With tls: through TLS to a stunnel in front of the sink, against the same job without.
+#   whole_job.sh [BYTES] [RECIPIENTS] [tls|dkim]      default 10240 and 100,000
+# With tls: through TLS to a stunnel in front of the sink, against the same job without. With dkim: each
+# mail signed by RSA of 2048 bits, against what `openssl speed` signs on all cores in the same run.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/support/services.sh
@@ -19,15 +20,8 @@ command -v smtp-sink >/dev/null || { echo "whole_job skipped: smtp-sink (package
 
 bench_services
 bench_customers "$recipients"
-# text and HTML of the same size, so that the mail has about the wanted length
-line='<p>Dear {{name}}, you have {{points}} points on your {{plan}} plan this month.</p>'
-filler='<p>The shop is open every day from nine to seven; come and see what is new in autumn.</p>'
-html=$line text='Dear {{name}}, you have {{points}} points on your {{plan}} plan.'
-while [ $((${#html} + ${#text} + 1200)) -lt "$bytes" ]; do
-	html+=$'\n'$filler
-	text+=$'\nThe shop is open every day from nine to seven.'
-done
-bench_campaign bench-job "$text" "$html"
+bench_template "$bytes"
+bench_campaign bench-job "$TEXT" "$HTML"
 bench_sink
 port=$SINK_PORT sink=$SINK
 export KAIRAN_RELAY_PORT=$port KAIRAN_RELAY_CONNECTIONS=$sessions
@@ -109,6 +103,11 @@ start_tunnel()
 	sleep 0.5
 }
 
+if [ "$mode" = dkim ]; then
+	export KAIRAN_DKIM_DIR=$SERVICES_DIR/dkim
+	"$programs/kairan" dkim new shop.example --algorithm rsa >&2
+	"$programs/kairan" dkim use shop.example --unchecked >&2
+fi
 if [ "$mode" = tls ]; then
 	command -v stunnel4 >/dev/null || { echo 'whole_job_tls skipped: stunnel4 is not here' >&2; exit 0; }
 	start_tunnel
@@ -119,6 +118,10 @@ for ((i = 1; i <= pairs; i++)); do
 		job "plain-$i"
 		yardstick+=("$RATE")
 		job "tls-$i" "${TLS_JOB[@]}"
+	elif [ "$mode" = dkim ]; then
+		# by the clock, as the job is
+		yardstick+=("$(openssl speed -multi "$(nproc)" -seconds 5 rsa2048 2>/dev/null | awk '/^rsa/ { printf "%.0f", $(NF - 1) }')")
+		job "signed-$i" KAIRAN_LOG_LEVEL=info
 	else
 		start=$(now_ms)
 		smtp-source -d -s "$sessions" -l "$bytes" -m "$recipients" -f a@b.example -t c@d.example "127.0.0.1:$port"
@@ -132,6 +135,9 @@ unsent=$(sql "SELECT count(*) FROM kairan.send WHERE state <> 'sent'")
 service_stop "$sink" || true # smtp-sink dies of its signal
 if [ "$mode" = tls ]; then
 	name=whole_job_tls against="the same without TLS (through stunnel on the same cores with it)" target=null
+elif [ "$mode" = dkim ]; then
+	grep -q 'run loaded.*signatures=1' "$SERVICES_DIR/dispatcher.log" || services_fail 'nothing was signed'
+	name=whole_job_dkim against="openssl speed -multi $(nproc) rsa2048" target=0.7
 else
 	name=whole_job_$((bytes / 1024))k against="smtp-source -d -s $sessions into the same smtp-sink" target=1.2
 fi

@@ -3,7 +3,8 @@
 #
 # The direct way to the mail servers of each domain (dispatcher.transport = mx): Knot serves a zone with
 # what MX records may say, FAKE mail servers stand on loopback addresses, their logs are the ground
-# truth. The last part repeats it between two network namespaces on port 25. TAP, run by prove.
+# truth. Knot signs a zone below it with TLSA records, Unbound validates it, and one of its mail servers
+# is a Postfix. The last part repeats the way between two network namespaces on port 25. TAP, run by prove.
 # shellcheck disable=SC2119 # functions of the library take settings
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -15,12 +16,43 @@ cd "$(dirname "$0")/../.."
 . tests/support/pipeline.sh
 # shellcheck source=tests/support/make_ca.sh
 . tests/support/make_ca.sh
+# shellcheck source=tests/support/postfix.sh
+. tests/support/postfix.sh
 
+PATH=$PATH:/usr/sbin
 command -v knotd >/dev/null || tap_skip_all 'knot is not installed'
 pipeline_start
 DNS_PORT=$(services_free_port)
 MX_PORT=$(services_free_port)
 STS_PORT=$(services_free_port)
+UNBOUND_PORT=$(services_free_port)
+NO_DANE=''
+if ! command -v unbound >/dev/null; then
+	NO_DANE='unbound is not installed'
+elif ! postfix_available; then
+	NO_DANE=$POSTFIX_WHY_NOT
+fi
+
+# ---- certificates, and a Postfix with one of its own -------------------------------------------
+CA=$D/ca
+ca_make "$CA"
+ca_issue "$CA" good DNS:mx.enforced.example
+ca_issue "$CA" web "$(printf 'DNS:mta-sts.%s.example,' enforced forged elsewhere trial stsee.signed)DNS:mta-sts.stswrong.signed.example"
+ca_self "$CA" self DNS:mx.forged.example
+ca_self "$CA" postfix DNS:elsewhere.example
+ca_issue "$CA" ta DNS:mx.ta.signed.example
+ca_issue "$CA" wrong DNS:mx.wrong.signed.example,DNS:mx.stswrong.signed.example
+for name in good self web ta wrong; do
+	cat "$CA/$name.key" "$CA/$name.pem" >"$CA/$name.both"
+done
+cat "$CA/ca.pem" >>"$CA/ta.both" # the anchor must be shown to be found by its digest
+if [ -z "$NO_DANE" ]; then
+	echo ee.signed.example >"$D/postfix.domains"
+	postfix_start "$D" "domains=$D/postfix.domains" 'conf=smtpd_tls_security_level = may' 'conf=smtpd_tls_loglevel = 1' \
+		"conf=smtpd_tls_cert_file = $CA/postfix.pem" "conf=smtpd_tls_key_file = $CA/postfix.key" ||
+		tap_bail 'no Postfix'
+	MX_PORT=$POSTFIX_PORT # the others listen on other addresses
+fi
 
 # ---- DNS --------------------------------------------------------------------------------------
 mkdir "$D/knot"
@@ -35,6 +67,18 @@ zone:
     file: $D/example.zone
   - domain: broken.example
     file: $D/there-is-no-such-file.zone
+policy:
+  - id: plain
+    algorithm: ecdsap256sha256
+    single-type-signing: on
+    cds-cdnskey-publish: none
+zone:
+  - domain: signed.example
+    file: $D/signed.zone
+    dnssec-signing: on
+    dnssec-policy: plain
+  - domain: _tcp.mx.forged.signed.example
+    file: $D/forged.zone
 CONF
 cat >"$D/example.zone" <<'ZONE'
 $TTL 60
@@ -92,6 +136,65 @@ mta-sts.elsewhere IN A 127.0.0.20
 trial IN MX 10 mx.one
 _mta-sts.trial IN TXT "v=STSv1; id=1;"
 mta-sts.trial IN A 127.0.0.20
+hosted IN MX 10 mx.wrong.signed
+ZONE
+
+# arguments: certificate; stdout: SHA-256 of its public key, of itself
+digest_key()
+{
+	openssl x509 -in "$1" -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum | cut -d ' ' -f 1
+}
+digest_whole()
+{
+	openssl x509 -in "$1" -outform DER | sha256sum | cut -d ' ' -f 1
+}
+ZEROS=$(printf '0%.0s' {1..64})
+cat >"$D/signed.zone" <<ZONE
+\$TTL 60
+\$ORIGIN signed.example.
+@ IN SOA ns.example. admin.example. 1 60 60 60 60
+@ IN NS ns.example.
+ee IN MX 10 mx.ee
+mx.ee IN A 127.0.0.1
+_$MX_PORT._tcp.mx.ee IN TLSA 3 1 1 $(digest_key "$CA/postfix.pem")
+ta IN MX 10 mx.ta
+mx.ta IN A 127.0.0.30
+_$MX_PORT._tcp.mx.ta IN TLSA 2 0 1 $(digest_whole "$CA/ca.pem")
+alias IN MX 10 cname.alias
+cname.alias IN CNAME mx.ta
+wrong IN MX 10 mx.wrong
+mx.wrong IN A 127.0.0.31
+_$MX_PORT._tcp.mx.wrong IN TLSA 3 1 1 $ZEROS
+two IN MX 10 mx.wrong
+two IN MX 20 mx.ta
+unusable IN MX 10 mx.unusable
+mx.unusable IN A 127.0.0.32
+_$MX_PORT._tcp.mx.unusable IN TLSA 1 1 1 $ZEROS
+needs IN MX 10 mx.needs
+mx.needs IN A 127.0.0.33
+_$MX_PORT._tcp.mx.needs IN TLSA 1 1 1 $ZEROS
+forged IN MX 10 mx.forged
+mx.forged IN A 127.0.0.33
+_tcp.mx.forged IN NS ns.example.
+_tcp.mx.forged IN DS 12345 13 2 $ZEROS
+plain IN MX 10 mx.plain
+mx.plain IN A 127.0.0.33
+stsee IN MX 10 mx.stsee
+mx.stsee IN A 127.0.0.32
+_$MX_PORT._tcp.mx.stsee IN TLSA 3 1 1 $(digest_key "$CA/self.pem")
+_mta-sts.stsee IN TXT "v=STSv1; id=1;"
+mta-sts.stsee IN A 127.0.0.20
+stswrong IN MX 10 mx.stswrong
+mx.stswrong IN A 127.0.0.31
+_$MX_PORT._tcp.mx.stswrong IN TLSA 3 1 1 $ZEROS
+_mta-sts.stswrong IN TXT "v=STSv1; id=1;"
+mta-sts.stswrong IN A 127.0.0.20
+ZONE
+cat >"$D/forged.zone" <<ZONE
+\$TTL 60
+@ IN SOA ns.example. admin.example. 1 60 60 60 60
+@ IN NS ns.example.
+_$MX_PORT IN TLSA 3 1 1 $ZEROS
 ZONE
 service_spawn knot "$D/knot.log" knotd -c "$D/knot.conf" 2>/dev/null
 KNOT=$SERVICE_PID
@@ -101,16 +204,54 @@ dns_answers()
 }
 services_wait 10 dns_answers || { cat "$D/knot.log"; tap_bail 'the DNS server does not start'; }
 
-# ---- mail servers ---------------------------------------------------------------------------------
-CA=$D/ca
-ca_make "$CA"
-ca_issue "$CA" good DNS:mx.enforced.example
-ca_issue "$CA" web DNS:mta-sts.enforced.example,DNS:mta-sts.forged.example,DNS:mta-sts.elsewhere.example,DNS:mta-sts.trial.example
-ca_self "$CA" self DNS:mx.forged.example
-for name in good self web; do
-	cat "$CA/$name.key" "$CA/$name.pem" >"$CA/$name.both"
-done
+# The resolver that validates: the signed zone is an island, which it knows by its key; what lies outside is
+# not signed. Nothing is asked of anybody but Knot.
+unbound_start()
+{
+	keymgr -c "$D/knot.conf" signed.example. ds >"$D/anchor" && [ -s "$D/anchor" ] || return 1
+	{
+		cat <<-CONF
+			server:
+			    interface: 127.0.0.1@$UNBOUND_PORT
+			    directory: "$D"
+			    chroot: ""
+			    username: ""
+			    pidfile: ""
+			    use-syslog: no
+			    do-daemonize: no
+			    do-not-query-localhost: no
+			    do-ip6: no
+			    module-config: "validator iterator"
+			    trust-anchor-file: "$D/anchor"
+			    val-log-level: 2
+			remote-control:
+			    control-enable: no
+		CONF
+		for zone in . example. broken.example. signed.example. _tcp.mx.forged.signed.example.; do
+			printf 'stub-zone:\n    name: "%s"\n    stub-addr: 127.0.0.1@%s\n' "$zone" "$DNS_PORT"
+		done
+	} >"$D/unbound.conf"
+	service_spawn unbound "$D/unbound.log" unbound -d -c "$D/unbound.conf" 2>/dev/null
+}
+unbound_answers()
+{
+	grep -q 'start of service' "$D/unbound.log"
+}
+zone_is_signed()
+{
+	keymgr -c "$D/knot.conf" signed.example. ds 2>/dev/null | grep -q ' DS '
+}
+DANE=() DANE_DOMAINS=''
+if [ -z "$NO_DANE" ]; then
+	services_wait 10 zone_is_signed || { cat "$D/knot.log"; tap_bail 'the zone is not signed'; }
+	unbound_start
+	services_wait 10 unbound_answers || { cat "$D/unbound.log"; tap_bail 'the validating resolver does not start'; }
+	DANE=("KAIRAN_DISPATCHER_RESOLVER=127.0.0.1:$UNBOUND_PORT" KAIRAN_MX_DANE=yes)
+	DANE_DOMAINS='ee.signed ta.signed alias.signed wrong.signed two.signed unusable.signed needs.signed forged.signed
+		plain.signed stsee.signed stswrong.signed hosted'
+fi
 
+# ---- mail servers ---------------------------------------------------------------------------------
 # arguments: address, lines of its control file
 server_set()
 {
@@ -138,6 +279,10 @@ server_start 127.0.0.9
 server_start 127.0.0.10 'tls = starttls' "cert = $CA/good.both" 'fault = starttls:raw:220 go\r\n+wait:0.05+close'
 server_start 127.0.0.11 'mode = ok' 'delay_ms = 2000'
 server_start 127.0.0.12 'tls = starttls' "cert = $CA/good.both"
+server_start 127.0.0.30 'tls = starttls' "cert = $CA/ta.both"
+server_start 127.0.0.31 'tls = starttls' "cert = $CA/wrong.both"
+server_start 127.0.0.32 'tls = starttls' "cert = $CA/self.both"
+server_start 127.0.0.33
 server_start 127.0.0.13 'tls = starttls' "cert = $CA/self.both"
 
 # policies by HTTPS, as files of the host's name
@@ -149,6 +294,8 @@ policy()
 policy enforced 'version: STSv1' 'mode: enforce' 'mx: mx.enforced.example' 'max_age: 86400'
 policy forged 'version: STSv1' 'mode: enforce' 'mx: *.forged.example' 'max_age: 86400'
 policy elsewhere 'version: STSv1' 'mode: enforce' 'mx: mx.elsewhere.example' 'max_age: 86400'
+policy stsee.signed 'version: STSv1' 'mode: enforce' 'mx: mx.stsee.signed.example' 'max_age: 86400'
+policy stswrong.signed 'version: STSv1' 'mode: enforce' 'mx: mx.stswrong.signed.example' 'max_age: 86400'
 policy trial 'version: STSv1' 'mode: testing' 'mx: mx.trial.example' 'max_age: 86400'
 cat >"$D/web.py" <<'PY'
 import http.server, os, ssl, sys
@@ -226,7 +373,7 @@ servers_of()
 }
 
 DOMAINS='one down nomx alias same1 same2 busy oddtls six null neither gone broken loop own literal enforced forged elsewhere trial'
-for domain in $DOMAINS; do
+for domain in $DOMAINS $DANE_DOMAINS; do
 	customers_add 3 "$domain.example"
 done
 customers_add 40 equal.example
@@ -234,7 +381,7 @@ campaign_add direct
 # so many bad domains would pause the run
 sql -c "UPDATE kairan.stream SET bounce_line_per_cent = 99"
 producer_start
-dispatcher_start d1 "${MX[@]}"
+dispatcher_start d1 "${MX[@]}" "${DANE[@]+"${DANE[@]}"}"
 RUN=$(run_add direct 1)
 
 tap_ok 'one mail server: sent' states_wait one 'sent 3' 20
@@ -290,9 +437,48 @@ cat "$CA/forged.key" "$CA/forged.pem" >"$CA/forged.both"
 server_set 127.0.0.13 'tls = starttls' "cert = $CA/forged.both"
 tap_ok 'with a good one the mail leaves' states_wait forged 'sent 3'
 
+# ---- DANE -----------------------------------------------------------------------------------------------
+# arguments: domain; stdout: whether its mail came encrypted
+encrypted()
+{
+	one "bool_and((j ->> 'tls')::bool) FROM test.line WHERE (j ->> 'run')::int = $RUN AND j -> 'to' ->> 0 LIKE '%@$1.example'"
+}
+if [ -n "$NO_DANE" ]; then
+	tap_skip 'DANE' "$NO_DANE"
+else
+	tap_ok 'DANE-EE, a certificate of nobody for another name: sent' states_wait ee.signed 'sent 3'
+	tap_is "$(postfix_count "$D" ee.signed.example)" 3 '  ... to Postfix'
+	tap_ok '  ... encrypted' grep -q 'TLS connection established from' "$POSTFIX_LOG"
+	tap_ok 'DANE-TA: sent' states_wait ta.signed 'sent 3'
+	tap_ok '  ... also where MX names an alias of the server' states_wait alias.signed 'sent 3'
+	tap_is "$(servers_of ta.signed), $(servers_of alias.signed), $(encrypted ta.signed)" '127.0.0.30, 127.0.0.30, t' '  ... encrypted'
+	tap_ok 'a certificate that no record matches: deferred' states_wait wrong.signed 'deferred 3'
+	tap_like "$(said wrong.signed 'enhanced, reply')" '^4.7.5 DANE: certificate of mx.wrong.*TLSA' '  ... because of it'
+	tap_is "$(said wrong.signed tries)" 0 '  ... without a step of the ladder'
+	tap_ok '  ... also for an unsigned domain that is hosted there' states_wait hosted 'deferred 3'
+	tap_ok '  ... and where another server of the domain is well: sent' states_wait two.signed 'sent 3'
+	tap_is "$(servers_of two.signed)" 127.0.0.30 '  ... to that one'
+	tap_ok 'records, none usable, self-signed: sent' states_wait unusable.signed 'sent 3'
+	tap_is "$(servers_of unusable.signed), $(encrypted unusable.signed)" '127.0.0.32, t' '  ... encrypted'
+	tap_ok 'records, and a server without TLS: deferred' states_wait needs.signed 'deferred 3'
+	tap_like "$(said needs.signed reply)" '^DANE: .*STARTTLS' '  ... because of it'
+	tap_ok 'forged records: deferred' states_wait forged.signed 'deferred 3'
+	tap_like "$(said forged.signed reply)" '^DANE: DNS does not answer' '  ... because of it'
+	tap_is "$(servers_of wrong.signed), $(servers_of hosted), $(servers_of needs.signed), $(servers_of forged.signed)" \
+		'none, none, none, none' '  ... and nothing leaves for any of these'
+	tap_ok 'a signed name without records: sent' states_wait plain.signed 'sent 3'
+	tap_is "$(servers_of plain.signed), $(encrypted plain.signed)" '127.0.0.33, f' '  ... in clear, as nothing asks for more'
+	tap_ok 'DANE decides before an enforced MTA-STS: what it verifies is sent' states_wait stsee.signed 'sent 3'
+	tap_ok '  ... and what it refuses is deferred' states_wait stswrong.signed 'deferred 3'
+	tap_like "$(said stswrong.signed reply)" '^DANE: certificate' '  ... with a certificate that MTA-STS would take'
+fi
+
 tap_ok 'our own name is the first MX: failed' states_wait loop 'failed 3'
 tap_is "$(said loop 'enhanced, class')" '5.4.6 config' '  ... as our own trouble, not the address'
 one "kairan.run_move($RUN, '{running}', 'cancelled')" >"$D/out"
+if [ -z "$NO_DANE" ]; then
+	"$PYTHON" tests/support/maildir_truth.py --name postfix "$POSTFIX_MAIL" >>"$TRUTH"
+fi
 run_check "$RUN" 'the ground truth agrees, for all domains'
 tap_is "$(one "count(DISTINCT remote) FROM kairan.send WHERE run_id = $RUN AND state = 'in_doubt'")" 0 'nobody is in doubt'
 
@@ -305,8 +491,8 @@ customers_add 300 same1.example
 dispatcher_start d2 "${MX[@]}" KAIRAN_MX_CONNECTIONS_PER_DESTINATION=2 KAIRAN_MX_WAITING_PER_DESTINATION=10 \
 	KAIRAN_MX_CONNECTIONS=5 KAIRAN_MX_PATIENCE_S=5
 RUN=$(run_add direct 2)
-tap_ok 'a destination that takes 2 s a mail holds up nobody' states_wait one 'sent 300' 30
-tap_ok '  ... of no other domain' states_wait same1 'sent 300' 20
+tap_ok 'a destination that takes 2 s a mail holds up nobody' states_wait one 'sent 300' 60
+tap_ok '  ... of no other domain' states_wait same1 'sent 300' 60
 tap_is "$(one "count(*) < 40 FROM kairan.send WHERE run_id = $RUN AND address LIKE '%@slow.example' AND state = 'sent'")" t '  ... while it goes on'
 tap_ok '  ... its others are put off' wait_for 15 "count(*) > 5 FROM kairan.send WHERE run_id = $RUN AND state = 'deferred' AND tries = 0
 	AND reply LIKE 'waits for its turn%'"

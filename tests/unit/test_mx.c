@@ -108,7 +108,7 @@ test_too_many(void **state)
 {
 	struct dns_record records[RECORDS_MAX];
 	char names[RECORDS_MAX][24];
-	struct dns_answer a = { DNS_FOUND, records, RECORDS_MAX, false, 0, false };
+	struct dns_answer a = { .status = DNS_FOUND, .records = records, .count = RECORDS_MAX };
 	struct mx_plan plan;
 
 	(void)state;
