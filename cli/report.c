@@ -603,14 +603,12 @@ put_tables(struct page *p)
 	    "SELECT split_part(s.address_key, '@', 2) AS domain, " GROUP_COUNTS
 	    "FROM kairan.send s "
 	    "WHERE s.run_id = $1 GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 25";
-	/* as the view top_replies, which would count every run first */
 	static const char replies[] =
-	    "SELECT regexp_replace(regexp_replace(s.reply, '<?[^<>@ ]+@[^<>@ ]+>?', '<address>', "
-	    "'g'), '[0-9A-F]{8,}', '#', 'g') AS reply, concat_ws(' ', s.code, s.enhanced) AS code, "
-	    "s.class, to_char(count(*), 'FM999,999,999,999') AS recipients "
-	    "FROM kairan.send s WHERE s.run_id = $1 AND s.reply <> '' "
-	    "AND (s.state IN ('deferred', 'failed', 'in_doubt') OR s.bounced_at IS NOT NULL) "
-	    "GROUP BY 1, 2, 3 ORDER BY count(*) DESC, 1 LIMIT 15";
+	    "SELECT t.reply, concat_ws(' ', t.code, t.enhanced) AS code, t.class, "
+	    "to_char(sum(t.recipients), 'FM999,999,999,999') AS recipients "
+	    "FROM kairan.tally_reply t WHERE t.run_id = $1 AND t.reply <> '' "
+	    "GROUP BY 1, 2, 3 HAVING sum(t.recipients) > 0 "
+	    "ORDER BY sum(t.recipients) DESC, 1 LIMIT 15";
 
 	static const char engagement[] =
 	    "SELECT x.what, to_char(x.people, 'FM999,999,999,999') AS recipients, "

@@ -10,8 +10,11 @@
 #include "classify.h"
 
 #include <stdbool.h>
+#include <stdlib.h>
+#include <threads.h>
 
 #include "classify_words.h"
+#include "phrases.h"
 #include "words.h"
 
 #define TEXT_MAX 2048
@@ -129,7 +132,10 @@ struct rule {
 	"recipient could not be found|name not found|no such mbox|"                                                                     \
 	"does not have an account|has no account|no account by that name|"                                                              \
 	"not a known recipient|recipient is not exist|not a local address|"                                                             \
-	"not a valid address" FOREIGN_UNKNOWN_USER
+	"not a valid address|unknown local user|local user unknown|unknown local|"                                                      \
+	"recipient not known|recipient is not known|not known here|user is not known|"                                                  \
+	"user not recognized|account unknown|account is unknown|no user here|no mail "                                                  \
+	"box" FOREIGN_UNKNOWN_USER
 
 static const struct rule rules[] = {
 	/* what providers mean by their own codes */
@@ -151,11 +157,16 @@ static const struct rule rules[] = {
 	{ 0, NO_ENHANCED, P_ALL, "[bl2|[bl3|(s3140)|(s3150)|(s775)|(s3114)|(s3115)", OUTCOME_BLOCK,
 	    ROUTE, "reputation", "Yahoo BL, Microsoft S-numbers" },
 	{ 0, NO_ENHANCED, P_ALL,
-	    "receiving mail too quickly|receiving mail at a rate|receiving too many messages",
+	    "receiving mail too quickly|receiving mail at a rate|receiving too many messages|"
+	    "recipientthrottled|message receive limit|receive limit",
 	    OUTCOME_SOFT, RECIPIENT, "rate", "Gmail 450 4.2.1: one mailbox" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "frequency limited|maximum sending rate|daily message quota|throttl", OUTCOME_BLOCK,
 	    ROUTE, "rate", "QQ; SES 454" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "resolver.rst.auth|resolver.rst.sender|resolver.rst.notauth|delivery restriction "
+	    "check|only accepts messages from",
+	    OUTCOME_BLOCK, RECIPIENT, "policy", "Exchange: who may write to a group" },
 	{ 0, NO_ENHANCED, P_ALL, "email address is not verified", OUTCOME_CONFIG, ROUTE, "config",
 	    "SES 554" },
 
@@ -164,9 +175,17 @@ static const struct rule rules[] = {
 	    "malformed or unexpected name server reply|host not found, try again|"
 	    "name service error * try again|temporary failure in name|temporary dns|"
 	    "dns timeout|servfail|temporarily unable to resolve|temporary lookup failure|"
-	    "dns * temporar|dns server failure",
+	    "dns * temporar|dns server failure|unable to get mx info|failed to get ips|i/o timeout",
 	    OUTCOME_SOFT, RECIPIENT, "network",
 	    "words: the name server's fault, whatever the code" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "deferred: connection|deferred: operation timed|deferred: network|deferred: no route",
+	    OUTCOME_SOFT, RECIPIENT, "network", "words: Sendmail's queue" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "may not exist, or|may not have permission|existiert möglicherweise nicht|"
+	    "n'existe peut-être pas|es posible que * no exista|potrebbe non esistere|"
+	    "pode não existir|возможно, не существует|権限がない可能性|可能不存在|않을 수 있",
+	    OUTCOME_SOFT, RECIPIENT, "undefined", "Google Groups: a guess is no evidence" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "greylist|graylist|grey-list|gray-list|grey listed|gray listed|greet-pause",
 	    OUTCOME_SOFT, RECIPIENT, "greylisted", "RFC 6647" },
@@ -235,7 +254,9 @@ static const struct rule rules[] = {
 	{ 0, NO_ENHANCED, P_ALL,
 	    "too many hops|mail loop|loops back|routing loop|forwarding loop|delivery loop|"
 	    "hop count|looping|loop detected|message is looping|mail forwarding loop|"
-	    "maximum hop|received too many|ループ|mailschleife|boucle|bucle|petla|zapętl|"
+	    "maximum hop|received too "
+	    "many|メールループ|配送ループ|転送ループ|ループして|ループを検出|mailschleife|boucle|"
+	    "bucle|petla|zapętl|"
 	    "зациклива|цикл",
 	    OUTCOME_SOFT, RECIPIENT, "network", "words: a loop" },
 	{ 0, NO_ENHANCED, P_ALL,
@@ -270,11 +291,13 @@ static const struct rule rules[] = {
 	{ 0, NO_ENHANCED, P_ALL,
 	    "message expired|delivery time expired|envelope expired|delivery expired|"
 	    "in the queue too long|in queue too long|queue too long|message was too old|"
-	    "could not be delivered for more than|not be delivered within" FOREIGN_EXPIRED,
+	    "could not be delivered for more than|not be delivered within|not delivered within|"
+	    "delivery failed * attempts|failed after * attempts" FOREIGN_EXPIRED,
 	    OUTCOME_SOFT, RECIPIENT, "expired", "words: somebody tried for days" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "looks like spam|classified as spam|detected as spam|identified as spam|spam firewall|"
-	    "spam detected|considered spam|marked as spam|spam content|contains a virus|"
+	    "spam detected|considered spam|marked as spam|spam content|spam scale|scored too high|"
+	    "suspicion of spam|contains a virus|"
 	    "contains virus|virus detected|virus found|infected with|ウイルスが検出|"
 	    "ウィルスが検出|迷惑メールと判定",
 	    OUTCOME_MESSAGE, MESSAGE, "content", "words: about the content" },
@@ -283,7 +306,8 @@ static const struct rule rules[] = {
 	    "violates our policy|violation of policy|administrative prohibition|"
 	    "administratively prohibited|administratively denied|administrative block|"
 	    "blocked by policy|rejected by policy|refused by policy|email policy|"
-	    "受信拒否|受信を拒否|richtlinie|règles de sécurité|政策|политик",
+	    "受信拒否|受信を拒否|ポリシーにより|ポリシー違反|richtlinie|règles de "
+	    "sécurité|政策|политик",
 	    OUTCOME_BLOCK, RECIPIENT, "policy", "words: policy beside a code of a lost address" },
 
 	/* the address */
@@ -361,7 +385,8 @@ static const struct rule rules[] = {
 	    "exceeded the maximum number|max messages|too fast|too quickly|"
 	    "number of messages|too many sessions|too many errors|too many emails|"
 	    "too many mails|sending limit|sending rate|limit * exceeded|message limit|"
-	    "hourly limit|daily limit",
+	    "hourly limit|daily limit|emails per hour|messages per hour|mails per hour|"
+	    "failures per hour|emails per day|messages per day",
 	    OUTCOME_BLOCK, ROUTE, "rate", "words" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "spf check|spf fail|spf validation|spf record|spf:|(spf)|does not designate|"
@@ -375,7 +400,9 @@ static const struct rule rules[] = {
 	    "could not be delivered for|multiple retries|message timed out|"
 	    "delivery timed out|maximum time|not be delivered within|"
 	    "unable to deliver this message after|delivery expired|queue period|lifetime|"
-	    "all attempts|giving up|for too long" FOREIGN_EXPIRED,
+	    /* qmail ends every notice with "Giving up on HOST." */
+	    "all attempts|giving up.|giving up after|giving up now|am giving up|for too "
+	    "long" FOREIGN_EXPIRED,
 	    OUTCOME_SOFT, RECIPIENT, "expired", "words" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "looks like spam|classified as spam|spam detected|detected as spam|"
@@ -472,7 +499,8 @@ static const struct rule rules[] = {
 	    "couldn't connect|unable to connect|failed connect|"
 	    "did not accept our requests|lost connection|connection reset|"
 	    "connection dropped|connection closed|connection * failed|smtp connection|"
-	    "not responding|no response|no answer|dns error|dns query failed|dns lookup|"
+	    "not responding|no response|no answer|network error|network problem|dns error|dns "
+	    "query failed|dns lookup|"
 	    "dns failure|socket error|too many hops|hop count|mail loop|loops back|"
 	    "routing loop|looping|delivery loop|forwarding loop|tls handshake|"
 	    "tls is required|tls not available|certificate|conversation with|"
@@ -523,6 +551,18 @@ static const struct rule rules[] = {
 	{ 0, NO_ENHANCED, P_ALL, NULL, OUTCOME_SOFT, RECIPIENT, "undefined", "nothing known" },
 };
 
+/* The words of rule i are list i. Constant once they are compiled. */
+static struct phrases phrases;
+static once_flag is_compiled = ONCE_FLAG_INIT;
+
+static void
+compile(void)
+{
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+		if (!phrases_add(&phrases, i, rules[i].words))
+			abort(); /* the rules do not fit PHRASES_MAX */
+}
+
 static unsigned
 phase_bit(enum outcome_phase phase)
 {
@@ -571,14 +611,15 @@ classify(const struct classify_input *in)
 	char bytes[TEXT_MAX];
 	struct slice text =
 	    slice_make(in->text.ptr, in->text.len < TEXT_MAX ? in->text.len : TEXT_MAX);
-	struct words words;
+	struct phrases_found found;
 	const struct rule *rule = rules;
 	struct classify_verdict v;
 
 	if (digit == 2)
 		return (
 		    struct classify_verdict){ OUTCOME_CLASS_NONE, RECIPIENT, "undefined", "2xx" };
-	words_index(&words, words_normalise(text, bytes, true));
+	call_once(&is_compiled, compile);
+	phrases_find(&phrases, words_normalise(text, bytes, true), &found);
 	/* the last row matches everything */
 	for (;; rule++) {
 		if ((rule->phases & phase) == 0)
@@ -587,7 +628,7 @@ classify(const struct classify_input *in)
 			continue;
 		if (!enhanced_match(rule, in->enhanced))
 			continue;
-		if (rule->words == NULL || words_find(&words, rule->words))
+		if (rule->words == NULL || phrases_has(&found, (size_t)(rule - rules)))
 			break;
 	}
 	v = (struct classify_verdict){ rule->cls, rule->scope, rule->reason, rule->source };

@@ -2,8 +2,7 @@
 /*
  * classify_words: what the rules of classify.c say in other languages than English: German,
  * French, Spanish, Portuguese, Italian, Dutch, Polish, Russian, Chinese, Korean, Japanese. Lists
- * of phrases of words.h, each begins with '|' to follow an English one and ends it; behind "||"
- * stand the phrases that hold other letters than ASCII.
+ * of phrases of words.h, each begins with '|' to follow an English one.
  */
 #ifndef KAIRAN_CLASSIFY_WORDS_H
 #define KAIRAN_CLASSIFY_WORDS_H
@@ -23,7 +22,7 @@
 	"adres bestaat niet|ontvanger onbekend|ontvanger niet gevonden|adres niet gevonden|" \
 	"ongeldig adres|ongeldige ontvanger|nie ma takiego|nie znaleziono adresata|adresat nieznany|" \
 	"odbiorca nieznany|nieznany adresat|nieznany odbiorca|adres nie istnieje|konto nie istnieje" \
-	"||unbekannter empfänger|empfänger nicht bekannt|empfänger * nicht gefunden|adresse ungültig|" \
+	"|unbekannter empfänger|empfänger nicht bekannt|empfänger * nicht gefunden|adresse ungültig|" \
 	"ungültige adresse|ungültiger empfänger|adresse ist ungültig|empfänger existiert|" \
 	"usuario no válido|destinatario no válido|buzón no existe|buzón inexistente|" \
 	"dirección * no válida|dirección inexistente|no se ha encontrado * dirección|usuário inexistente|" \
@@ -36,7 +35,8 @@
 	"使用者不存在|无效的收件人|地址無效|존재하지 않는|존재하지 않습니다|존재하지않|사용자를 찾을 수 없|수신자를 찾을 수 없|주소를 찾을 수 없|계정을 찾을 수 없|없는 사용자|등록되지 않은 사용자|등록되지 않은 계정|잘못된 주소|アドレスが見つかりません|" \
 	"アドレスは見つかりません|宛先が存在|アドレスが正しくありません|アドレスが正しくない|アドレスが無効|無効なアドレス|アドレスがありません|アドレスはありません|宛先が登録されて|アドレスが登録されて|ユーザーが登録されて|ユーザが登録されて|" \
 	"ユーザーが見つかりません|ユーザが見つかりません|ユーザー不明|ユーザ不明|受信者が見つかりません|受信者が不明|受信者不明|宛先が不明|宛先アドレス不明|該当するアドレス|" \
-	"該当するメールアドレス|アドレスは使用されて|アドレスは現在使用されて|存在していません|実在しません"
+	"該当するメールアドレス|アドレスは使用されて|アドレスは現在使用されて|存在していません|実在しません|" \
+	"empfänger ist unbekannt|empfänger * unbekannt|benutzer * unbekannt|adresse * unbekannt|postfach nicht verfügbar|nutzer unbekannt|kein postfach|destinataire * inconnu|destinataire n'est pas|no ha sido encontrad|utente * sconosciut|utenza inesistente|modtageren findes ikke|modtager findes ikke|ukendt modtager|ukendt bruger|brugeren findes ikke|adressen findes ikke|mottakeren finnes ikke|mottakeren er ukjent|ukjent mottaker|ukjent bruker|brukeren finnes ikke|adressen finnes ikke|mottagaren finns inte|okänd mottagare|användaren finns inte|adressen finns inte|vastaanottajaa ei löyd|tuntematon vastaanottaja|tuntematon käyttäjä|käyttäjää ei löyd|osoitetta ei löyd|címzett nem létezik|ismeretlen címzett|ismeretlen felhasználó|nincs ilyen felhasználó|postafiók nem létezik|kullanıcı bulunamadı|alıcı bulunamadı|böyle bir kullanıcı|adres bulunamadı|geçersiz alıcı|geçersiz adres|hesap bulunamadı|uživatel neexistuje|neznámý uživatel|příjemce neexistuje|neznámý příjemce|schránka neexistuje|adresa neexistuje|používateľ neexistuje|utilizator necunoscut|utilizatorul nu există|destinatar necunoscut|adresa nu există|nepoznat korisnik|korisnik ne postoji|uporabnik ne obstaja|ο χρήστης δεν υπάρχει|άγνωστος χρήστης|άγνωστος παραλήπτης|ο παραλήπτης δεν υπάρχει|невідомий користувач|користувача не знайдено|няма такъв потребител|ユーザが存在|ユーザーが存在|メールボックスはありません|メールボックスがありません"
 
 #define FOREIGN_UNKNOWN_DOMAIN \
 	"|domain existiert nicht|domainname existiert nicht|domain nicht gefunden|domain unbekannt|" \
@@ -44,7 +44,7 @@
 	"dominio no existe|dominio inexistente|dominio no encontrado|dominio non esiste|" \
 	"dominio non trovato|dominio sconosciuto|domein bestaat niet|domein niet gevonden|" \
 	"domena nie istnieje|nie znaleziono domeny" \
-	"||domäne existiert nicht|domäne nicht gefunden|domínio não existe|domínio inexistente|" \
+	"|domäne existiert nicht|domäne nicht gefunden|domínio não existe|domínio inexistente|" \
 	"domínio não encontrado|домен не существует|домен не найден|несуществующий домен|域名不存在|网域不存在|" \
 	"網域不存在|找不到域名|도메인을 찾을 수 없|존재하지 않는 도메인|ドメインが見つかり|ドメインは見つかり|ドメインが存在|ドメインは存在|存在しないドメイン|ドメイン不明|" \
 	"ドメインが不明|ドメイン名が正しく"
@@ -56,12 +56,13 @@
 	"casella * piena|spazio insufficiente|quota superata|spazio esaurito|mailbox is vol|mailbox vol|" \
 	"postvak * vol|postvak vol|postbus * vol|quotum overschreden|limit skrzynki|przekroczono limit|" \
 	"brak miejsca" \
-	"||überfüllt|quota überschritten|kontingent * überschritten|boîte * pleine|quota dépassé|" \
+	"|überfüllt|quota überschritten|kontingent * überschritten|boîte * pleine|quota dépassé|" \
 	"dépassé * quota|buzón * lleno|buzón lleno|espaço insuficiente|skrzynka * pełna|skrzynka pełna|" \
 	"przepełnion|переполнен|превышена квота|квота * превышена|превышен лимит|превышен объем|" \
 	"недостаточно места|ящик полон|邮箱已满|信箱已滿|空间不足|空間不足|邮箱空间|容量不足|已超出容量|超过容量|가득 찼|가득찼|용량이 초과|용량을 초과|" \
 	"용량 초과|용량이 부족|용량 부족|空き容量|容量オーバー|容量制限|容量を超|容量超過|容量が不足|いっぱいです|いっぱいのため|いっぱいになって|一杯です|一杯のため|一杯になって|" \
-	"満杯|容量が一杯|容量がいっぱい|保存件数を超|上限件数"
+	"満杯|容量が一杯|容量がいっぱい|保存件数を超|上限件数|" \
+	"postafiókja megtelt|postafiók megtelt|posta kutusu dolu|kutusu dolu|kota aşıldı|kotası dol|postilaatikko on täynnä|postilaatikko täynnä|postkassen er full|postboksen er full|postkasse er fuld|indbakke er fuld|brevlådan är full|inkorgen är full|schránka je plná|schránka plná|překročena kvóta|prekročená kvóta|γραμματοκιβώτιο * πλήρες|θυρίδα * γεμάτη|скринька переповнена|limit erreicht|größe überschritten"
 
 #define FOREIGN_CLOSED \
 	"|konto ist gesperrt|konto gesperrt|konto deaktiviert|konto ist deaktiviert|postfach deaktiviert|" \
@@ -71,37 +72,38 @@
 	"casella disattivata|casella * disattivata|account disattivato|account sospeso|" \
 	"casella disabilitata|account is geblokkeerd|account geblokkeerd|account uitgeschakeld|" \
 	"konto zablokowane|konto nieaktywne" \
-	"||compte désactivé|compte * désactivé|compte clôturé|compte fermé|boîte désactivée|" \
+	"|compte désactivé|compte * désactivé|compte clôturé|compte fermé|boîte désactivée|" \
 	"buzón deshabilitado|konto zostało zablokowane|konto wyłączone|аккаунт заблокирован|" \
 	"ящик отключен|ящик заблокирован|аккаунт отключен|аккаунт удален|ящик удален|" \
 	"учетная запись отключена|учетная запись заблокирована|账号已停用|帐号已停用|帳號已停用|账号被禁用|帐号被禁用|邮箱已停用|已被冻结|" \
 	"已注销|已被封禁|휴면 계정|휴면계정|탈퇴한|이용이 정지|사용이 중지|정지된 계정|本サービスは停止|利用停止|利用できません|解約|休止|アカウントは停止|アカウントが停止|" \
-	"停止されています|利用を停止|使用停止|無効になっています|無効化されて|アカウントが無効|退会|閉鎖されて|サービスを終了"
+	"停止されています|利用を停止|使用停止|無効になっています|無効化されて|アカウントが無効|退会|閉鎖されて|サービスを終了|" \
+	"kontoen er lukket|kontoen er deaktivert|kontot är avstängt|kontot är inaktivt|tili on suljettu|tili on poistettu|fiók megszűnt|hesap kapatıl|hesabı kapatıl|účet byl zrušen|účet je zablokován|cont dezactivat|konto wurde gelöscht|postfach wurde gelöscht|compte n'est plus actif|cuenta ya no está activa|退会済|契約を解除"
 
 #define FOREIGN_TOO_LARGE \
 	"|trop volumineux|taille maximale|trop grand|demasiado grande|muito grande|excede o tamanho|" \
 	"troppo grande|dimensione massima|te groot" \
-	"||サイズ制限|サイズが大きすぎ|サイズが上限|サイズの上限|サイズを超え|サイズが超過|サイズオーバー|nachricht zu groß|nachricht ist zu groß|" \
+	"|サイズ制限|サイズが大きすぎ|サイズが上限|サイズの上限|サイズを超え|サイズが超過|サイズオーバー|nachricht zu groß|nachricht ist zu groß|" \
 	"zu groß|tamaño máximo|tamanho máximo|jest za duża|za duży|zbyt duż|размер сообщения|" \
 	"размер письма|слишком больш|邮件太大|邮件过大|郵件過大|超过大小|大小超过|크기가 너무|크기를 초과|크기 초과"
 
 #define FOREIGN_CONTENT \
 	"|spam-verdacht|spamverdacht|contenido no permitido|contenuto rifiutato" \
-	"||ウイルス|ウィルス|迷惑メール|スパム|垃圾|病毒|스팸|바이러스|спам|вирус|spam détecté|contenu refusé"
+	"|ウイルス|ウィルス|迷惑メール|スパム|垃圾|病毒|스팸|바이러스|спам|вирус|spam détecté|contenu refusé"
 
 #define FOREIGN_NETWORK \
 	"|keine verbindung|verbindung * fehlgeschlagen|verbindung abgelehnt|connexion impossible|" \
 	"tiempo de espera|no se pudo conectar|tempo limite|tempo esgotado|tempo scaduto|" \
 	"connessione rifiutata|impossibile connettersi|geen verbinding|verbinding geweigerd|" \
 	"przekroczono czas" \
-	"||サーバーに接続できません|サーバに接続できません|接続できませんでした|接続に失敗|タイムアウト|応答がありません|zeitüberschreitung|" \
+	"|サーバーに接続できません|サーバに接続できません|接続できませんでした|接続に失敗|タイムアウト|応答がありません|zeitüberschreitung|" \
 	"délai de connexion|délai d'attente|connexion refusée|conexión rechazada|conexão recusada|" \
 	"não foi possível conectar|nie można połączyć|odmowa połączenia|время ожидания|" \
 	"не удалось подключиться|соединение сброшено|连接超时|連線逾時|无法连接|無法連線|连接失败|연결할 수 없|연결 시간|시간 초과|연결에 실패"
 
 #define FOREIGN_EXPIRED \
 	"|zustellversuche|plazo * expir|prazo * expir" \
-	"||再送期限|配送期限|保存期限|期限切れ|再送を中止|一定期間|délai * expiré|истек срок|срок доставки|投递超时|投遞逾時"
+	"|再送期限|配送期限|保存期限|期限切れ|再送を中止|一定期間|délai * expiré|истек срок|срок доставки|投递超时|投遞逾時"
 /* clang-format on */
 
 #endif

@@ -36,18 +36,26 @@ take_byte(struct slice text, size_t at, size_t *used)
 	return c;
 }
 
-/* A letter of two bytes in small: Latin-1, Latin Extended-A, Cyrillic. False for any other. */
+/* A letter of two bytes in small: Latin-1, Latin Extended-A, Greek, Cyrillic. False for any other. */
 static bool
 take_letter(struct slice text, size_t at, char out[2])
 {
 	unsigned lead = (unsigned char)text.ptr[at], c;
 
-	if (lead < 0xC3 || lead > 0xD0 || (lead > 0xC5 && lead < 0xD0) || at + 1 >= text.len ||
+	if (lead < 0xC3 || lead > 0xD0 || (lead > 0xC5 && lead < 0xCE) || at + 1 >= text.len ||
 	    ((unsigned char)text.ptr[at + 1] & 0xC0) != 0x80)
 		return false;
 	c = (lead & 0x1F) << 6 | ((unsigned char)text.ptr[at + 1] & 0x3F);
 	if ((c >= 0xC0 && c <= 0xDE && c != 0xD7) || (c >= 0x410 && c <= 0x42F))
 		c += 32;
+	else if (c >= 0x391 && c <= 0x3A9)
+		c += 32;
+	else if (c == 0x386)
+		c += 38;
+	else if (c >= 0x388 && c <= 0x38A)
+		c += 37;
+	else if (c >= 0x38C && c <= 0x38F && c != 0x38D)
+		c += c == 0x38C ? 64 : 63;
 	else if (c >= 0x400 && c <= 0x40F)
 		c += 80;
 	else if (((c >= 0x100 && c <= 0x137 && c != 0x130) || (c >= 0x14A && c <= 0x177)) &&
@@ -123,6 +131,14 @@ match_rest(struct slice text, const char *phrase, size_t n)
 	return true;
 }
 
+bool
+words_continue(struct slice text, struct slice phrase, size_t first)
+{
+	return first == phrase.len ||
+	    match_rest(
+		behind(text, text.ptr, first), phrase.ptr + first + 1, phrase.len - first - 1);
+}
+
 static bool
 match_phrase(struct slice text, const char *phrase, size_t n)
 {
@@ -152,69 +168,16 @@ match_phrase(struct slice text, const char *phrase, size_t n)
 	return false;
 }
 
-static size_t
-pair_of(const char *p)
-{
-	return ((size_t)(unsigned char)p[0] * 37 + (unsigned char)p[1]) % (64 * 64);
-}
-
-void
-words_index(struct words *words, struct slice text)
-{
-	memset(words->pairs, 0, sizeof(words->pairs));
-	words->text = text;
-	words->is_ascii = true;
-	for (size_t i = 0; i < text.len; i++)
-		words->is_ascii = words->is_ascii && (text.ptr[i] & 0x80) == 0;
-	for (size_t i = 0; i + 1 < text.len; i++) {
-		size_t pair = pair_of(text.ptr + i);
-		words->pairs[pair / 64] |= (uint64_t)1 << (pair % 64);
-	}
-}
-
-/* False when the front of the phrase has a pair that the text has not. */
-static bool
-may_match(const struct words *words, const char *phrase, size_t n)
-{
-	if (n > 0 && phrase[0] == '^') {
-		phrase++;
-		n--;
-	}
-	for (size_t i = 0; i + 1 < n && i < 4 && phrase[i + 1] != '*'; i++) {
-		size_t pair = pair_of(phrase + i);
-		if ((words->pairs[pair / 64] >> (pair % 64) & 1) == 0)
-			return false;
-	}
-	return true;
-}
-
-/* words may be NULL. */
-static bool
-match_list(struct slice text, const struct words *words, const char *phrases)
+bool
+words_match(struct slice text, const char *phrases)
 {
 	for (;;) {
 		const char *end = strchrnul(phrases, '|');
-		size_t n = (size_t)(end - phrases);
 
-		if (n == 0 && words != NULL && words->is_ascii)
-			return false;
-		if (text.len > 0 && (words == NULL || may_match(words, phrases, n)) &&
-		    match_phrase(text, phrases, n))
+		if (text.len > 0 && match_phrase(text, phrases, (size_t)(end - phrases)))
 			return true;
 		if (*end == '\0')
 			return false;
 		phrases = end + 1;
 	}
-}
-
-bool
-words_find(const struct words *words, const char *phrases)
-{
-	return match_list(words->text, words, phrases);
-}
-
-bool
-words_match(struct slice text, const char *phrases)
-{
-	return match_list(text, NULL, phrases);
 }

@@ -57,15 +57,16 @@ is_original_mark(struct slice line)
 	char bytes[LINE_MAX];
 	struct slice words;
 	struct slice plain = undecorate(line);
+	struct phrases_found found;
 
 	if (plain.len == 0 || plain.len > 120)
 		return false;
 	words = words_normalise(plain, bytes, false);
 	/* decorated on both sides, it may say less */
-	if (plain.ptr >= line.ptr + 3 && line.ptr[0] == '-' &&
-	    words_match(words, marks_original_framed))
-		return true;
-	return words_match(words, marks_original);
+	marks_find(words, &found);
+	return phrases_has(&found, MARK_ORIGINAL) ||
+	    (plain.ptr >= line.ptr + 3 && line.ptr[0] == '-' &&
+		phrases_has(&found, MARK_ORIGINAL_FRAMED));
 }
 
 /* Fields of a returned header that stands without announcement. */
@@ -225,7 +226,7 @@ is_foreign(struct slice address, struct slice before)
 		return true;
 	if (before.len > BEFORE_MAX)
 		before = slice_make(before.ptr + before.len - BEFORE_MAX, BEFORE_MAX);
-	return words_match(words_normalise(before, bytes, false), marks_not_failed);
+	return marks_match(words_normalise(before, bytes, false), MARK_NOT_FAILED);
 }
 
 /* "(expanded from <x>)", "<mailto:x>", " on Thu, 29 Apr", "(generated from x)": nothing that
@@ -236,7 +237,7 @@ is_remark(struct slice behind)
 	char bytes[LINE_MAX];
 	struct slice words = words_normalise(cut(behind, LINE_MAX), bytes, false);
 
-	return words_match(words, marks_remark);
+	return marks_match(words, MARK_REMARK);
 }
 
 static bool
@@ -277,6 +278,7 @@ rank_of(struct slice before, struct slice behind, bool in_brackets)
 {
 	char bytes[LINE_MAX], more[LINE_MAX];
 	struct slice words;
+	struct phrases_found found;
 	struct slice tail = slice_trim(behind);
 
 	while (tail.len > 0 && strchr(">\"')]", tail.ptr[0]) != NULL)
@@ -291,7 +293,7 @@ rank_of(struct slice before, struct slice behind, bool in_brackets)
 		if (strchr(":;.(,-", said.ptr[0]) != NULL)
 			return BOUNCE_TEXT_LABEL;
 		words = words_normalise(cut(said, LINE_MAX), bytes, false);
-		if (words_match(words, marks_failure))
+		if (marks_match(words, MARK_FAILURE))
 			return BOUNCE_TEXT_LABEL;
 		return in_brackets ? BOUNCE_TEXT_SENTENCE : BOUNCE_TEXT_NONE;
 	}
@@ -301,18 +303,19 @@ rank_of(struct slice before, struct slice behind, bool in_brackets)
 	while (words.len > 0 && strchr("<\"'([", words.ptr[words.len - 1]) != NULL)
 		words.len--;
 	words = slice_trim(words);
-	if (words_match(words, marks_label))
+	marks_find(words, &found);
+	if (phrases_has(&found, MARK_LABEL))
 		return BOUNCE_TEXT_LABEL;
-	if (words_match(words, marks_command))
+	if (phrases_has(&found, MARK_COMMAND))
 		return BOUNCE_TEXT_COMMAND;
-	if (words_match(words, marks_sentence))
+	if (phrases_has(&found, MARK_SENTENCE))
 		return BOUNCE_TEXT_SENTENCE;
 	/* "Name <a@b>", "Name (a@b)" alone in its line, as GroupWise and Notes write */
 	if (words_match(words, "^to:|^to :|^an:|^cc:"))
 		return BOUNCE_TEXT_MENTIONED;
 	if (is_labelled(before, tail) ||
-	    words_match(words_normalise(cut(tail, LINE_MAX), more, false), marks_failure) ||
-	    words_match(words, marks_failure))
+	    marks_match(words_normalise(cut(tail, LINE_MAX), more, false), MARK_FAILURE) ||
+	    phrases_has(&found, MARK_FAILURE))
 		return BOUNCE_TEXT_MENTIONED;
 	return BOUNCE_TEXT_NONE;
 }
@@ -368,7 +371,7 @@ is_under_contact(const struct reader *r, size_t number)
 			break; /* its last sentence */
 		}
 	return above.len > 0 && above.len < HEADING_MAX &&
-	    words_match(words_normalise(above, bytes, false), marks_contact);
+	    marks_match(words_normalise(above, bytes, false), MARK_CONTACT);
 }
 
 /* All addresses of one line; a list "a@b, c@d" has the rank of its first. */
@@ -461,7 +464,8 @@ block_of(const struct reader *r, const struct candidate *c)
 	for (size_t i = c->line + 1; i < r->line_count && i < c->line + BLOCK_LINES; i++) {
 		size_t len = slice_trim(r->lines[i]).len;
 
-		if (is_next_candidate(r, i, c))
+		if (is_next_candidate(r, i, c) ||
+		    slice_starts_nocase(slice_trim(r->lines[i]), SLICE("-----")))
 			break;
 		if (len == 0 && words > 0)
 			break;

@@ -73,8 +73,12 @@ read_reply(struct slice s, struct codes *reply)
 	if (at != 3 || number < 200 || number > 599 || number / 100 == 3 || number % 100 > 79)
 		return false;
 	if (at < s.len &&
-	    (is_digit(s.ptr[at]) || is_letter(s.ptr[at]) || s.ptr[at] == '_' || s.ptr[at] == '/' ||
-		s.ptr[at] == '@' || s.ptr[at] == '%'))
+	    (is_digit(s.ptr[at]) || is_letter(s.ptr[at]) || s.ptr[at] == '/' || s.ptr[at] == '@' ||
+		s.ptr[at] == '%'))
+		return false;
+	/* "550_5.1.1_<a@b>_User_unknown" */
+	if (at + 2 < s.len && s.ptr[at] == '_' &&
+	    !(is_digit(s.ptr[at + 1]) && s.ptr[at + 2] == '.'))
 		return false;
 	if (at + 1 < s.len && s.ptr[at] == '.' && is_digit(s.ptr[at + 1]))
 		return false;
@@ -82,7 +86,8 @@ read_reply(struct slice s, struct codes *reply)
 	reply->code = number;
 	while (at < s.len &&
 	    (s.ptr[at] == ' ' || s.ptr[at] == '-' || s.ptr[at] == '#' || s.ptr[at] == '\t' ||
-		s.ptr[at] == ':' || s.ptr[at] == '(' || s.ptr[at] == '['))
+		s.ptr[at] == ':' || s.ptr[at] == '(' || s.ptr[at] == '[' || s.ptr[at] == '_' ||
+		s.ptr[at] == '\'' || s.ptr[at] == '"' || s.ptr[at] == '\n'))
 		at++;
 	if (codes_read_status(slice_make(s.ptr + at, s.len - at), status) > 0 &&
 	    status[0] == number / 100)
@@ -97,6 +102,24 @@ ends_with(struct slice s, const char *word)
 
 	return s.len >= w.len && slice_equal_nocase(slice_make(s.ptr + s.len - w.len, w.len), w) &&
 	    (s.len == w.len || !is_letter(s.ptr[s.len - w.len - 1]));
+}
+
+/* "... for six months: 550 account is closed": a reply to a recipient, and no measure. */
+static bool
+is_behind_colon(struct slice before, struct slice number)
+{
+	static const char *const measures[] = { "byte", "kb", "kib", "mb", "mib", "gb", "message",
+		"mail", "second", "minute", "hour", "day", "recipient" };
+
+	if (before.len < 2 || before.ptr[before.len - 1] != ' ' ||
+	    before.ptr[before.len - 2] != ':' || number.len < 6 || number.ptr[0] < '4' ||
+	    number.ptr[1] != '5' || (number.ptr[3] != ' ' && number.ptr[3] != '\n'))
+		return false;
+	number = slice_make(number.ptr + 4, number.len - 4);
+	for (size_t i = 0; i < sizeof(measures) / sizeof(*measures); i++)
+		if (slice_starts_nocase(number, slice_str(measures[i])))
+			return false;
+	return is_letter(number.ptr[0]) || number.ptr[0] == '<' || (number.ptr[0] & 0x80) != 0;
 }
 
 /* "(550 no such user)", "(000B09B6) 550 Unknown user": words follow at once. */
@@ -138,13 +161,17 @@ rank_place(struct slice before)
 	for (; before.len > 0; before.len--) {
 		char c = before.ptr[before.len - 1];
 
-		has_colon = has_colon || c == ':' || c == ';' || c == ',';
+		/* a tab stands between the cells of a table */
+		has_colon = has_colon || c == ':' || c == ';' || c == ',' || c == '\t';
 		if (c != ' ' && c != ',' && c != '\t' && c != ':' && c != ';' && c != '#' &&
 		    c != '\'' && c != '"' && c != '(' && c != '[' && c != '=' && c != '-' &&
 		    c != '_' && c != '<')
 			break;
 		/* "<<< 550" */
 		if (c == '<' && (ends_with(before, "<<<") || ends_with(before, "<<")))
+			return RANK_QUOTED;
+		/* "<-- 550" */
+		if (c == '-' && ends_with(before, "<--"))
 			return RANK_QUOTED;
 	}
 	if (before.len == 0 || before.ptr[before.len - 1] == '\n')
@@ -219,8 +246,10 @@ codes_find(struct slice text)
 			continue;
 		rank = rank_place(slice_make(text.ptr + from, i - from));
 		if (rank == RANK_NONE &&
-		    is_bracketed(slice_make(text.ptr + from, i - from),
-			slice_make(text.ptr + i, text.len - i)))
+		    (is_bracketed(slice_make(text.ptr + from, i - from),
+			 slice_make(text.ptr + i, text.len - i)) ||
+			is_behind_colon(slice_make(text.ptr + from, i - from),
+			    slice_make(text.ptr + i, text.len - i))))
 			rank = RANK_PLACE;
 		if (reply.code < 300 && i > 0)
 			continue; /* a success is one only where it stands first */

@@ -205,6 +205,28 @@ read_address(struct slice s, struct arena *arena)
 	return s;
 }
 
+/* RFC 3461 4: "+2B" and "+3D" are what an ordinary address must encode; some reporters leave them.
+ * Anything else behind a plus is a tag. */
+static struct slice
+decode_xtext(struct slice s, struct arena *arena)
+{
+	char *out;
+	size_t n = 0;
+
+	if (arena == NULL || s.len == 0 ||
+	    (memmem(s.ptr, s.len, "+2B", 3) == NULL && memmem(s.ptr, s.len, "+3D", 3) == NULL) ||
+	    (out = arena_alloc(arena, s.len)) == NULL)
+		return s;
+	for (size_t i = 0; i < s.len; i++) {
+		struct slice code = slice_make(s.ptr + i, s.len - i < 3 ? s.len - i : 3);
+
+		out[n++] = slice_equal(code, SLICE("+3D")) ? '=' : s.ptr[i];
+		if (slice_equal(code, SLICE("+2B")) || slice_equal(code, SLICE("+3D")))
+			i += 2;
+	}
+	return slice_make(out, n);
+}
+
 static const struct {
 	const char *name;
 	enum dsn_action action;
@@ -377,7 +399,7 @@ set_recipient_field(
 		r->final = read_address(value, arena);
 		break;
 	case FIELD_ORIGINAL:
-		r->original = read_address(value, arena);
+		r->original = decode_xtext(read_address(value, arena), arena);
 		break;
 	case FIELD_ACTION:
 		r->action = read_action(value);
@@ -484,6 +506,23 @@ dsn_parse(struct dsn *dsn, struct slice body, struct arena *arena)
 	return close_group(dsn, &group, &capacity, arena);
 }
 
+/* "550 4.4.316 Connection refused", "554 4.4.7 expired <421 4.4.0 ...>": a reply that the reporter
+ * made up, so its status is no mistake. */
+static bool
+repeats_status(const struct dsn_recipient *r, int *code)
+{
+	struct slice d = slice_trim(r->diagnostic);
+	uint16_t status[3];
+
+	if (r->status[0] == 0 || d.len < 9 || d.ptr[0] < '4' || d.ptr[0] > '5' || d.ptr[1] < '0' ||
+	    d.ptr[1] > '9' || d.ptr[2] < '0' || d.ptr[2] > '9' || d.ptr[3] != ' ' ||
+	    codes_read_status(slice_make(d.ptr + 4, d.len - 4), status) == 0 ||
+	    memcmp(status, r->status, sizeof(status)) != 0)
+		return false;
+	*code = (d.ptr[0] - '0') * 100 + (d.ptr[1] - '0') * 10 + (d.ptr[2] - '0');
+	return true;
+}
+
 /* Code and enhanced code: those of the diagnostic win over the status field, which is often
  * generic or invented; the field serves when the diagnostic has none. */
 static void
@@ -491,6 +530,10 @@ choose_codes(const struct dsn_recipient *r, struct feedback_event *event)
 {
 	struct codes found = codes_find(r->diagnostic);
 
+	if (repeats_status(r, &event->code)) {
+		memcpy(event->enhanced, r->status, sizeof(event->enhanced));
+		return;
+	}
 	/* the exit status of a local program is no reply: "x-unix; 255" */
 	if (!r->diagnostic_is_smtp && found.code < 400)
 		found.code = 0;

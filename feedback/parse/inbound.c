@@ -191,7 +191,7 @@ is_auto_subject(struct slice subject, struct arena *arena)
 	char *bytes = arena_alloc(arena, subject.len + 1);
 
 	return bytes != NULL &&
-	    words_match(words_normalise(subject, bytes, false), marks_auto_subject);
+	    marks_match(words_normalise(subject, bytes, false), MARK_AUTO_SUBJECT);
 }
 
 static void

@@ -542,7 +542,7 @@ mail_text_html(struct arena *arena, struct slice html)
 					out[n++] = '\n';
 				after_break = true;
 			} else if (is_name(rest, cells, 2)) {
-				out[n++] = ' ';
+				out[n++] = '\t';
 			}
 		} else if (is_hidden || (was_break && html.ptr[i] == '\n')) {
 			continue; /* the source's line end behind a break is none */

@@ -2,7 +2,10 @@
 /* marks: see marks.h. Wording as the programs named send it, in their own languages. */
 #include "marks.h"
 
-const char marks_frame[] =
+#include <stdlib.h>
+#include <threads.h>
+
+static const char frame_words[] =
     /* Postfix, and its older wording */
     "this is the mail system at host|this is the postfix program|this is the * mail system|"
     /* qmail (QSBMF) and those that keep its manner */
@@ -24,9 +27,7 @@ const char marks_frame[] =
     "attempt to deliver your message|your mail cannot be delivered|"
     /* Gmail, Google Groups */
     "delivery to the following recipient|technical details of permanent failure|"
-    "technical details of temporary failure|** address not found **|"
-    "** message not delivered **|** message blocked **|** delivery incomplete **|"
-    "** message too large **|** recipient inbox full **|"
+    "technical details of temporary failure|"
     "wasn't delivered to * because|there was a problem delivering your message|"
     "there was a temporary problem delivering|the group you tried to contact|"
     /* Exchange, Outlook.com, Office 365, Domino, Notes, GroupWise */
@@ -49,6 +50,7 @@ const char marks_frame[] =
     "remote server returned '|resolver.adr|generating server:|"
     "配信できませんでした|配信不能|送信できませんでした|送信に失敗しました|届きませんでした|"
     "お届けできません|配送できません|お送りできません|宛先不明|届けることができません|"
+    "配送が拒否|配信が拒否|配送されません|配信されません|送信されません|メールは送信でき|"
     "配送に失敗|配信に失敗|送達できません|受け取られませんでした|受信を拒否されました|"
     "送信エラー|配送エラー|配信エラー|送ることができませんでした|返送されました|"
     "전송되지 못|배달되지 못|전송하지 못|보낼 수 없|발송 실패|전송 실패|반송|无法发送|被退回|"
@@ -60,6 +62,12 @@ const char marks_frame[] =
     "não pode ser entregue|não foi possível enviar|niet afgeleverd|kon niet worden bezorgd|"
     "nie mogła zostać dostarczona|nie udało się dostarczyć|"
     "无法投递|未能送达|退信|無法傳送|無法投遞|"
+    "δεν παραδόθηκε|δεν ήταν δυνατή η παράδοση|αποτυχία παράδοσης|"
+    "kunne ikke sendes|ikke leveret til|ikke levert til|gick inte att leverera|"
+    "ei voitu välittää|ei pystytty toimittamaan|nebylo možné doručit|nebola doručená|"
+    "nem kézbesíthető|nem lehetett kézbesíteni|ulaştırılamadı|gönderilemedi|"
+    "nu a fost livrat|nije isporučen|ni bila dostavljena|не може да бъде доставен|"
+    "не вдалося доставити|không thể gửi|tidak dapat dikirim|gagal terkirim|"
     /* Yahoo, AOL, Lotus, Sun, PMDF, gateways and appliances */
     "unable to deliver your message|unable to deliver message|unable to deliver mail|"
     "unable to deliver the message|unable to deliver a message|unable to deliver this|"
@@ -87,7 +95,7 @@ const char marks_frame[] =
     "postponed due to|has been delayed|has not yet been delivered|still undelivered|"
     "not been delivered to * recipients after|could not send message for";
 
-const char marks_delay[] =
+static const char delay_words[] =
     /* Sendmail, Exim, Postfix, Gmail, Courier, Messaging Server, IIS, OpenSMTPD */
     "warning message only|this is a warning|no action is required on your part|"
     "will be retried|gmail will retry|will retry|delivery incomplete|"
@@ -104,7 +112,7 @@ const char marks_delay[] =
     "réessayer|retardée|se reintentará|se ha retrasado|"
     "再送を試み|再送を続け|遅延|配送が遅れ|будут продолжены|задерживается";
 
-const char marks_final[] =
+static const char final_words[] =
     "given up|giving up|gave up|failed permanently|permanent error|permanent failure|"
     "permanent fatal errors|not going to try again|no further delivery attempts|"
     "no longer trying|will not be retried|has been returned|returned to sender|"
@@ -112,7 +120,7 @@ const char marks_final[] =
     "this is a permanent|undeliverable mail|did not reach|"
     "was not delivered|couldn't be delivered|delivery failed|returned below";
 
-const char marks_failure[] =
+static const char failure_words[] =
     "unknown|not found|no such|not exist|n't exist|rejected|refused|failed|failure|"
     "undeliverable|not deliver|n't be delivered|not be delivered|unable to deliver|invalid|"
     "full|quota|disabled|blocked|denied|bounced|not recognized|permanent|error|unavailable|"
@@ -122,50 +130,51 @@ const char marks_failure[] =
     "не найден|не существует|unbekannt|"
     "inconnu|desconocid|sconosciut|onbekend|nicht zugestellt|n'a pas pu|no se pudo|não pôde";
 
-const char marks_success[] =
+static const char success_words[] =
     "successfully delivered|was successfully|has been successfully|successful mail delivery|"
     "delivered to the following recipient|has been delivered to|was delivered to|"
     "successfully relayed|were relayed|delivery to these recipients * is complete";
 
-const char marks_footer[] =
+static const char footer_words[] =
     "was scanned|been scanned|scanned by|scanned for|scanned with|virus-free|virus free|"
     "no virus|no viruses|checked for|checked by|protected by|powered by|confidential|"
     "unsubscribe|all rights reserved|this is an automatic|this is an automated|do not reply|"
     "x-spam|x-virus|ウイルスチェック|ウィルスチェック|著作権";
 
 /* Postfix, Exim, qmail with patches, Yahoo, dma, Messaging Server */
-const char marks_at_session[] =
+static const char at_session_words[] =
     "in reply to helo|in reply to ehlo|after helo|after ehlo|initial connection|"
     "after initial|in reply to initial|[connect]|[helo]|did not like our helo|"
     "did not like our ehlo|refused to talk to me|while performing the helo";
 
-const char marks_at_mail[] =
+static const char at_mail_words[] =
     "in reply to mail from|after mail from|after pipelined mail from|[mail_from]|"
     "sender was rejected|response to mail from|did not like our mail from|"
     "in reply to pipelined mail|for mail command";
 
-const char marks_at_data[] =
+static const char at_data_words[] =
     "in reply to end of data|in reply to data|after end of data|after data|"
     "after pipelined data|after pipelined end|[body]|[data]|after i sent the message|"
     "did not like our final data|did not like our data|response to end of data|"
     "for text command|after sending data|in reply to end";
 
-const char marks_daemon[] =
+static const char daemon_words[] =
     "mailer-daemon|mailer_daemon|mailerdaemon|mail-daemon|maildaemon|mdaemon|mailerd@|"
     "postmaster|post_master|mail delivery|mail.delivery|mail-delivery|maildelivery|"
     "delivery subsystem|delivery system|delivery service|mail system|mail-system|"
     "system administrator|mail administrator|mail administration|"
     "microsoft exchange|bounce-handler|bounces@|smtp_mail_service|courier|"
-    "delivery-agent|delivery agent|jetmail|internet mail delivery|mail router|"
+    "delivery-agent|delivery agent|jetmail|internet mail delivery|mail router|mail_router|"
+    "mailrouter|mail-router|mail_delivery|"
     "^<>|non-delivery|nondelivery|mmdf|mailsweeper|mail server";
 
-const char marks_daemon_address[] =
+static const char daemon_address_words[] =
     "mailer-daemon@|mailer_daemon@|postmaster@|mdaemon@|<>|mailer-daemon>|^mailer-daemon|"
     "microsoftexchange";
 
-const char marks_daemon_path[] = "mailer-daemon@|postmaster@|mdaemon@|mailer_daemon@";
+static const char daemon_path_words[] = "mailer-daemon@|postmaster@|mdaemon@|mailer_daemon@";
 
-const char marks_bounce_subject[] =
+static const char bounce_subject_words[] =
     "undeliver|undelivered|delivery status notification|delivery notification|failure notice|"
     "returned mail|returned message|delivery failure|delivery failed|delivery has failed|"
     "mail delivery|delivery problem|delivery error|delivery report|delivery status|"
@@ -185,17 +194,24 @@ const char marks_bounce_subject[] =
     "メールセキュリティを|宛先不明|配信失敗|配送失敗|退信|无法投递|系统退信|傳送失敗|"
     "配信エラー|配送エラー|送信エラー|エラーメール|届けできません|届きませんでした|返送|"
     "送信失敗|전송되지|전송 실패|발송 실패|반송|you sent blocked|unzustellbar|"
-    "niet bezorgd|doręczon|não foi entregue|nicht ausgeliefert";
+    "niet bezorgd|doręczon|não foi entregue|nicht ausgeliefert|zustellungsfehler|zustellfehler|"
+    "zustellung fehl|nicht übermittelt|mancata consegna|consegna non riuscita|"
+    "non consegnato|entrega fallida|error de entrega|falla en la entrega|no se entregó|"
+    "no entregada|échec de remise|message non livré|non délivré|mislykkedes|misslyckades|"
+    "ikke leveres|kézbesítési hiba|teslimat başarısız|iletilemedi|nedoručen|"
+    "αποτυχία παράδοσης|αδυναμία παράδοσης|доставка не удалась|ошибка доставки|"
+    "配送されません|配信されません|送信されません|配信に失敗|配送に失敗|未达|投递失败";
 
-const char marks_delay_subject[] =
+static const char delay_subject_words[] =
     "delayed|delay)|delay:|^delay|delivery delay|warning: message|warning: could not send|"
     "delivery warning|still being retried|temporarily|verzögert|retard|遅延|"
     "message delivery has been delayed|delivery incomplete";
 
-const char marks_reply_subject[] = "^re:|^re :|^re[|^aw:|^sv:|^antw:|^rif:|^res:|^fwd:|^fw:|^wg:|"
-				   "^tr:|^返信:|^回复:|^回覆:|^答复:|^ответ:";
+static const char reply_subject_words[] =
+    "^re:|^re :|^re[|^aw:|^sv:|^antw:|^rif:|^res:|^fwd:|^fw:|^wg:|"
+    "^tr:|^返信:|^回复:|^回覆:|^答复:|^ответ:";
 
-const char marks_auto_subject[] =
+static const char auto_subject_words[] =
     /* RFC 3834 section 3.1.5, then what Exchange, Gmail and people write */
     "^auto:|^autoreply|^auto reply|^auto-reply|^auto response|^auto-response|^autoresponse|"
     "^automatic reply|^automated reply|^automatic response|^automated response|"
@@ -207,21 +223,32 @@ const char marks_auto_subject[] =
     "ausente|risposta automatica|fuori sede|fuori ufficio|resposta automática|"
     "automatisch antwoord|afwezig|autosvar|automaattinen vastaus|automatisk svar|"
     "automatyczna odpowiedź|automatická odpověď|автоответ|автоматический ответ|"
-    "自動返信|自動応答|自動回答|不在|自动回复|自動回覆|자동 회신|부재중";
+    "automatická odpoveď|automatikus válasz|otomatik yanıt|otomatik cevap|răspuns automat|"
+    "αυτόματη απάντηση|автоматична відповідь|автоматичен отговор|automatski odgovor|"
+    "samodejni odgovor|automaatvastus|automātiska atbilde|automatinis atsakymas|"
+    "trả lời tự động|balasan otomatis|ตอบกลับอัตโนมัติ|رد تلقائي|תשובה אוטומטית|"
+    "fraværende|frånvaro|poissa|lomalla|fravær|resposta automatica|respuesta automatica|"
+    "reponse automatique|empfangsbestätigung|accusé de réception|acuse de recibo|"
+    "^request received|^ticket received|^we received your|^we have received your|"
+    "自動返信|自動応答|自動回答|自動送信|不在|自动回复|自動回覆|自动答复|자동 회신|자동 "
+    "응답|부재중";
 
-const char marks_complaint_subject[] =
+static const char complaint_subject_words[] =
     "complaint about message from|email feedback report|abuse report for|spam report for|"
     "feedback loop report|feedback report for ip";
 
-const char marks_challenge[] =
+static const char challenge_words[] =
     "boxbe|bluebottle|spamarrest|challenge-response|challenge/response|"
     "confirm that you are a|confirm you are a human|verify that you are a human|"
     "to confirm that your message|sender verification|verify your email address * deliver|"
     "approved senders|guest list|waiting list|whitelist|white list|"
     "click * to have your message delivered|request for permission|"
-    "add yourself to my|complete the form * deliver|your message is being held";
+    "add yourself to my|complete the form * deliver|your message is being held|"
+    "to release your message|being held because|has not been verified|"
+    "en attente d'authentification|merci de vous authentifier|confirme o envio|"
+    "confirmação de envio|bitte bestätigen sie * absender";
 
-const char marks_original[] =
+static const char original_words[] =
     "^this is a copy of|^below this line is a copy|^below is a copy|^enclosed is a copy|"
     "^attachment is a copy|^a copy of * message|^copy of * message|^included is a copy|"
     "^here is a copy|^the following is a copy|^original message|^original mail|"
@@ -238,11 +265,11 @@ const char marks_original[] =
     "^это копия|^копия|^原始邮件|^原始信件|^元のメッセージ|^元のメール|^送信されたメール|"
     "^以下は元の|^返送メール";
 
-const char marks_original_framed[] =
+static const char original_framed_words[] =
     "original|copy of|returned|unsent|header|message text|message follows|"
     "forwarded|attached|message below|end of message";
 
-const char marks_label[] =
+static const char label_words[] =
     "recipient address:|original address:|intended recipient:|recipient:|recipients:|"
     "recipient(s):|recipient name:|addressee:|failed recipient|failed address|bad address|"
     "address:|addresses:|delivered to:|message to:|mail to:|be delivered to|"
@@ -256,9 +283,9 @@ const char marks_label[] =
     "получател|адресат|odbiorc|destinatário:|mottagare|modtager|ontvanger:|"
     "destinatario:|destinataire:|empfänger:|收件人";
 
-const char marks_command[] = "rcpt to:|rcpt to :|rcpt to=|rcpt:";
+static const char command_words[] = "rcpt to:|rcpt to :|rcpt to=|rcpt:";
 
-const char marks_sentence[] =
+static const char sentence_words[] =
     "deliver your message to|delivering your mail to|delivering your message to|"
     "your message to|your mail to|your email to|your e-mail to|message to|mail to|email to|"
     "e-mail to|delivery to|delivered to|deliver to|sent to|send to|addressed to|"
@@ -268,19 +295,76 @@ const char marks_sentence[] =
     "a|"
     "mensagem para|to:";
 
-const char marks_not_failed[] =
+static const char not_failed_words[] =
     "mail from|from:|from <|^from | from |envelope|contact|please|assistance|reply|"
     "return-path|sender|originat|for help|message-id|message id|references|in-reply|visit|"
     "http|helo|ehlo|reporting|administrator|questions|support|list-|subject|write to|"
     "help desk|helpdesk|generated by|queue id|received:|report this|on behalf|signed by|"
     "postmaster of|abuse|reach us|question|auth=|id=|user=";
 
-const char marks_contact[] =
+static const char contact_words[] =
     "^contact|^questions|^support|^help|^inquiries|^assistance|^from:|^sender|^reply to|^kontakt|"
     "^hilfe|^absender|^aide|^expéditeur|^contacto|^remitente|^mittente|^remetente|^отправитель|"
     "問い合わせ|問合せ|連絡先|サポート窓口|差出人|送信者|^联系|发件人|寄件者|보낸 사람|문의";
 
-const char marks_remark[] =
+static const char remark_words[] =
     "^(expanded from|^(generated from|^(ultimately generated|^<mailto:|^[mailto:|^(mailto:|"
     "^on mon|^on tue|^on wed|^on thu|^on fri|^on sat|^on sun|^on 1|^on 2|^on 3|^on 0|^<br|"
     "^(unrecoverable error|^(original|^at 1|^at 2|^(alias";
+
+static const char *const lists[MARKS] = {
+	[MARK_FRAME] = frame_words,
+	[MARK_DELAY] = delay_words,
+	[MARK_FINAL] = final_words,
+	[MARK_FAILURE] = failure_words,
+	[MARK_SUCCESS] = success_words,
+	[MARK_FOOTER] = footer_words,
+	[MARK_AT_SESSION] = at_session_words,
+	[MARK_AT_MAIL] = at_mail_words,
+	[MARK_AT_DATA] = at_data_words,
+	[MARK_DAEMON] = daemon_words,
+	[MARK_DAEMON_ADDRESS] = daemon_address_words,
+	[MARK_DAEMON_PATH] = daemon_path_words,
+	[MARK_BOUNCE_SUBJECT] = bounce_subject_words,
+	[MARK_DELAY_SUBJECT] = delay_subject_words,
+	[MARK_REPLY_SUBJECT] = reply_subject_words,
+	[MARK_AUTO_SUBJECT] = auto_subject_words,
+	[MARK_COMPLAINT_SUBJECT] = complaint_subject_words,
+	[MARK_CHALLENGE] = challenge_words,
+	[MARK_ORIGINAL] = original_words,
+	[MARK_ORIGINAL_FRAMED] = original_framed_words,
+	[MARK_LABEL] = label_words,
+	[MARK_COMMAND] = command_words,
+	[MARK_SENTENCE] = sentence_words,
+	[MARK_NOT_FAILED] = not_failed_words,
+	[MARK_CONTACT] = contact_words,
+	[MARK_REMARK] = remark_words,
+};
+
+/* Constant once they are compiled. */
+static struct phrases marks;
+static once_flag is_compiled = ONCE_FLAG_INIT;
+
+static void
+compile(void)
+{
+	for (size_t i = 0; i < MARKS; i++)
+		if (!phrases_add(&marks, i, lists[i]))
+			abort(); /* the lists do not fit PHRASES_MAX */
+}
+
+void
+marks_find(struct slice text, struct phrases_found *found)
+{
+	call_once(&is_compiled, compile);
+	phrases_find(&marks, text, found);
+}
+
+bool
+marks_match(struct slice text, enum mark mark)
+{
+	struct phrases_found found;
+
+	marks_find(text, &found);
+	return phrases_has(&found, mark);
+}

@@ -1,46 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * marks: the phrases by which notices are told apart, as data. All lists are phrases of words.h;
+ * marks: the phrases by which notices are told apart, as data. All are phrases of words.h, and
  * marks.c says where each group comes from. None of them names a reason: those are the rules of
- * classify.c.
+ * classify.c. They are compiled when first asked for, by any thread, and never change.
  */
 #ifndef KAIRAN_MARKS_H
 #define KAIRAN_MARKS_H
 
-/* The notice itself. */
-extern const char marks_frame[];   /* only an MTA's failure notice says so */
-extern const char marks_delay[];   /* still being tried */
-extern const char marks_final[];   /* nobody tries any more */
-extern const char marks_failure[]; /* words of failure anywhere in a line */
-extern const char marks_success[]; /* a confirmation of delivery */
-extern const char marks_footer[];  /* a line that any mail may carry: it tells no reason */
+#include "phrases.h"
 
-/* Where in the SMTP session a refusal came: it tells who is meant. */
-extern const char marks_at_session[];
-extern const char marks_at_mail[];
-extern const char marks_at_data[];
+enum mark {
+	/* The notice itself. */
+	MARK_FRAME,   /* only an MTA's failure notice says so */
+	MARK_DELAY,   /* still being tried */
+	MARK_FINAL,   /* nobody tries any more */
+	MARK_FAILURE, /* words of failure anywhere in a line */
+	MARK_SUCCESS, /* a confirmation of delivery */
+	MARK_FOOTER,  /* a line that any mail may carry: it tells no reason */
 
-/* The outer header. */
-extern const char marks_daemon[];	  /* From of mail systems */
-extern const char marks_daemon_address[]; /* the address, not the name, in From of mail systems */
-extern const char marks_daemon_path[];	  /* Return-Path of mail systems */
-extern const char marks_bounce_subject[]; /* Subject of bounces */
-extern const char marks_delay_subject[];
-extern const char marks_reply_subject[];     /* Re:, Fwd: and their sisters */
-extern const char marks_auto_subject[];	     /* out of office, vacation */
-extern const char marks_complaint_subject[]; /* feedback loops without ARF */
-extern const char marks_challenge[];	     /* "confirm that you are a person" */
+	/* Where in the SMTP session a refusal came: it tells who is meant. */
+	MARK_AT_SESSION,
+	MARK_AT_MAIL,
+	MARK_AT_DATA,
 
-/* The returned original begins behind such a line. */
-extern const char marks_original[];
-extern const char marks_original_framed[]; /* between dashes */
+	/* The outer header. */
+	MARK_DAEMON,	     /* From of mail systems */
+	MARK_DAEMON_ADDRESS, /* the address, not the name, in From of mail systems */
+	MARK_DAEMON_PATH,    /* Return-Path of mail systems */
+	MARK_BOUNCE_SUBJECT, /* Subject of bounces */
+	MARK_DELAY_SUBJECT,
+	MARK_REPLY_SUBJECT,	/* Re:, Fwd: and their sisters */
+	MARK_AUTO_SUBJECT,	/* out of office, vacation */
+	MARK_COMPLAINT_SUBJECT, /* feedback loops without ARF */
+	MARK_CHALLENGE,		/* "confirm that you are a person" */
 
-/* What stands before or behind an address. */
-extern const char marks_label[];
-extern const char marks_command[];
-extern const char marks_sentence[];
-extern const char marks_not_failed[];
-extern const char marks_contact[]; /* the heading over the address of a help desk or sender */
-extern const char marks_remark[];
+	/* The returned original begins behind such a line. */
+	MARK_ORIGINAL,
+	MARK_ORIGINAL_FRAMED, /* between dashes */
+
+	/* What stands before or behind an address. */
+	MARK_LABEL,
+	MARK_COMMAND,
+	MARK_SENTENCE,
+	MARK_NOT_FAILED,
+	MARK_CONTACT, /* the heading over the address of a help desk or sender */
+	MARK_REMARK,
+	MARKS
+};
+
+/* Which marks stand in the normalised text; ask phrases_has(). */
+void marks_find(struct slice text, struct phrases_found *found);
+
+/* For one question about a text. */
+bool marks_match(struct slice text, enum mark mark);
 
 #endif

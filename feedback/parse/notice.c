@@ -32,8 +32,10 @@ struct reader {
 	struct slice subject, from; /* normalised */
 	struct slice text;	    /* the prose */
 	struct slice front;	    /* its beginning, normalised, without quoted lines */
+	struct phrases_found in_subject, in_from, in_front; /* marks of these */
 	struct bounce_text prose;
 	bool has_prose;	   /* prose was read */
+	bool each_told;	   /* it says of each recipient why */
 	bool is_daemon;	   /* from a mail system: null return path or its name */
 	bool is_null_path; /* Return-Path: <>, which auto-replies have, too */
 	bool is_system;	   /* named like a mail system */
@@ -127,7 +129,7 @@ is_footer(struct slice line)
 {
 	char bytes[FOOTER_MAX];
 
-	return words_match(words_normalise(cut(line, sizeof(bytes)), bytes, false), marks_footer);
+	return marks_match(words_normalise(cut(line, sizeof(bytes)), bytes, false), MARK_FOOTER);
 }
 
 /* The lines of text that are not such; empty without memory. */
@@ -185,6 +187,7 @@ read_prose(struct reader *r)
 	if (read_text(r, r->text) < 0)
 		return -1;
 	r->front = normalise(r, lines_but(r, cut(r->prose.notice, FRONT_MAX), is_quoted));
+	marks_find(r->front, &r->in_front);
 	return 0;
 }
 
@@ -236,8 +239,10 @@ look_at_header(struct reader *r)
 	r->subject = normalise(r, mail_text_words(r->arena, subject));
 	r->from = normalise(r, mail_text_words(r->arena, from));
 	r->is_null_path = slice_equal(path, SLICE("<>"));
-	r->is_system = words_match(r->from, marks_daemon) ||
-	    words_match(normalise(r, cut(path, SUBJECT_MAX)), marks_daemon_path) ||
+	marks_find(r->subject, &r->in_subject);
+	marks_find(r->from, &r->in_from);
+	r->is_system = phrases_has(&r->in_from, MARK_DAEMON) ||
+	    marks_match(normalise(r, cut(path, SUBJECT_MAX)), MARK_DAEMON_PATH) ||
 	    mail_field(mail, "X-Failed-Recipients").len > 0;
 	r->is_daemon = r->is_null_path || r->is_system;
 }
@@ -269,14 +274,14 @@ static enum outcome_phase
 phase_of(struct slice text)
 {
 	char bytes[PHASE_TEXT_MAX];
-	struct words words;
+	struct phrases_found found;
 
-	words_index(&words, words_normalise(cut(text, sizeof(bytes)), bytes, false));
-	if (words_find(&words, marks_at_mail))
+	marks_find(words_normalise(cut(text, sizeof(bytes)), bytes, false), &found);
+	if (phrases_has(&found, MARK_AT_MAIL))
 		return OUTCOME_PHASE_MAIL;
-	if (words_find(&words, marks_at_data))
+	if (phrases_has(&found, MARK_AT_DATA))
 		return OUTCOME_PHASE_DOT;
-	if (words_find(&words, marks_at_session))
+	if (phrases_has(&found, MARK_AT_SESSION))
 		return OUTCOME_PHASE_GREETING;
 	return OUTCOME_PHASE_NONE;
 }
@@ -315,9 +320,12 @@ judge(struct notice_recipient *r, struct slice text, struct slice more)
 		return;
 	}
 	if ((is_bare || !says_much(&verdict)) && more.len > 0) {
+		bool is_more;
+
 		other = classify_text(r, more);
+		is_more = says_much(&other) || strcmp(verdict.reason, "undefined") == 0;
 		/* what surrounds a reply is often a form with every cause it knows */
-		if (says_much(&other) && (other.cls != OUTCOME_HARD || codes_find(text).code == 0))
+		if (is_more && (other.cls != OUTCOME_HARD || codes_find(text).code == 0))
 			verdict = other;
 	}
 	r->reason = verdict.reason;
@@ -375,7 +383,7 @@ action_of(struct reader *r, const struct dsn_recipient *in)
 {
 	if (in->action != DSN_ACTION_NONE)
 		return in->action;
-	if (words_match(r->subject, marks_delay_subject))
+	if (phrases_has(&r->in_subject, MARK_DELAY_SUBJECT))
 		return DSN_DELAYED;
 	return in->status[0] == 2 ? DSN_DELIVERED : DSN_FAILED;
 }
@@ -594,7 +602,7 @@ is_bare_complaint(struct reader *r)
 {
 	if (original_field(r, SLICE("X-HmXmrOriginalRecipient")).len > 0)
 		return true;
-	return words_match(r->subject, marks_complaint_subject) && r->notice->original.len > 0;
+	return phrases_has(&r->in_subject, MARK_COMPLAINT_SUBJECT) && r->notice->original.len > 0;
 }
 
 /* "Feedback-Type:" and "User-Agent:" as plain text. */
@@ -619,7 +627,7 @@ is_bulk(const struct reader *r)
 {
 	return mail_field(r->mail, "List-Unsubscribe").len > 0 && !r->is_null_path &&
 	    mail_field(r->mail, "X-Failed-Recipients").len == 0 &&
-	    !words_match(r->from, marks_daemon_address);
+	    !phrases_has(&r->in_from, MARK_DAEMON_ADDRESS);
 }
 
 /* A person's answer or forward, or a newsletter, not the mail of a system. */
@@ -630,9 +638,9 @@ is_reply(const struct reader *r)
 		return true;
 	if (r->is_daemon)
 		return false;
-	if (words_match(r->subject, marks_reply_subject))
+	if (phrases_has(&r->in_subject, MARK_REPLY_SUBJECT))
 		return true;
-	return !words_match(r->subject, marks_bounce_subject) &&
+	return !phrases_has(&r->in_subject, MARK_BOUNCE_SUBJECT) &&
 	    (mail_field(r->mail, "List-Id").len > 0 || mail_field(r->mail, "In-Reply-To").len > 0);
 }
 
@@ -653,9 +661,9 @@ names_mail(const struct reader *r)
 static bool
 is_bounce_prose(const struct reader *r)
 {
-	bool has_frame = words_match(r->front, marks_frame);
-	bool has_subject = words_match(r->subject, marks_bounce_subject) ||
-	    words_match(r->subject, marks_delay_subject);
+	bool has_frame = phrases_has(&r->in_front, MARK_FRAME);
+	bool has_subject = phrases_has(&r->in_subject, MARK_BOUNCE_SUBJECT) ||
+	    phrases_has(&r->in_subject, MARK_DELAY_SUBJECT);
 	bool has_failed = mail_field(r->mail, "X-Failed-Recipients").len > 0;
 	bool is_sure = r->prose.rank >= BOUNCE_TEXT_SENTENCE;
 
@@ -675,9 +683,9 @@ is_bounce_prose(const struct reader *r)
 static bool
 is_delay_prose(const struct reader *r)
 {
-	if (words_match(r->front, marks_delay) && !words_match(r->front, marks_final))
+	if (phrases_has(&r->in_front, MARK_DELAY) && !phrases_has(&r->in_front, MARK_FINAL))
 		return true;
-	return words_match(r->subject, marks_delay_subject) &&
+	return phrases_has(&r->in_subject, MARK_DELAY_SUBJECT) &&
 	    !words_match(r->front, "given up|giving up|failed permanently|permanent");
 }
 
@@ -718,6 +726,16 @@ tells_by_words(struct slice text)
 	return says_much(&verdict);
 }
 
+static bool
+is_each_told(const struct bounce_text *prose)
+{
+	for (size_t i = 0; i < prose->count; i++)
+		if (!has_codes(codes_find(prose->recipients[i].text)) &&
+		    !tells_by_words(prose->recipients[i].text))
+			return false;
+	return prose->count > 0;
+}
+
 static int
 read_prose_recipient(
     struct reader *r, struct slice address, struct slice text, bool is_only, enum dsn_action action)
@@ -749,7 +767,8 @@ read_prose_recipient(
 	out->address = feedback_text(r->arena, address, FEEDBACK_ADDRESS_MAX);
 	out->text = feedback_text(r->arena, text, OUTCOME_TEXT_MAX);
 	take_codes(out, codes);
-	judge(out, said, notice);
+	/* where others have words of their own, what surrounds them is about these */
+	judge(out, said, is_only || !r->each_told ? notice : nothing);
 	return 0;
 }
 
@@ -808,10 +827,11 @@ read_bounce_prose(struct reader *r)
 		if (wrapped != 0)
 			return wrapped < 0 ? -1 : 0;
 	}
-	if (action == DSN_FAILED && words_match(r->front, marks_success) &&
-	    !words_match(r->front, marks_failure))
+	if (action == DSN_FAILED && phrases_has(&r->in_front, MARK_SUCCESS) &&
+	    !phrases_has(&r->in_front, MARK_FAILURE))
 		action = DSN_DELIVERED;
 	notice->source = "text";
+	r->each_told = is_each_told(prose);
 	if (read_failed_field(r, mail_field(r->mail, "X-Failed-Recipients"), action) < 0)
 		return -1;
 	for (size_t i = 0; notice->count < prose->count && is_sure && i < prose->count; i++) {
@@ -868,7 +888,7 @@ is_auto_reply(const struct reader *r)
 		"X-Mail-Autoreply", "X-Autoresponder", "X-Vacation" };
 	struct slice submitted = first_word(mail_field(r->mail, "Auto-Submitted"));
 	struct slice precedence = first_word(mail_field(r->mail, "Precedence"));
-	bool has_subject = words_match(without_brackets(r->subject), marks_auto_subject);
+	bool has_subject = marks_match(without_brackets(r->subject), MARK_AUTO_SUBJECT);
 	bool is_list = mail_field(r->mail, "List-Id").len > 0 ||
 	    mail_field(r->mail, "List-Unsubscribe").len > 0;
 
@@ -881,7 +901,8 @@ is_auto_reply(const struct reader *r)
 		if (mail_field(r->mail, present[i]).len > 0)
 			return true;
 	if (submitted.len > 0 && !slice_equal_nocase(submitted, SLICE("no")) &&
-	    (r->is_null_path || has_subject))
+	    (r->is_null_path || has_subject ||
+		(mail_field(r->mail, "In-Reply-To").len > 0 && !is_list)))
 		return true;
 	return has_subject && !is_list;
 }
@@ -889,7 +910,19 @@ is_auto_reply(const struct reader *r)
 static bool
 is_challenge(struct reader *r)
 {
-	return words_match(r->front, marks_challenge) || words_match(r->from, marks_challenge);
+	return phrases_has(&r->in_front, MARK_CHALLENGE) ||
+	    phrases_has(&r->in_from, MARK_CHALLENGE);
+}
+
+/* No failed address but perhaps our own, and no reply of a host. */
+static bool
+names_nobody(const struct reader *r)
+{
+	return mail_field(r->mail, "X-Failed-Recipients").len == 0 &&
+	    (r->prose.count == 0 ||
+		(r->prose.count == 1 &&
+		    slice_equal_nocase(r->prose.recipients[0].address, own_address(r->mail)))) &&
+	    codes_find(r->prose.notice).code == 0;
 }
 
 /* ---------------------------------------------------------------- the whole */
@@ -920,7 +953,7 @@ read_unmarked(struct reader *r)
 	if (is_bare_complaint(r))
 		return read_complaint(r, nothing, "arf");
 	report = report_in_text(r->text);
-	has_subject = words_match(r->subject, marks_bounce_subject);
+	has_subject = phrases_has(&r->in_subject, MARK_BOUNCE_SUBJECT);
 	if (report.len > 0 && (r->is_daemon || has_subject || !r->mail->has_header)) {
 		/* its fields are no prose */
 		int result =
@@ -932,7 +965,8 @@ read_unmarked(struct reader *r)
 		if (read_text(r, r->text) < 0)
 			return -1;
 	}
-	if (is_bounce_prose(r) && !(is_auto_reply(r) && r->prose.count == 0 && !r->is_system))
+	if (is_bounce_prose(r) && !(is_auto_reply(r) && r->prose.count == 0 && !r->is_system) &&
+	    !(is_auto_reply(r) && is_challenge(r) && names_nobody(r)))
 		return read_bounce_prose(r);
 	if (is_auto_reply(r))
 		return settle(r, NOTICE_AUTO_REPLY, is_challenge(r) ? "challenge" : "auto_reply");

@@ -3,7 +3,7 @@
 #
 # views: what operators look at, at size. Fills RUNS runs of ROWS send rows each by SQL, with events, and
 # prints for each view, for why() and for `kairan reconcile` the time (best of 3) and, with PLANS=1, the plan.
-# Also what the trigger that notes doubt costs an update of the kind that RECORD makes.
+# Also what the triggers that note doubt and replies cost an update of the kind that RECORD makes.
 #
 #   ROWS=1000000 RUNS=2 PLANS=0 tests/bench/views.sh
 #
@@ -21,7 +21,7 @@ D=$SERVICES_DIR
 pg_start "$D" 'shared_buffers = 256MB' 'max_wal_size = 4GB' 'maintenance_work_mem = 256MB' 2>"$D/start.log" ||
 	{ cat "$D/start.log"; exit 1; }
 SUPER=$KAIRAN_DATABASE_URL
-feedback_schema || { cat "$D/schema.log"; exit 1; }
+pg_schema "$D/schema.log" && feedback_rows || { cat "$D/schema.log"; exit 1; }
 sql -c 'DROP TABLE kairan.send_1' -c 'TRUNCATE kairan.doubtful' -c 'TRUNCATE kairan.run CASCADE' 2>/dev/null
 
 # 2,000 domains, a tenth of the rows not sent, 200 in doubt in all; an event of nine rows in ten
@@ -50,6 +50,7 @@ BEGIN
 	EXECUTE format('ALTER TABLE send ATTACH PARTITION send_%1$s FOR VALUES IN (%1$s)', r);
 	EXECUTE format('INSERT INTO doubtful (run_id, send_id) SELECT run_id, id FROM send_%s WHERE state = ''in_doubt''', r);
 	EXECUTE format('ANALYZE send_%s', r);
+	PERFORM tally_reply_fill(r);
 	INSERT INTO tally (run_id, owner, minute, sent, failed, deferred, in_doubt, attempts, delivered, bounced, hard)
 		SELECT r, owner, date_trunc('minute', settled_at), count(*) FILTER (WHERE state = 'sent'), count(*) FILTER (WHERE state = 'failed'),
 		count(*) FILTER (WHERE state = 'deferred'), count(*) FILTER (WHERE state = 'in_doubt'), count(*), count(delivered_at),
@@ -117,16 +118,17 @@ if [ "${PLANS:-0}" != 0 ]; then
 	} | sql -f - >&2
 fi
 
-# what the trigger costs: 256 rows from sending to sent, as RECORD writes them
+# what the triggers cost: 256 rows from sending to sent, as RECORD writes them
 sql -c "UPDATE kairan.send SET state = 'sending' WHERE run_id = $run AND id <= 51200" -c 'VACUUM kairan.send'
-for trigger in ENABLE DISABLE ENABLE DISABLE; do
+for trigger in 'ENABLE TRIGGER doubt_changed' 'DISABLE TRIGGER doubt_changed' 'ENABLE TRIGGER reply_changed' 'DISABLE TRIGGER reply_changed' \
+	'ENABLE TRIGGER doubt_changed' 'DISABLE TRIGGER doubt_changed' 'ENABLE TRIGGER reply_changed' 'DISABLE TRIGGER reply_changed'; do
 	{
-		echo "ALTER TABLE kairan.send_$run $trigger TRIGGER doubt_changed;"
+		echo "ALTER TABLE kairan.send ENABLE TRIGGER doubt_changed, ENABLE TRIGGER reply_changed, $trigger;"
 		echo '\timing on'
 		for ((i = 0; i < 200; i++)); do
 			echo "UPDATE kairan.send SET state = CASE state WHEN 'sent' THEN 'sending' ELSE 'sent' END::kairan.send_state, settled_at = now()
 				WHERE run_id = $run AND id BETWEEN $((i * 256 + 1)) AND $((i * 256 + 256));"
 		done
 	} | sql -f - | sed -nE 's/^Time: ([0-9.]+) ms.*/\1/p' | sort -n |
-		awk -v t="$trigger" -v rows="$ROWS" '{ a[NR] = $1 } END { printf "{\"bench\":\"views\",\"view\":\"update of 256 rows, trigger %s\",\"rows\":%d,\"median_ms\":%s}\n", t, rows, a[int(NR / 2)] }'
+		awk -v t="$trigger" -v rows="$ROWS" '{ a[NR] = $1 } END { printf "{\"bench\":\"views\",\"view\":\"update of 256 rows, %s\",\"rows\":%d,\"median_ms\":%s}\n", t, rows, a[int(NR / 2)] }'
 done

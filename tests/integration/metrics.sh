@@ -123,6 +123,16 @@ tap_is "$(one "concat_ws(' ', attempted, sent, hard, bounce_per_cent) FROM kaira
 tap_is "$(one "sum(hard) FROM kairan.bounce_rate")" "$(one "count(DISTINCT (run_id, send_id)) FROM kairan.feedback_event
 	WHERE kind = 'bounced' AND class = 'hard' AND send_id IS NOT NULL")" 'and the events tell the same dead addresses'
 
+# what top_replies counts as it is heard, straight from send
+said_by_hand="string_agg(concat_ws(' ', run_id, n, state, class, reason, code, enhanced, said), ', ' ORDER BY run_id, n, state, class, reason, said)
+	FROM (SELECT run_id, count(*) AS n, state, class, reason, code, enhanced, kairan.reply_pattern(kairan.reply_plain(reply, address)) AS said
+	FROM kairan.send WHERE state IN ('deferred', 'failed', 'in_doubt') OR bounced_at IS NOT NULL GROUP BY run_id, state, class, reason, code, enhanced, said) AS t"
+said_by_view="string_agg(concat_ws(' ', run_id, n, state, class, reason, code, enhanced, said), ', ' ORDER BY run_id, n, state, class, reason, said)
+	FROM (SELECT r.id AS run_id, t.recipients AS n, t.state, t.class, t.reason, t.code, t.enhanced, t.reply AS said
+	FROM kairan.top_replies t JOIN kairan.run r USING (run_key)) AS t"
+tap_is "$(one "$said_by_view")" "$(one "$said_by_hand")" 'top_replies equals a count by hand'
+tap_is "$(one "count(*) > 0 AND bool_and(reply !~ '@') FROM kairan.top_replies")" t 'and names no address'
+
 # ---- who is in doubt -----------------------------------------------------------------------------------------
 
 customers_add 3 example.edu drop
@@ -135,7 +145,9 @@ tap_is "$doubt" 3 'leaves them in doubt'
 tap_is "$(one 'count(*) FROM kairan.in_doubt')" "$doubt" 'the view knows all in doubt'
 tap_ok 'and so does /metrics' value_wait 15 producer 'kairan_in_doubt{stream="marketing"}' "$doubt"
 tap_ok 'of both programs' value_wait 5 dispatcher 'kairan_messages_in_doubt_total{stream="marketing"}' "$doubt"
+tap_is "$(one "$said_by_view")" "$(one "$said_by_hand")" 'top_replies has them'
 one "kairan.doubt_settle($R2, NULL, 'assumed_sent')" >/dev/null
+tap_is "$(one "$said_by_view")" "$(one "$said_by_hand")" 'and leaves them out when they are settled'
 tap_is "$(one 'count(*) FROM kairan.in_doubt')" 0 'settled ones leave it'
 tap_is "$(one "$by_view")" "$(one "$by_hand")" 'and count as sent in bounce_rate'
 

@@ -51,7 +51,8 @@ jsondoc_is_like(const struct jsondoc *ours, const json_t *theirs)
 }
 
 /* *taken: was it accepted? False: they differ where they must not. What we refuse for its size or
- * depth and what jansson refuses for a number or a NUL in a key is left out. */
+ * depth and what jansson refuses for a number or a NUL in a key is left out; so is a refused text with
+ * a NUL, for jansson forgets one that it has looked at behind a number. */
 static inline bool
 jsondoc_agrees(struct slice text, bool *taken)
 {
@@ -67,8 +68,9 @@ jsondoc_agrees(struct slice text, bool *taken)
 	ours = jsondoc_parse(text, JSONDOC_CHECK_BYTES, JSONDOC_CHECK_DEPTH, &arena, &err);
 	*taken = ours != NULL;
 	if (ours == NULL)
-		agrees = !json_is_object(theirs) || strstr(err.msg, "deep") != NULL ||
-		    strstr(err.msg, "many") != NULL || strstr(err.msg, "larger") != NULL;
+		agrees = !json_is_object(theirs) || memchr(text.ptr, '\0', text.len) != NULL ||
+		    strstr(err.msg, "deep") != NULL || strstr(err.msg, "many") != NULL ||
+		    strstr(err.msg, "larger") != NULL;
 	else if (theirs == NULL)
 		agrees = json_error_code(&error) == json_error_numeric_overflow ||
 		    json_error_code(&error) == json_error_null_byte_in_key;

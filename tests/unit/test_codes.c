@@ -27,11 +27,18 @@ test_find(void **state)
 		{ "Sorry, no mailbox. (#5.1.1)", "0 5.1.1" },
 		{ "said: 511 no mailbox (#5.1.1 - chkuser)", "511 5.1.1" },
 		{ "[SMTP Error Code 550]", "550 0.0.0" },
+		{ "Permanent Failure: 550_5.1.1_<a@x.test>_User_unknown", "550 5.1.1" },
+		{ "5.1.0 - Unknown address error 550-'5.1.1 <a@x.test>: no'", "550 5.1.1" },
+		{ " 09:00:01: <-- 250 SIZE\n 09:00:01: <-- 550 not here", "550 0.0.0" },
+		{ "cause\t550 no such user", "550 0.0.0" },
+		{ "not seen for 6 months: 550 account is inactive", "550 0.0.0" },
 		/* the remote's word, not the relay's summary */
 		{ "<<< 452 4.2.2 full\n554 5.0.0 Service unavailable", "452 4.2.2" },
 		/* no codes */
 		{ "sent to 10.550.1.1 port 25 on 29 Apr 2011", "0 0.0.0" },
 		{ "limit of 500 messages, 552 kB", "0 0.0.0" },
+		{ "what you sent has a size of: 550 bytes, limit: 452 KB", "0 0.0.0" },
+		{ "no_550_reply", "0 0.0.0" },
 		{ "Exim 4.52, version 5.65.1.2, from 209.85.1.1", "0 0.0.0" },
 		{ "at 192.0.2.4 (5.65/1.37)", "0 0.0.0" },
 		{ "", "0 0.0.0" },

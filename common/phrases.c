@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* phrases: see phrases.h. Owns nothing. */
+#include "phrases.h"
+
+#include <string.h>
+
+#include "words.h"
+
+static size_t
+bucket_of(const char *p)
+{
+	uint32_t key;
+
+	memcpy(&key, p, sizeof(key));
+	return key * UINT32_C(2654435761) >> (32 - PHRASES_LONG_BITS);
+}
+
+static size_t
+short_bucket_of(const char *p)
+{
+	uint16_t key;
+
+	memcpy(&key, p, sizeof(key));
+	return (uint32_t)(key * UINT32_C(2654435761)) >> (32 - PHRASES_SHORT_BITS);
+}
+
+static bool
+add_phrase(struct phrases *p, size_t list, const char *text, size_t len)
+{
+	struct phrase *item = &p->items[p->count];
+	uint16_t *bucket;
+	const char *star;
+
+	if (p->count == PHRASES_MAX || len > UINT16_MAX)
+		return false;
+	item->at_front = text[0] == '^';
+	text += item->at_front;
+	len -= item->at_front;
+	star = memchr(text, '*', len);
+	item->text = text;
+	item->len = (uint16_t)len;
+	item->first = (uint16_t)(star != NULL ? (size_t)(star - text) : len);
+	item->list = (uint8_t)list;
+	if (item->first < sizeof(uint16_t))
+		return false;
+	bucket = item->first < sizeof(uint32_t) ? &p->shorts[short_bucket_of(text)]
+						: &p->longs[bucket_of(text)];
+	item->next = *bucket;
+	*bucket = (uint16_t)++p->count;
+	return true;
+}
+
+bool
+phrases_add(struct phrases *p, size_t list, const char *phrases)
+{
+	if (phrases == NULL)
+		return true;
+	if (list >= PHRASES_LISTS_MAX)
+		return false;
+	for (;;) {
+		const char *end = strchrnul(phrases, '|');
+
+		if (end > phrases && !add_phrase(p, list, phrases, (size_t)(end - phrases)))
+			return false;
+		if (*end == '\0')
+			return true;
+		phrases = end + 1;
+	}
+}
+
+/* The phrases of a chain that stand at this place of the text. */
+static void
+try_chain(const struct phrases *p, uint16_t number, struct slice text, size_t at,
+    struct phrases_found *found)
+{
+	struct slice rest = slice_make(text.ptr + at, text.len - at);
+
+	while (number != 0) {
+		const struct phrase *item = &p->items[number - 1];
+
+		number = item->next;
+		if (!phrases_has(found, item->list) && !(item->at_front && at > 0) &&
+		    item->first <= rest.len && memcmp(rest.ptr, item->text, item->first) == 0 &&
+		    words_continue(rest, slice_make(item->text, item->len), item->first))
+			found->lists[item->list / 64] |= (uint64_t)1 << (item->list % 64);
+	}
+}
+
+void
+phrases_find(const struct phrases *p, struct slice text, struct phrases_found *found)
+{
+	memset(found, 0, sizeof(*found));
+	for (size_t i = 0; i + sizeof(uint16_t) <= text.len; i++) {
+		uint16_t number = p->shorts[short_bucket_of(text.ptr + i)];
+
+		if (number != 0)
+			try_chain(p, number, text, i, found);
+		number = i + sizeof(uint32_t) <= text.len ? p->longs[bucket_of(text.ptr + i)] : 0;
+		if (number != 0)
+			try_chain(p, number, text, i, found);
+	}
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* phrases: what words_match() finds list by list is found for all lists at once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "phrases.h"
+#include "words.h"
+
+static const char *const lists[] = { "no|mailbox is full", "mailbox * full", "^re:|^fwd:", "a * c",
+	"<>|ab", "a * b * c||宛先|ab", NULL, "user unknown|unknown user|user * not found",
+	"ull n|x y" };
+#define LISTS (sizeof(lists) / sizeof(lists[0]))
+
+static struct phrases all;
+
+static int
+compile(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < LISTS; i++)
+		if (!phrases_add(&all, i, lists[i]))
+			return -1;
+	return 0;
+}
+
+static void
+assert_alike(struct slice text)
+{
+	struct phrases_found found;
+
+	phrases_find(&all, text, &found);
+	for (size_t i = 0; i < LISTS; i++)
+		if (phrases_has(&found, i) != (lists[i] != NULL && words_match(text, lists[i])))
+			fail_msg("list %zu in \"%.*s\"", i, SLICE_ARG(text));
+}
+
+static void
+test_examples(void **state)
+{
+	static const char *const texts[] = { "the mailbox is full now", "mailbox of a user is full",
+		"mailbox full", "full mailbox", "re: x", "x re:", "a b a c", "", "a", "ab", "<>",
+		"宛先が不明", "user a was not found", "mailbox is ful" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		assert_alike(slice_str(texts[i]));
+}
+
+/* Texts made of pieces of the phrases. */
+static void
+test_random(void **state)
+{
+	static const char *const pieces[] = { "mailbox", " ", "is", "full", "re:", "a", "b", "c",
+		"<>", "no", "user", "unknown", "not found", "宛先", "x y", "ull n",
+		"----------------------------------------" };
+
+	(void)state;
+	srandom(20261122);
+	for (int round = 0; round < 20000; round++) {
+		char text[400];
+		size_t len = 0;
+
+		for (long n = random() % 9; n > 0; n--) {
+			const char *piece =
+			    pieces[(size_t)random() % (sizeof(pieces) / sizeof(pieces[0]))];
+
+			memcpy(text + len, piece, strlen(piece));
+			len += strlen(piece);
+		}
+		assert_alike(slice_make(text, len));
+	}
+}
+
+static void
+test_limits(void **state)
+{
+	static struct phrases p;
+	bool is_full = false;
+
+	(void)state;
+	assert_false(phrases_add(&p, PHRASES_LISTS_MAX, "ab"));
+	assert_false(phrases_add(&p, 0, "a"));
+	assert_false(phrases_add(&p, 0, "*b"));
+	assert_true(phrases_add(&p, 0, ""));
+	for (int i = 0; i <= PHRASES_MAX && !is_full; i++)
+		is_full = !phrases_add(&p, 0, "abcd");
+	assert_true(is_full);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_examples),
+		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_limits),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, compile, NULL);
+}
