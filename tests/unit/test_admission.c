@@ -488,11 +488,17 @@ compare_call(struct both *b, double now)
 	if (reply->type == REDIS_REPLY_ERROR)
 		fail_msg("%s", reply->str);
 	assert_int_equal(reply->type, REDIS_REPLY_ARRAY);
-	assert_int_equal(reply->elements, 2 + 2 * n);
+	assert_int_equal(reply->elements, 3);
+	assert_int_equal(reply->element[2]->len, n * PERMIT_BYTES);
 	assert_int_equal(reply->element[1]->integer, (long long)floor(wake - now));
 	for (size_t i = 0; i < n; i++) {
-		others[i].lane = wants[reply->element[2 + 2 * i]->integer].lane;
-		others[i].at = (double)reply->element[3 + 2 * i]->integer;
+		size_t place;
+		uint64_t offset;
+
+		assert_true(
+		    permit_read(reply->element[2]->str + i * PERMIT_BYTES, &place, &offset));
+		others[i].lane = wants[place].lane;
+		others[i].at = (double)offset;
 	}
 	if (!b->account) { /* the script may go lane by lane */
 		qsort(others, n, sizeof(others[0]), by_lane);
