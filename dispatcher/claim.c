@@ -23,10 +23,10 @@
 #include "settle.h"
 #include "stats.h"
 
-#define LEAD_US 50000	     /* behind its time leaves what has a limit: time to pop and claim */
+#define LEAD_US 50000	    /* behind its time leaves what has a limit: time to pop and claim */
 #define HORIZON_US "950000" /* at most a second ahead, LEAD_US included */
-#define IDLE_MIN_MS 20	     /* first wait when all lists are empty, doubled up to poll_ms */
-#define TROUBLE_MS 1000	     /* wait after a refusal */
+#define IDLE_MIN_MS 20	    /* first wait when all lists are empty, doubled up to poll_ms */
+#define TROUBLE_MS 1000	    /* wait after a refusal */
 #define GIVE_BACK_CHUNK 500
 #define RESERVE_HEAD 6	       /* arguments of reserve.lua before the lanes */
 #define LATE_MIN_US 5000       /* later than that, or than the next one of its clock: */
@@ -47,10 +47,11 @@ struct want {
 	int lane;
 	long length; /* in Redis */
 	long late;   /* flights that wait for another permit */
+	long missed; /* of these, whose lost permit is told now */
 	long asked;
 	long granted, used; /* permits */
 	struct sequence permits;
-	char key[KEY_MAX], name[32], number[24];
+	char key[KEY_MAX], name[32], number[24], lost[24];
 };
 
 struct permit {
@@ -66,10 +67,10 @@ struct pipeline {
 	size_t place_count;
 	struct permit *permits;
 	size_t permit_count;
-	unsigned waiting; /* answers still to come */
+	unsigned waiting;  /* answers still to come */
 	uint64_t asked_us; /* for permits */
 	uint64_t wait_ms;  /* before the next one */
-	bool urgent;	  /* of urgent runs alone: the others wait for theirs */
+	bool urgent;	   /* of urgent runs alone: the others wait for theirs */
 	struct taking *takings;
 };
 
@@ -406,8 +407,10 @@ claim_late(struct claimer *c, struct flight *f)
 		return;
 	}
 	f->missed++;
+	f->missed_told = f->late_us == 0; /* it had none of its list */
 	c->missed++;
 	c->d->stats->permits_missed++;
+	log_debug("missed its time run=%d send=%d", flight_run(f)->id, f->id);
 	f->missed_ms = dispatcher_now_ms(c->d);
 	f->next = c->late;
 	c->late = f;
@@ -737,7 +740,7 @@ reserve(struct pipeline *p)
 {
 	struct dispatcher *d = p->c->d;
 	char pace[KEY_MAX], next[KEY_MAX], quota[KEY_MAX], most[24];
-	const char **argv = calloc(RESERVE_HEAD + 2 * p->want_count, sizeof(*argv));
+	const char **argv = calloc(RESERVE_HEAD + 3 * p->want_count, sizeof(*argv));
 	int n = RESERVE_HEAD;
 
 	p->places = calloc(p->want_count + 1, sizeof(*p->places));
@@ -750,8 +753,10 @@ reserve(struct pipeline *p)
 			continue;
 		(void)snprintf(w->name, sizeof(w->name), "%d.%d", w->run->id, w->lane);
 		(void)snprintf(w->number, sizeof(w->number), "%ld", w->asked);
+		(void)snprintf(w->lost, sizeof(w->lost), "%ld", w->missed);
 		argv[n++] = w->name;
 		argv[n++] = w->number;
+		argv[n++] = w->lost;
 		p->places[p->place_count++] = i;
 	}
 	if (p->place_count == 0) {
@@ -828,8 +833,13 @@ add_wants(struct pipeline *p, struct live_run *run)
 			(void)snprintf(w->key, sizeof(w->key), KEY_QUEUE, run->id, KEY_LANE_ALL);
 		else
 			(void)snprintf(w->key, sizeof(w->key), KEY_QUEUE_LANE, run->id, w->lane);
-		for (const struct flight *f = p->c->late; f != NULL; f = f->next)
-			w->late += flight_run(f) == run && f->list == w->lane;
+		for (struct flight *f = p->c->late; f != NULL; f = f->next) {
+			if (flight_run(f) != run || f->list != w->lane)
+				continue;
+			w->late++;
+			w->missed += !f->missed_told;
+			f->missed_told = true;
+		}
 	}
 	run->flights++;
 }

@@ -23,8 +23,7 @@ struct redis_time {
 /* Our time of the moment that Redis called redis_us, in a question asked at asked_us and answered
  * at answered_us (ours). */
 static inline uint64_t
-redis_time_ours(
-    struct redis_time *t, uint64_t asked_us, int64_t redis_us, uint64_t answered_us)
+redis_time_ours(struct redis_time *t, uint64_t asked_us, int64_t redis_us, uint64_t answered_us)
 {
 	int64_t least = (int64_t)asked_us - redis_us, most = (int64_t)answered_us - redis_us;
 

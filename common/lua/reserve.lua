@@ -11,9 +11,10 @@
 --            lost may still be leaving until then, so nothing is given before.
 --   KEYS[3]  {p:POOL}:quota  hash: limit, sum, tail, and permits by minute
 --   ARGV     horizon in us, permits at most, now (- for Redis's clock; a number for replays),
---            then for each lane its name and how many messages wait
+--            then for each lane its name, how many messages wait, and how many of its permits passed
+--            unused
 -- Returns { now_us, wake_us, permits }: now since 1970 as text, wake from now; the permits in one
--- string (permit.h): the lane by its place in ARGV from 0, and us from now. Urgent lanes first, one
+-- string (permit.h): the lane by its place in ARGV from 0 (lanes, not words), and us from now. Urgent lanes first, one
 -- by one; the others in order of time where they share a limit, else lane by lane. Times inside are
 -- us since 2026.
 --
@@ -164,12 +165,17 @@ end
 -- ---- what is asked, and what is known
 
 local lanes, fields = {}, { 'a' }
-for i = 4, #ARGV, 2 do
+for i = 4, #ARGV, 3 do
 	local left = tonumber(ARGV[i + 1])
 	if left > 0 then
-		local place = (i - 4) / 2
+		local place = (i - 4) / 3
 		local field = 'l:' .. ARGV[i]
-		lanes[#lanes + 1] = { i = place, base = place * PLACE, field = field, left = left }
+		-- all fields at once, since a table that grows is made anew
+		lanes[#lanes + 1] = { i = place, base = place * PLACE, field = field, left = left,
+			missed = tonumber(ARGV[i + 2]),
+			due = 0, due_owed = 0, row = 1, gap = 0, gap_owed = 0, gap_row = 1,
+			step = 0, squeezed = 0, slack = 0, safe = 0,
+			rows = 0, chain = 0, own = 0, key = 0, next = 0, prev = 0 }
 		fields[#fields + 1] = field
 	end
 end
@@ -247,7 +253,11 @@ for k = 1, #lanes do
 	if state then
 		due, due_owed, gap, gap_owed = unpack_from('<dddd', state)
 	end
-	lane_set(lanes[k], due, due_owed, 1, gap, gap_owed, 1)
+	local l = lanes[k]
+	lane_set(l, due, due_owed, 1, gap, gap_owed, 1)
+	if l.missed > 0 and l.due_owed == 0 and l.step > 0 and l.due > l.rows[l.row] then
+		l.due = math.max(l.due - l.missed * l.step, l.rows[l.row])
+	end
 end
 
 -- The line: the limiters that every lane waits for, but urgent ones. They set the moments at which
@@ -301,7 +311,7 @@ end
 -- ---- grants
 
 local stop, most = now + horizon, math.min(max, left)
-local given, n = {}, 0
+local given, n, nobody = {}, 0, {}
 
 -- urgent lanes, one by one
 local urgent = huge
@@ -322,39 +332,16 @@ for k = 1, #lanes do
 	end
 end
 
--- Lists of lanes by key, then by place, between two ends. Mostly what comes in belongs to one of
--- the ends: lanes of one rate take turns, and a fast one passes slow ones.
-local function list()
-	local first, last = { key = -huge, i = -1 }, { key = huge, i = huge }
-	first.next, last.prev = last, first
-	return first, last
-end
-local function insert(first, last, l, key)
-	local i, a = l.i, last.prev
-	l.key = key
-	if 2 * key < first.next.key + a.key then
-		local b = first.next
-		while b.key < key or (b.key == key and b.i < i) do
-			b = b.next
-		end
-		a = b.prev
-	else
-		while a.key > key or (a.key == key and a.i > i) do
-			a = a.prev
-		end
-	end
-	local b = a.next
-	l.prev, l.next, a.next, b.prev = a, b, l, l
-end
-
-local waiting, waiting_end = list()
-local ready, ready_end = list()
+-- the others, with the time from which they may leave
+local others = {}
 for k = 1, #lanes do
 	local l = lanes[k]
-	local at = l.chain.urgent and huge or lane_open(l, now, l.chain.own)
-	l.own = l.chain.own
-	if at < huge then
-		insert(waiting, waiting_end, l, at)
+	if not l.chain.urgent then
+		l.own = #l.chain.own > 0 and l.chain.own or nil
+		l.key = lane_open(l, now, l.chain.own)
+		if l.key < huge then
+			others[#others + 1] = l
+		end
 	end
 end
 
@@ -364,10 +351,10 @@ local function lanes_are_alone()
 		return false
 	end
 	local sure = n
-	local l = waiting.next
-	while l ~= waiting_end do
-		local rows, i, room = l.rows, l.row, 0
-		if #l.own > 0 then
+	for k = 1, #others do
+		local l, room = others[k], 0
+		local rows, i = l.rows, l.row
+		if l.own then
 			return false
 		end
 		while rows[i + 1] and rows[i] < stop do
@@ -376,14 +363,13 @@ local function lanes_are_alone()
 			i = i + 3
 		end
 		sure = sure + math.min(room, l.left)
-		l = l.next
 	end
 	return sure <= max
 end
 
 -- All permits of one lane; when it could go on.
 local function serve(l)
-	local at, left, base, own = l.key, l.left, l.base, l.own
+	local at, left, base = l.key, l.left, l.base
 	while at < stop and left > 0 do
 		local edge = l.safe < stop and l.safe or stop
 		if at < edge then
@@ -393,30 +379,23 @@ local function serve(l)
 				count = count + 1
 				given[count] = base + (at - now)
 				left = left - 1
-				local t = at - LAG
-				if due < t then
-					due = t
+				if due < at - LAG then
+					due = at - LAG
 				end
-				t = at - slack
-				if gap < t then
-					gap = t
+				if gap < at - slack then
+					gap = at - slack
 				end
 				due, gap = due + step, gap + squeezed
-				if at < due then
-					at = due
-				end
-				if at < gap then
-					at = gap
-				end
+				at = due > gap and due or gap
 			end
 			n, l.due, l.gap = count, due, gap
 		else
 			n = n + 1
 			given[n] = base + (at - now)
 			left = left - 1
-			lane_take(l, at, own)
+			lane_take(l, at, nobody)
 		end
-		at = lane_open(l, at, own)
+		at = lane_open(l, at, nobody)
 	end
 	return left > 0 and at or huge
 end
@@ -433,74 +412,125 @@ local function line_open(s)
 	return s
 end
 
--- Until when the line is taken, and before when that is known by addition.
+-- Until when the line is taken; for how long a permit takes it, and before when that is so.
 local function line_look()
-	local free, sure = now, huge
+	local free, step, sure = now, 0, huge
 	for k = 1, #line do
 		local c = line[k]
-		free, sure = math.max(free, c.at), math.min(sure, c.safe)
+		free, step = math.max(free, c.at), math.max(step, c.step or 0)
+		sure = math.min(sure, c.safe)
 	end
-	return free, sure
+	return free, step, sure
+end
+
+-- A permit at s in the line, whatever the rows.
+local function line_take(s)
+	for k = 1, #line do
+		limiter_set(line[k], s, 1, line[k].row)
+	end
+end
+
+-- The list of lanes: those that are ready by deadline, and from `edge` on those that wait, by time.
+-- Mostly a lane goes to the end, since lanes of one rate take turns, or near the edge.
+-- Puts one in that waits; returns the edge.
+local function put(edge, last, l, at)
+	local i, stop_at, a = l.i, edge.prev, last.prev
+	l.key = at
+	if edge ~= last and 2 * at < edge.key + a.key then
+		a = edge
+		while a.key < at or (a.key == at and a.i < i) do
+			a = a.next
+		end
+		a = a.prev
+	else
+		while a ~= stop_at and (a.key > at or (a.key == at and a.i > i)) do
+			a = a.prev
+		end
+	end
+	local b = a.next
+	l.prev, l.next, a.next, b.prev = a, b, l, l
+	return a == stop_at and l or edge
+end
+
+-- One that is ready goes before those with later deadlines.
+local function advance(l)
+	local key, i, a, b = l.key, l.i, l.prev, l.next
+	a.next, b.prev = b, a
+	repeat
+		a = a.prev
+	until a.key < key or (a.key == key and a.i < i)
+	b = a.next
+	l.prev, l.next, a.next, b.prev = a, b, l, l
 end
 
 -- In order of time: each moment of the line goes to the lane that is due with the earliest
--- deadline. Returns when it could go on.
-local function serve_in_order()
-	local s, count, lines = now, n, #line
-	local free, sure = line_look()
+-- deadline. Returns when it could go on, and how many permits there are.
+local function serve_in_order(given, count)
+	local now, stop, most, LAG, huge = now, stop, most, LAG, huge
+	local first, last = { key = -huge, i = -1 }, { key = huge, i = huge }
+	local s, edge, taken = now, last
+	local free, step, sure = line_look()
+	first.next, last.prev = last, first
+	for k = 1, #others do
+		edge = put(edge, last, others[k], others[k].key)
+	end
 	while count < most do
 		if s < free then
 			s = free
 		end
-		local l = ready.next
-		if l == ready_end then
-			l = waiting.next
-			if l == waiting_end then
-				return huge, count
-			end
-			if s < l.key then
-				s = l.key
+		if s < edge.key and first.next == edge then
+			s = edge.key
+			if s == huge then
+				break
 			end
 		end
 		if s >= sure then
+			if taken then
+				line_take(taken)
+				taken = nil
+			end
 			s = line_open(s)
+			free, step, sure = line_look()
 		end
 		if s >= stop then
-			return s, count
+			break
 		end
-		l = waiting.next
-		while l.key <= s do
-			local after = l.next
-			waiting.next, after.prev = after, waiting
-			insert(ready, ready_end, l, l.due + l.slack)
-			l = after
+		while edge.key <= s do
+			local l = edge
+			local before, deadline = l.prev.key, l.due + l.slack
+			edge, l.key = l.next, deadline
+			if deadline < before or (deadline == before and l.i < l.prev.i) then
+				advance(l)
+			end
 		end
-		l = ready.next
+		local l = first.next
 		local after = l.next
-		ready.next, after.prev = after, ready
+		first.next, after.prev = after, first
 
 		local own, safe, at = l.own, l.safe, s
-		local owned = #own
-		for k = 1, owned do
-			local c = own[k]
-			if c.safe < safe then
-				safe = c.safe
-			end
-			if at < c.at then
-				at = c.at
+		if own then
+			for k = 1, #own do
+				local c = own[k]
+				if c.safe < safe then
+					safe = c.safe
+				end
+				if at < c.at then
+					at = c.at
+				end
 			end
 		end
 		if at >= safe then
-			at = lane_open(l, s, own)
+			at = lane_open(l, s, own or nobody)
 		end
-		if at > s then -- another lane took the turn of its own limiter, or it closed
-			if at < huge then
-				insert(waiting, waiting_end, l, at)
-			end
-		else
-			count = count + 1
+		local wanted = l.left
+		if at <= s then -- else another lane took the turn of its own limiter, or it closed
+			count, wanted = count + 1, wanted - 1
 			given[count] = l.base + (s - now)
-			if s < safe then
+			l.left = wanted
+			if s >= safe then
+				lane_take(l, s, own or nobody)
+				at, safe = s, -huge
+			else
 				local due, gap, t = l.due, l.gap, s - LAG
 				if due < t then
 					due = t
@@ -512,57 +542,50 @@ local function serve_in_order()
 				due, gap = due + l.step, gap + l.squeezed
 				l.due, l.gap = due, gap
 				at = due > gap and due or gap
-				for k = 1, owned do
+			end
+			if own and safe > 0 then
+				for k = 1, #own do
 					local c = own[k]
-					t = s + c.step
+					local t = s + c.step
 					c.at = t
 					if at < t then
 						at = t
 					end
 				end
-			else
-				lane_take(l, s, own)
-				at, safe = s, -huge
 			end
 			if s < sure then
-				for k = 1, lines do
-					local c = line[k]
-					local t = s + c.step
-					c.at = t
-					if free < t then
-						free = t
-					end
-				end
+				free, taken = s + step, s
 			else
-				for k = 1, lines do
-					limiter_set(line[k], s, 1, line[k].row)
-				end
-				free, sure = line_look()
+				line_take(s)
+				free, step, sure = line_look()
 			end
-			local wanted = l.left - 1
-			l.left = wanted
-			if wanted > 0 then
-				if at >= safe then
-					at = lane_open(l, s, own)
-				end
-				if at < huge then
-					insert(waiting, waiting_end, l, at)
-				end
+			if at >= safe and wanted > 0 then
+				at = lane_open(l, s, own or nobody)
 			end
 		end
+		if wanted > 0 and at < huge then
+			local before = last.prev
+			if edge ~= last and at > before.key then
+				l.key, l.prev, l.next = at, before, last
+				before.next, last.prev = l, l
+			else
+				edge = put(edge, last, l, at)
+			end
+		end
+	end
+	if taken then
+		line_take(taken)
 	end
 	return s, count
 end
 
 local s = huge
 if lanes_are_alone() then
-	local l = waiting.next
-	while l ~= waiting_end do
-		s = math.min(s, serve(l))
-		l = l.next
+	for k = 1, #others do
+		s = math.min(s, serve(others[k]))
 	end
 else
-	s, n = serve_in_order()
+	s, n = serve_in_order(given, n)
 end
 
 -- ---- write back

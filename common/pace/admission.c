@@ -55,7 +55,7 @@ struct admission {
 	double opens_at; /* when it has passed for certain */
 	struct heap waiting, ready;
 	size_t heap_room;
-	uint32_t bulk;			    /* lanes of this call that are not urgent */
+	uint32_t bulk;				       /* lanes of this call that are not urgent */
 	struct limiter *line[ADMISSION_CHAIN_MAX + 1]; /* what they all wait for */
 	size_t line_count;
 };
@@ -337,6 +337,22 @@ make_room(struct admission *a, size_t room)
 	return true;
 }
 
+/* At most to where the row begins. */
+static void
+go_back(struct lane *l, uint32_t missed)
+{
+	const struct admission_row *row;
+	double at;
+
+	if (missed == 0 || l->due.owed > 0 || l->due.cursor >= l->calendar.count)
+		return;
+	row = &l->calendar.rows[l->due.cursor];
+	if (l->due.at <= row->from)
+		return;
+	at = l->due.at - missed * row->interval;
+	l->due.at = at > row->from ? at : row->from;
+}
+
 static void
 make_line(struct admission *a)
 {
@@ -373,6 +389,7 @@ begin(struct admission *a, const struct admission_ask *ask)
 		}
 		run(&l->due, &l->calendar);
 		run(&l->gap, &l->calendar);
+		go_back(l, ask->wants[i].missed);
 		a->bulk += !l->urgent;
 		for (size_t k = 0; k < l->chain_count; k++) {
 			limiter_begin(&a->limiters[l->chain[k]], ask->now);

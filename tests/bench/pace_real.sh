@@ -79,7 +79,7 @@ dispatcher_start()
 		host=10.213.$1.1
 	fi
 	program_spawn "dispatcher ${names[$1 - 1]}" "$D/dispatcher-$1.log" env KAIRAN_DISPATCHER_NAME="${names[$1 - 1]}" \
-		KAIRAN_RELAY_HOST=$host KAIRAN_LOG_LEVEL=debug "${enter[@]+"${enter[@]}"}" "$programs/kairan-dispatcher"
+		KAIRAN_RELAY_HOST="$host" KAIRAN_LOG_LEVEL=debug "${enter[@]+"${enter[@]}"}" "$programs/kairan-dispatcher"
 	DISPATCHER=$SERVICE_PID
 }
 

@@ -155,7 +155,7 @@ reserve(struct reply *r, char *const *argv, int argc)
 	(void)snprintf(r->now, sizeof(r->now), "%llu", (unsigned long long)sim.now);
 	add_text(r, r->now, strlen(r->now));
 	add_number(r, 100000);
-	for (int i = 6, place = 0; i + 1 < argc; i += 2, place++)
+	for (int i = 6, place = 0; i + 2 < argc; i += 3, place++)
 		for (long n = strtol(argv[i + 1], NULL, 10); n > 0 && given < most; n--, given++)
 			permit_write(r->permits + given * PERMIT_BYTES, (size_t)place,
 			    paced ? (double)given * 100000 : 0);

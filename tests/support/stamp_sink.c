@@ -63,8 +63,9 @@ static void
 command(struct client *c, int64_t at)
 {
 	if (strncasecmp(c->line, "EHLO", 4) == 0) {
-		say(c, "250-sink.example\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n"
-		       "250 8BITMIME\r\n");
+		say(c,
+		    "250-sink.example\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n"
+		    "250 8BITMIME\r\n");
 	} else if (strncasecmp(c->line, "DATA", 4) == 0) {
 		c->in_text = true;
 		say(c, "354 go on\r\n");
