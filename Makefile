@@ -297,6 +297,12 @@ bench-full: ## growth: whole jobs of ROWS="10000 100000 1000000" recipients, mem
 	@$(MAKE) --no-print-directory all
 	@tests/bench/growth.sh $(ROWS)
 
+.PHONY: pace-real
+pace-real: ## RECIPIENTS=60000 at RATE=500 a second by three dispatchers, one killed, as the sink sees it
+	@tools/deps.sh build services test
+	@$(MAKE) --no-print-directory KIND=release programs-here build/release/tests/support/stamp_sink
+	@KAIRAN_BIN=build/release tests/bench/pace_real.sh $(or $(RECIPIENTS),60000) $(or $(RATE),500)
+
 .PHONY: coverage
 coverage: ## lines and branches that the tests reach (INTEGRATION="a b": those only; none: "")
 	@tools/deps.sh build services test

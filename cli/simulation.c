@@ -233,8 +233,9 @@ dispatcher_ask(struct simulation *m, struct dispatcher *d, double now)
 	}
 	for (size_t i = 0; i < m->s->lane_count; i++)
 		if (m->left[i] > 0)
-			m->wants[ask.want_count++] = (struct admission_want){ (uint32_t)i,
-				m->left[i] < UINT32_MAX ? (uint32_t)m->left[i] : UINT32_MAX };
+			m->wants[ask.want_count++] = (struct admission_want){ .lane = (uint32_t)i,
+				.count =
+				    m->left[i] < UINT32_MAX ? (uint32_t)m->left[i] : UINT32_MAX };
 	m->result->calls++;
 	n = admission_reserve(m->a, &ask, d->queue + d->count, &wake);
 	for (size_t i = 0; i < n; i++)

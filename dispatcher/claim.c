@@ -14,24 +14,32 @@
 #include "journal.h"
 #include "keys.h"
 #include "log.h"
+#include "permit.h"
 #include "pgarray.h"
 #include "policy.h"
 #include "rds_read.h"
+#include "redis_time.h"
 #include "route.h"
 #include "runs.h"
 #include "settle.h"
 #include "stats.h"
 
-#define HORIZON_US "1000000" /* bulk reserves at most a second ahead */
-#define IDLE_MIN_MS 20	     /* first wait when all lists are empty, doubled up to poll_ms */
-#define TROUBLE_MS 1000	     /* wait after a refusal */
+#define LEAD_US 50000	    /* behind its time leaves what has a limit: time to pop and claim */
+#define HORIZON_US "950000" /* at most a second ahead, LEAD_US included */
+#define IDLE_MIN_MS 20	    /* first wait when all lists are empty, doubled up to poll_ms */
+#define TROUBLE_MS 1000	    /* wait after a refusal */
 #define GIVE_BACK_CHUNK 500
 #define RESERVE_HEAD 6	       /* arguments of reserve.lua before the lanes */
-#define LATE_MIN_US 100000     /* later than that, or than the time between two of its list: */
-#define LATE_SINGLE_US 2000000 /* the only one of its list within the horizon */
+#define LATE_MIN_US 5000       /* later than that, or than the next one of its clock: */
+#define LATE_SINGLE_US 2000000 /* the only one of its clock within the horizon */
 #define LATE_RELEASE_MS 3000   /* without a permit for so long: give the claim back */
 #define MISSED_MAX 3	       /* permits missed: then leave, or it would wait for ever */
 #define AHEAD_US 60000000      /* urgent mail goes before what has been due for less */
+
+/* Permits of one clock, in order of time. */
+struct sequence {
+	struct permit *last;
+};
 
 /* A list of a run, in one pipeline. */
 struct want {
@@ -40,9 +48,11 @@ struct want {
 	int lane;
 	long length; /* in Redis */
 	long late;   /* flights that wait for another permit */
+	long missed; /* of these, whose lost permit is told now */
 	long asked;
 	long granted, used; /* permits */
-	char key[KEY_MAX], name[32], number[24];
+	struct sequence permits;
+	char key[KEY_MAX], name[32], number[24], lost[24];
 };
 
 struct permit {
@@ -58,9 +68,10 @@ struct pipeline {
 	size_t place_count;
 	struct permit *permits;
 	size_t permit_count;
-	unsigned waiting; /* answers still to come */
-	uint64_t wait_ms; /* before the next one */
-	bool urgent;	  /* of urgent runs alone: the others wait for theirs */
+	unsigned waiting;  /* answers still to come */
+	uint64_t asked_us; /* for permits */
+	uint64_t wait_ms;  /* before the next one */
+	bool urgent;	   /* of urgent runs alone: the others wait for theirs */
 	struct taking *takings;
 };
 
@@ -93,6 +104,7 @@ struct claimer {
 	uint64_t again_ms;   /* no permits before */
 	struct flight *late; /* waiting for another permit */
 	size_t missed;	     /* permits that passed unused since the last pipeline */
+	struct redis_time redis_time;
 };
 
 struct claimer *
@@ -396,7 +408,10 @@ claim_late(struct claimer *c, struct flight *f)
 		return;
 	}
 	f->missed++;
+	f->missed_told = f->late_us == 0; /* it had none of its list */
 	c->missed++;
+	c->d->stats->permits_missed++;
+	log_debug("missed its time run=%d send=%d", flight_run(f)->id, f->id);
 	f->missed_ms = dispatcher_now_ms(c->d);
 	f->next = c->late;
 	c->late = f;
@@ -580,33 +595,41 @@ on_popped(void *ctx, const redisReply *reply)
 	answered(p, pipeline_end);
 }
 
-/* How late a flight may leave: by the time to the next one of its list at most. Without a limit it
- * does not matter. */
+static bool
+is_limited(const struct want *w)
+{
+	return w->run->limited || w->lane != 0;
+}
+
+/* A permit may be late until the next one of its clock, so that never more than one is. The last
+ * one as the one before it. */
+static void
+follow(struct sequence *s, struct permit *permit)
+{
+	permit->late_us = LATE_SINGLE_US;
+	if (s->last != NULL) {
+		uint64_t gap = permit->due_us - s->last->due_us;
+
+		permit->late_us = s->last->late_us = gap > LATE_MIN_US ? gap : LATE_MIN_US;
+	}
+	s->last = permit;
+}
+
+/* How late a flight may leave. Lists of runs with a rate that all their lists share have one clock
+ * together, others one each; without a limit it does not matter. */
 static void
 set_lateness(struct pipeline *p)
 {
-	for (size_t w = 0; w < p->want_count; w++) {
-		bool limited = p->wants[w].run->limited || p->wants[w].lane != 0;
-		struct permit *before = NULL;
-		uint64_t gap = LATE_SINGLE_US;
+	struct sequence shared = { NULL };
 
-		for (size_t i = 0; p->wants[w].granted > 0 && i < p->permit_count; i++) {
-			struct permit *permit = &p->permits[i];
+	for (size_t i = 0; i < p->permit_count; i++) {
+		struct permit *permit = &p->permits[i];
+		struct want *w = &p->wants[permit->want];
 
-			if (permit->want != w)
-				continue;
-			if (before != NULL) {
-				gap = permit->due_us - before->due_us;
-				before->late_us = gap > LATE_MIN_US ? gap : LATE_MIN_US;
-			}
-			permit->late_us = before != NULL && gap > LATE_MIN_US ? gap
-			    : before != NULL				      ? LATE_MIN_US
-									      : LATE_SINGLE_US;
-			before = permit;
-		}
-		for (size_t i = 0; !limited && i < p->permit_count; i++)
-			if (p->permits[i].want == w)
-				p->permits[i].late_us = UINT64_MAX;
+		if (!is_limited(w))
+			permit->late_us = UINT64_MAX;
+		else
+			follow(w->run->limited ? &shared : &w->permits, permit);
 	}
 }
 
@@ -628,27 +651,50 @@ pop(struct pipeline *p)
 	answered(p, pipeline_end);
 }
 
-/* { now, wake, place, offset, place, offset, … } */
+static int
+compare_permits(const void *a, const void *b)
+{
+	const struct permit *x = a, *y = b;
+
+	return (x->due_us > y->due_us) - (x->due_us < y->due_us);
+}
+
+/* { now, wake, permits }, see permit.h */
 static bool
 read_permits(struct pipeline *p, const redisReply *reply)
 {
-	uint64_t now_us = dispatcher_now_us();
-	size_t n = (reply->elements - 2) / 2;
+	const redisReply *permits = reply->element[2];
+	uint64_t now_us = redis_time_ours(&p->c->redis_time, p->asked_us,
+	    strtoll(reply->element[0]->str, NULL, 10), dispatcher_now_us());
+	size_t n = permits->len / PERMIT_BYTES;
 
 	p->permits = calloc(n + 1, sizeof(*p->permits));
 	if (p->permits == NULL)
 		return false;
-	for (size_t i = 0; i < n; i++) {
-		long long place = reply->element[2 + 2 * i]->integer;
-		long long offset = reply->element[3 + 2 * i]->integer;
+	for (size_t i = 0, place; i < n; i++) {
+		uint64_t offset;
+		struct want *w;
 
-		if (place < 0 || (size_t)place >= p->place_count)
+		if (!permit_read(permits->str + i * PERMIT_BYTES, &place, &offset) ||
+		    place >= p->place_count)
 			continue;
+		w = &p->wants[p->places[place]];
 		p->permits[p->permit_count++] = (struct permit){ .want = p->places[place],
-			.due_us = now_us + (uint64_t)(offset > 0 ? offset : 0) };
-		p->wants[p->places[place]].granted++;
+			.due_us = now_us + offset + (is_limited(w) ? LEAD_US : 0) };
+		w->granted++;
 	}
+	qsort(p->permits, p->permit_count, sizeof(*p->permits), compare_permits);
+	p->c->d->stats->permits += p->permit_count;
 	return true;
+}
+
+static bool
+is_grant(const redisReply *reply)
+{
+	return reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 3 &&
+	    reply->element[0]->type == REDIS_REPLY_STRING &&
+	    reply->element[1]->type == REDIS_REPLY_INTEGER &&
+	    reply->element[2]->type == REDIS_REPLY_STRING;
 }
 
 static void
@@ -657,8 +703,7 @@ on_reserved(void *ctx, const redisReply *reply)
 	struct pipeline *p = ctx;
 	bool hungry = false;
 
-	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY || reply->elements < 2 ||
-	    !read_permits(p, reply)) {
+	if (!is_grant(reply) || !read_permits(p, reply)) {
 		if (reply != NULL && reply->type == REDIS_REPLY_ERROR)
 			log_warn("pace refused error=\"%s\"", reply->str);
 		p->wait_ms = TROUBLE_MS;
@@ -691,7 +736,7 @@ reserve(struct pipeline *p)
 {
 	struct dispatcher *d = p->c->d;
 	char pace[KEY_MAX], next[KEY_MAX], quota[KEY_MAX], most[24];
-	const char **argv = calloc(RESERVE_HEAD + 2 * p->want_count, sizeof(*argv));
+	const char **argv = calloc(RESERVE_HEAD + 3 * p->want_count, sizeof(*argv));
 	int n = RESERVE_HEAD;
 
 	p->places = calloc(p->want_count + 1, sizeof(*p->places));
@@ -704,8 +749,10 @@ reserve(struct pipeline *p)
 			continue;
 		(void)snprintf(w->name, sizeof(w->name), "%d.%d", w->run->id, w->lane);
 		(void)snprintf(w->number, sizeof(w->number), "%ld", w->asked);
+		(void)snprintf(w->lost, sizeof(w->lost), "%ld", w->missed);
 		argv[n++] = w->name;
 		argv[n++] = w->number;
+		argv[n++] = w->lost;
 		p->places[p->place_count++] = i;
 	}
 	if (p->place_count == 0) {
@@ -723,6 +770,8 @@ reserve(struct pipeline *p)
 	argv[3] = HORIZON_US;
 	argv[4] = most;
 	argv[5] = "-";
+	p->asked_us = dispatcher_now_us();
+	d->stats->permit_calls++;
 	rdsloop_script_run(d->redis, &p->c->reserve, on_reserved, p, 3, n, argv);
 	free(argv);
 }
@@ -780,8 +829,13 @@ add_wants(struct pipeline *p, struct live_run *run)
 			(void)snprintf(w->key, sizeof(w->key), KEY_QUEUE, run->id, KEY_LANE_ALL);
 		else
 			(void)snprintf(w->key, sizeof(w->key), KEY_QUEUE_LANE, run->id, w->lane);
-		for (const struct flight *f = p->c->late; f != NULL; f = f->next)
-			w->late += flight_run(f) == run && f->list == w->lane;
+		for (struct flight *f = p->c->late; f != NULL; f = f->next) {
+			if (flight_run(f) != run || f->list != w->lane)
+				continue;
+			w->late++;
+			w->missed += !f->missed_told;
+			f->missed_told = true;
+		}
 	}
 	run->flights++;
 }

@@ -110,6 +110,7 @@ struct flight {
 	uint64_t ahead_us;   /* goes before those that are due so much earlier */
 	uint64_t missed_ms;  /* when it was found to be late */
 	unsigned missed;     /* how often */
+	bool missed_told;    /* to who gives permits */
 	int list;	     /* of its run: 0, or its lane */
 	uint64_t order;	     /* among those due at the same time: as claimed */
 	uint64_t checked_ms; /* loop clock: claim, or last look at suppression */

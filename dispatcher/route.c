@@ -340,6 +340,8 @@ static struct flight *
 taken(struct flight *f)
 {
 	f->taken_us = dispatcher_now_us();
+	log_debug("leaves run=%d send=%d due_us=%llu late_us=%llu", flight_run(f)->id, f->id,
+	    (unsigned long long)f->due_us, (unsigned long long)(f->taken_us - f->due_us));
 	return f;
 }
 

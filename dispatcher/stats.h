@@ -26,6 +26,7 @@ struct stats {
 	struct metric_histogram claim;	/* CLAIM until its answer */
 	struct metric_histogram send;	/* a session or request has it until its outcome */
 	struct metric_histogram record; /* RECORD until its commit */
+	uint64_t permit_calls, permits, permits_missed;
 	uint64_t claims, refused_claims, unknown_claims;
 	uint64_t records, refused_records;
 	uint64_t in_hand;    /* claimed rows whose outcome was not noted yet */

@@ -37,16 +37,16 @@ local function rewind(field)
 	if not state or not old then
 		return
 	end
-	local out = {}
-	for at, owed in string.gmatch(state, '(%S+) (%S+)') do
+	local out = ''
+	for i = 1, #state, 16 do
 		local base = now + 1e6
-		at, owed = tonumber(at), tonumber(owed)
+		local at, owed = struct.unpack('<dd', state, i)
 		if at > base then
 			at, owed = base, math.min(owed + messages(old, base, at), 1)
 		end
-		out[#out + 1] = string.format('%.17g %.17g', at, owed)
+		out = out .. struct.pack('<dd', at, owed)
 	end
-	redis.call('HSET', KEYS[2], field, table.concat(out, ' '))
+	redis.call('HSET', KEYS[2], field, out)
 end
 
 for i = 3, #ARGV, 2 do

@@ -6,64 +6,53 @@
 --            'a' the account, 'g:...' and the like limiters, 'l:LANE' lanes. Value:
 --            "LIMITER,LIMITER|from,till,interval;from,till,interval;" (limiters: lanes only); with
 --            "!" in front the lane is urgent: served first, and not held to 'a'
---   KEYS[2]  {p:POOL}:next   hash of clocks: "at owed" of limiters, "at owed at owed" of lanes;
---            '#': when it was made, plus the longest horizon. Permits of a state that was lost may
---            still be leaving until then, so nothing is given before.
+--   KEYS[2]  {p:POOL}:next   hash of clocks, doubles: at, owed of limiters; at, owed, at, owed of
+--            lanes; '#': when it was made, plus the longest horizon. Permits of a state that was
+--            lost may still be leaving until then, so nothing is given before.
 --   KEYS[3]  {p:POOL}:quota  hash: limit, sum, tail, and permits by minute
 --   ARGV     horizon in us, permits at most, now (- for Redis's clock; a number for replays),
---            then for each lane its name and how many messages wait
--- Returns { now_us, wake_us, lane, offset_us, lane, offset_us, ... }: now since 1970 as text, wake
--- and offsets from now, lanes by their place in ARGV from 0; urgent lanes first, one by one; the
--- others in order of time where they share a limit, else lane by lane. Times inside are us since 2026.
-local floor, huge = math.floor, math.huge
+--            then for each lane its name, how many messages wait, and how many of its permits passed
+--            unused
+-- Returns { now_us, wake_us, permits }: now since 1970 as text, wake from now; the permits in one
+-- string (permit.h): the lane by its place in ARGV from 0 (lanes, not words), and us from now. Urgent lanes first, one
+-- by one; the others in order of time where they share a limit, else lane by lane. Times inside are
+-- us since 2026.
+--
+-- Redis stands still while this runs, and a permit should cost it less than 1 us. So a lane or
+-- limiter knows until when (`safe`) all of its clocks stay within one row of its calendar: before
+-- that a permit is plain addition, without a call and without a table.
+local huge, find, sub = math.huge, string.find, string.sub
+local pack, unpack_from = struct.pack, struct.unpack
 local EPOCH, DAY, RING = 1767225600000000, 1440, 1500
 local SQUEEZE, SLACK, LAG = 0.96, 0.5, 60e6
+local PLACE = 1048576
 local horizon, max, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if not now then
 	local time = redis.call('TIME')
 	now = time[1] * 1000000 + time[2] - EPOCH
 end
 
-local opens = redis.call('HGET', KEYS[2], '#')
-if not opens then
-	opens = string.format('%.17g', now + 1e6)
-	redis.call('HSET', KEYS[2], '#', opens)
-end
-if now < tonumber(opens) then
-	return { string.format('%.0f', now + EPOCH), 1000000 }
-end
+-- ---- calendars and clocks
 
-local function rows_of(text)
-	local from, till, interval, n = {}, {}, {}, 0
-	for a, b, c in string.gmatch(text, '([^,;]+),([^,;]+),([^,;]+);') do
-		n = n + 1
-		from[n], till[n], interval[n] = tonumber(a), tonumber(b), tonumber(c)
+-- Limiters and rows of a calendar: { from, till, interval, from, ... }; a number behind the last.
+local function split(text)
+	local bar = text and find(text, '|', 1, true)
+	if not bar then
+		return '', {}
 	end
-	return { from = from, till = till, interval = interval, n = n }
+	local rows = string.gsub(sub(text, bar + 1), ';', ',')
+	return sub(text, 1, bar - 1), cjson.decode('[' .. rows .. '0]')
 end
 
-local function clock(at, owed)
-	return { at = at, owed = owed, row = 1 }
-end
-
-local function seek(c, cal)
-	local i, n, till, at = c.row, cal.n, cal.till, c.at
-	while i <= n and till[i] <= at do
-		i = i + 1
-	end
-	c.row = i
-end
-
--- lets what is owed pass by the calendar; what its end leaves over stays owed
-local function run(c, cal)
-	local i, at, owed = c.row, c.at, c.owed
-	while owed > 0 and i <= cal.n do
-		local till = cal.till[i]
+-- Lets what is owed pass by a calendar from row i on; what its end leaves over stays owed.
+local function run(at, owed, i, rows)
+	local till = rows[i + 1]
+	while owed > 0 and till do
 		if at < till then
-			if at < cal.from[i] then
-				at = cal.from[i]
+			if at < rows[i] then
+				at = rows[i]
 			end
-			local interval = cal.interval[i]
+			local interval = rows[i + 2]
 			local room = (till - at) / interval
 			if owed < room then
 				at = at + owed * interval
@@ -73,53 +62,79 @@ local function run(c, cal)
 			owed = owed - room
 			at = till
 		end
-		i = i + 1
+		i = i + 3
+		till = rows[i + 1]
 	end
-	c.row, c.at, c.owed = i, at, owed
-	seek(c, cal)
+	while till and till <= at do
+		i = i + 3
+		till = rows[i + 1]
+	end
+	return at, owed, i
 end
 
-local function open_from(cal, i, t)
-	local till = cal.till
-	for k = i, cal.n do
-		if t < till[k] then
-			local from = cal.from[k]
+local function open_from(rows, i, t)
+	local till = rows[i + 1]
+	while till do
+		if t < till then
+			local from = rows[i]
 			return t > from and t or from
 		end
+		i = i + 3
+		till = rows[i + 1]
 	end
 	return huge
 end
 
-local function limiter_open(l, t)
-	local c = l.next
-	if c.owed > 0 then
-		run(c, l.cal)
-		if c.owed > 0 then
-			return huge
-		end
+local function limiter_set(l, at, owed, row)
+	local rows = l.rows
+	at, owed, row = run(at, owed, row, rows)
+	l.at, l.owed, l.row, l.safe = at, owed, row, -huge
+	if owed == 0 and rows[row + 1] and at >= rows[row] then
+		l.step = rows[row + 2]
+		l.safe = rows[row + 1] - 2 * l.step
 	end
-	return open_from(l.cal, c.row, t > c.at and t or c.at)
 end
 
-local function lane_open(l, s)
-	local due, gap, t = l.due, l.gap, s
-	if due.owed > 0 or gap.owed > 0 then
+local function limiter_open(l, t)
+	if l.owed > 0 then
 		return huge
 	end
-	if t < due.at then
-		t = due.at
+	return open_from(l.rows, l.row, t > l.at and t or l.at)
+end
+
+local function lane_set(l, due, due_owed, row, gap, gap_owed, gap_row)
+	local rows = l.rows
+	due, due_owed, row = run(due, due_owed, row, rows)
+	gap, gap_owed, gap_row = run(gap, gap_owed, gap_row, rows)
+	l.due, l.due_owed, l.row = due, due_owed, row
+	l.gap, l.gap_owed, l.gap_row = gap, gap_owed, gap_row
+	local from, step = rows[row], rows[row + 2] or 0
+	l.step, l.squeezed, l.slack, l.safe = step, SQUEEZE * step, SLACK * step, -huge
+	if due_owed == 0 and gap_owed == 0 and gap_row == row and step > 0 and due >= from and
+		gap >= from then
+		l.safe = rows[row + 1] - 2 * step
 	end
-	if t < gap.at then
-		t = gap.at
+end
+
+-- The first moment from s on at which a lane and these limiters are open.
+local function lane_open(l, s, chain)
+	local t = s
+	if l.due_owed > 0 or l.gap_owed > 0 then
+		return huge
+	end
+	if t < l.due then
+		t = l.due
+	end
+	if t < l.gap then
+		t = l.gap
 	end
 	while true do
-		local u = open_from(l.cal, due.row, t)
-		local chain = l.chain
-		for i = 1, #chain do
+		local u = open_from(l.rows, l.row, t)
+		for k = 1, #chain do
 			if u == huge then
 				break
 			end
-			u = limiter_open(chain[i], u)
+			u = limiter_open(chain[k], u)
 		end
 		if u == t or u == huge then
 			return u
@@ -128,123 +143,153 @@ local function lane_open(l, s)
 	end
 end
 
-local function key_of(l)
-	return l.due.at + 0.5 * (l.cal.interval[l.due.row] or 0)
-end
-
--- binary heaps of lanes by l[1], then by place
-local function push(h, l, key)
-	local n = h.n + 1
-	h.n = n
-	l.key = key
-	local i = l.i
-	while n > 1 do
-		local up = floor(n / 2)
-		local o = h[up]
-		if o.key < key or (o.key == key and o.i < i) then
-			break
-		end
-		h[n] = o
-		n = up
+-- A permit at a moment at which it is open, whatever the rows.
+local function lane_take(l, at, chain)
+	local rows, row, due, gap = l.rows, l.row, l.due, l.gap
+	while rows[row + 1] <= at do
+		row = row + 3
 	end
-	h[n] = l
-end
-
-local function pop(h)
-	local top, n = h[1], h.n
-	local last = h[n]
-	h[n] = nil
-	n = n - 1
-	h.n = n
-	if n > 0 then
-		local key, i, at = last.key, last.i, 1
-		while true do
-			local c = at * 2
-			if c > n then
-				break
-			end
-			local o = h[c]
-			if c < n then
-				local p = h[c + 1]
-				if p.key < o.key or (p.key == o.key and p.i < o.i) then
-					c, o = c + 1, p
-				end
-			end
-			if key < o.key or (key == o.key and i < o.i) then
-				break
-			end
-			h[at] = o
-			at = c
-		end
-		h[at] = last
+	local slack = SLACK * rows[row + 2]
+	if due < at - LAG then
+		due = at - LAG
 	end
-	return top
+	if gap < at - slack then
+		gap = at - slack
+	end
+	lane_set(l, due, 1, l.row, gap, SQUEEZE, l.gap_row)
+	for k = 1, #chain do
+		limiter_set(chain[k], at, 1, chain[k].row)
+	end
 end
 
 -- ---- what is asked, and what is known
 
-local lanes, fields, calendars = {}, { 'a' }, {}
-for i = 4, #ARGV, 2 do
+local lanes, fields = {}, { 'a' }
+for i = 4, #ARGV, 3 do
 	local left = tonumber(ARGV[i + 1])
 	if left > 0 then
-		local l = { i = (i - 4) / 2, field = 'l:' .. ARGV[i], left = left }
-		lanes[#lanes + 1] = l
-		fields[#fields + 1] = l.field
+		local place = (i - 4) / 3
+		local field = 'l:' .. ARGV[i]
+		-- all fields at once, since a table that grows is made anew
+		lanes[#lanes + 1] = { i = place, base = place * PLACE, field = field, left = left,
+			missed = tonumber(ARGV[i + 2]),
+			due = 0, due_owed = 0, row = 1, gap = 0, gap_owed = 0, gap_row = 1,
+			step = 0, squeezed = 0, slack = 0, safe = 0,
+			rows = 0, chain = 0, own = 0, key = 0, next = 0, prev = 0 }
+		fields[#fields + 1] = field
 	end
 end
 local found = redis.call('HMGET', KEYS[1], unpack(fields))
-local limiters, names = {}, {}
+
+-- limiters by name; chains by their text, shared by the lanes that have the same
+local limiters, names, named, chains = {}, {}, {}, {}
+local function limiter(name)
+	local l = named[name]
+	if not l then
+		l = { field = name, lanes = 0 }
+		named[name] = l
+		limiters[#limiters + 1], names[#names + 1] = l, name
+	end
+	return l
+end
+local function chain_of(text)
+	local chain = chains[text]
+	if not chain then
+		chain = { all = {}, urgent = sub(text, 1, 1) == '!', lanes = 0 }
+		for name in string.gmatch(text, '[^,!]+') do
+			chain.all[#chain.all + 1] = limiter(name)
+		end
+		chains[text] = chain
+	end
+	chain.lanes = chain.lanes + 1
+	return chain
+end
+local bulk = 0
+for k = 1, #lanes do
+	local l, text = lanes[k]
+	text, l.rows = split(found[k + 1])
+	l.chain = chain_of(text)
+	bulk = bulk + (l.chain.urgent and 0 or 1)
+end
+local calendars = #names > 0 and redis.call('HMGET', KEYS[1], unpack(names)) or {}
+for k = 1, #limiters do
+	local _
+	_, limiters[k].rows = split(calendars[k])
+end
 local account
 if found[1] then
-	account = { field = 'a', cal = rows_of(string.match(found[1], '|(.*)$') or '') }
-	limiters[1] = account
+	local _
+	account = { field = 'a', lanes = bulk }
+	_, account.rows = split(found[1])
+	limiters[#limiters + 1] = account
+end
+
+local known = { '#' }
+for k = 1, #limiters do
+	known[k + 1] = limiters[k].field
 end
 for k = 1, #lanes do
-	local l, text = lanes[k], found[k + 1] or '|'
-	local chain, rows = string.match(text, '^([^|]*)|(.*)$')
-	l.cal, l.chain = rows_of(rows or ''), {}
-	l.urgent = string.sub(chain or '', 1, 1) == '!'
-	for name in string.gmatch(chain or '', '[^,!]+') do
-		if not names[name] then
-			names[name] = { field = name }
-			limiters[#limiters + 1] = names[name]
+	known[#limiters + k + 1] = lanes[k].field
+end
+local states = redis.call('HMGET', KEYS[2], unpack(known))
+local opens = states[1]
+if not opens or #opens ~= 8 then
+	redis.call('DEL', KEYS[2])
+	opens = pack('<d', now + 1e6)
+	redis.call('HSET', KEYS[2], '#', opens)
+end
+if now < unpack_from('<d', opens) then
+	return { string.format('%.0f', now + EPOCH), 1000000, '' }
+end
+for k = 1, #limiters do
+	local state, at, owed = states[k + 1], now, 0
+	if state then
+		at, owed = unpack_from('<dd', state)
+	end
+	limiter_set(limiters[k], at, owed, 1)
+end
+for k = 1, #lanes do
+	local state, due, due_owed, gap, gap_owed = states[#limiters + k + 1], now, 0.5, now, 0
+	if state then
+		due, due_owed, gap, gap_owed = unpack_from('<dddd', state)
+	end
+	local l = lanes[k]
+	lane_set(l, due, due_owed, 1, gap, gap_owed, 1)
+	if l.missed > 0 and l.due_owed == 0 and l.step > 0 and l.due > l.rows[l.row] then
+		l.due = math.max(l.due - l.missed * l.step, l.rows[l.row])
+	end
+end
+
+-- The line: the limiters that every lane waits for, but urgent ones. They set the moments at which
+-- one of the lanes may leave; what else a lane waits for is its own.
+local line = {}
+for _, chain in pairs(chains) do
+	for k = 1, chain.urgent and 0 or #chain.all do
+		chain.all[k].lanes = chain.all[k].lanes + chain.lanes
+	end
+end
+for k = 1, #limiters do
+	if bulk > 0 and limiters[k].lanes == bulk then
+		line[#line + 1] = limiters[k]
+		limiters[k].of_all = true
+	end
+end
+for _, chain in pairs(chains) do
+	chain.own = {}
+	for k = 1, #chain.all do
+		if chain.urgent or not chain.all[k].of_all then
+			chain.own[#chain.own + 1] = chain.all[k]
 		end
-		l.chain[#l.chain + 1] = names[name]
 	end
-end
-local known = {}
-for _, l in ipairs(limiters) do
-	if not l.cal then
-		local text = redis.call('HGET', KEYS[1], l.field) or '|'
-		l.cal = rows_of(string.match(text, '|(.*)$') or '')
-	end
-	known[#known + 1] = l.field
-end
-for k = 1, #lanes do
-	known[#known + 1] = lanes[k].field
-end
-local states = #known > 0 and redis.call('HMGET', KEYS[2], unpack(known)) or {}
-for k, l in ipairs(limiters) do
-	local at, owed = string.match(states[k] or '', '^(%S+) (%S+)$')
-	l.next = clock(tonumber(at or now), tonumber(owed or 0))
-	run(l.next, l.cal)
-end
-local waiting, ready = { n = 0 }, { n = 0 }
-for k, l in ipairs(lanes) do
-	local a, b, c, d = string.match(states[#limiters + k] or '', '^(%S+) (%S+) (%S+) (%S+)$')
-	l.due = clock(tonumber(a or now), tonumber(b or 0.5))
-	l.gap = clock(tonumber(c or now), tonumber(d or 0))
-	run(l.due, l.cal)
-	run(l.gap, l.cal)
 end
 
 -- ---- the quota of 24 hours: minutes that lie wholly more than a day back leave
 
 local quota = redis.call('HMGET', KEYS[3], 'limit', 'sum', 'tail')
 local limit, sum, tail = tonumber(quota[1] or 0), tonumber(quota[2] or 0), tonumber(quota[3] or 0)
-local left, taken = huge, {}
+local left = huge
 if limit > 0 then
-	local keep = floor(now / 60e6) - DAY
+	local keep = math.floor(now / 60e6) - DAY
 	if sum == 0 then
 		tail = keep
 	end
@@ -263,202 +308,319 @@ if limit > 0 then
 	left = sum < limit and limit - sum or 0
 end
 
--- ---- grants, in order of time
+-- ---- grants
 
-local function next_moment(s)
-	if account then
-		s = limiter_open(account, s)
-	end
-	if ready.n == 0 then
-		if waiting.n == 0 then
-			return huge
-		end
-		local key = waiting[1].key
-		if key > s then
-			s = key
-			if account then
-				s = limiter_open(account, s)
-			end
-		end
-	end
-	return s
-end
+local stop, most = now + horizon, math.min(max, left)
+local given, n, nobody = {}, 0, {}
 
-local s, stop, n = now, now + horizon, 0
-local reply, r = { 0, 0 }, 2
-
-local function grant(l, at)
-	n = n + 1
-	reply[r + 1], reply[r + 2] = l.i, floor(at - now)
-	r = r + 2
-	local due, gap, cal = l.due, l.gap, l.cal
-	local row = due.row
-	while cal.till[row] <= at do
-		row = row + 1
-	end
-	local slack = SLACK * cal.interval[row]
-	if due.at < at - LAG then
-		due.at = at - LAG
-	end
-	due.owed = 1
-	seek(due, cal)
-	run(due, cal)
-	if gap.at < at - slack then
-		gap.at = at - slack
-	end
-	gap.owed = SQUEEZE
-	seek(gap, cal)
-	run(gap, cal)
-	local chain = l.chain
-	for i = 1, #chain do
-		local c = chain[i].next
-		c.at, c.owed = at, 1
-		run(c, chain[i].cal)
-	end
-	if account and not l.urgent then
-		account.next.at, account.next.owed = at, 1
-		run(account.next, account.cal)
-	end
-	if limit > 0 then
-		local minute = floor(at / 60e6)
-		taken[minute] = (taken[minute] or 0) + 1
-	end
-	l.left = l.left - 1
-end
-
+-- urgent lanes, one by one
 local urgent = huge
-for _, l in ipairs(lanes) do
-	if l.urgent then
-		local at = lane_open(l, now)
-		while at < stop and l.left > 0 and n < max and n < left do
-			grant(l, at)
-			at = lane_open(l, at)
+for k = 1, #lanes do
+	local l = lanes[k]
+	if l.chain.urgent then
+		local at, chain = lane_open(l, now, l.chain.own), l.chain.own
+		while at < stop and l.left > 0 and n < most do
+			n = n + 1
+			given[n] = l.base + (at - now)
+			lane_take(l, at, chain)
+			l.left = l.left - 1
+			at = lane_open(l, at, chain)
 		end
-		if l.left > 0 then
-			urgent = math.min(urgent, at)
+		if l.left > 0 and at < urgent then
+			urgent = at
 		end
 	end
 end
-for _, l in ipairs(lanes) do
-	local at = l.urgent and huge or lane_open(l, now)
-	if at < huge then
-		push(waiting, l, at)
+
+-- the others, with the time from which they may leave
+local others = {}
+for k = 1, #lanes do
+	local l = lanes[k]
+	if not l.chain.urgent then
+		l.own = #l.chain.own > 0 and l.chain.own or nil
+		l.key = lane_open(l, now, l.chain.own)
+		if l.key < huge then
+			others[#others + 1] = l
+		end
 	end
 end
 
 -- Lanes that share nothing, with room for whatever they may get, need no common order.
 local function lanes_are_alone()
-	if account or limit > 0 then
+	if #line > 0 or limit > 0 then
 		return false
 	end
-	local most = n
-	for k = 1, waiting.n do
-		local l = waiting[k]
-		if #l.chain > 0 then
+	local sure = n
+	for k = 1, #others do
+		local l, room = others[k], 0
+		local rows, i = l.rows, l.row
+		if l.own then
 			return false
 		end
-		local room = 0
-		for i = l.due.row, l.cal.n do
-			local from, till = math.max(l.cal.from[i], l.key), math.min(l.cal.till[i], stop)
-			if l.cal.from[i] >= stop then
+		while rows[i + 1] and rows[i] < stop do
+			local from, till = math.max(rows[i], l.key), math.min(rows[i + 1], stop)
+			room = room + math.max(till - from, 0) / rows[i + 2] / SQUEEZE + 2
+			i = i + 3
+		end
+		sure = sure + math.min(room, l.left)
+	end
+	return sure <= max
+end
+
+-- All permits of one lane; when it could go on.
+local function serve(l)
+	local at, left, base = l.key, l.left, l.base
+	while at < stop and left > 0 do
+		local edge = l.safe < stop and l.safe or stop
+		if at < edge then
+			local count, due, gap, step = n, l.due, l.gap, l.step
+			local squeezed, slack = l.squeezed, l.slack
+			while at < edge and left > 0 do
+				count = count + 1
+				given[count] = base + (at - now)
+				left = left - 1
+				if due < at - LAG then
+					due = at - LAG
+				end
+				if gap < at - slack then
+					gap = at - slack
+				end
+				due, gap = due + step, gap + squeezed
+				at = due > gap and due or gap
+			end
+			n, l.due, l.gap = count, due, gap
+		else
+			n = n + 1
+			given[n] = base + (at - now)
+			left = left - 1
+			lane_take(l, at, nobody)
+		end
+		at = lane_open(l, at, nobody)
+	end
+	return left > 0 and at or huge
+end
+
+-- The first moment from s on at which the whole line is open.
+local function line_open(s)
+	local t
+	repeat
+		t = s
+		for k = 1, #line do
+			s = limiter_open(line[k], s)
+		end
+	until s == t
+	return s
+end
+
+-- Until when the line is taken; for how long a permit takes it, and before when that is so.
+local function line_look()
+	local free, step, sure = now, 0, huge
+	for k = 1, #line do
+		local c = line[k]
+		free, step = math.max(free, c.at), math.max(step, c.step or 0)
+		sure = math.min(sure, c.safe)
+	end
+	return free, step, sure
+end
+
+-- A permit at s in the line, whatever the rows.
+local function line_take(s)
+	for k = 1, #line do
+		limiter_set(line[k], s, 1, line[k].row)
+	end
+end
+
+-- The list of lanes: those that are ready by deadline, and from `edge` on those that wait, by time.
+-- Mostly a lane goes to the end, since lanes of one rate take turns, or near the edge.
+-- Puts one in that waits; returns the edge.
+local function put(edge, last, l, at)
+	local i, stop_at, a = l.i, edge.prev, last.prev
+	l.key = at
+	if edge ~= last and 2 * at < edge.key + a.key then
+		a = edge
+		while a.key < at or (a.key == at and a.i < i) do
+			a = a.next
+		end
+		a = a.prev
+	else
+		while a ~= stop_at and (a.key > at or (a.key == at and a.i > i)) do
+			a = a.prev
+		end
+	end
+	local b = a.next
+	l.prev, l.next, a.next, b.prev = a, b, l, l
+	return a == stop_at and l or edge
+end
+
+-- One that is ready goes before those with later deadlines.
+local function advance(l)
+	local key, i, a, b = l.key, l.i, l.prev, l.next
+	a.next, b.prev = b, a
+	repeat
+		a = a.prev
+	until a.key < key or (a.key == key and a.i < i)
+	b = a.next
+	l.prev, l.next, a.next, b.prev = a, b, l, l
+end
+
+-- In order of time: each moment of the line goes to the lane that is due with the earliest
+-- deadline. Returns when it could go on, and how many permits there are.
+local function serve_in_order(given, count)
+	local now, stop, most, LAG, huge = now, stop, most, LAG, huge
+	local first, last = { key = -huge, i = -1 }, { key = huge, i = huge }
+	local s, edge, taken = now, last
+	local free, step, sure = line_look()
+	first.next, last.prev = last, first
+	for k = 1, #others do
+		edge = put(edge, last, others[k], others[k].key)
+	end
+	while count < most do
+		if s < free then
+			s = free
+		end
+		if s < edge.key and first.next == edge then
+			s = edge.key
+			if s == huge then
 				break
 			end
-			room = room + math.max(till - from, 0) / l.cal.interval[i] / SQUEEZE + 2
 		end
-		most = most + math.min(room, l.left)
-	end
-	return most <= max
-end
+		if s >= sure then
+			if taken then
+				line_take(taken)
+				taken = nil
+			end
+			s = line_open(s)
+			free, step, sure = line_look()
+		end
+		if s >= stop then
+			break
+		end
+		while edge.key <= s do
+			local l = edge
+			local before, deadline = l.prev.key, l.due + l.slack
+			edge, l.key = l.next, deadline
+			if deadline < before or (deadline == before and l.i < l.prev.i) then
+				advance(l)
+			end
+		end
+		local l = first.next
+		local after = l.next
+		first.next, after.prev = after, first
 
--- All permits of one lane; steps within one row are the same operations as grant(), inline.
-local function serve(l)
-	local at, cal, due, gap = l.key, l.cal, l.due, l.gap
-	local place = l.i
-	while at < stop and l.left > 0 do
-		local i = due.row
-		local from, till, interval = cal.from[i], cal.till[i], cal.interval[i]
-		if gap.row == i and due.at >= from and gap.at >= from then
-			local d, g, left, slack = due.at, gap.at, l.left, SLACK * interval
-			local squeezed = SQUEEZE * interval
-			while at < stop and at < till and left > 0 do
-				local d2, g2 = d, g
-				if d2 < at - LAG then
-					d2 = at - LAG
+		local own, safe, at = l.own, l.safe, s
+		if own then
+			for k = 1, #own do
+				local c = own[k]
+				if c.safe < safe then
+					safe = c.safe
 				end
-				if g2 < at - slack then
-					g2 = at - slack
-				end
-				if 1 >= (till - d2) / interval or SQUEEZE >= (till - g2) / interval then
-					break
-				end
-				reply[r + 1], reply[r + 2] = place, floor(at - now)
-				r, left = r + 2, left - 1
-				d, g = d2 + interval, g2 + squeezed
-				if at < d then
-					at = d
-				end
-				if at < g then
-					at = g
+				if at < c.at then
+					at = c.at
 				end
 			end
-			n = n + l.left - left
-			due.at, gap.at, l.left = d, g, left
-			seek(due, cal)
-			seek(gap, cal)
-			at = lane_open(l, at)
 		end
-		if at < stop and l.left > 0 then
-			grant(l, at)
-			at = lane_open(l, at)
+		if at >= safe then
+			at = lane_open(l, s, own or nobody)
+		end
+		local wanted = l.left
+		if at <= s then -- else another lane took the turn of its own limiter, or it closed
+			count, wanted = count + 1, wanted - 1
+			given[count] = l.base + (s - now)
+			l.left = wanted
+			if s >= safe then
+				lane_take(l, s, own or nobody)
+				at, safe = s, -huge
+			else
+				local due, gap, t = l.due, l.gap, s - LAG
+				if due < t then
+					due = t
+				end
+				t = s - l.slack
+				if gap < t then
+					gap = t
+				end
+				due, gap = due + l.step, gap + l.squeezed
+				l.due, l.gap = due, gap
+				at = due > gap and due or gap
+			end
+			if own and safe > 0 then
+				for k = 1, #own do
+					local c = own[k]
+					local t = s + c.step
+					c.at = t
+					if at < t then
+						at = t
+					end
+				end
+			end
+			if s < sure then
+				free, taken = s + step, s
+			else
+				line_take(s)
+				free, step, sure = line_look()
+			end
+			if at >= safe and wanted > 0 then
+				at = lane_open(l, s, own or nobody)
+			end
+		end
+		if wanted > 0 and at < huge then
+			local before = last.prev
+			if edge ~= last and at > before.key then
+				l.key, l.prev, l.next = at, before, last
+				before.next, last.prev = l, l
+			else
+				edge = put(edge, last, l, at)
+			end
 		end
 	end
-	return l.left > 0 and at or huge
+	if taken then
+		line_take(taken)
+	end
+	return s, count
 end
 
-local alone = lanes_are_alone()
-if alone then
-	s = huge
-	for k = 1, waiting.n do
-		s = math.min(s, serve(waiting[k]))
+local s = huge
+if lanes_are_alone() then
+	for k = 1, #others do
+		s = math.min(s, serve(others[k]))
 	end
-end
-while not alone and n < max and n < left do
-	s = next_moment(s)
-	if s >= stop then
-		break
-	end
-	while waiting.n > 0 and waiting[1].key <= s do
-		local l = pop(waiting)
-		push(ready, l, key_of(l))
-	end
-	local l = pop(ready)
-	local at = lane_open(l, s)
-	if at <= s then
-		grant(l, s)
-		at = l.left > 0 and lane_open(l, s) or huge
-	end
-	if at < huge then
-		push(waiting, l, at)
-	end
+else
+	s, n = serve_in_order(given, n)
 end
 
 -- ---- write back
 
 local out = {}
-for _, l in ipairs(limiters) do
-	out[#out + 1] = l.field
-	out[#out + 1] = string.format('%.17g %.17g', l.next.at, l.next.owed)
+local function note(field, before, state)
+	if state ~= before then
+		out[#out + 1], out[#out + 2] = field, state
+	end
 end
-for _, l in ipairs(lanes) do
-	out[#out + 1] = l.field
-	out[#out + 1] = string.format('%.17g %.17g %.17g %.17g', l.due.at, l.due.owed, l.gap.at, l.gap.owed)
+for k = 1, #limiters do
+	local l = limiters[k]
+	note(l.field, states[k + 1], pack('<dd', l.at, l.owed))
+end
+for k = 1, #lanes do
+	local l = lanes[k]
+	note(l.field, states[#limiters + k + 1],
+		pack('<dddd', l.due, l.due_owed, l.gap, l.gap_owed))
 end
 if #out > 0 then
 	redis.call('HSET', KEYS[2], unpack(out))
 end
-if limit > 0 then
-	for minute, count in pairs(taken) do
-		redis.call('HINCRBY', KEYS[3], minute, count)
+if limit > 0 then -- a call spans two minutes at most
+	local minute, early = math.floor(now / 60e6), 0
+	local edge = (minute + 1) * 60e6 - now
+	for k = 1, n do
+		if given[k] % PLACE < edge then
+			early = early + 1
+		end
+	end
+	if early > 0 then
+		redis.call('HINCRBY', KEYS[3], minute, early)
+	end
+	if n > early then
+		redis.call('HINCRBY', KEYS[3], minute + 1, n - early)
 	end
 	redis.call('HSET', KEYS[3], 'sum', sum + n, 'tail', tail)
 end
@@ -471,5 +633,5 @@ elseif math.min(s, urgent) < huge then
 	wake = math.min(s, urgent) - 0.5 * horizon
 end
 wake = math.min(math.max(wake, now + 1e3), now + 1e6)
-reply[1], reply[2] = string.format('%.0f', now + EPOCH), floor(wake - now)
-return reply
+local permits = n > 0 and pack('<' .. string.rep('d', n), unpack(given, 1, n)) or ''
+return { string.format('%.0f', now + EPOCH), math.floor(wake - now), permits }

@@ -27,7 +27,9 @@ struct calendar {
 struct limiter {
 	struct calendar calendar;
 	struct clock next;
-	bool fresh; /* nothing is known of the past */
+	bool fresh;	/* nothing is known of the past */
+	uint32_t lanes; /* of this call, that it limits */
+	bool in_line;	/* these are all */
 };
 
 struct lane {
@@ -53,6 +55,9 @@ struct admission {
 	double opens_at; /* when it has passed for certain */
 	struct heap waiting, ready;
 	size_t heap_room;
+	uint32_t bulk;				       /* lanes of this call that are not urgent */
+	struct limiter *line[ADMISSION_CHAIN_MAX + 1]; /* what they all wait for */
+	size_t line_count;
 };
 
 struct admission *
@@ -225,6 +230,7 @@ limiter_open(struct limiter *l, double t)
 	return open_from(&l->calendar, l->next.cursor, t > l->next.at ? t : l->next.at);
 }
 
+/* Of all that a lane waits for beside the line; an urgent one stands in none. */
 static double
 lane_open(struct admission *a, struct lane *l, double s)
 {
@@ -239,7 +245,8 @@ lane_open(struct admission *a, struct lane *l, double s)
 	for (;;) {
 		u = open_from(&l->calendar, l->due.cursor, t);
 		for (size_t i = 0; i < l->chain_count && u < INFINITY; i++)
-			u = limiter_open(&a->limiters[l->chain[i]], u);
+			if (l->urgent || !a->limiters[l->chain[i]].in_line)
+				u = limiter_open(&a->limiters[l->chain[i]], u);
 		if (u == t || u == INFINITY)
 			return u;
 		t = u;
@@ -330,11 +337,45 @@ make_room(struct admission *a, size_t room)
 	return true;
 }
 
+/* At most to where the row begins. */
+static void
+go_back(struct lane *l, uint32_t missed)
+{
+	const struct admission_row *row;
+	double at;
+
+	if (missed == 0 || l->due.owed > 0 || l->due.cursor >= l->calendar.count)
+		return;
+	row = &l->calendar.rows[l->due.cursor];
+	if (l->due.at <= row->from)
+		return;
+	at = l->due.at - missed * row->interval;
+	l->due.at = at > row->from ? at : row->from;
+}
+
+static void
+make_line(struct admission *a)
+{
+	a->line_count = 0;
+	if (a->account.calendar.rows != NULL)
+		a->line[a->line_count++] = &a->account;
+	for (size_t k = 0; k < a->limiter_count; k++) {
+		struct limiter *l = &a->limiters[k];
+
+		l->in_line = a->bulk > 0 && l->lanes == a->bulk;
+		if (l->in_line)
+			a->line[a->line_count++] = l;
+	}
+}
+
 /* Before anything is granted, clocks of all that the call names come up to today's calendars. */
 static void
 begin(struct admission *a, const struct admission_ask *ask)
 {
 	limiter_begin(&a->account, ask->now);
+	for (size_t k = 0; k < a->limiter_count; k++)
+		a->limiters[k].lanes = 0;
+	a->bulk = 0;
 	for (size_t i = 0; i < ask->want_count; i++) {
 		struct lane *l = &a->lanes[ask->wants[i].lane];
 
@@ -348,9 +389,14 @@ begin(struct admission *a, const struct admission_ask *ask)
 		}
 		run(&l->due, &l->calendar);
 		run(&l->gap, &l->calendar);
-		for (size_t k = 0; k < l->chain_count; k++)
+		go_back(l, ask->wants[i].missed);
+		a->bulk += !l->urgent;
+		for (size_t k = 0; k < l->chain_count; k++) {
 			limiter_begin(&a->limiters[l->chain[k]], ask->now);
+			a->limiters[l->chain[k]].lanes += !l->urgent;
+		}
 	}
+	make_line(a);
 }
 
 /* The heap of lanes that are served in order of time. */
@@ -400,24 +446,31 @@ serve_urgent(struct admission *a, const struct admission_ask *ask, uint64_t left
 	return n;
 }
 
+/* The first moment from s on at which the whole line is open. */
+static double
+line_open(struct admission *a, double s)
+{
+	double t;
+
+	do {
+		t = s;
+		for (size_t k = 0; k < a->line_count; k++)
+			s = limiter_open(a->line[k], s);
+	} while (s != t);
+	return s;
+}
+
 /* The next free moment, at or after s; INFINITY when there is none. */
 static double
 next_moment(struct admission *a, double s)
 {
-	bool limited = a->account.calendar.rows != NULL;
-
-	if (limited)
-		s = limiter_open(&a->account, s);
 	if (a->ready.count == 0) {
 		if (a->waiting.count == 0)
 			return INFINITY;
-		if (heap_key(&a->waiting) > s) {
+		if (heap_key(&a->waiting) > s)
 			s = heap_key(&a->waiting);
-			if (limited)
-				s = limiter_open(&a->account, s);
-		}
 	}
-	return s;
+	return line_open(a, s);
 }
 
 static double

@@ -18,6 +18,12 @@
  *            (SQUEEZE - SLACK), and at most ADMISSION_LAG_US of it: what is older is the
  *            planner's. So in no window does a lane get more than its integral / SQUEEZE + 1.5.
  *
+ * A permit that passed unused is lost for the limiters, since its moment is over. Its lane goes back
+ * by an interval, so that what machines let pass does not turn one lane against the others.
+ *
+ * The limiters that all lanes of a call wait for (urgent ones aside) are its line: their free
+ * moments are dealt to the lanes. So the work of a permit does not grow with the number of lanes.
+ *
  * An urgent lane does not wait for the account: its share of it is a limiter in its chain, and who
  * plans leaves that share out of the account's calendar. So it gets the first free moment of its
  * own limiters however far ahead others have reserved, and is served before them.
@@ -59,7 +65,8 @@ struct admission_row {
 
 struct admission_want {
 	uint32_t lane;
-	uint32_t count; /* messages at hand */
+	uint32_t count;	 /* messages at hand */
+	uint32_t missed; /* its permits that passed unused, and were not told of before */
 };
 
 struct admission_ask {

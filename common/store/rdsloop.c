@@ -16,7 +16,7 @@
 
 #define FIRST_WAIT_MS 100
 #define LONGEST_WAIT_MS 5000
-#define ARGS_MAX 16
+#define SCRIPT_HEAD 3 /* EVALSHA, its digest, the number of keys */
 #define WATCH_MS 1000 /* the watchdog looks this often */
 
 struct rdsloop {
@@ -38,9 +38,9 @@ struct pending {
 	rdsloop_done *done;
 	void *ctx;
 	const struct rdsloop_script *script;
-	int argc;
-	char *argv[ARGS_MAX]; /* keys and arguments of a script, owned */
 	char keys[8];
+	int argc;
+	char *argv[]; /* keys and arguments of a script, owned, behind the three words of EVALSHA */
 };
 
 /* Between hiredis and libuv; one for each connection, freed when its handle is closed. */
@@ -331,7 +331,7 @@ rdsloop_is_ready(const struct rdsloop *r)
 static void
 pending_free(struct pending *p)
 {
-	for (int i = 0; i < p->argc; i++)
+	for (int i = SCRIPT_HEAD; i < p->argc; i++)
 		free(p->argv[i]);
 	free(p);
 }
@@ -341,12 +341,12 @@ static void on_reply(redisAsyncContext *c, void *reply_, void *ctx);
 static bool
 send_script(struct pending *p, bool whole)
 {
-	const char *argv[ARGS_MAX + 3] = { whole ? "EVAL" : "EVALSHA",
-		whole ? p->script->text : p->script->sha, p->keys };
+	const char **argv = (const char **)p->argv;
 
-	for (int i = 0; i < p->argc; i++)
-		argv[i + 3] = p->argv[i];
-	return redisAsyncCommandArgv(p->r->redis, on_reply, p, p->argc + 3, argv, NULL) == REDIS_OK;
+	argv[0] = whole ? "EVAL" : "EVALSHA";
+	argv[1] = whole ? p->script->text : p->script->sha;
+	argv[2] = p->keys;
+	return redisAsyncCommandArgv(p->r->redis, on_reply, p, p->argc, argv, NULL) == REDIS_OK;
 }
 
 static void
@@ -400,19 +400,23 @@ void
 rdsloop_script_run(struct rdsloop *r, const struct rdsloop_script *script, rdsloop_done *done,
     void *ctx, int keys, int argc, const char *const *argv)
 {
-	struct pending *p = r->ready && argc <= ARGS_MAX ? calloc(1, sizeof(*p)) : NULL;
+	int count = SCRIPT_HEAD + argc;
+	struct pending *p =
+	    r->ready ? calloc(1, sizeof(*p) + (size_t)count * sizeof(p->argv[0])) : NULL;
 
 	if (p == NULL) {
 		done(ctx, NULL);
 		return;
 	}
-	*p = (struct pending){ .r = r, .done = done, .ctx = ctx, .script = script };
+	*p = (struct pending){
+		.r = r, .done = done, .ctx = ctx, .script = script, .argc = SCRIPT_HEAD
+	};
 	(void)snprintf(p->keys, sizeof(p->keys), "%d", keys);
-	for (; p->argc < argc; p->argc++)
-		if ((p->argv[p->argc] = strdup(argv[p->argc])) == NULL)
+	for (; p->argc < count; p->argc++)
+		if ((p->argv[p->argc] = strdup(argv[p->argc - SCRIPT_HEAD])) == NULL)
 			break;
 	r->pending++;
-	if (p->argc < argc || !send_script(p, false)) {
+	if (p->argc < count || !send_script(p, false)) {
 		r->pending--;
 		done(ctx, NULL);
 		pending_free(p);

@@ -9,6 +9,7 @@
 
 #include "embed.h"
 #include "keys.h"
+#include "permit.h"
 #include "rds.h"
 #include "rdsloop.h"
 #include "sim.h"
@@ -121,6 +122,7 @@ struct reply {
 	redisReply reply, item[ITEMS];
 	redisReply *element[ITEMS];
 	char text[ITEMS][TEXT];
+	char now[24], permits[ITEMS * PERMIT_BYTES];
 };
 
 static void
@@ -129,6 +131,15 @@ add_number(struct reply *r, long long n)
 	redisReply *item = &r->item[r->reply.elements];
 
 	*item = (redisReply){ .type = REDIS_REPLY_INTEGER, .integer = n };
+	r->element[r->reply.elements++] = item;
+}
+
+static void
+add_text(struct reply *r, char *text, size_t len)
+{
+	redisReply *item = &r->item[r->reply.elements];
+
+	*item = (redisReply){ .type = REDIS_REPLY_STRING, .str = text, .len = len };
 	r->element[r->reply.elements++] = item;
 }
 
@@ -141,15 +152,14 @@ reserve(struct reply *r, char *const *argv, int argc)
 	bool paced = (sim.seed & 6) == 0;
 
 	r->reply.type = REDIS_REPLY_ARRAY;
-	add_number(r, sim.now);
+	(void)snprintf(r->now, sizeof(r->now), "%llu", (unsigned long long)sim.now);
+	add_text(r, r->now, strlen(r->now));
 	add_number(r, 100000);
-	for (int i = 6, place = 0; i + 1 < argc; i += 2, place++) {
-		for (long n = strtol(argv[i + 1], NULL, 10); n > 0 && given < most; n--) {
-			add_number(r, place);
-			add_number(r, paced ? given * 100000 : 0);
-			given++;
-		}
-	}
+	for (int i = 6, place = 0; i + 2 < argc; i += 3, place++)
+		for (long n = strtol(argv[i + 1], NULL, 10); n > 0 && given < most; n--, given++)
+			permit_write(r->permits + given * PERMIT_BYTES, (size_t)place,
+			    paced ? (double)given * 100000 : 0);
+	add_text(r, r->permits, (size_t)given * PERMIT_BYTES);
 }
 
 static void
@@ -177,13 +187,10 @@ execute(const struct command *c, struct reply *r)
 	} else if (strcmp(c->argv[0], "LPOP") == 0) {
 		r->reply.type = REDIS_REPLY_ARRAY;
 		for (long n = strtol(c->argv[2], NULL, 10); n > 0 && l->count > 0; n--) {
-			size_t i = r->reply.elements++;
+			char *text = r->text[r->reply.elements];
 
-			pop(l, r->text[i]);
-			r->item[i] = (redisReply){ .type = REDIS_REPLY_STRING,
-				.str = r->text[i],
-				.len = strlen(r->text[i]) };
-			r->element[i] = &r->item[i];
+			pop(l, text);
+			add_text(r, text, strlen(text));
 		}
 	} else {
 		sim_fail("the simulation does not know %s", c->argv[0]);

@@ -17,6 +17,7 @@
 
 #include "admission.h"
 #include "buf.h"
+#include "permit.h"
 
 struct private_redis {
 	pid_t pid;

@@ -42,7 +42,7 @@ ask(struct admission *a, double now, uint32_t lanes, uint32_t each, uint32_t max
 	struct admission_want wants[64];
 
 	for (uint32_t i = 0; i < lanes; i++)
-		wants[i] = (struct admission_want){ i, each };
+		wants[i] = (struct admission_want){ .lane = i, .count = each };
 	return admission_reserve(a,
 	    &(struct admission_ask){
 		.now = now, .horizon = S, .wants = wants, .want_count = lanes, .max = max },
@@ -120,6 +120,36 @@ test_little_is_made_up_for(void **state)
 	for (int i = 3600; i < 6600; i++)
 		n += ask(a, START + i * S, 1, 1000, 1000, &wake);
 	assert_in_range(n, 3000, 3062);
+	admission_free(a);
+}
+
+/* Permits that passed unused are made up for, no faster than what is late ever is. */
+static void
+test_missed_permits_come_again(void **state)
+{
+	struct admission *a = admission_new();
+	struct admission_row row = { START, START + 900 * S, 10000 };
+	struct admission_want want = { .count = 1000 };
+	struct admission_ask question = {
+		.horizon = S, .wants = &want, .want_count = 1, .max = ADMISSION_PERMITS_MAX
+	};
+	struct err err;
+	double wake, last = 0;
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(admission_add_lane(a, NULL, 0), 0);
+	assert_int_equal(admission_plan_lane(a, 1, 0, &row, 1, &err), 0);
+	for (question.now = START; question.now < START + 60 * S; question.now += S / 2) {
+		size_t k = admission_reserve(a, &question, permits, &wake);
+
+		want.missed = question.now < START + 10 * S ? 3 : 0; /* 20 calls */
+		for (size_t i = 0; i < k; i++, n++) {
+			assert_true(permits[i].at - last >= 4600 - 0.1);
+			last = permits[i].at;
+		}
+	}
+	assert_in_range(n, 6050 + 60 - 1, 6050 + 60);
 	admission_free(a);
 }
 
@@ -292,7 +322,7 @@ test_urgent_waits_for_nobody(void **state)
 	assert_int_equal(admission_plan_lane(a, 1, 1, &open, 1, &err), 0);
 	for (double now = START; now < START + 60 * S; now += S / 100) {
 		bool asked = now >= next;
-		struct admission_want wants[] = { { 0, 1000 }, { 1, asked } };
+		struct admission_want wants[] = { { 0, 1000, 0 }, { 1, asked, 0 } };
 		size_t k = admission_reserve(a,
 		    &(struct admission_ask){
 			.now = now, .horizon = S, .wants = wants, .want_count = 2, .max = 1000 },
@@ -455,8 +485,8 @@ static size_t
 compare_call(struct both *b, double now)
 {
 	struct admission_want wants[LANES];
-	char numbers[LANES][2][16], horizon[32], max[16], time[32];
-	const char *argv[6 + 2 * LANES] = { "{p:t}:pace", "{p:t}:next", "{p:t}:quota", horizon, max,
+	char numbers[LANES][3][16], horizon[32], max[16], time[32];
+	const char *argv[6 + 3 * LANES] = { "{p:t}:pace", "{p:t}:next", "{p:t}:quota", horizon, max,
 		time };
 	struct admission_ask question = { .now = now,
 		.horizon = floor(between(&b->random, 1e4, S)),
@@ -471,12 +501,16 @@ compare_call(struct both *b, double now)
 	for (uint32_t i = 0; i < LANES; i++) {
 		if (random_next(&b->random) % 4 == 0)
 			continue;
-		wants[question.want_count] =
-		    (struct admission_want){ i, (uint32_t)(random_next(&b->random) % 40) };
+		wants[question.want_count] = (struct admission_want){ .lane = i,
+			.count = (uint32_t)(random_next(&b->random) % 40),
+			.missed = (uint32_t)(random_next(&b->random) % 8 == 0
+				? random_next(&b->random) % 20
+				: 0) };
 		(void)snprintf(numbers[i][0], 16, "%u", i);
-		(void)snprintf(numbers[i][1], 16, "%u", wants[question.want_count++].count);
-		argv[argc++] = numbers[i][0];
-		argv[argc++] = numbers[i][1];
+		(void)snprintf(numbers[i][1], 16, "%u", wants[question.want_count].count);
+		(void)snprintf(numbers[i][2], 16, "%u", wants[question.want_count++].missed);
+		for (int k = 0; k < 3; k++)
+			argv[argc++] = numbers[i][k];
 	}
 	(void)snprintf(horizon, sizeof(horizon), "%.17g", question.horizon);
 	(void)snprintf(max, sizeof(max), "%u", question.max);
@@ -488,11 +522,17 @@ compare_call(struct both *b, double now)
 	if (reply->type == REDIS_REPLY_ERROR)
 		fail_msg("%s", reply->str);
 	assert_int_equal(reply->type, REDIS_REPLY_ARRAY);
-	assert_int_equal(reply->elements, 2 + 2 * n);
+	assert_int_equal(reply->elements, 3);
+	assert_int_equal(reply->element[2]->len, n * PERMIT_BYTES);
 	assert_int_equal(reply->element[1]->integer, (long long)floor(wake - now));
 	for (size_t i = 0; i < n; i++) {
-		others[i].lane = wants[reply->element[2 + 2 * i]->integer].lane;
-		others[i].at = (double)reply->element[3 + 2 * i]->integer;
+		size_t place;
+		uint64_t offset;
+
+		assert_true(
+		    permit_read(reply->element[2]->str + i * PERMIT_BYTES, &place, &offset));
+		others[i].lane = wants[place].lane;
+		others[i].at = (double)offset;
 	}
 	if (!b->account) { /* the script may go lane by lane */
 		qsort(others, n, sizeof(others[0]), by_lane);
@@ -552,6 +592,7 @@ main(void)
 		cmocka_unit_test(test_one_lane_keeps_its_line),
 		cmocka_unit_test(test_no_credit_after_silence),
 		cmocka_unit_test(test_little_is_made_up_for),
+		cmocka_unit_test(test_missed_permits_come_again),
 		cmocka_unit_test(test_nothing_outside_the_calendar),
 		cmocka_unit_test(test_slow_lane_over_many_short_calendars),
 		cmocka_unit_test(test_shared_limits_hold_in_every_window),

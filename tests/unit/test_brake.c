@@ -306,7 +306,7 @@ test_connections(void **state)
 static unsigned
 permits_until(struct admission *a, double from, double till)
 {
-	struct admission_want wants[] = { { 0, 1000 }, { 1, 1000 } };
+	struct admission_want wants[] = { { 0, 1000, 0 }, { 1, 1000, 0 } };
 	struct admission_permit permits[64];
 	unsigned n = 0;
 

@@ -181,16 +181,19 @@ reserve(struct private_redis *r, double now, long long *first)
 {
 	char sha[41] = "", time[40];
 	const char *argv[] = { "{p:t}:pace", "{p:t}:next", "{p:t}:quota", "1000000", "1000", time,
-		"1.0", "1000" };
+		"1.0", "1000", "0" };
 	redisReply *reply;
-	size_t n;
+	size_t n, place;
+	uint64_t offset;
 
 	(void)snprintf(time, sizeof(time), "%.17g", now);
-	reply = redis_script(r, sha, embed_common_lua_reserve_lua, 3, 8, argv);
+	reply = redis_script(r, sha, embed_common_lua_reserve_lua, 3, 9, argv);
 	assert_non_null(reply);
 	assert_int_equal(reply->type, REDIS_REPLY_ARRAY);
-	n = (reply->elements - 2) / 2;
-	*first = n > 0 ? reply->element[3]->integer : -1;
+	n = reply->element[2]->len / PERMIT_BYTES;
+	*first = -1;
+	if (n > 0 && permit_read(reply->element[2]->str, &place, &offset))
+		*first = (long long)offset;
 	freeReplyObject(reply);
 	return n;
 }
