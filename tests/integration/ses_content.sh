@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Campaigns that a FAKE Amazon SES (tests/support/ses_fake.py) puts together itself: Simple of
-# SendEmail, templates of SendBulkEmail. TAP, run by prove.
+# SendEmail, templates of SendBulkEmail; an account in the sandbox. TAP, run by prove.
 # shellcheck disable=SC2119 # functions of the library take settings
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -137,6 +137,43 @@ RUN=$(run_add long refused)
 tap_ok 'a template that SES would read otherwise pauses the run' run_wait "$RUN" paused 20
 tap_is "$(one "reason FROM kairan.run WHERE id = $RUN")" \
 	'ses_content = bulk of the stream "marketing" cannot carry this campaign: text: } right behind a field: a template of SES would take it for a part of a tag; put a blank between, or write it otherwise; with ses_content = raw it can' 'the reason is told'
+printf '[campaign]\nname = said\nstream = marketing\nsubject = S\nfrom = news@example.org\ntext = said.txt\nsegment = true\n' >"$D/said.campaign"
+printf 'Dear {{name}}}\n' >"$D/said.txt"
+status=0
+"$BIN/kairan" campaign create "$D/said.campaign" 2>"$D/err" || status=$?
+tap_is "$status $(grep -o 'ses_content = bulk.*a field:' "$D/err")" \
+	'2 ses_content = bulk of the stream "marketing" cannot carry this: text: } right behind a field:' 'nor is such a campaign created'
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+
+# ---- the sandbox --------------------------------------------------------------------------------
+
+content raw
+ses_set 'sandbox = 1' 'max_rate = 1' 'rate = 1' 'quota = 5000' 'identities = ok1@MORE.example verified.example pending.example? other.example'
+service_stop "$PRODUCER" || tap_note "the producer ended with $?"
+producer_start "${KEYS[@]}"
+tap_ok 'the producer finds that the account is in the sandbox' wait_for 40 'count(*) = 1 FROM kairan.ses_sandbox'
+tap_is "$(one "region || ' ' || identities::text FROM kairan.ses_sandbox")" \
+	'ap-northeast-1 {ok1@more.example,other.example,verified.example}' 'and who is verified there'
+sql -c "DELETE FROM kairan.customer WHERE email NOT IN ('ok1@more.example', 'ok2@more.example', 'ok3@more.example')" \
+	-c "INSERT INTO kairan.customer (email, name) SELECT e, 'N' FROM unnest('{a@mail.verified.example,b@pending.example,c@more.example,
+		success+x@simulator.amazonses.com}'::text[]) AS e" \
+	-c "INSERT INTO kairan.suppression (address_key, reason) VALUES ('ok3@more.example', 'manual')"
+tap_is "$("$BIN/kairan" campaign plan good --json | "$PYTHON" -c 'import json, sys
+print(json.load(sys.stdin)["excluded"])')" "{'suppressed': 1, 'unverified_sandbox': 3}" 'campaign plan says who would be left out'
+RUN=$(run_add good sandbox)
+dispatcher_start one "${KEYS[@]}" "$LADDER"
+tap_ok 'a run from the sandbox finishes' run_wait "$RUN" finished 40
+tap_is "$(one "string_agg(address || ' ' || state, ', ' ORDER BY address) FROM kairan.send WHERE run_id = $RUN")" \
+	'a@mail.verified.example sent, ok1@more.example sent, success+x@simulator.amazonses.com sent' 'verified recipients and the simulator get it'
+tap_is "$(one "string_agg(rule || ' ' || address_key, ', ' ORDER BY rule, address_key) FROM kairan.exclusion WHERE run_id = $RUN")" \
+	'suppressed ok3@more.example, unverified_sandbox b@pending.example, unverified_sandbox c@more.example, unverified_sandbox ok2@more.example' \
+	'all others are left out, with the reason'
+tap_is "$(one "string_agg(what || ' ' || detail, '; ') FROM kairan.why('ok2@more.example') WHERE run_key = 'sandbox'")" \
+	'left out unverified_sandbox: neither address nor domain is verified at Amazon SES in ap-northeast-1' 'which why() tells'
+tap_is "$(grep -c 'ses unwell' "$D/dispatcher.log" || true)" 0 'one a second is kept'
+ses_set
+service_stop "$PRODUCER" || tap_note "the producer ended with $?"
+producer_start "${KEYS[@]}"
+tap_ok 'out of the sandbox the row goes' wait_for 40 'count(*) = 0 FROM kairan.ses_sandbox'
 
 tap_done
