@@ -17,16 +17,15 @@
 #include <strings.h>
 #include <time.h>
 
-#include "addr.h"
 #include "aws_call.h"
 #include "aws_chain.h"
 #include "brakes.h"
-#include "compose.h"
 #include "curlloop.h"
 #include "db.h"
 #include "log.h"
 #include "mark.h"
 #include "ses_answer.h"
+#include "ses_compose.h"
 #include "ses_request.h"
 #include "settle.h"
 
@@ -37,9 +36,8 @@
 #define SLOWER 0.7	       /* factor of the rate after a refusal for rate */
 #define FASTER 1.02	       /* a second without one */
 #define SLOWEST 0.1
-#define SKEW_MIN_S 60	   /* a signature is not refused for less */
-#define ONE_PIECE 60000	   /* bytes of a body that leave with the head (libcurl: 64 kB in all) */
-#define KEEP_BYTES 2000000 /* larger buffers are not kept */
+#define SKEW_MIN_S 60	/* a signature is not refused for less */
+#define ONE_PIECE 60000 /* bytes of a body that leave with the head (libcurl: 64 kB in all) */
 #define DATE_MAX 64
 #define GATHER_US 500000 /* the first of a bulk request waits no longer for others */
 #define SPARE_CALLS 2	 /* one that gathers, one that is begun when that has waited enough */
@@ -51,9 +49,9 @@ struct call {
 	struct flight *flights[SES_BULK_RECIPIENTS_MAX]; /* none: GetAccount */
 	size_t count;
 	bool bulk;
-	uint64_t since_us;		/* bulk: waits for others */
-	struct buf message, text, data; /* of one recipient */
-	struct buf body, answer;
+	uint64_t since_us; /* bulk: waits for others */
+	struct ses_body body;
+	struct buf answer;
 	size_t given; /* bytes of the body that libcurl has */
 	bool marked;  /* past the point of no return */
 	bool refused; /* the mark was refused: not to be sent now */
@@ -135,11 +133,11 @@ on_request(void *context, char *local, char *remote, int local_port, int remote_
 	(void)remote_port;
 	if (call->marked) /* a second time: never */
 		return CURL_PREREQFUNC_ABORT;
-	if (call->body.len > ONE_PIECE)
+	if (call->body.json.len > ONE_PIECE)
 		return CURL_PREREQFUNC_OK; /* on_read marks */
 	if (!cross(call))
 		return CURL_PREREQFUNC_ABORT;
-	call->given = call->body.len;
+	call->given = call->body.json.len;
 	return CURL_PREREQFUNC_OK;
 }
 
@@ -147,14 +145,14 @@ static size_t
 on_read(char *to, size_t size, size_t count, void *context)
 {
 	struct call *call = context;
-	size_t left = call->body.len - call->given;
+	size_t left = call->body.json.len - call->given;
 	size_t n = left < size * count ? left : size * count;
 
 	if (call->marked)
 		return CURL_READFUNC_ABORT; /* a second time: never */
 	if (n == left && !cross(call))
 		return CURL_READFUNC_ABORT;
-	memcpy(to, call->body.data + call->given, n);
+	memcpy(to, call->body.json.data + call->given, n);
 	call->given += n;
 	return n;
 }
@@ -214,10 +212,7 @@ call_init(struct call *call, struct ses_route *r, bool sends)
 
 	call->r = r;
 	call->easy = easy;
-	buf_init(&call->message, MESSAGE_BUFFER_MAX);
-	buf_init(&call->text, MESSAGE_BUFFER_MAX);
-	buf_init(&call->data, MESSAGE_BUFFER_MAX);
-	buf_init(&call->body, (size_t)SES_MESSAGE_MAX + 65536);
+	ses_body_init(&call->body);
 	buf_init(&call->answer, SES_ANSWER_MAX);
 	aws_headers_init(&call->headers);
 	if (easy == NULL)
@@ -256,24 +251,8 @@ call_release(struct call *call)
 {
 	curl_easy_cleanup(call->easy);
 	aws_headers_release(&call->headers);
-	buf_release(&call->message);
-	buf_release(&call->text);
-	buf_release(&call->data);
-	buf_release(&call->body);
+	ses_body_release(&call->body);
 	buf_release(&call->answer);
-}
-
-static void
-trim(struct buf *b)
-{
-	if (b->capacity > KEEP_BYTES) {
-		size_t max = b->max;
-
-		buf_release(b);
-		buf_init(b, max);
-	} else {
-		buf_reset(b);
-	}
 }
 
 static bool
@@ -283,7 +262,7 @@ call_begin(struct call *call, const char *method, const char *path, const char *
 	struct aws_request request = { .method = method,
 		.path = slice_str(path),
 		.content_type = content_type,
-		.body = buf_slice(&call->body) };
+		.body = buf_slice(&call->body.json) };
 	struct curl_slist *headers;
 
 	headers = aws_headers_sign(&call->headers, &r->signer, &r->endpoint, &r->credentials,
@@ -293,9 +272,9 @@ call_begin(struct call *call, const char *method, const char *path, const char *
 	(void)curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, headers);
 	if (content_type != NULL) {
 		(void)curl_easy_setopt(
-		    call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
+		    call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.json.len);
 		(void)curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS,
-		    call->body.len <= ONE_PIECE ? call->body.data : NULL);
+		    call->body.json.len <= ONE_PIECE ? call->body.json.data : NULL);
 	}
 	buf_reset(&call->answer);
 	call->given = 0;
@@ -312,117 +291,6 @@ static struct slice
 address_of(const struct flight *f)
 {
 	return slice_str(db_text(f->batch->rows, f->row, CLAIM_ADDRESS));
-}
-
-static void
-refuse(struct flight *f, enum outcome_class cls, const char *reason, const char *text)
-{
-	f->refused = true;
-	f->refusal =
-	    (struct compose_refusal){ .cls = cls, .reason = reason, .text = slice_str(text) };
-}
-
-/* "Amazon SES does not support the SMTPUTF8 extension" (API reference, Destination) */
-static void
-check_address(struct flight *f, struct slice to)
-{
-	if (!f->refused && addr_needs_utf8(to))
-		refuse(f, OUTCOME_CONFIG, "smtputf8_unsupported",
-		    "non-ASCII address, and Amazon SES does not take it");
-}
-
-static struct ses_common
-common_of(const struct ses_route *r, const struct ses_tag *tags, size_t count)
-{
-	const struct config *config = r->d->config;
-
-	return (struct ses_common){ .configuration_set = slice_str(config->ses_configuration_set),
-		.identity_arn = slice_str(config->ses_identity_arn),
-		.feedback_address = slice_str(config->ses_feedback_address),
-		.tenant = slice_str(config->ses_tenant),
-		.tags = tags,
-		.tag_count = count };
-}
-
-/* The whole message, perhaps made ahead. */
-static void
-compose_raw(struct call *call, struct flight *f)
-{
-	struct ses_tag tag = { SLICE("kairan"), { NULL, 0 } };
-	struct ses_common common = common_of(call->r, &tag, 1);
-	struct buf *made = f->message; /* by the signer; NULL: not made ahead */
-	struct slice to = address_of(f);
-
-	if (made == NULL) {
-		f->message = &call->message;
-		f->refused = !compose_flight(&call->r->d->keys, f, &f->refusal);
-	}
-	check_address(f, to);
-	if (!f->refused) {
-		tag.value = slice_str(f->token);
-		ses_send_raw(&call->body, &common, to, buf_slice(f->message));
-	}
-	if (made != NULL)
-		buf_release(made);
-	free(made);
-}
-
-/* Pieces and header fields of a message that SES puts together. */
-static void
-compose_fields(
-    struct call *call, struct flight *f, struct message_pieces *pieces, struct ses_fields *fields)
-{
-	struct err why = { 0 };
-
-	f->message = &call->message;
-	f->refused = !compose_pieces(&call->r->d->keys, f, pieces, &f->refusal);
-	check_address(f, address_of(f));
-	if (!f->refused && ses_fields_read(fields, pieces->head, &call->text, &why) != 0)
-		refuse(f, OUTCOME_CLASS_NONE, "bad_data", "a header field that SES does not take");
-}
-
-static void
-compose_simple(struct call *call, struct flight *f)
-{
-	struct ses_tag tag = { SLICE("kairan"), { NULL, 0 } };
-	struct ses_common common = common_of(call->r, &tag, 1);
-	struct message_pieces pieces;
-	struct ses_fields fields;
-	struct ses_simple simple;
-
-	compose_fields(call, f, &pieces, &fields);
-	if (f->refused)
-		return;
-	tag.value = slice_str(f->token);
-	common.from = fields.from;
-	simple = (struct ses_simple){ .to = fields.to,
-		.reply_to = fields.reply_to,
-		.subject = slice_trim(pieces.piece[MESSAGE_SUBJECT]),
-		.text = pieces.piece[MESSAGE_TEXT],
-		.html = pieces.piece[MESSAGE_HTML],
-		.headers = fields.field,
-		.header_count = fields.count };
-	ses_send_simple(&call->body, &common, &simple);
-}
-
-/* Composes the request for one recipient. False when the flight was settled instead. */
-static bool
-compose(struct call *call, struct flight *f)
-{
-	buf_reset(&call->body);
-	buf_reset(&call->message);
-	buf_reset(&call->text);
-	if (flight_run(f)->content == SES_CONTENT_SIMPLE)
-		compose_simple(call, f);
-	else
-		compose_raw(call, f);
-	if (!f->refused && buf_failed(&call->body))
-		refuse(f, OUTCOME_CLASS_NONE, "too_large", "");
-	f->message = NULL;
-	if (!f->refused)
-		return true;
-	settle_refusal(call->r->d->settler, f, &f->refusal);
-	return false;
 }
 
 /* epoch: when what says so began; what began before the last trouble says nothing new. */
@@ -442,10 +310,7 @@ put_back(struct call *call)
 	struct ses_route *r = call->r;
 
 	call->count = 0;
-	trim(&call->message);
-	trim(&call->text);
-	trim(&call->data);
-	trim(&call->body);
+	ses_body_trim(&call->body);
 	r->idle[r->idle_count++] = call;
 }
 
@@ -480,7 +345,8 @@ start(struct ses_route *r, struct flight *f)
 {
 	struct call *call = idle_call(r, false);
 
-	if (!compose(call, f)) {
+	if (!ses_compose_one(r->d, &call->body, f)) {
+		settle_refusal(r->d->settler, f, &f->refusal);
 		put_back(call);
 		return;
 	}
@@ -490,55 +356,13 @@ start(struct ses_route *r, struct flight *f)
 
 /* ---- several recipients in one request ---- */
 
-/* Appends one recipient to the body. False, with the body as it was: he is refused, or has no room
- * beside the others. */
-static bool
-append_entry(struct call *call, struct flight *f)
-{
-	struct ses_tag tag = { SLICE("kairan"), { NULL, 0 } };
-	struct ses_common common = common_of(call->r, NULL, 0);
-	struct message_pieces pieces;
-	struct ses_bulk_entry entry;
-	struct ses_fields fields;
-	size_t before = call->body.len;
-
-	buf_reset(&call->message);
-	buf_reset(&call->text);
-	buf_reset(&call->data);
-	compose_fields(call, f, &pieces, &fields);
-	f->message = NULL;
-	if (f->refused)
-		return false;
-	ses_content_data(&pieces, &call->data);
-	common.from = fields.from; /* the same for all of a run, as reply_to is */
-	tag.value = slice_str(f->token);
-	entry = (struct ses_bulk_entry){ .to = fields.to,
-		.template_data = buf_slice(&call->data),
-		.tags = &tag,
-		.tag_count = 1,
-		.headers = fields.field,
-		.header_count = fields.count };
-	if (call->count == 0)
-		ses_bulk_begin(&call->body, &common, fields.reply_to, flight_run(f)->ses_template);
-	ses_bulk_entry(&call->body, &entry, call->count == 0);
-	if (!buf_failed(&call->body) && !buf_failed(&call->data) &&
-	    call->data.len <= SES_TEMPLATE_DATA_MAX && call->body.len + 2 <= SES_BULK_BODY_MAX) {
-		call->flights[call->count++] = f;
-		return true;
-	}
-	if (call->count == 0 || call->data.len > SES_TEMPLATE_DATA_MAX)
-		refuse(f, OUTCOME_CLASS_NONE, "too_large", "");
-	call->body.len = before;
-	return false;
-}
-
 static void
 begin_gathered(struct ses_route *r)
 {
 	struct call *call = r->gathering;
 
 	r->gathering = NULL;
-	ses_bulk_end(&call->body);
+	ses_compose_end(&call->body);
 	begin(call);
 }
 
@@ -577,11 +401,13 @@ gather(struct ses_route *r, struct flight *f)
 	do {
 		if (r->gathering == NULL)
 			r->gathering = idle_call(r, true);
-		added = append_entry(r->gathering, f);
-		if (!added && r->gathering->count == 0) {
+		added = ses_compose_entry(r->d, &r->gathering->body, f);
+		if (added) {
+			r->gathering->flights[r->gathering->count++] = f;
+		} else if (r->gathering->count == 0) {
 			put_back(r->gathering);
 			r->gathering = NULL;
-		} else if (!added && !f->refused) {
+		} else if (!f->refused) {
 			begin_gathered(r);
 		}
 	} while (!added && !f->refused);
