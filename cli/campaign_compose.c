@@ -257,6 +257,19 @@ recipient_text(struct compose *c, const char *name)
 	return text != NULL ? text : "";
 }
 
+/* Whether the stream's way to Amazon SES can carry it. */
+static int
+check_content(const struct compose *c, const struct message_plan *plan)
+{
+	enum ses_content content = c->source->ses_content;
+	struct err why = { 0 };
+
+	if (ses_content_check(plan, content, &why) == 0)
+		return 0;
+	return err_set(c->err, "ses_content = %s of the stream \"%s\" cannot carry this: %.250s",
+	    content == SES_CONTENT_BULK ? "bulk" : "simple", c->source->file.stream, why.msg);
+}
+
 /* Compiles the whole message; *plan lives in the arena of c. */
 static int
 compile_message(
@@ -297,7 +310,8 @@ compile_message(
 	if (set_unsubscribe(c, config, &m) != 0)
 		return -1;
 	set_view(c, config, &m);
-	return message_compile(&m, &c->arena, plan, c->err);
+	m.slots = c->source->ses_content == SES_CONTENT_BULK;
+	return message_compile(&m, &c->arena, plan, c->err) == 0 ? check_content(c, *plan) : -1;
 }
 
 static int

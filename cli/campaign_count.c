@@ -12,6 +12,7 @@
 #include "buf.h"
 #include "campaign_lookup.h"
 #include "hash.h"
+#include "ses_sandbox.h"
 
 #define SQL_MAX ((size_t)1 << 20)
 #define TIMEOUT "30min"
@@ -30,13 +31,14 @@ struct counting {
 	const struct policy *policy;
 	struct keyset out[COUNT_RULES]; /* suppressed and the like, by rule */
 	struct keyset seen;
+	struct ses_sandbox sandbox;
 	struct arena arena;
 	struct err *err;
 };
 
 static const char *const rule_names[COUNT_RULES] = { "invalid_address", "excluded_segment",
 	"bounced", "complained", "unsubscribed", "suppressed", "excluded_campaign",
-	"duplicate_address" };
+	"unverified_sandbox", "duplicate_address" };
 
 const char *
 count_rule_name(enum count_rule rule)
@@ -234,6 +236,10 @@ take_customer(struct counting *n, struct slice line)
 			n->c->excluded[rule]++;
 			return 0;
 		}
+	if (!ses_sandbox_allows(&n->sandbox, &a)) {
+		n->c->excluded[COUNT_SANDBOX]++;
+		return 0;
+	}
 	is_new = keyset_add(&n->seen, key);
 	if (is_new < 0)
 		return err_set(n->err, "no memory");
@@ -279,7 +285,7 @@ read_audience(struct counting *n)
 
 int
 campaign_count_read(struct campaign_count *c, struct db *db, const struct campaign_file *file,
-    const struct policy *policy, struct err *err)
+    const struct policy *policy, const struct config *config, struct err *err)
 {
 	struct counting n = { .c = c, .db = db, .file = file, .policy = policy, .err = err };
 	int result;
@@ -287,11 +293,14 @@ campaign_count_read(struct campaign_count *c, struct db *db, const struct campai
 	*c = (struct campaign_count){ 0 };
 	arena_init(&n.arena, SQL_MAX);
 	result = read_excluded(&n);
+	if (result == 0 && ses_sandbox_read(&n.sandbox, db, config) < 0)
+		result = failed(&n);
 	if (result == 0)
 		result = read_audience(&n);
 	for (size_t i = 0; i < COUNT_RULES; i++)
 		free(n.out[i].keys);
 	free(n.seen.keys);
+	ses_sandbox_release(&n.sandbox);
 	arena_release(&n.arena);
 	return result;
 }

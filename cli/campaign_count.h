@@ -24,6 +24,7 @@ enum count_rule {
 	COUNT_UNSUBSCRIBED,
 	COUNT_SUPPRESSED,
 	COUNT_CAMPAIGN,
+	COUNT_SANDBOX,
 	COUNT_DUPLICATE,
 	COUNT_RULES
 };
@@ -44,7 +45,7 @@ const char *count_rule_name(enum count_rule rule); /* as in the table exclusion 
 /* 0; -1 with err: the segment is refused, the connection is lost (db_is_lost), no memory. Nothing may
  * be open on db. Release either way. */
 int campaign_count_read(struct campaign_count *c, struct db *db, const struct campaign_file *file,
-    const struct policy *policy, struct err *err) MUST_CHECK;
+    const struct policy *policy, const struct config *config, struct err *err) MUST_CHECK;
 void campaign_count_release(struct campaign_count *c);
 
 #endif

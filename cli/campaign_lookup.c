@@ -21,8 +21,8 @@ campaign_lookup_stream(struct db *db, struct campaign_source *source)
 {
 	const char *name = source->file.stream;
 	PGresult *r = db_query(db,
-	    "SELECT unsubscribe_base, return_path_domain, auto_submitted FROM kairan.stream WHERE "
-	    "name = $1",
+	    "SELECT unsubscribe_base, return_path_domain, auto_submitted, ses_content "
+	    "FROM kairan.stream WHERE name = $1",
 	    1, &name);
 	int rows = r != NULL ? PQntuples(r) : -1;
 
@@ -30,6 +30,7 @@ campaign_lookup_stream(struct db *db, struct campaign_source *source)
 		source->unsubscribe_base = arena_str(&source->arena, db_text(r, 0, 0));
 		source->return_path_domain = arena_str(&source->arena, db_text(r, 0, 1));
 		source->auto_submitted = db_text(r, 0, 2)[0] == 't';
+		source->ses_content = ses_content_of(db_text(r, 0, 3));
 	}
 	PQclear(r);
 	if (source->unsubscribe_base == NULL || source->return_path_domain == NULL) {

@@ -19,6 +19,7 @@
 #include "campaign_file.h"
 #include "db.h"
 #include "err.h"
+#include "ses_content.h"
 #include "slice.h"
 
 /* What a part was read from. */
@@ -50,6 +51,7 @@ struct campaign_source {
 	const char *unsubscribe_base; /* of the stream, from the database; else "" */
 	const char *return_path_domain;
 	bool auto_submitted;
+	enum ses_content ses_content;
 };
 
 /* 0, or -1 with err ("path:line: what is wrong"). Release either way. */

@@ -195,7 +195,7 @@ count_audience(struct planning *p)
 	struct err err = { 0 };
 	int code = EXIT_DONE;
 
-	if (campaign_count_read(&c, &p->db, &p->source.file, p->policy, &err) < 0)
+	if (campaign_count_read(&c, &p->db, &p->source.file, p->policy, &p->cli->config, &err) < 0)
 		code = cli_fail(p->cli, db_is_lost(&p->db) ? EXIT_TEMPORARY : EXIT_FAILED,
 		    "counting the audience: %s", err.msg);
 	p->audience = c.audience;

@@ -26,9 +26,12 @@ doctor_judge_account(
 		    "Amazon SES reviews this account");
 	if (!account->production)
 		(void)doctor_add(d, "ses", DOCTOR_WARNING, endpoint,
-		    "ask for production access in this region; until then only addresses and "
-		    "domains that are verified there, and the mailbox simulator, get mail",
-		    "the account is in the sandbox: all other recipients fail");
+		    "ask for production access in this region; until then runs leave out whoever "
+		    "is neither verified there nor at the mailbox simulator "
+		    "(unverified_sandbox)",
+		    "the account is in the sandbox: verified recipients only, %.0f in 24 hours, "
+		    "%.0f a second",
+		    account->max_24h, account->max_rate);
 	if (d->count == before)
 		(void)doctor_add(d, "ses", DOCTOR_OK, endpoint, "",
 		    "the account sends, %.2f recipients a second", account->max_rate);

@@ -102,8 +102,10 @@ put_mail(struct flight *f, struct compose_refusal *why)
 	return !buf_failed(f->message);
 }
 
-bool
-compose_flight(const struct token_keys *keys, struct flight *f, struct compose_refusal *why)
+/* pieces NULL: the whole message. */
+static bool
+compose(const struct token_keys *keys, struct flight *f, struct message_pieces *pieces,
+    struct compose_refusal *why)
 {
 	/* 24 kB, of which few are used: not to be cleared for each message */
 	__attribute__((uninitialized)) struct template_value values[TEMPLATE_FIELDS_MAX];
@@ -113,6 +115,7 @@ compose_flight(const struct token_keys *keys, struct flight *f, struct compose_r
 	char unsubscribe[TOKEN_CHARS + 1], message_id[TOKEN_CHARS + 1], confirm[600];
 	char view[TOKEN_CHARS + 1], track[TOKEN_CHARS + 1];
 	struct message_result result = { 0 };
+	enum template_status status;
 	struct message_recipient to = {
 		.values = values, .date = time(NULL), .run = (uint64_t)run->id
 	};
@@ -139,8 +142,9 @@ compose_flight(const struct token_keys *keys, struct flight *f, struct compose_r
 	to.id_token = slice_str(f->token);
 	to.unsubscribe_token = slice_str(unsubscribe);
 	to.campaign = slice_str(run->campaign);
-	if (message_render(run->plan, &to, f->message, &result) == TEMPLATE_OK &&
-	    (result.cleaned == 0 || !run->refuse_bad_field)) {
+	status = pieces != NULL ? message_render_pieces(run->plan, &to, f->message, pieces, &result)
+				: message_render(run->plan, &to, f->message, &result);
+	if (status == TEMPLATE_OK && (result.cleaned == 0 || !run->refuse_bad_field)) {
 		write_return_path(f);
 		return true;
 	}
@@ -150,4 +154,17 @@ compose_flight(const struct token_keys *keys, struct flight *f, struct compose_r
 							      : "bad_data";
 	why->skip = result.status == TEMPLATE_MISSING_FIELD && run->missing_field == RUN_FIELD_SKIP;
 	return false;
+}
+
+bool
+compose_flight(const struct token_keys *keys, struct flight *f, struct compose_refusal *why)
+{
+	return compose(keys, f, NULL, why);
+}
+
+bool
+compose_pieces(const struct token_keys *keys, struct flight *f, struct message_pieces *pieces,
+    struct compose_refusal *why)
+{
+	return compose(keys, f, pieces, why);
 }

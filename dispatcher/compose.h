@@ -18,4 +18,8 @@
  * call it: it touches nothing but that flight. */
 bool compose_flight(const struct token_keys *keys, struct flight *f, struct compose_refusal *why);
 
+/* The same in pieces, which are in the buffer. Not for single mails. */
+bool compose_pieces(const struct token_keys *keys, struct flight *f, struct message_pieces *pieces,
+    struct compose_refusal *why);
+
 #endif

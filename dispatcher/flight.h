@@ -18,6 +18,7 @@
 #include "dkim.h"
 #include "message.h"
 #include "outcome.h"
+#include "ses_content.h"
 #include "token.h"
 
 #define FLIGHT_PATH_MAX 320 /* a return path */
@@ -50,6 +51,8 @@ struct live_run {
 	bool is_mail;	      /* its rows carry whole mails; the plan is not used */
 	bool ses_tags;	      /* of those: with what Amazon SES reads, */
 	const char *ses_configuration_set; /* and this, may be empty; borrowed */
+	enum ses_content content;	   /* how its mail goes to the API of Amazon SES */
+	struct slice ses_template;	   /* of SES_CONTENT_BULK: as ses_bulk_begin() takes it */
 	bool has_name; /* the customer relation has a name column, it comes before the fields */
 	char *claim_sql, *claim_name;
 
@@ -118,6 +121,7 @@ struct flight {
 	unsigned resends;    /* sessions that ended before its turn */
 	int slot;	     /* of the journal, -1: its dot was never about to be written */
 	struct buf *message; /* while in a session, and before when it is made ahead (signer.h) */
+	bool alone;	     /* not with others in one call of SES: one of them was refused */
 	bool refused;	     /* there is no message, because of: */
 	struct compose_refusal refusal;
 	bool signing;	      /* a thread of the signer has it */

@@ -55,7 +55,8 @@ enum load_column {
 	L_FILE_TYPE,
 	L_FILE_ID,
 	L_FILE_BYTES,
-	L_LANES
+	L_LANES,
+	L_SES_CONTENT
 };
 
 static void
@@ -194,7 +195,8 @@ read_headers(struct runs *r, struct live_run *run, const char *text, struct mess
 		    arena_copy(&run->arena, slice_str(json_string_value(value)));
 	}
 	json_decref(object);
-	add_ses_headers(r->d->config, headers, source);
+	if (run->content == SES_CONTENT_RAW) /* else the request says it */
+		add_ses_headers(r->d->config, headers, source);
 	return 0;
 }
 
@@ -258,6 +260,33 @@ read_tracking(const struct config *config, const struct live_run *run, const PGr
 	source->track_clicks = clicks;
 }
 
+/* How its mail goes to Amazon SES, and whether it can. */
+static int
+check_content(struct live_run *run, struct err *err)
+{
+	struct err why = { 0 };
+	struct buf text;
+
+	if (run->content == SES_CONTENT_RAW)
+		return 0;
+	if (run->dkim != NULL)
+		(void)err_set(&why, "mail signed by our own DKIM key goes whole only");
+	if (run->dkim != NULL || ses_content_check(run->plan, run->content, &why) != 0)
+		return err_set(err,
+		    "ses_content = %s of the stream \"%s\" cannot carry this campaign: %s; with "
+		    "ses_content = raw it can",
+		    run->content == SES_CONTENT_BULK ? "bulk" : "simple", run->stream, why.msg);
+	buf_init(&text, SES_BULK_BODY_MAX);
+	if (run->content == SES_CONTENT_BULK) {
+		ses_content_template(run->plan, &text);
+		run->ses_template = arena_copy(&run->arena, buf_slice(&text));
+	}
+	buf_release(&text);
+	return run->content == SES_CONTENT_BULK && run->ses_template.ptr == NULL
+	    ? err_set(err, "no memory")
+	    : 0;
+}
+
 static int
 compile(struct runs *r, struct live_run *run, const PGresult *row, struct err *err)
 {
@@ -288,8 +317,11 @@ compile(struct runs *r, struct live_run *run, const PGresult *row, struct err *e
 	if (result == 0)
 		result = read_files(run, row, &source, err);
 	read_tracking(config, run, row, &source);
+	source.slots = run->content == SES_CONTENT_BULK;
 	if (result == 0)
 		result = message_compile(&source, &run->arena, &run->plan, err);
+	if (result == 0)
+		result = check_content(run, err);
 	buf_release(&list_id);
 	return result == 0 ? build_claim(run, db_text(row, 0, L_COLUMNS), config->web_base, err)
 			   : -1;
@@ -344,6 +376,8 @@ fill(struct runs *r, struct live_run *run, const PGresult *row, struct err *err)
 	run->refuse_bad_field = strcmp(db_text(row, 0, L_BAD), "refuse") == 0;
 	run->started_s = db_number(row, 0, L_STARTED);
 	run->is_mail = db_text(row, 0, L_IS_MAIL)[0] == 't';
+	if (!run->is_mail && strcmp(r->d->config->dispatcher_transport, "ses") == 0)
+		run->content = ses_content_of(db_text(row, 0, L_SES_CONTENT));
 	run->ses_tags = r->d->config->relay_ses_tags;
 	run->ses_configuration_set = r->d->config->relay_ses_configuration_set;
 	/* a few small files, once a run: a key that was put in place counts from the next run on */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ses_route: see ses_route.h. One struct call is one request at a time over a kept easy handle;
- * libcurl keeps the connections.
+ * libcurl keeps the connections. A request is one flight, or up to SES_BULK_RECIPIENTS_MAX of a run
+ * that asks for SES_CONTENT_BULK, which are gathered for a moment.
  *
  * The point of no return is the last byte of the body. A body that libcurl writes together with
  * the head, in one piece, is marked just before (on_request); a larger one when libcurl fetches its
@@ -16,11 +17,9 @@
 #include <strings.h>
 #include <time.h>
 
-#include "addr.h"
 #include "aws_call.h"
 #include "aws_chain.h"
 #include "brakes.h"
-#include "compose.h"
 #include "curlloop.h"
 #include "db.h"
 #include "keys.h"
@@ -29,6 +28,7 @@
 #include "policy.h"
 #include "rds_quota.h"
 #include "ses_answer.h"
+#include "ses_compose.h"
 #include "ses_request.h"
 #include "settle.h"
 
@@ -39,17 +39,22 @@
 #define SLOWER 0.7	       /* factor of the rate after a refusal for rate */
 #define FASTER 1.02	       /* a second without one */
 #define SLOWEST 0.1
-#define SKEW_MIN_S 60	   /* a signature is not refused for less */
-#define ONE_PIECE 60000	   /* bytes of a body that leave with the head (libcurl: 64 kB in all) */
-#define KEEP_BYTES 2000000 /* larger buffers are not kept */
+#define SKEW_MIN_S 60	/* a signature is not refused for less */
+#define ONE_PIECE 60000 /* bytes of a body that leave with the head (libcurl: 64 kB in all) */
 #define DATE_MAX 64
+#define GATHER_US 500000 /* the first of a bulk request waits no longer for others */
+#define SPARE_CALLS 2	 /* one that gathers, one that is begun when that has waited enough */
 
 struct call {
 	struct ses_route *r;
 	CURL *easy;
 	struct aws_headers headers;
-	struct flight *f; /* NULL: GetAccount */
-	struct buf message, body, answer;
+	struct flight *flights[SES_BULK_RECIPIENTS_MAX]; /* none: GetAccount */
+	size_t count;
+	bool bulk;
+	uint64_t since_us; /* bulk: waits for others */
+	struct ses_body body;
+	struct buf answer;
 	size_t given; /* bytes of the body that libcurl has */
 	bool marked;  /* past the point of no return */
 	bool refused; /* the mark was refused: not to be sent now */
@@ -66,8 +71,9 @@ struct ses_route {
 	struct relay *relay; /* this endpoint, as the route knows it */
 	struct aws_endpoint endpoint;
 	struct curlloop *curl;
-	char *url, *account_url;
+	char *url, *bulk_url, *account_url;
 	struct call *calls;
+	struct call *gathering; /* bulk, not begun; NULL: none */
 	struct call **idle;
 	size_t call_count, idle_count, busy;
 	struct call account_call;
@@ -109,13 +115,13 @@ static void stop_if_idle(struct ses_route *r);
 static bool
 cross(struct call *call)
 {
-	if (!flight_run(call->f)->running || call->r->d->fenced ||
-	    !mark_before(call->r->d, call->f)) {
-		call->refused = true;
-		return false;
-	}
-	call->marked = true;
-	return true;
+	bool may = flight_run(call->flights[0])->running && !call->r->d->fenced;
+
+	for (size_t i = 0; i < call->count && may; i++)
+		may = mark_before(call->r->d, call->flights[i]);
+	call->refused = !may;
+	call->marked = may;
+	return may;
 }
 
 /* A connection is there, nothing is written yet. */
@@ -130,11 +136,11 @@ on_request(void *context, char *local, char *remote, int local_port, int remote_
 	(void)remote_port;
 	if (call->marked) /* a second time: never */
 		return CURL_PREREQFUNC_ABORT;
-	if (call->body.len > ONE_PIECE)
+	if (call->body.json.len > ONE_PIECE)
 		return CURL_PREREQFUNC_OK; /* on_read marks */
 	if (!cross(call))
 		return CURL_PREREQFUNC_ABORT;
-	call->given = call->body.len;
+	call->given = call->body.json.len;
 	return CURL_PREREQFUNC_OK;
 }
 
@@ -142,14 +148,14 @@ static size_t
 on_read(char *to, size_t size, size_t count, void *context)
 {
 	struct call *call = context;
-	size_t left = call->body.len - call->given;
+	size_t left = call->body.json.len - call->given;
 	size_t n = left < size * count ? left : size * count;
 
 	if (call->marked)
 		return CURL_READFUNC_ABORT; /* a second time: never */
 	if (n == left && !cross(call))
 		return CURL_READFUNC_ABORT;
-	memcpy(to, call->body.data + call->given, n);
+	memcpy(to, call->body.json.data + call->given, n);
 	call->given += n;
 	return n;
 }
@@ -209,13 +215,13 @@ call_init(struct call *call, struct ses_route *r, bool sends)
 
 	call->r = r;
 	call->easy = easy;
-	buf_init(&call->message, MESSAGE_BUFFER_MAX);
-	buf_init(&call->body, (size_t)SES_MESSAGE_MAX + 65536);
+	ses_body_init(&call->body);
 	buf_init(&call->answer, SES_ANSWER_MAX);
 	aws_headers_init(&call->headers);
 	if (easy == NULL)
 		return false;
-	(void)curl_easy_setopt(easy, CURLOPT_URL, sends ? r->url : r->account_url);
+	if (!sends)
+		(void)curl_easy_setopt(easy, CURLOPT_URL, r->account_url);
 	(void)curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
 	(void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, r->endpoint.is_tls ? "https" : "http");
 	(void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
@@ -248,22 +254,8 @@ call_release(struct call *call)
 {
 	curl_easy_cleanup(call->easy);
 	aws_headers_release(&call->headers);
-	buf_release(&call->message);
-	buf_release(&call->body);
+	ses_body_release(&call->body);
 	buf_release(&call->answer);
-}
-
-static void
-trim(struct buf *b)
-{
-	if (b->capacity > KEEP_BYTES) {
-		size_t max = b->max;
-
-		buf_release(b);
-		buf_init(b, max);
-	} else {
-		buf_reset(b);
-	}
 }
 
 static bool
@@ -273,7 +265,7 @@ call_begin(struct call *call, const char *method, const char *path, const char *
 	struct aws_request request = { .method = method,
 		.path = slice_str(path),
 		.content_type = content_type,
-		.body = buf_slice(&call->body) };
+		.body = buf_slice(&call->body.json) };
 	struct curl_slist *headers;
 
 	headers = aws_headers_sign(&call->headers, &r->signer, &r->endpoint, &r->credentials,
@@ -283,9 +275,9 @@ call_begin(struct call *call, const char *method, const char *path, const char *
 	(void)curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, headers);
 	if (content_type != NULL) {
 		(void)curl_easy_setopt(
-		    call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
+		    call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.json.len);
 		(void)curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS,
-		    call->body.len <= ONE_PIECE ? call->body.data : NULL);
+		    call->body.json.len <= ONE_PIECE ? call->body.json.data : NULL);
 	}
 	buf_reset(&call->answer);
 	call->given = 0;
@@ -298,49 +290,10 @@ call_begin(struct call *call, const char *method, const char *path, const char *
 
 /* ---- sending ---- */
 
-/* Composes the message and the request around it. False when the flight was settled instead. */
-static bool
-compose(struct call *call, struct flight *f)
+static struct slice
+address_of(const struct flight *f)
 {
-	struct ses_route *r = call->r;
-	const struct config *config = r->d->config;
-	struct ses_tag tag = { SLICE("kairan"), { NULL, 0 } };
-	struct ses_common common = { .configuration_set = slice_str(config->ses_configuration_set),
-		.identity_arn = slice_str(config->ses_identity_arn),
-		.feedback_address = slice_str(config->ses_feedback_address),
-		.tenant = slice_str(config->ses_tenant),
-		.tags = &tag,
-		.tag_count = 1 };
-	struct buf *made = f->message; /* by the signer; NULL: not made ahead */
-	struct slice to = slice_str(db_text(f->batch->rows, f->row, CLAIM_ADDRESS));
-
-	buf_reset(&call->body);
-	if (made == NULL) {
-		buf_reset(&call->message);
-		f->message = &call->message;
-		f->refused = !compose_flight(&r->d->keys, f, &f->refusal);
-	}
-	/* "Amazon SES does not support the SMTPUTF8 extension" (API reference, Destination) */
-	if (!f->refused && addr_needs_utf8(to)) {
-		f->refused = true;
-		f->refusal = (struct compose_refusal){ .cls = OUTCOME_CONFIG,
-			.reason = "smtputf8_unsupported",
-			.text = SLICE("non-ASCII address, and Amazon SES does not take it") };
-	}
-	if (!f->refused) {
-		tag.value = slice_str(f->token);
-		ses_send_raw(&call->body, &common, to, buf_slice(f->message));
-		f->refused = buf_failed(&call->body);
-		f->refusal = (struct compose_refusal){ .reason = "too_large" };
-	}
-	f->message = NULL;
-	if (made != NULL)
-		buf_release(made);
-	free(made);
-	if (!f->refused)
-		return true;
-	settle_refusal(r->d->settler, f, &f->refusal);
-	return false;
+	return slice_str(db_text(f->batch->rows, f->row, CLAIM_ADDRESS));
 }
 
 /* epoch: when what says so began; what began before the last trouble says nothing new. */
@@ -355,32 +308,119 @@ unwell(struct ses_route *r, unsigned epoch, const struct outcome *why)
 }
 
 static void
-finish_call(struct call *call)
+put_back(struct call *call)
 {
 	struct ses_route *r = call->r;
 
-	call->f = NULL;
-	trim(&call->message);
-	trim(&call->body);
+	call->count = 0;
+	ses_body_trim(&call->body);
 	r->idle[r->idle_count++] = call;
-	r->busy--;
+}
+
+static struct call *
+idle_call(struct ses_route *r, bool bulk)
+{
+	struct call *call = r->idle[--r->idle_count];
+
+	call->bulk = bulk;
+	call->since_us = dispatcher_now_us();
+	(void)curl_easy_setopt(call->easy, CURLOPT_URL, bulk ? r->bulk_url : r->url);
+	return call;
+}
+
+static void
+begin(struct call *call)
+{
+	const char *path = call->bulk ? SES_BULK_PATH : SES_SEND_PATH;
+	struct ses_route *r = call->r;
+
+	if (call_begin(call, "POST", path, "application/json")) {
+		r->busy++;
+		return;
+	}
+	for (size_t i = 0; i < call->count; i++)
+		settle_release(r->d->settler, call->flights[i]);
+	put_back(call);
 }
 
 static void
 start(struct ses_route *r, struct flight *f)
 {
-	struct call *call = r->idle[--r->idle_count];
+	struct call *call = idle_call(r, false);
 
-	r->busy++;
-	call->f = f;
-	if (!compose(call, f)) {
-		finish_call(call);
-	} else if (!call_begin(call, "POST", SES_SEND_PATH, "application/json")) {
-		call->f = NULL;
-		settle_release(r->d->settler, f);
-		finish_call(call);
+	if (!ses_compose_one(r->d, &call->body, f)) {
+		settle_refusal(r->d->settler, f, &f->refusal);
+		put_back(call);
+		return;
 	}
+	call->flights[call->count++] = f;
+	begin(call);
 }
+
+/* ---- several recipients in one request ---- */
+
+static void
+begin_gathered(struct ses_route *r)
+{
+	struct call *call = r->gathering;
+
+	r->gathering = NULL;
+	ses_compose_end(&call->body);
+	begin(call);
+}
+
+/* Recipients of one request: no more than the account takes in a second. */
+static size_t
+gather_max(const struct ses_route *r)
+{
+	double rate = r->rate * r->factor;
+
+	if (r->probing)
+		return 1;
+	if (r->rate <= 0 || rate >= SES_BULK_RECIPIENTS_MAX)
+		return SES_BULK_RECIPIENTS_MAX;
+	return rate > 1 ? (size_t)rate : 1;
+}
+
+/* Full, or nobody is left who could come along in time. */
+static bool
+gather_is_due(const struct ses_route *r)
+{
+	const struct call *call = r->gathering;
+
+	return call->count >= gather_max(r) || call->flights[0]->alone ||
+	    flight_run(call->flights[0])->ready == 0 ||
+	    dispatcher_now_us() - call->since_us >= GATHER_US;
+}
+
+static void
+gather(struct ses_route *r, struct flight *f)
+{
+	bool added;
+
+	if (r->gathering != NULL &&
+	    (f->alone || flight_run(r->gathering->flights[0]) != flight_run(f)))
+		begin_gathered(r);
+	do {
+		if (r->gathering == NULL)
+			r->gathering = idle_call(r, true);
+		added = ses_compose_entry(r->d, &r->gathering->body, f);
+		if (added) {
+			r->gathering->flights[r->gathering->count++] = f;
+		} else if (r->gathering->count == 0) {
+			put_back(r->gathering);
+			r->gathering = NULL;
+		} else if (!f->refused) {
+			begin_gathered(r);
+		}
+	} while (!added && !f->refused);
+	if (!added)
+		settle_refusal(r->d->settler, f, &f->refusal);
+	if (r->gathering != NULL && gather_is_due(r))
+		begin_gathered(r);
+}
+
+/* ---- pace ---- */
 
 /* Little's law: what is under way is rate x latency; half as much again for what varies. */
 static size_t
@@ -414,12 +454,32 @@ on_timer(uv_timer_t *timer)
 	ses_route_kick(timer->data);
 }
 
-/* Waits until the pace lets the next one go. */
+/* Until the pace lets the next one go, or what was gathered has waited enough. */
 static void
-wait_for_pace(struct ses_route *r, uint64_t now_us)
+set_timer(struct ses_route *r)
 {
-	if (r->next_us > now_us && !r->stopped)
-		(void)uv_timer_start(&r->timer, on_timer, (r->next_us - now_us + 999) / 1000, 0);
+	uint64_t now_us = dispatcher_now_us(), at_us = UINT64_MAX;
+
+	if (r->next_us > now_us && can_send(r))
+		at_us = r->next_us;
+	if (r->gathering != NULL && r->gathering->since_us + GATHER_US < at_us)
+		at_us = r->gathering->since_us + GATHER_US;
+	if (at_us != UINT64_MAX && !r->stopped)
+		(void)uv_timer_start(
+		    &r->timer, on_timer, at_us > now_us ? (at_us - now_us + 999) / 1000 : 0, 0);
+}
+
+/* One more recipient: SES counts them, whatever the request. */
+static void
+charge(struct ses_route *r, uint64_t now_us)
+{
+	uint64_t earliest = now_us > BURST_US ? now_us - BURST_US : 0;
+
+	if (r->rate <= 0)
+		return;
+	if (r->next_us < earliest)
+		r->next_us = earliest;
+	r->next_us += (uint64_t)(1e6 / (r->rate * r->factor));
 }
 
 void
@@ -429,22 +489,20 @@ ses_route_kick(struct ses_route *r)
 		uint64_t now_us = dispatcher_now_us();
 		struct flight *f;
 
-		if (r->next_us > now_us) {
-			wait_for_pace(r, now_us);
-			return;
-		}
+		if (r->next_us > now_us)
+			break;
 		f = r->host->take(r->host->ctx, r->relay);
 		if (f == NULL)
-			return;
-		if (r->rate > 0) {
-			uint64_t earliest = now_us > BURST_US ? now_us - BURST_US : 0;
-
-			if (r->next_us < earliest)
-				r->next_us = earliest;
-			r->next_us += (uint64_t)(1e6 / (r->rate * r->factor));
-		}
-		start(r, f);
+			break;
+		charge(r, now_us);
+		if (flight_run(f)->content == SES_CONTENT_BULK)
+			gather(r, f);
+		else
+			start(r, f);
 	}
+	if (r->gathering != NULL && gather_is_due(r))
+		begin_gathered(r);
+	set_timer(r);
 }
 
 /* ---- answers ---- */
@@ -519,38 +577,108 @@ note_latency(struct ses_route *r, const struct call *call)
 	r->latency_s = r->latency_s > 0 ? r->latency_s * 0.95 + s * 0.05 : s;
 }
 
+/* One recipient: written down, or given back. */
 static void
-answered(struct call *call, int status, bool whole)
+settle(struct call *call, struct flight *f, struct ses_answer *a)
 {
 	struct ses_route *r = call->r;
-	struct flight *f = call->f;
-	struct ses_answer_input in = { .status = status,
-		.error_type = slice_str(call->error_type),
-		.body = buf_slice(&call->answer),
-		.whole = whole,
-		.body_left = call->marked,
-		.to = slice_str(db_text(f->batch->rows, f->row, CLAIM_ADDRESS)) };
-	struct ses_answer a;
 	struct outcome note;
 
-	ses_answer_read(&a, &in);
-	a.outcome.remote = slice_str(r->endpoint.host);
-	note = a.outcome;
-	if (a.action != SES_SETTLE)
+	a->outcome.remote = slice_str(r->endpoint.host);
+	note = a->outcome;
+	if (a->action != SES_SETTLE)
 		note.kind = OUTCOME_RELEASED; /* certainly not taken: it goes again */
 	mark_answer(r->d, f, &note);
-	note_latency(r, call);
+	if (a->action == SES_SETTLE)
+		settle_outcome(r->d->settler, f, &a->outcome);
+	else
+		r->host->give_back(r->host->ctx, r->relay, f, &a->outcome);
+}
+
+/* What an answer says of the account; last: a hold releases what is ready, the given back too. */
+static void
+hear(struct call *call, const struct ses_answer *a)
+{
+	struct ses_route *r = call->r;
+
 	if (r->probing && call->epoch == r->epoch &&
-	    (a.outcome.kind == OUTCOME_SENT || a.outcome.kind == OUTCOME_FAILED)) {
+	    (a->outcome.kind == OUTCOME_SENT || a->outcome.kind == OUTCOME_FAILED)) {
 		r->probing = false;
 		r->host->works(r->host->ctx, r->relay);
 	}
-	if (a.action == SES_SETTLE) {
+	if (a->action == SES_SETTLE)
 		brakes_hear_account(r->d->brakes, REACTION_NONE, 0);
-		settle_outcome(r->d->settler, f, &a.outcome);
-	} else
-		r->host->give_back(r->host->ctx, r->relay, f, &a.outcome);
-	react(r, call, &a); /* last: a hold releases what is ready, this one too */
+	react(r, call, a);
+}
+
+/* A refusal of the whole request does not say which recipient it is about: each by himself. */
+static void
+separate(struct call *call, const struct outcome *refusal)
+{
+	struct outcome o = *refusal;
+
+	o.kind = OUTCOME_RELEASED;
+	for (size_t i = 0; i < call->count; i++) {
+		struct flight *f = call->flights[i];
+
+		f->alone = true;
+		mark_answer(call->r->d, f, &o);
+		call->r->host->give_back(call->r->host->ctx, call->r->relay, f, &o);
+	}
+}
+
+/* One answer for all of the request. */
+static void
+answered(struct call *call, int status, bool whole)
+{
+	struct ses_answer_input in = { .status = status,
+		.error_type = slice_str(call->error_type),
+		.body = buf_slice(&call->answer),
+		.whole = whole && !call->bulk, /* each has an answer of his own, or nobody */
+		.body_left = call->marked };
+	struct ses_answer a;
+
+	if (call->count == 1)
+		in.to = address_of(call->flights[0]);
+	ses_answer_read(&a, &in);
+	if (call->count > 1 && a.action == SES_SETTLE && a.outcome.kind == OUTCOME_FAILED)
+		separate(call, &a.outcome);
+	else
+		for (size_t i = 0; i < call->count; i++)
+			settle(call, call->flights[i], &a);
+	hear(call, &a);
+}
+
+/* An answer for each. False when it cannot be read as that: then nobody knows. */
+static bool
+answered_each(struct call *call)
+{
+	size_t first[SES_ACTIONS]; /* entry that asks for it, count: none */
+	struct ses_bulk_answer list;
+	struct ses_answer a;
+	struct arena arena;
+	bool good;
+
+	arena_init(&arena, SES_ANSWER_ARENA_MAX);
+	good = ses_bulk_answer_parse(&list, buf_slice(&call->answer), &arena) &&
+	    list.count == call->count;
+	for (size_t i = 0; i < SES_ACTIONS; i++)
+		first[i] = call->count;
+	for (size_t i = 0; i < call->count && good; i++) {
+		ses_answer_bulk_entry(&a, &list.entry[i], address_of(call->flights[i]));
+		if (first[a.action] == call->count)
+			first[a.action] = i;
+		settle(call, call->flights[i], &a);
+	}
+	for (size_t i = 0; i < SES_ACTIONS && good; i++) {
+		if (first[i] == call->count)
+			continue;
+		ses_answer_bulk_entry(&a, &list.entry[first[i]], SLICE(""));
+		a.outcome.remote = slice_str(call->r->endpoint.host);
+		hear(call, &a);
+	}
+	arena_release(&arena);
+	return good;
 }
 
 /* No answer. */
@@ -570,12 +698,17 @@ failed(struct call *call, CURLcode code)
 		o.kind = OUTCOME_IN_DOUBT;
 		o.phase = OUTCOME_PHASE_DOT;
 		o.scope = OUTCOME_SCOPE_SESSION;
-		settle_outcome(r->d->settler, call->f, &o);
-		return;
 	}
-	mark_answer(r->d, call->f, &o);
-	r->host->give_back(r->host->ctx, r->relay, call->f, &o);
-	if (!call->refused)
+	for (size_t i = 0; i < call->count; i++) {
+		struct flight *f = call->flights[i];
+
+		mark_answer(r->d, f, &o);
+		if (call->marked)
+			settle_outcome(r->d->settler, f, &o);
+		else
+			r->host->give_back(r->host->ctx, r->relay, f, &o);
+	}
+	if (!call->marked && !call->refused)
 		unwell(r, call->epoch, &o);
 }
 
@@ -637,11 +770,17 @@ on_done(void *ctx, void *priv, CURLcode code)
 		account_answered(r, code, (int)status);
 	} else {
 		/* a status counts even when the rest was cut, by us or by the connection */
-		if (status >= 200 && !call->refused)
-			answered(call, (int)status, code == CURLE_OK);
-		else
+		bool has_status = status >= 200 && !call->refused;
+
+		if (has_status)
+			note_latency(r, call);
+		if (!has_status)
 			failed(call, code);
-		finish_call(call);
+		else if (!call->bulk || !call->marked || status / 100 != 2 || code != CURLE_OK ||
+		    !answered_each(call))
+			answered(call, (int)status, code == CURLE_OK);
+		r->busy--;
+		put_back(call);
 	}
 	if (r->stopping)
 		stop_if_idle(r);
@@ -795,15 +934,18 @@ static bool
 make_calls(struct ses_route *r)
 {
 	bool good = true;
+	size_t count = (size_t)r->d->config->ses_connections + SPARE_CALLS;
 
 	r->call_count = (size_t)r->d->config->ses_connections;
-	r->calls = calloc(r->call_count, sizeof(*r->calls));
-	r->idle = calloc(r->call_count, sizeof(struct call *));
+	r->calls = calloc(count, sizeof(*r->calls));
+	r->idle = calloc(count, sizeof(struct call *));
 	r->url = join(r->endpoint.origin, SES_SEND_PATH);
+	r->bulk_url = join(r->endpoint.origin, SES_BULK_PATH);
 	r->account_url = join(r->endpoint.origin, SES_ACCOUNT_PATH);
-	if (r->calls == NULL || r->idle == NULL || r->url == NULL || r->account_url == NULL)
+	if (r->calls == NULL || r->idle == NULL || r->url == NULL || r->bulk_url == NULL ||
+	    r->account_url == NULL)
 		return false;
-	for (size_t i = 0; i < r->call_count && good; i++) {
+	for (size_t i = 0; i < count && good; i++) {
 		good = call_init(&r->calls[i], r, true);
 		r->idle[r->idle_count++] = &r->calls[i];
 	}
@@ -864,6 +1006,7 @@ ses_route_free(struct ses_route *r)
 	free(r->calls);
 	free(r->idle);
 	free(r->url);
+	free(r->bulk_url);
 	free(r->account_url);
 	free(r);
 }
@@ -871,7 +1014,7 @@ ses_route_free(struct ses_route *r)
 static void
 stop_if_idle(struct ses_route *r)
 {
-	if (!r->stopping || r->stopped || r->busy > 0 || r->account_busy)
+	if (!r->stopping || r->stopped || !ses_route_is_idle(r) || r->account_busy)
 		return;
 	r->stopped = true;
 	curlloop_stop(r->curl);
@@ -891,13 +1034,15 @@ ses_route_stop(struct ses_route *r)
 		(void)curl_multi_remove_handle(curlloop_multi(r->curl), r->account_call.easy);
 		r->account_busy = false;
 	}
+	if (r->gathering != NULL)
+		begin_gathered(r);
 	stop_if_idle(r);
 }
 
 bool
 ses_route_is_idle(const struct ses_route *r)
 {
-	return r->busy == 0;
+	return r->busy == 0 && r->gathering == NULL;
 }
 
 size_t

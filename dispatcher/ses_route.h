@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ses_route: flights to the Amazon SES API v2 (SendEmail, Content.Raw) in place of SMTP sessions.
+ * ses_route: flights to the Amazon SES API v2 in place of SMTP sessions: SendEmail with Content.Raw or
+ * Content.Simple, SendBulkEmail, as the run's stream asks (ses_content.h).
  * The route owns the ready flights and holds back while SES is unwell, as it does for a relay;
  * this side owns the requests: credentials and their refresh, pace by the account's rate,
  * concurrency by Little's law (rate x latency, up to ses.connections), and what each answer means.

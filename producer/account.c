@@ -7,6 +7,7 @@
 
 #include "aws_call.h"
 #include "aws_chain.h"
+#include "sandbox.h"
 #include "ses_answer.h"
 #include "ses_request.h"
 
@@ -24,8 +25,8 @@ account_is_ses(const struct config *config)
 }
 
 int
-account_ask(
-    struct account *a, const struct config *config, const atomic_bool *stop, struct err *err)
+account_ask(struct account *a, const struct config *config, struct db *db, const atomic_bool *stop,
+    struct err *err)
 {
 	struct aws_chain chain = { .region = config->ses_region,
 		.ca_file = config->ses_ca_file,
@@ -65,7 +66,7 @@ account_ask(
 		.at = (double)time(NULL) };
 	a->fresh = true;
 	(void)pthread_mutex_unlock(&a->lock);
-	result = 0;
+	result = db != NULL ? sandbox_keep(db, &client, !account.production, err) : 0;
 out:
 	aws_credentials_wipe(&credentials);
 	aws_reply_release(&reply);

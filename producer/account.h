@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "config.h"
+#include "db.h"
 #include "rds_quota.h"
 
 #define ACCOUNT_EVERY_S 60
@@ -27,9 +28,10 @@ void account_init(struct account *a);
 /* Whether this installation sends through SES. */
 bool account_is_ses(const struct config *config);
 
-/* Asks. Blocks for as long as ses.connect_timeout_s; 0, or -1 with err. */
-int account_ask(struct account *a, const struct config *config, const atomic_bool *stop,
-    struct err *err) MUST_CHECK;
+/* Asks, and keeps what is to be known of a sandbox (sandbox.h) in the database, unless db is NULL.
+ * Blocks for as long as ses.connect_timeout_s for each request; 0, or -1 with err. */
+int account_ask(struct account *a, const struct config *config, struct db *db,
+    const atomic_bool *stop, struct err *err) MUST_CHECK;
 
 /* What is known. take: true when it is new since the last call of take. */
 void account_peek(struct account *a, struct rds_account *figures);

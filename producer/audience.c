@@ -23,6 +23,7 @@
 #include "buf.h"
 #include "customer_field.h"
 #include "log.h"
+#include "ses_sandbox.h"
 #include "slice.h"
 #include "hash.h"
 
@@ -68,6 +69,7 @@ struct transfer {
 	struct audience_counts counts;
 	struct bloom seen;	    /* address keys that came by */
 	struct bloom excluded_keys; /* suppressed, or in an excluded campaign */
+	struct ses_sandbox sandbox;
 	struct policy *policy;
 	bool quiet; /* the run has quiet hours: lanes are by time zone, too */
 	struct zone_name zones[ZONES_MAX]; /* the first one is the campaign's */
@@ -236,6 +238,7 @@ take_row(struct transfer *t, struct slice line, struct err *err)
 	struct slice id, email;
 	struct addr a;
 	struct err why = { 0 };
+	bool unverified;
 	int excluded;
 
 	tab2 =
@@ -267,12 +270,18 @@ take_row(struct transfer *t, struct slice line, struct err *err)
 	buf_append_char(&t->lines, '\t');
 	buf_append(&t->lines, a.key, a.len);
 	buf_append_char(&t->lines, '\t');
-	if (place_row(t, &a, t->quiet ? zone_of(t, line, tab2) : 0, excluded > 0, err) < 0)
+	unverified = !ses_sandbox_allows(&t->sandbox, &a);
+	if (place_row(
+		t, &a, t->quiet ? zone_of(t, line, tab2) : 0, excluded > 0 || unverified, err) < 0)
 		return -1;
 	buf_append_char(&t->lines, '\t');
 	if (excluded > 0 && excluded <= t->excluded_count) {
 		buf_append_str(&t->lines, "segment: ");
 		append_copy_text(&t->lines, t->excluded[excluded - 1]);
+	} else if (unverified) {
+		buf_append_str(&t->lines,
+		    SES_SANDBOX_NOTE "neither address nor domain is verified at Amazon SES in ");
+		append_copy_text(&t->lines, t->sandbox.region);
 	} else {
 		buf_append_str(&t->lines, "\\N");
 	}
@@ -639,6 +648,7 @@ transfer_release(struct transfer *t)
 	buf_release(&t->idn);
 	bloom_release(&t->seen);
 	bloom_release(&t->excluded_keys);
+	ses_sandbox_release(&t->sandbox);
 	free(t->domains);
 	for (size_t i = 0; i < t->site_count; i++)
 		free(t->sites[i].name);
@@ -658,6 +668,14 @@ save_idn(struct transfer *t)
 		log_warn("internationalised domains not noted error=\"%s\"", t->writer->error);
 }
 
+static int
+load_sandbox(struct transfer *t, const struct config *config, struct err *err)
+{
+	return ses_sandbox_read(&t->sandbox, t->writer, config) < 0
+	    ? err_set(err, "reading the sandbox: %s", t->writer->error)
+	    : 0;
+}
+
 int
 audience_read(struct db *writer, const struct config *config, struct policy *policy, int run,
     struct audience_counts *counts, bool *lost, struct err *err)
@@ -671,7 +689,7 @@ audience_read(struct db *writer, const struct config *config, struct policy *pol
 	buf_init(&zone, 4096);
 	if (transfer_init(&t, err) < 0 || read_quiet(&t, run, &zone, err) < 0 ||
 	    build_query(&t, run, buf_str(&zone), &sql, err) < 0 ||
-	    load_excluded(&t, run, err) < 0 ||
+	    load_excluded(&t, run, err) < 0 || load_sandbox(&t, config, err) < 0 ||
 	    open_reader(&t, config, buf_str(&sql), lost, err) < 0 ||
 	    open_copy(&t, "candidate", run, err) < 0)
 		goto out;

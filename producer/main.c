@@ -243,14 +243,17 @@ static void *
 account_thread(void *context)
 {
 	struct producer *p = context;
-	bool complained = false;
+	struct db db = { 0 };
+	bool complained = false, lost = true;
 
 	while (!atomic_load(&stop_asked)) {
 		struct err err = { 0 };
 		int asked = 1;
 
 		if (atomic_load(&p->leading))
-			asked = account_ask(&p->account, &p->config, &stop_asked, &err);
+			asked = account_ask(&p->account, &p->config,
+			    have_db(&db, &p->config, "kairan-producer account", &lost) ? &db : NULL,
+			    &stop_asked, &err);
 		if (asked < 0 && !complained)
 			log_warn("account at Amazon SES not known error=\"%s\"", err.msg);
 		complained = asked < 0 || (asked > 0 && complained);
@@ -258,6 +261,7 @@ account_thread(void *context)
 		     ms > 0 && !atomic_load(&stop_asked); ms -= 100)
 			nap_ms(100);
 	}
+	db_close(&db);
 	return NULL;
 }
 

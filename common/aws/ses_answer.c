@@ -309,22 +309,43 @@ ses_answer_read(struct ses_answer *a, const struct ses_answer_input *in)
 	arena_release(&arena);
 }
 
+bool
+ses_bulk_answer_parse(struct ses_bulk_answer *list, struct slice body, struct arena *arena)
+{
+	const struct jsondoc *results = jsondoc_get(
+	    jsondoc_parse(body, SES_ANSWER_MAX, DEPTH_MAX, arena, NULL), "BulkEmailEntryResults");
+
+	*list = (struct ses_bulk_answer){ 0 };
+	if (!jsondoc_is(results, JSONDOC_ARRAY))
+		return false;
+	list->count = jsondoc_count(results);
+	list->entry = arena_array(arena, list->count + 1, sizeof(*list->entry));
+	if (list->entry == NULL)
+		return false;
+	for (size_t i = 0; i < list->count; i++) {
+		const struct jsondoc *item = jsondoc_at(results, i);
+
+		list->entry[i] = (struct ses_bulk_result){ text_of(item, "Status"),
+			text_of(item, "Error"), text_of(item, "MessageId") };
+	}
+	return true;
+}
+
 void
-ses_answer_bulk_entry(
-    struct ses_answer *a, struct slice status, struct slice error, struct slice id)
+ses_answer_bulk_entry(struct ses_answer *a, const struct ses_bulk_result *entry, struct slice to)
 {
 	const struct rule *rule =
-	    find(bulk_rules, sizeof(bulk_rules) / sizeof(bulk_rules[0]), status, false);
+	    find(bulk_rules, sizeof(bulk_rules) / sizeof(bulk_rules[0]), entry->status, false);
 
 	memset(a, 0, sizeof(*a));
 	a->outcome.phase = OUTCOME_PHASE_DOT;
-	(void)clean(a->name, SES_NAME_MAX, status);
-	if (slice_equal(status, SLICE("SUCCESS")) && id.len > 0) {
-		accept(a, id);
+	(void)clean(a->name, SES_NAME_MAX, entry->status);
+	if (slice_equal(entry->status, SLICE("SUCCESS")) && entry->id.len > 0) {
+		accept(a, entry->id);
 		return;
 	}
-	apply(a, refine(rule != NULL ? rule : by_status(500), error, slice_make(NULL, 0)));
-	write_text(a, 200, error);
+	apply(a, refine(rule != NULL ? rule : by_status(500), entry->error, to));
+	write_text(a, 200, entry->error);
 }
 
 /* ---- GetAccount ---- */

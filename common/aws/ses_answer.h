@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "arena.h"
 #include "err.h"
 #include "outcome.h"
 #include "slice.h"
@@ -30,6 +31,7 @@ enum ses_action {
 	SES_REFRESH, /* credentials expired or unknown: fetch them again, then repeat */
 	SES_CLOCK    /* our clock and theirs differ: sign by theirs, then repeat */
 };
+#define SES_ACTIONS ((size_t)SES_CLOCK + 1)
 
 struct ses_answer_input {
 	int status;		 /* HTTP */
@@ -51,9 +53,26 @@ struct ses_answer {
 /* Never fails. An outcome other than of SES_SETTLE has the kind OUTCOME_RELEASED. */
 void ses_answer_read(struct ses_answer *a, const struct ses_answer_input *in);
 
-/* The same for one entry of BulkEmailEntryResults: its Status, Error and MessageId. */
+/* Answer of SendBulkEmail: an entry for each recipient, in the order of the request. */
+#define SES_ANSWER_ARENA_MAX ((size_t)4 << 20)
+
+struct ses_bulk_result {
+	struct slice status, error, id; /* empty when absent */
+};
+
+struct ses_bulk_answer {
+	struct ses_bulk_result *entry;
+	size_t count;
+};
+
+/* Everything lives in the arena. False when it is no such answer: then nobody can tell what became
+ * of whom. */
+MUST_CHECK bool ses_bulk_answer_parse(
+    struct ses_bulk_answer *list, struct slice body, struct arena *arena);
+
+/* What one entry says. to: as of ses_answer_input. */
 void ses_answer_bulk_entry(
-    struct ses_answer *a, struct slice status, struct slice error, struct slice id);
+    struct ses_answer *a, const struct ses_bulk_result *entry, struct slice to);
 
 /* GetAccount. */
 struct ses_account {

@@ -22,8 +22,8 @@ ses_tag_is_good(struct slice s)
 }
 
 /* RFC 8259 7: quotes, backslash and control characters are escaped; the rest is UTF-8 already. */
-static void
-text(struct buf *out, struct slice s)
+void
+ses_put_text(struct buf *out, struct slice s)
 {
 	size_t from = 0;
 
@@ -59,7 +59,7 @@ member(struct buf *out, const char *name, struct slice value)
 	if (value.len == 0)
 		return;
 	put_name(out, name);
-	text(out, value);
+	ses_put_text(out, value);
 }
 
 static void
@@ -71,9 +71,9 @@ pairs(struct buf *out, const char *name, const struct ses_tag *tags, size_t coun
 	buf_append_char(out, '[');
 	for (size_t i = 0; i < count; i++) {
 		buf_append_str(out, i > 0 ? ",{\"Name\":" : "{\"Name\":");
-		text(out, tags[i].name);
+		ses_put_text(out, tags[i].name);
 		buf_append_str(out, ",\"Value\":");
-		text(out, tags[i].value);
+		ses_put_text(out, tags[i].value);
 		buf_append_char(out, '}');
 	}
 	buf_append_char(out, ']');
@@ -93,8 +93,18 @@ static void
 destination(struct buf *out, struct slice to)
 {
 	buf_append_str(out, "\"Destination\":{\"ToAddresses\":[");
-	text(out, to);
+	ses_put_text(out, to);
 	buf_append_str(out, "]}");
+}
+
+static void
+reply_to_member(struct buf *out, struct slice reply_to)
+{
+	if (reply_to.len == 0)
+		return;
+	buf_append_str(out, ",\"ReplyToAddresses\":[");
+	ses_put_text(out, reply_to);
+	buf_append_char(out, ']');
 }
 
 static void
@@ -128,7 +138,7 @@ static void
 charset_text(struct buf *out, const char *lead, const char *name, struct slice s)
 {
 	buf_printf(out, "%s\"%s\":{\"Data\":", lead, name);
-	text(out, s);
+	ses_put_text(out, s);
 	buf_append_str(out, ",\"Charset\":\"UTF-8\"}");
 }
 
@@ -146,49 +156,52 @@ ses_send_simple(struct buf *out, const struct ses_common *common, const struct s
 	pairs(out, "Headers", simple->headers, simple->header_count);
 	buf_append_str(out, "}},");
 	destination(out, simple->to);
-	if (simple->reply_to.len > 0) {
-		buf_append_str(out, ",\"ReplyToAddresses\":[");
-		text(out, simple->reply_to);
-		buf_append_char(out, ']');
-	}
+	reply_to_member(out, simple->reply_to);
 	common_members(out, common);
 	pairs(out, "EmailTags", common->tags, common->tag_count);
 	buf_append_char(out, '}');
 }
 
-int
-ses_send_bulk(struct buf *out, const struct ses_common *common, struct slice template_name,
-    struct slice default_data, const struct ses_bulk_entry *entries, size_t count)
+void
+ses_bulk_begin(
+    struct buf *out, const struct ses_common *common, struct slice reply_to, struct slice content)
 {
-	if (count == 0 || count > SES_BULK_RECIPIENTS_MAX)
-		return -1;
-	buf_append_str(out, "{\"DefaultContent\":{\"Template\":{\"TemplateName\":");
-	text(out, template_name);
-	member(out, "TemplateData", default_data);
-	buf_append_str(out, "}},\"BulkEmailEntries\":[");
-	for (size_t i = 0; i < count; i++) {
-		buf_append_str(out, i > 0 ? ",{" : "{");
-		destination(out, entries[i].to);
-		buf_append_str(out,
-		    ",\"ReplacementEmailContent\":{\"ReplacementTemplate\":{"
-		    "\"ReplacementTemplateData\":");
-		text(out, entries[i].template_data);
-		buf_append_str(out, "}}");
-		pairs(out, "ReplacementTags", entries[i].tags, entries[i].tag_count);
-		buf_append_char(out, '}');
-	}
-	buf_append_char(out, ']');
+	buf_append_str(out, "{\"DefaultContent\":{\"Template\":{\"TemplateContent\":");
+	buf_append_slice(out, content);
+	buf_append_str(out, ",\"TemplateData\":\"{}\"}}");
+	reply_to_member(out, reply_to);
 	common_members(out, common);
 	pairs(out, "DefaultEmailTags", common->tags, common->tag_count);
+	put_name(out, "BulkEmailEntries");
+	buf_append_char(out, '[');
+}
+
+void
+ses_bulk_entry(struct buf *out, const struct ses_bulk_entry *entry, bool is_first)
+{
+	buf_append_str(out, is_first ? "{" : ",{");
+	destination(out, entry->to);
+	buf_append_str(out,
+	    ",\"ReplacementEmailContent\":{\"ReplacementTemplate\":{"
+	    "\"ReplacementTemplateData\":");
+	ses_put_text(out, entry->template_data);
+	buf_append_str(out, "}}");
+	pairs(out, "ReplacementHeaders", entry->headers, entry->header_count);
+	pairs(out, "ReplacementTags", entry->tags, entry->tag_count);
 	buf_append_char(out, '}');
-	return buf_failed(out) ? -1 : 0;
+}
+
+void
+ses_bulk_end(struct buf *out)
+{
+	buf_append_str(out, "]}");
 }
 
 void
 ses_suppression_put(struct buf *out, struct slice address, const char *reason)
 {
 	buf_append_str(out, "{\"EmailAddress\":");
-	text(out, address);
+	ses_put_text(out, address);
 	member(out, "Reason", slice_str(reason));
 	buf_append_char(out, '}');
 }

@@ -6,6 +6,7 @@
 #ifndef KAIRAN_SES_REQUEST_H
 #define KAIRAN_SES_REQUEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "buf.h"
@@ -20,6 +21,10 @@
 #define SES_TAG_MAX 256		   /* letters, digits, "-" and "_" in names and values */
 #define SES_MESSAGE_MAX 41943040   /* 40 MB after base64 */
 #define SES_BULK_RECIPIENTS_MAX 50 /* of one call */
+#define SES_BULK_BODY_MAX 1000000  /* of a call with its template: "1 MB" (Developer Guide) */
+#define SES_TEMPLATE_DATA_MAX 262144
+#define SES_HEADERS_MAX 15 /* of Simple, and of an entry */
+#define SES_HEADER_MAX 996 /* name and value */
 
 struct ses_tag {
 	struct slice name, value;
@@ -40,16 +45,18 @@ struct ses_simple {
 	struct slice to;
 	struct slice reply_to;
 	struct slice subject, text, html; /* UTF-8; text or html is needed */
-	const struct ses_tag *headers;	  /* at most 15, printable ASCII */
+	const struct ses_tag *headers;	  /* at most SES_HEADERS_MAX, printable ASCII */
 	size_t header_count;
 };
 
-/* One recipient of SendBulkEmail; its template data are a JSON object as text. */
+/* One recipient of SendBulkEmail. */
 struct ses_bulk_entry {
 	struct slice to;
-	struct slice template_data;
+	struct slice template_data; /* a JSON object as text, at most SES_TEMPLATE_DATA_MAX */
 	const struct ses_tag *tags;
 	size_t tag_count;
+	const struct ses_tag *headers; /* as of ses_simple */
+	size_t header_count;
 };
 
 /* True when SES takes it as a tag's name or value. */
@@ -63,10 +70,15 @@ void ses_send_raw(
 void ses_send_simple(
     struct buf *out, const struct ses_common *common, const struct ses_simple *simple);
 
-/* SendBulkEmail; template_name exists at SES; 1 .. SES_BULK_RECIPIENTS_MAX entries, else -1. */
-MUST_CHECK int ses_send_bulk(struct buf *out, const struct ses_common *common,
-    struct slice template_name, struct slice default_data, const struct ses_bulk_entry *entries,
-    size_t count);
+/* SendBulkEmail with a template that comes with it: begin, 1 .. SES_BULK_RECIPIENTS_MAX times entry,
+ * end. content: {"Subject":"..","Html":"..","Text":".."}, each of which may be absent. */
+void ses_bulk_begin(
+    struct buf *out, const struct ses_common *common, struct slice reply_to, struct slice content);
+void ses_bulk_entry(struct buf *out, const struct ses_bulk_entry *entry, bool is_first);
+void ses_bulk_end(struct buf *out);
+
+/* A JSON string; s is UTF-8. */
+void ses_put_text(struct buf *out, struct slice s);
 
 /* PutSuppressedDestination; reason: "BOUNCE" or "COMPLAINT". */
 void ses_suppression_put(struct buf *out, struct slice address, const char *reason);

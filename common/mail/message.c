@@ -82,6 +82,8 @@ struct message_plan {
 	struct slice text_source;
 	const struct template *html; /* borrowed from parts, or NULL */
 	const struct template *text;
+	bool has_slots;
+	struct template_slots slots[MESSAGE_PIECES];
 	bool uses[MULTIPARTS];
 	char boundaries[MULTIPARTS][BOUNDARY_BYTES];
 };
@@ -655,6 +657,29 @@ put_files(struct maker *m, enum multipart kind)
 	return 0;
 }
 
+static const struct template *
+piece_template(const struct message_plan *plan, enum message_piece piece)
+{
+	return piece == MESSAGE_SUBJECT ? &plan->subject
+	    : piece == MESSAGE_TEXT	? plan->text
+					: plan->html;
+}
+
+static int
+make_slots(struct maker *m)
+{
+	struct message_plan *plan = m->plan;
+
+	plan->has_slots = m->source->slots;
+	for (int i = 0; plan->has_slots && i < MESSAGE_PIECES; i++) {
+		const struct template *t = piece_template(plan, (enum message_piece)i);
+
+		if (t != NULL && !template_slots_make(&plan->slots[i], t, plan->arena))
+			return err_set(m->err, "no memory for the message");
+	}
+	return 0;
+}
+
 static int
 make_closing(struct maker *m)
 {
@@ -702,7 +727,7 @@ message_compile(const struct message_source *source, struct arena *arena,
 		TEMPLATE_HEADER) == 0 &&
 	    make_parts(&m) == 0 && make_structure(&m) == 0 && make_heads(&m) == 0 &&
 	    make_closing(&m) == 0 && make_fixed(&m, &m.plan->utf8) == 0 &&
-	    make_fixed_jis(&m) == 0) {
+	    make_fixed_jis(&m) == 0 && make_slots(&m) == 0) {
 		*plan = m.plan;
 		status = 0;
 	}
@@ -768,6 +793,26 @@ struct slice
 message_html_source(const struct message_plan *plan)
 {
 	return plan->html_source;
+}
+
+bool
+message_has_files(const struct message_plan *plan)
+{
+	return plan->uses[MIXED] || plan->uses[RELATED];
+}
+
+bool
+message_has_jis(const struct message_plan *plan)
+{
+	return plan->jis_domain_count > 0;
+}
+
+const struct template_slots *
+message_slots(const struct message_plan *plan, enum message_piece piece)
+{
+	const struct template_slots *slots = &plan->slots[piece];
+
+	return slots->template != NULL ? slots : NULL;
 }
 
 const struct links *
@@ -1301,4 +1346,55 @@ message_render_view(const struct message_plan *plan, const struct message_recipi
 	    template_render(t, &r.values, out, &inner) != TEMPLATE_OK)
 		return refuse(&r, inner.status, inner.field);
 	return result->status;
+}
+
+/* Where each piece begins in the buffer, which moves while it grows. */
+static enum template_status
+put_pieces(struct render *r, size_t from[MESSAGE_PIECES])
+{
+	const struct message_plan *plan = r->plan;
+	struct template_result inner = { .status = TEMPLATE_OK };
+
+	r->fixed = &plan->utf8;
+	if (put_header(r) != TEMPLATE_OK)
+		return r->result->status;
+	for (int i = 0; i < MESSAGE_PIECES; i++) {
+		const struct template *t = piece_template(plan, (enum message_piece)i);
+		enum template_status status = TEMPLATE_OK;
+
+		from[i] = r->out->len;
+		if (t != NULL)
+			status = plan->has_slots
+			    ? template_slots_run(&plan->slots[i], &r->values, r->out, &inner)
+			    : template_render(t, &r->values, r->out, &inner);
+		if (status != TEMPLATE_OK)
+			return refuse(r, inner.status, inner.field);
+	}
+	return TEMPLATE_OK;
+}
+
+enum template_status
+message_render_pieces(const struct message_plan *plan, const struct message_recipient *recipient,
+    struct buf *out, struct message_pieces *pieces, struct message_result *result)
+{
+	struct render r = { .plan = plan, .recipient = recipient, .out = out, .result = result };
+	size_t from[MESSAGE_PIECES] = { 0 };
+
+	r.start = out->len;
+	*result = (struct message_result){ .status = TEMPLATE_OK };
+	*pieces = (struct message_pieces){ 0 };
+	if (check_recipient(&r) == TEMPLATE_OK && set_values(&r) == TEMPLATE_OK &&
+	    put_pieces(&r, from) == TEMPLATE_OK && buf_failed(out))
+		result->status = TEMPLATE_TOO_LARGE;
+	if (result->status != TEMPLATE_OK) {
+		drop(&r);
+		return result->status;
+	}
+	pieces->head = slice_make(out->data + r.start, from[0] - r.start);
+	for (int i = 0; i < MESSAGE_PIECES; i++) {
+		size_t to = i + 1 < MESSAGE_PIECES ? from[i + 1] : out->len;
+
+		pieces->piece[i] = slice_make(out->data + from[i], to - from[i]);
+	}
+	return TEMPLATE_OK;
 }

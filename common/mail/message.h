@@ -43,6 +43,7 @@
 #include "links.h"
 #include "slice.h"
 #include "template.h"
+#include "template_slots.h"
 
 #define MESSAGE_HEADERS_MAX 50 /* extra header fields */
 #define MESSAGE_TOKEN_MAX 128  /* a token string in bytes */
@@ -101,6 +102,7 @@ struct message_source {
 	size_t file_count;
 	const struct slice *jis_domains; /* lower-case A-labels that get ISO-2022-JP */
 	size_t jis_domain_count;
+	bool slots; /* message_render_pieces gives slots */
 };
 
 /* Slices are borrowed during message_render. */
@@ -128,6 +130,16 @@ struct message_result {
 	size_t body_offset; /* from the start of the message to its body */
 	bool is_jis;	    /* in ISO-2022-JP */
 	bool jis_failed;    /* the domain asks for it, but a character has no place there */
+};
+
+/* A message in pieces, for a service that puts it together itself. */
+enum message_piece { MESSAGE_SUBJECT, MESSAGE_TEXT, MESSAGE_HTML, MESSAGE_PIECES };
+
+struct message_pieces {
+	struct slice head; /* fields up to MIME-Version, folded; with Date, Message-ID, Subject */
+	/* UTF-8; of a plan with slots the values of the piece's slots, a NUL behind each. An absent
+	 * piece is empty. */
+	struct slice piece[MESSAGE_PIECES];
 };
 
 struct message_plan;
@@ -181,6 +193,21 @@ bool message_uses(const struct message_plan *plan, unsigned builtin);
  * which. Otherwise as message_render; addresses and other tokens of the recipient may be empty. */
 enum template_status message_render_view(const struct message_plan *plan,
     const struct message_recipient *recipient, struct buf *out, bool *is_html,
+    struct message_result *result);
+
+/* What cannot be said in pieces: files, and recipients who get ISO-2022-JP. */
+bool message_has_files(const struct message_plan *plan);
+bool message_has_jis(const struct message_plan *plan);
+
+/* The slots of a piece of a plan that was compiled with them; NULL when there is no such piece.
+ * Borrowed from the plan. */
+const struct template_slots *message_slots(
+    const struct message_plan *plan, enum message_piece piece);
+
+/* Appends the pieces to out; their slices are borrowed from it until its next change. Always in
+ * UTF-8. Otherwise as message_render. */
+enum template_status message_render_pieces(const struct message_plan *plan,
+    const struct message_recipient *recipient, struct buf *out, struct message_pieces *pieces,
     struct message_result *result);
 
 /*

@@ -52,7 +52,5 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (ses_account_parse(&account, in.body, &err) == 0 && account.enforcement[31] != '\0')
 		abort();
-	ses_answer_bulk_entry(&a, in.error_type, in.body, in.body);
-	check(a.outcome.text, OUTCOME_TEXT_MAX);
 	return 0;
 }

@@ -13,27 +13,12 @@ cd "$(dirname "$0")/../.."
 . tests/support/services.sh
 # shellcheck source=tests/support/pipeline.sh
 . tests/support/pipeline.sh
+# shellcheck source=tests/support/ses.sh
+. tests/support/ses.sh
 
 pipeline_start
-SES_PORT=$(services_free_port)
-AGENT_PORT=$(services_free_port)
-"$PYTHON" tests/support/ses_fake.py init "$D/ses" || tap_bail 'no certificate for the fake'
-service_spawn ses "$D/ses.log" "$PYTHON" tests/support/ses_fake.py serve "$D/ses" --log "$TRUTH" \
-	--control "$D/ses.control" "$SES_PORT" "$AGENT_PORT" 2>/dev/null
-SES=$SERVICE_PID
-ses_answers()
-{
-	(exec 3<>"/dev/tcp/127.0.0.1/$SES_PORT") 2>/dev/null
-}
-services_wait 10 ses_answers || { cat "$D/ses.log"; tap_bail 'the fake does not answer'; }
-
-# arguments: lines of the control file; without any, all is normal again
-ses_set()
-{
-	printf '%s\n' "$@" >"$D/ses.new"
-	mv "$D/ses.new" "$D/ses.control"
-	sleep 0.05 # it looks every 0.02 s
-}
+ses_start
+export KAIRAN_SES_CONFIGURATION_SET=marketing
 
 # arguments: how many; true when the log says so often that SES is unwell
 unwell()
@@ -41,12 +26,6 @@ unwell()
 	[ "$(grep -c 'ses unwell' "$D/dispatcher.log")" -ge "$1" ]
 }
 
-unset AWS_PROFILE AWS_SESSION_TOKEN AWS_DEFAULT_REGION
-export HOME=$D AWS_EC2_METADATA_DISABLED=true AWS_REGION=ap-northeast-1 AWS_ENDPOINT_URL_SESV2=https://localhost:$SES_PORT
-export AWS_CA_BUNDLE=$D/ses/ca.pem KAIRAN_DISPATCHER_TRANSPORT=ses KAIRAN_SES_CONFIGURATION_SET=marketing
-export AWS_ENDPOINT_URL_STS=http://127.0.0.1:$AGENT_PORT
-KEYS=(AWS_ACCESS_KEY_ID=AKIDEXAMPLE AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY)
-LADDER=KAIRAN_DISPATCHER_RETRY_LADDER=1s,1s
 producer_start
 
 # ---- a good day -------------------------------------------------------------------------

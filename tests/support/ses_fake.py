@@ -25,6 +25,15 @@ Local parts begin with
     trickle  an answer byte by byte, over `slow_s`
 anything else is taken.
 
+SendEmail takes Raw and Simple, SendBulkEmail a template that comes with the request; members that
+the published format does not have are refused. In SendBulkEmail a recipient is answered for by himself:
+    reject, sandbox  MESSAGE_REJECTED     bad   INVALID_PARAMETER     failed   FAILED
+    throttle         ACCOUNT_THROTTLED    busy  TRANSIENT_FAILURE, the first `times` times
+    paused           ACCOUNT_SENDING_PAUSED, the first `times` times
+and all of a request suffer from one of them:
+    syntax   400 BadRequestException      broken, kept500, drop, junk, half   as above
+    short    200 with an answer for the first only, all taken
+
 The control file holds `key = value` lines and may be missing:
     mode      ok (default), refuse (nobody listens), reset (connections end before any request)
     drop      lost (default) or kept
@@ -36,7 +45,9 @@ The control file holds `key = value` lines and may be missing:
     quota     0     messages in all, more are refused with LimitExceededException
     skew_s    0     its clock before ours; a signature older than 5 minutes is refused
     expired   word  session tokens that contain it have expired
-    sandbox   0     1: PutSuppressedDestination is refused, and GetAccount says so
+    sandbox   0     1: PutSuppressedDestination is refused, as are recipients that are not verified, and GetAccount
+                    says so
+    identities      NAME NAME ...: verified addresses and domains; with ? behind it, one that is pending
     page      1000  entries of a page of the suppression list at most
     others    0     1: actions other than sending are refused with 429 above one a second
     die_after 0     every connection ends, without an answer, at its request number N + 1; lost
@@ -45,7 +56,9 @@ DIR/account.asked gets a line for each GetAccount. The account suppression list 
 which a test may write; DIR/suppression.log has a line for each request about it.
 
 A line of the log: at, to, kairan_id, what it says (run, send, attempt; not verified), message_id
-(the header), ses_id, tags, configuration_set, kept, answered, connection.
+(the header), ses_id, tags, configuration_set, kept, answered, connection, call (number of the
+request), content (raw, simple or bulk); of the latter two subject, text, html, headers, reply_to, order
+(members of the request besides).
 """
 
 import argparse
@@ -72,7 +85,7 @@ SECRET = 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY'
 DEFAULTS = {'mode': 'ok', 'drop': 'lost', 'times': '2', 'slow_s': '1', 'delay_ms': '0',
             'error': '', 'text': '', 'errors': '', 'rate': '0', 'max_rate': '100000', 'quota': '0',
             'skew_s': '0', 'expired': '', 'die_after': '0', 'sandbox': '0', 'page': '1000',
-            'others': '0', 'life_s': '3600'}
+            'others': '0', 'life_s': '3600', 'identities': ''}
 STATUS = {'TooManyRequestsException': 429, 'NotFoundException': 404, 'ConflictException': 409,
           'ConcurrentModificationException': 500, 'InternalServiceErrorException': 500,
           'InternalFailure': 500, 'ServiceUnavailable': 503, 'AccessDeniedException': 403,
@@ -106,11 +119,34 @@ def init(folder):
                 out.write(f.read())
 
 
+TOP = {'FromEmailAddress', 'FromEmailAddressIdentityArn', 'ReplyToAddresses', 'TenantName',
+       'FeedbackForwardingEmailAddress', 'FeedbackForwardingEmailAddressIdentityArn',
+       'ConfigurationSetName', 'EndpointId', 'ListManagementOptions'}
+
+
 class Refusal(Exception):
     def __init__(self, name, text='', status=None):
         super().__init__(name)
         self.name, self.text = name, text
         self.status = status or STATUS.get(name, 400)
+
+
+def known(members, names):
+    """Members that the service model does not have."""
+    if set(members) - names:
+        raise Refusal('BadRequestException', 'unknown members %s' % sorted(set(members) - names))
+
+
+def substitute(text, data):
+    """Simple substitution, as templates that come with a request have it; values as they are."""
+    if re.search(r'\{\{\{|\}\}\}|\\\{\{', text):
+        raise Refusal('BadRequestException', 'a template that is more than simple substitution')
+
+    def value(match):
+        if not re.fullmatch(r'[A-Za-z_][A-Za-z0-9_]*', match[1]):
+            raise Refusal('BadRequestException', 'not a simple substitution: %s' % match[1])
+        return data[match[1]]
+    return re.sub(r'\{\{(.*?)\}\}', value, text)
 
 
 def secret_of(access_key):
@@ -219,6 +255,7 @@ class Fake:
         self.server = None
         self.writers = set()
         self.seen, self.taken, self.connections, self.given = {}, 0, 0, 0
+        self.calls = 0
         self.tokens = []  # times at which messages were let through, for the rate
         self.other_at = 0
         self.log = os.open(args.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -321,8 +358,12 @@ class Fake:
         what = (request.method, request.path)
         if what == ('POST', '/v2/email/outbound-emails'):
             await self.send_email(request, writer, number)
+        elif what == ('POST', '/v2/email/outbound-bulk-emails'):
+            await self.send_bulk(request, writer, number)
         elif what == ('GET', '/v2/email/account'):
             self.account(writer)
+        elif what == ('GET', '/v2/email/identities'):
+            self.identities(dict(urllib.parse.parse_qsl(request.query)), writer)
         elif request.path.startswith('/v2/email/suppression/addresses'):
             self.suppression(request, writer)
         else:
@@ -338,6 +379,27 @@ class Fake:
                           'MaxSendRate': self.number('max_rate'),
                           'SentLast24Hours': float(self.taken)},
             'SuppressionAttributes': {'SuppressedReasons': ['BOUNCE', 'COMPLAINT']}})
+
+    def identities(self, query, writer):
+        """A page of two, so that there are pages."""
+        if set(query) - {'NextToken', 'PageSize'} or not 1 <= int(query.get('PageSize', '100')) <= 1000:
+            raise Refusal('BadRequestException', 'Invalid query')
+        names = self.settings['identities'].split()
+        first = int(query.get('NextToken', '0/').split('/')[0])
+        page = {'EmailIdentities': [
+            {'IdentityName': n.rstrip('?'), 'IdentityType': 'EMAIL_ADDRESS' if '@' in n else 'DOMAIN',
+             'SendingEnabled': not n.endswith('?'),
+             'VerificationStatus': 'PENDING' if n.endswith('?') else 'SUCCESS'}
+            for n in names[first:first + 2]]}
+        if first + 2 < len(names):
+            page['NextToken'] = '%d/+=' % (first + 2)
+        self.answer(writer, 200, page)
+
+    def verified(self, to):
+        names = self.settings['identities'].lower().split()
+        domain = to.partition('@')[2]
+        return not self.number('sandbox') or domain == 'simulator.amazonses.com' or to in names or \
+            any(domain == n or domain.endswith('.' + n) for n in names)
 
     def suppressed(self, change=None):
         """The list as the file has it, with a change written back."""
@@ -407,7 +469,7 @@ class Fake:
         self.seen[address] = n + 1
         return True
 
-    def limits(self):
+    def limits(self, recipients=1):
         if self.settings['error']:
             name, _, status = self.settings['error'].partition(':')
             raise Refusal(name, self.settings['text'], int(status or 0))
@@ -424,7 +486,7 @@ class Fake:
             self.tokens = [t for t in self.tokens if t > now - 1]
             if len(self.tokens) >= self.number('rate'):
                 raise Refusal('TooManyRequestsException', 'Maximum sending rate exceeded.')
-            self.tokens.append(now)
+            self.tokens.extend([now] * recipients)
 
     def write(self, order, message, to, number, kept, answered):
         tags = {t['Name']: t['Value'] for t in order.get('EmailTags', [])}
@@ -435,33 +497,162 @@ class Fake:
                   'kairan_id': message.get('X-Kairan-Id', ''), 'envid': tags.get('kairan', ''),
                   'message_id': message.get('Message-ID', ''), 'ses_id': ses_id, 'tags': tags,
                   'configuration_set': order.get('ConfigurationSetName', ''), 'kept': kept,
-                  'answered': answered, 'connection': number}
+                  'answered': answered, 'connection': number, 'call': self.calls,
+                  'content': 'raw'}
+        record.update(message.get('fake', {}) if isinstance(message, dict) else {})
         record.update(decode_token(tags.get('kairan', '')))
         os.write(self.log, (json.dumps(record, sort_keys=True) + '\n').encode())
         self.taken += kept
         return ses_id
 
+    @staticmethod
+    def assembled(order, content, parts, headers, reply_to):
+        """A message that is put together here: what its From, X-Kairan-Id and texts are."""
+        known(order, TOP | {'Content', 'EmailTags', 'DefaultContent', 'DefaultEmailTags',
+                            'BulkEmailEntries', 'Destination'})
+        if len(headers) > 15:
+            raise Refusal('BadRequestException', 'more than 15 headers')
+        for h in headers:
+            known(h, {'Name', 'Value'})
+            if not re.fullmatch(r'[!-9;-~]{1,126}', h['Name']) or \
+                    not re.fullmatch(r'[ -~]{1,995}', h['Value']) or \
+                    len(h['Name'] + h['Value']) > 996:
+                raise Refusal('BadRequestException', 'a header that is none')
+        fields = {h['Name']: h['Value'] for h in headers}
+        if len(fields) != len(headers) or not parts.get('Subject') or \
+                not (parts.get('Text') or parts.get('Html')) or not order['FromEmailAddress'].isascii():
+            raise Refusal('BadRequestException', 'an incomplete message')
+        rest = {k: v for k, v in order.items() if isinstance(v, str)}
+        return {**fields, 'From': order['FromEmailAddress'],
+                'fake': {'content': content, 'subject': parts['Subject'], 'headers': fields,
+                         'text': parts.get('Text', ''), 'html': parts.get('Html', ''),
+                         'reply_to': reply_to, 'order': rest}}
+
+    def simple(self, order):
+        simple = order['Content']['Simple']
+        known(simple, {'Subject', 'Body', 'Headers', 'Attachments'})
+        known(simple['Body'], {'Text', 'Html'})
+        for part in [simple['Subject'], *simple['Body'].values()]:
+            known(part, {'Data', 'Charset'})
+            if part.get('Charset') != 'UTF-8':
+                raise Refusal('BadRequestException', 'no charset')
+        parts = {k: v['Data'] for k, v in simple['Body'].items()}
+        parts['Subject'] = simple['Subject']['Data']
+        return self.assembled(order, 'simple', parts, simple.get('Headers', []),
+                              order.get('ReplyToAddresses', []))
+
+    def raw(self, order):
+        raw = base64.b64decode(order['Content']['Raw']['Data'], validate=True)
+        if any(len(line) > 998 for line in raw.split(b'\r\n')) or b'\n' in raw.replace(b'\r\n', b''):
+            raise Refusal('BadRequestException', 'lines')
+        return email.parser.BytesHeaderParser().parsebytes(raw)
+
     async def send_email(self, request, writer, number):
         if request.header('content-type') != 'application/json':
             raise Refusal('BadRequestException', 'not JSON')
+        self.calls += 1
         try:
             order = json.loads(request.body)
             to, = order['Destination']['ToAddresses']
-            raw = base64.b64decode(order['Content']['Raw']['Data'], validate=True)
+            to = email.utils.parseaddr(to)[1] if '<' in to else to
+            message = self.raw(order) if 'Raw' in order['Content'] else self.simple(order)
         except (ValueError, KeyError, TypeError) as why:
             raise Refusal('BadRequestException', 'not understood: %s' % why) from None
-        if any(len(line) > 998 for line in raw.split(b'\r\n')) or b'\n' in raw.replace(b'\r\n', b''):
-            raise Refusal('BadRequestException', 'lines')
-        message = email.parser.BytesHeaderParser().parsebytes(raw)
         self.limits()
         await self.by_local_part(order, message, to, writer, number)
+
+    def bulk_entry(self, order, template, entry):
+        """(recipient, order as of SendEmail, message) of one entry."""
+        known(entry, {'Destination', 'ReplacementTags', 'ReplacementEmailContent',
+                      'ReplacementHeaders'})
+        to, = entry['Destination']['ToAddresses']
+        data = json.loads(template.get('TemplateData', '{}'))
+        replacement = entry.get('ReplacementEmailContent', {'ReplacementTemplate': {}})
+        known(replacement, {'ReplacementTemplate'})
+        known(replacement['ReplacementTemplate'], {'ReplacementTemplateData'})
+        text = replacement['ReplacementTemplate'].get('ReplacementTemplateData', '{}')
+        if len(text) > 262144:
+            raise Refusal('BadRequestException', 'template data too long')
+        data.update(json.loads(text))
+        parts = {k: substitute(v, data) for k, v in template['TemplateContent'].items()}
+        headers = {h['Name'].lower(): h for h in template.get('Headers', []) +
+                   entry.get('ReplacementHeaders', [])}
+        tags = {t['Name']: t for t in order.get('DefaultEmailTags', []) +
+                entry.get('ReplacementTags', [])}
+        message = self.assembled(order, 'bulk', parts, list(headers.values()),
+                                 order.get('ReplyToAddresses', []))
+        to = email.utils.parseaddr(to)[1] if '<' in to else to
+        return to, {**order, 'EmailTags': list(tags.values())}, message
+
+    async def send_bulk(self, request, writer, number):
+        if request.header('content-type') != 'application/json':
+            raise Refusal('BadRequestException', 'not JSON')
+        self.calls += 1
+        try:
+            if len(request.body) > 1_000_000:
+                raise ValueError('more than 1 MB')
+            order = json.loads(request.body)
+            known(order['DefaultContent'], {'Template'})
+            template = order['DefaultContent']['Template']
+            known(template, {'TemplateContent', 'TemplateData', 'Headers'})
+            known(template['TemplateContent'], {'Subject', 'Text', 'Html'})
+            entries = [self.bulk_entry(order, template, e) for e in order['BulkEmailEntries']]
+            if not 1 <= len(entries) <= 50:
+                raise ValueError('%d entries' % len(entries))
+        except (ValueError, KeyError, TypeError) as why:
+            raise Refusal('BadRequestException', 'not understood: %s' % why) from None
+        self.limits(len(entries))
+        await self.by_worst(entries, writer, number)
+
+    async def by_worst(self, entries, writer, number):
+        has = lambda word: any(to.startswith(word) for to, _, _ in entries)
+        if has('syntax'):
+            raise Refusal('BadRequestException', 'Missing final \'@domain\'' if len(entries) == 1
+                          else 'one of the recipients')
+        kept = not has('broken') and not (has('drop') and self.settings['drop'] != 'kept')
+        known_to_sender = not (has('kept500') or has('drop') or has('junk') or has('half') or
+                               has('short'))
+        results = [self.by_entry(e, number, kept, known_to_sender and kept) for e in entries]
+        if has('broken') or has('kept500'):
+            raise Refusal('InternalServiceErrorException', 'something went wrong')
+        if has('drop'):
+            raise Drop
+        if has('junk'):
+            self.answer(writer, 200, b'<html>ok</html>')
+            return
+        if has('short'):
+            results = results[:1]
+        text = json.dumps({'BulkEmailEntryResults': results}).encode()
+        if has('half'):
+            writer.write(self.head(200, 'application/json', len(text)) + text[:-4])
+            await writer.drain()
+            raise Drop
+        self.answer(writer, 200, {'BulkEmailEntryResults': results})
+
+    def by_entry(self, entry, number, kept, answered):
+        to, order, message = entry
+        refused = {'reject': ('MESSAGE_REJECTED', 'Invalid content'),
+                   'sandbox': ('MESSAGE_REJECTED', UNVERIFIED % (self.args.region.upper(), to)),
+                   'bad': ('INVALID_PARAMETER', 'Missing required header'),
+                   'failed': ('FAILED', 'Failure')}
+        later = {'throttle': ('ACCOUNT_THROTTLED', 'Maximum sending rate exceeded.'),
+                 'busy': ('TRANSIENT_FAILURE', 'try later'),
+                 'paused': ('ACCOUNT_SENDING_PAUSED', 'paused')}
+        for word, (status, error) in refused.items():
+            if to.startswith(word) or (word == 'sandbox' and not self.verified(to)):
+                return {'Status': status, 'Error': error}
+        for word, (status, error) in later.items():
+            if to.startswith(word) and self.put_off(to):
+                return {'Status': status, 'Error': error}
+        return {'Status': 'SUCCESS',
+                'MessageId': self.write(order, message, to, number, kept, answered)}
 
     async def by_local_part(self, order, message, to, writer, number):
         begins = lambda word: to.startswith(word)
         take = lambda kept, answered: self.write(order, message, to, number, kept, answered)
         if begins('reject'):
             raise Refusal('MessageRejected', 'Invalid content')
-        if begins('sandbox'):
+        if begins('sandbox') or not self.verified(to):
             raise Refusal('MessageRejected', UNVERIFIED % (self.args.region.upper(), to))
         if begins('bad'):
             raise Refusal('BadRequestException', 'Missing required header')

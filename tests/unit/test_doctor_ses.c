@@ -19,7 +19,8 @@ test_account(void **state)
 	} rows[] = {
 		{ true, true, "HEALTHY", "ok the account sends, 14.00 recipients a second; " },
 		{ true, false, "HEALTHY",
-		    "warning the account is in the sandbox: all other recipients fail; " },
+		    "warning the account is in the sandbox: verified recipients only, 200 in 24 "
+		    "hours, 14 a second; " },
 		{ true, true, "PROBATION", "warning Amazon SES reviews this account; " },
 		{ false, true, "HEALTHY",
 		    "failed Amazon SES has paused sending for this account and region; " },
@@ -27,15 +28,16 @@ test_account(void **state)
 		    "failed Amazon SES has paused sending for this account and region; " },
 		{ true, false, "PROBATION",
 		    "warning Amazon SES reviews this account; warning the account is in the "
-		    "sandbox: all other recipients fail; " },
+		    "sandbox: verified recipients only, 200 in 24 hours, 14 a second; " },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		static struct doctor_checks d;
-		struct ses_account account = {
-			.max_rate = 14, .sending = rows[i].sending, .production = rows[i].production
-		};
+		struct ses_account account = { .max_24h = 200,
+			.max_rate = 14,
+			.sending = rows[i].sending,
+			.production = rows[i].production };
 		char said[400] = "";
 
 		(void)snprintf(
