@@ -26,6 +26,7 @@ read_or_name(struct identity *id, struct err *err)
 	if (ftruncate(id->lock_fd, 0) < 0 || pwrite(id->lock_fd, id->lock_id, 32, 0) != 32 ||
 	    fsync(id->lock_fd) < 0)
 		return err_set(err, "cannot write the lock file: %s", strerror(errno));
+	id->is_new = true;
 	return 0;
 }
 

@@ -15,6 +15,7 @@
 struct identity {
 	int lock_fd; /* -1: not held */
 	char lock_id[33];
+	bool is_new; /* named just now: no life has ever had it */
 };
 
 /* Takes the lock. 0, or -1 with err: folder missing, or another dispatcher runs here. */

@@ -238,6 +238,8 @@ open_journal(const struct program *p, struct err *err)
 	    p->config.dispatcher_state_dir, p->config.dispatcher_name);
 	j = journal_open(
 	    path, p->identity.lock_id, (uint32_t)p->config.dispatcher_journal_slots, err);
+	if (j != NULL && p->identity.is_new)
+		journal_is_first(j);
 	if (j != NULL && journal_was_damaged(j)[0] != '\0')
 		log_error("the journal was not usable (%s) and is kept beside as "
 			  "%s.damaged-*; what earlier lives held will be in doubt",

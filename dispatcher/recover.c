@@ -514,8 +514,7 @@ enum recover_result
 recover_begin(const struct identity *id, const struct config *config, struct journal *journal,
     struct db *db, bool adopt, struct identity_life *life, struct err *err)
 {
-	const struct journal_header *h = journal_header(journal);
-	struct identity_word word = { .life = h->life != 0 ? h->first_life : 0 };
+	struct identity_word word = { .life = journal_header(journal)->first_life };
 	enum recover_result result;
 	uint64_t system_id = 0;
 
@@ -525,7 +524,7 @@ recover_begin(const struct identity *id, const struct config *config, struct jou
 		result = check_commits(id, journal, db, system_id, adopt, err);
 	if (result != RECOVER_DONE)
 		return result;
-	word.whole = journal_evidence(journal, h->life, system_id) == JOURNAL_SAYS_ALL;
+	word.whole = journal_is_whole(journal, system_id);
 	if (identity_register(id, config, db, &word, life, err) < 0)
 		return RECOVER_AGAIN;
 	CRASH_POINT("recover_registered");
