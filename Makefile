@@ -274,7 +274,7 @@ sim-protocol: ## the protocol in a simulated world: SEEDS=2000 runs (FIRST=1), o
 	@build/crash/tests/sim/sim_protocol $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000) --first $(or $(FIRST),1) 2>/dev/null)
 # what the simulation notices by itself, of what `make mutants` has a test for anyway
 SIM_MUTANTS := no-mark mark-after-the-dot mark-refusal-ignored doubt-as-answer ok-as-no no-as-ok success-erases \
-	slot-used-too-early unknown-claim-dropped unknown-claim-not-fenced crash-sends-again
+	slot-used-too-early unknown-claim-dropped unknown-claim-not-fenced crash-sends-again heard-without-claims
 sim-mutants: ## sees that the simulation notices mistakes in the protocol (MUTANTS="a b")
 	@$(MAKE) --no-print-directory KIND=crash programs-here build/crash/tests/sim/sim_protocol
 	@KIND=crash CC='$(CC)' tests/mutants.py $(if $(JOBS),--jobs $(JOBS)) --test sim/sim_protocol $(or $(MUTANTS),$(SIM_MUTANTS))

@@ -71,6 +71,7 @@ extern const struct cli_command cli_keys_commands[];
 extern const struct cli_command cli_doctor_commands[];
 extern const struct cli_command cli_simulate_commands[];
 extern const struct cli_command cli_pace_commands[];
+extern const struct cli_command cli_dispatcher_commands[];
 
 /*
  * Parses the options in argv (any order, "--" ends them, --name=value and --name value) and

@@ -38,7 +38,8 @@ static const struct cli_command *const tables[] = { cli_init_commands, cli_local
 	cli_doubt_commands, cli_reconcile_commands, cli_suppress_commands,
 	cli_suppress_ses_commands, cli_ses_commands, cli_ses_simulator_commands, cli_dkim_commands,
 	cli_keys_commands, cli_doctor_commands, cli_simulate_commands, cli_pace_commands,
-	cli_feedback_commands, cli_status_commands, cli_retention_commands, base_commands };
+	cli_dispatcher_commands, cli_feedback_commands, cli_status_commands, cli_retention_commands,
+	base_commands };
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 
 static const struct cli_command *

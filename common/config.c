@@ -91,6 +91,9 @@ static const struct key keys[] = {
 	    "age of a claim at which suppression is looked at again before sending"),
 	NUMBER(dispatcher, poll_ms, "250", 10, 60000,
 	    "time between two looks at which runs are running; pause takes effect within it"),
+	NUMBER(dispatcher, join_s, "5", 0, 3600,
+	    "a dispatcher that joins others waits so long before it claims, so that a standby "
+	    "knows of it; longer than standbys lag behind"),
 	TEXT(dispatcher, transport, "relay",
 	    "relay: SMTP to [relay]; mx: SMTP to the mail servers of each domain, see [mx]; ses: "
 	    "Amazon SES by its API, see [ses]"),

@@ -43,6 +43,7 @@ struct config {
 	long dispatcher_expire_after_s;
 	long dispatcher_recheck_s;
 	long dispatcher_poll_ms;
+	long dispatcher_join_s;
 	char *dispatcher_transport; /* relay, mx or ses */
 	char *dispatcher_resolver;  /* as c-ares takes it; "": those of the system */
 	char *dispatcher_metrics_listen;

@@ -65,6 +65,8 @@ struct dispatcher {
 	char owner_text[16];
 	bool stopping; /* no new claims, no new transactions */
 	bool fenced;   /* declared dead, or PostgreSQL has lost commits: stop, exit with an error */
+	uint64_t claims_from_ms; /* loop clock: nothing is claimed before (dispatcher.join_s) */
+	char quarantine[200];	 /* who has to be heard on a new timeline; "": nobody */
 	struct runs *runs;
 	struct claimer *claimer;
 	struct route *route;

@@ -26,6 +26,7 @@ read_or_name(struct identity *id, struct err *err)
 	if (ftruncate(id->lock_fd, 0) < 0 || pwrite(id->lock_fd, id->lock_id, 32, 0) != 32 ||
 	    fsync(id->lock_fd) < 0)
 		return err_set(err, "cannot write the lock file: %s", strerror(errno));
+	id->is_new = true;
 	return 0;
 }
 
@@ -68,21 +69,30 @@ identity_unlock(struct identity *id)
 }
 
 int
-identity_register(
-    const struct identity *id, const struct config *config, struct db *db, struct err *err)
+identity_register(const struct identity *id, const struct config *config, struct db *db,
+    const struct identity_word *word, struct identity_life *life, struct err *err)
 {
-	char host[256] = "";
-	const char *made[] = { config->dispatcher_name, host, id->lock_id };
+	char host[256] = "", timeline[16], known[16], join_s[24];
+	const char *params[] = { config->dispatcher_name, host, id->lock_id, timeline, known,
+		word->whole ? "t" : "f", join_s };
 	PGresult *r;
-	int owner;
+	int result = 0;
 
 	(void)gethostname(host, sizeof(host) - 1);
+	(void)snprintf(timeline, sizeof(timeline), "%d", word->timeline);
+	(void)snprintf(known, sizeof(known), "%d", word->life);
+	(void)snprintf(join_s, sizeof(join_s), "%ld", config->dispatcher_join_s);
 	r = db_query(db,
-	    "INSERT INTO kairan.dispatcher (name, host, lock_id) VALUES ($1, $2, $3) RETURNING id",
-	    3, made);
+	    "SELECT id, (wait_s * 1000)::bigint FROM kairan.dispatcher_enter($1, $2, $3, $4, $5, "
+	    "$6, $7)",
+	    7, params);
 	if (r == NULL)
 		return err_set(err, "cannot register: %s", db->error);
-	owner = (int)db_int(r, -1);
+	if (PQntuples(r) == 1)
+		*life =
+		    (struct identity_life){ (int)db_number(r, 0, 0), (uint64_t)db_number(r, 0, 1) };
+	else
+		result = err_set(err, "PostgreSQL failed over while the journal was compared");
 	PQclear(r);
-	return owner;
+	return result;
 }

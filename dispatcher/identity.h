@@ -15,14 +15,28 @@
 struct identity {
 	int lock_fd; /* -1: not held */
 	char lock_id[33];
+	bool is_new; /* named just now: no life has ever had it */
 };
 
 /* Takes the lock. 0, or -1 with err: folder missing, or another dispatcher runs here. */
 int identity_lock(struct identity *id, const struct config *config, struct err *err) MUST_CHECK;
 void identity_unlock(struct identity *id);
 
-/* Makes the row; the number of this life, or -1 with err. */
+/* What a life is told when it registers. */
+struct identity_life {
+	int id;		  /* dispatcher.id */
+	uint64_t wait_ms; /* before it may claim: standbys shall know of it (dispatcher.join_s) */
+};
+
+/* What the journal can say for the earlier lives of this lock. */
+struct identity_word {
+	int timeline; /* of PostgreSQL, on which it was compared with the rows */
+	int life;     /* the first one that it knows of, 0: none */
+	bool whole;   /* it has no holes */
+};
+
+/* Makes the row. 0, or -1 with err, also when PostgreSQL is on another timeline by now. */
 int identity_register(const struct identity *id, const struct config *config, struct db *db,
-    struct err *err) MUST_CHECK;
+    const struct identity_word *word, struct identity_life *life, struct err *err) MUST_CHECK;
 
 #endif

@@ -332,6 +332,22 @@ journal_evidence(const struct journal *j, int32_t life, uint64_t system_id)
 	return JOURNAL_SAYS_ALL;
 }
 
+void
+journal_is_first(struct journal *j)
+{
+	if (j->header.life != 0)
+		return;
+	j->header.first_life = 1;
+	journal_header_write(j->map, &j->header);
+}
+
+bool
+journal_is_whole(const struct journal *j, uint64_t system_id)
+{
+	return j->header.life == 0 ||
+	    journal_evidence(j, j->header.life, system_id) == JOURNAL_SAYS_ALL;
+}
+
 bool
 journal_find(
     const struct journal *j, const struct journal_attempt *attempt, struct journal_mark *mark)
@@ -383,7 +399,7 @@ journal_begin_life(struct journal *j, int32_t life, uint64_t system_id)
 	struct journal_header *h = &j->header;
 
 	/* numbers of lives go back when PostgreSQL was restored: old marks would look like ours */
-	if (h->life >= life || h->life == 0 || h->system_id != system_id) {
+	if (h->life >= life || h->first_life == 0 || (h->life != 0 && h->system_id != system_id)) {
 		h->first_life = life;
 		h->first_generation = j->generation;
 	}

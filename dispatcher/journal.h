@@ -49,6 +49,13 @@ const struct journal_header *journal_header(const struct journal *j);
 enum journal_evidence journal_evidence(
     const struct journal *j, int32_t life, uint64_t system_id) MUST_CHECK;
 
+/* Of a new file of a lock that no life has had before: it knows of all lives, none so far. */
+void journal_is_first(struct journal *j);
+
+/* No life that this file knows of (from journal_header()->first_life on, 0: none) has marks that
+ * it lacks. */
+bool journal_is_whole(const struct journal *j, uint64_t system_id) MUST_CHECK;
+
 /* The newest mark of an attempt. False: there is none. */
 bool journal_find(const struct journal *j, const struct journal_attempt *attempt,
     struct journal_mark *mark) MUST_CHECK;

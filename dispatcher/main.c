@@ -239,6 +239,8 @@ open_journal(const struct program *p, struct err *err)
 	    p->config.dispatcher_state_dir, p->config.dispatcher_name);
 	j = journal_open(
 	    path, p->identity.lock_id, (uint32_t)p->config.dispatcher_journal_slots, err);
+	if (j != NULL && p->identity.is_new)
+		journal_is_first(j);
 	if (j != NULL && journal_was_damaged(j)[0] != '\0')
 		log_error("the journal was not usable (%s) and is kept beside as "
 			  "%s.damaged-*; what earlier lives held will be in doubt",
@@ -246,9 +248,8 @@ open_journal(const struct program *p, struct err *err)
 	return j;
 }
 
-/* Waits for PostgreSQL, settles earlier lives, registers. The number of this life; exits when a
- * person has to decide. */
-static int
+/* Waits for PostgreSQL, settles earlier lives, registers; exits when a person has to decide. */
+static struct identity_life
 begin_life(struct program *p)
 {
 	struct sigaction action = { .sa_handler = on_early_signal };
@@ -259,16 +260,16 @@ begin_life(struct program *p)
 	(void)sigaction(SIGINT, &action, NULL);
 	while (!early_stop) {
 		enum recover_result result = RECOVER_AGAIN;
+		struct identity_life life;
 		struct db db;
-		int owner = -1;
 
 		if (db_open(&db, p->config.database_url, ROLE, "kairan-dispatcher", &err) == 0 &&
 		    db_check_schema(&db, &err) == 0)
 			result = recover_begin(
-			    &p->identity, &p->config, p->d.journal, &db, p->adopt, &owner, &err);
+			    &p->identity, &p->config, p->d.journal, &db, p->adopt, &life, &err);
 		db_close(&db);
 		if (result == RECOVER_DONE)
-			return owner;
+			return life;
 		if (result == RECOVER_REFUSED)
 			fatal(EXIT_FAILED, "%s", err.msg);
 		if (!complained)
@@ -367,7 +368,7 @@ on_released(struct dispatcher *d, const struct live_run *run, const int *ids, co
 static const char *
 trouble(const struct dispatcher *d)
 {
-	return route_trouble_text(d->route);
+	return d->quarantine[0] != '\0' ? d->quarantine : route_trouble_text(d->route);
 }
 
 static const struct dispatcher_news news = {
@@ -449,6 +450,7 @@ static int
 run_program(struct program *p)
 {
 	struct dispatcher *d = &p->d;
+	struct identity_life life;
 	struct err err = { 0 };
 
 	if (identity_lock(&p->identity, &p->config, &err) < 0)
@@ -458,11 +460,16 @@ run_program(struct program *p)
 		fatal(EXIT_FAILED, "%s", err.msg);
 	if (contain_begin(&p->config, CONTAIN_DISPATCHER, &err) < 0)
 		fatal(EXIT_FAILED, "%s", err.msg);
-	d->owner = begin_life(p);
+	life = begin_life(p);
+	d->owner = life.id;
 	(void)snprintf(d->owner_text, sizeof(d->owner_text), "%d", d->owner);
 	check_rights(&p->config);
 	if (uv_loop_init(&d->loop) != 0)
 		fatal(EXIT_FAILED, "cannot make an event loop");
+	d->claims_from_ms = dispatcher_now_ms(d) + life.wait_ms;
+	if (life.wait_ms > 0)
+		log_info("joining others: claims begin in %llu ms (dispatcher.join_s)",
+		    (unsigned long long)life.wait_ms);
 	start(p);
 	if (strcmp(p->config.dispatcher_transport, "relay") != 0)
 		log_info("dispatching id=%d name=%s transport=%s", d->owner,

@@ -377,12 +377,12 @@ settle_earlier(const struct identity *id, const struct config *config,
 /* ---- copies and lost commits ---- */
 
 static enum recover_result
-check_installation(
-    struct db *db, bool adopt, const char *name, uint64_t *system_id, struct err *err)
+check_installation(struct db *db, bool adopt, const char *name, uint64_t *system_id, int *timeline,
+    struct err *err)
 {
 	const char *params[] = { name };
 	PGresult *r = db_query(db,
-	    "SELECT system_id, is_ours, current_setting('synchronous_commit') "
+	    "SELECT system_id, is_ours, current_setting('synchronous_commit'), kairan.timeline() "
 	    "FROM kairan.installation_enter()",
 	    0, NULL);
 	bool ours, durable;
@@ -395,6 +395,7 @@ check_installation(
 	*system_id = (uint64_t)db_number(r, 0, 0);
 	ours = db_text(r, 0, 1)[0] == 't';
 	durable = strcmp(db_text(r, 0, 2), "off") != 0;
+	*timeline = (int)db_number(r, 0, 3);
 	PQclear(r);
 	if (!durable) {
 		(void)err_set(err,
@@ -511,24 +512,26 @@ check_commits(const struct identity *id, struct journal *journal, struct db *db,
 
 enum recover_result
 recover_begin(const struct identity *id, const struct config *config, struct journal *journal,
-    struct db *db, bool adopt, int *owner, struct err *err)
+    struct db *db, bool adopt, struct identity_life *life, struct err *err)
 {
+	struct identity_word word = { .life = journal_header(journal)->first_life };
 	enum recover_result result;
 	uint64_t system_id = 0;
 
-	result = check_installation(db, adopt, config->dispatcher_name, &system_id, err);
+	result =
+	    check_installation(db, adopt, config->dispatcher_name, &system_id, &word.timeline, err);
 	if (result == RECOVER_DONE)
 		result = check_commits(id, journal, db, system_id, adopt, err);
 	if (result != RECOVER_DONE)
 		return result;
-	*owner = identity_register(id, config, db, err);
-	if (*owner < 0)
+	word.whole = journal_is_whole(journal, system_id);
+	if (identity_register(id, config, db, &word, life, err) < 0)
 		return RECOVER_AGAIN;
 	CRASH_POINT("recover_registered");
-	if (settle_earlier(id, config, journal, db, system_id, *owner, err) < 0)
+	if (settle_earlier(id, config, journal, db, system_id, life->id, err) < 0)
 		return RECOVER_AGAIN;
 	CRASH_POINT("recover_before_life");
-	journal_begin_life(journal, *owner, system_id);
+	journal_begin_life(journal, life->id, system_id);
 	CRASH_POINT("recover_after_life");
 	return RECOVER_DONE;
 }

@@ -27,10 +27,11 @@ enum recover_result {
 };
 
 /*
- * Registers a new life (its number in *owner), settles the earlier ones, and begins the new life
- * in the journal. adopt: accept a copied database, or one that has lost commits.
+ * Registers a new life, settles the earlier ones, and begins the new life in the journal. adopt:
+ * accept a copied database, or one that has lost commits.
  */
 enum recover_result recover_begin(const struct identity *id, const struct config *config,
-    struct journal *journal, struct db *db, bool adopt, int *owner, struct err *err) MUST_CHECK;
+    struct journal *journal, struct db *db, bool adopt, struct identity_life *life,
+    struct err *err) MUST_CHECK;
 
 #endif

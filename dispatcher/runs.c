@@ -644,6 +644,27 @@ time_went_back(struct runs *r)
 		r->d->fenced = true;
 }
 
+/* missing: who has to be heard on a new timeline before anybody claims; "": nobody. */
+static void
+note_quarantine(struct dispatcher *d, const char *missing)
+{
+	char text[sizeof(d->quarantine)] = "";
+
+	if (missing[0] != '\0')
+		(void)snprintf(
+		    text, sizeof(text), "PostgreSQL failed over; waiting to hear of %s", missing);
+	if (strcmp(text, d->quarantine) == 0)
+		return;
+	if (text[0] == '\0')
+		log_info("every dispatcher was heard behind the fail-over; claims go on");
+	else
+		log_warn(
+		    "PostgreSQL failed over: nothing is claimed until these dispatchers were "
+		    "heard: %s. Start them; for one that is gone: kairan dispatcher forget NAME",
+		    missing);
+	(void)snprintf(d->quarantine, sizeof(d->quarantine), "%s", text);
+}
+
 static void
 on_looked(void *ctx, struct pgloop_answer *answer)
 {
@@ -668,6 +689,7 @@ on_looked(void *ctx, struct pgloop_answer *answer)
 	 * nothing for ever. */
 	if (claims >= known + UNKNOWN_CLAIM_STEP)
 		journal_claimed(r->d->journal, claims);
+	note_quarantine(r->d, db_text(answer->result, 0, 3));
 	update(r, answer->result);
 	r->d->news->room(r->d);
 }
@@ -676,11 +698,14 @@ static void
 on_timer(uv_timer_t *timer)
 {
 	struct runs *r = timer->data;
-	const char *params[] = { r->d->owner_text, r->d->news->trouble(r->d) };
+	char known[24];
+	const char *params[] = { r->d->owner_text, r->d->news->trouble(r->d), known };
 
+	(void)snprintf(
+	    known, sizeof(known), "%llu", (unsigned long long)journal_claim_seq(r->d->journal));
 	if (!r->looking && pgloop_is_ready(r->d->claims))
 		r->looking = pgloop_submit(r->d->claims, "active", embed_dispatcher_sql_active_sql,
-		    2, params, on_looked, r);
+		    3, params, on_looked, r);
 }
 
 void

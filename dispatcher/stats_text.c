@@ -142,7 +142,7 @@ stats_text(const struct dispatcher *d, struct buf *out)
 		    "1 when it was declared dead, or PostgreSQL has lost commits", d->fenced },
 		{ "kairan_dispatcher_trouble", METRIC_GAUGE,
 		    "1 when something keeps mail from leaving; kairan status says what",
-		    route_trouble_text(d->route)[0] != '\0' },
+		    d->news->trouble(d)[0] != '\0' },
 		{ "kairan_dispatcher_postgresql_up", METRIC_GAUGE, "1 when it can claim and record",
 		    pgloop_is_ready(d->claims) && pgloop_is_ready(d->records) },
 		{ "kairan_dispatcher_redis_up", METRIC_GAUGE, "1 when Redis answers",

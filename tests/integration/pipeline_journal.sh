@@ -192,13 +192,14 @@ service_stop "$DISPATCHER"
 
 # a backup taken before, restored after: the rows say queued of those who have the mail
 bindir=$(pg_bindir)
-relay_set 'delay_ms = 150'
+relay_set 'delay_ms = 1000' # much is left when the copy is there, however long that takes
 dispatcher_start one "${SLOWLY[@]}"
 RUN=$(run_add journal restored)
 wait_for 10 "state = 'running' FROM kairan.run WHERE id = $RUN"
 sql -c 'CHECKPOINT'
 services_as_postgres "$bindir/pg_basebackup" -h "$D/pg.sock" -p 5432 -U postgres -D "$D/pg.sock/backup" -c fast -X stream >"$D/out" 2>&1 ||
 	tap_note "$(cat "$D/out")"
+relay_set 'delay_ms = 150'
 before=$(taken)
 taken_wait $((before + 50)) || tap_note 'nothing is sent'
 kill -STOP "$PRODUCER"

@@ -32,6 +32,7 @@ INSERT INTO campaign (name, stream_id, template_id, from_address)
 INSERT INTO dispatcher (id, name, host, lock_id, fenced_at, stopped_at) OVERRIDING SYSTEM VALUE VALUES
 	(1, 'one', 'h', 'a', NULL, NULL), (2, 'two', 'h', 'b', NULL, NULL),
 	(3, 'fenced', 'h', 'c', now(), NULL), (4, 'stopped', 'h', 'd', NULL, now());
+SELECT installation_enter() IS NULL AS never \gset
 SQL
 
 # arguments: run, state of the run, rows; all of them queued
@@ -249,4 +250,85 @@ tap_is "$(one "kairan.run_move(13, '{paused}', 'running')") $(one "state FROM ka
 claim 1 13 8 >"$D/out"
 sql -c "UPDATE kairan.send SET state = 'sending', owner = 1 WHERE run_id = 13 AND id = 8"
 tap_is "$(one "kairan.send_move_all(13, '{queued,deferred}', 'cancelled', 'x')") $(states 13 8)" '0 sending' 'what is being sent is not cancelled'
+
+# ---- behind a fail-over ------------------------------------------------------------------
+
+run_add 60 running 40
+sql -c 'UPDATE kairan.dispatcher SET stopped_at = now() WHERE stopped_at IS NULL' \
+	-c "INSERT INTO kairan.dispatcher (id, name, host, lock_id, claim_seq, stopped_at) OVERRIDING SYSTEM VALUE VALUES
+		(61, 'tokyo', 'h', 't', 0, NULL), (62, 'osaka', 'h', 'o', 0, NULL), (63, 'kobe', 'h', 'k', 0, now()), (64, 'tokyo', 'h', 't', 0, NULL)" \
+	-c 'ALTER TABLE kairan.dispatcher ALTER id RESTART WITH 100'
+
+# PostgreSQL is on another timeline than the one that everything was noted on.
+timeline_begin()
+{
+	sql -c 'UPDATE kairan.installation SET timeline = timeline - 1' -c 'UPDATE kairan.dispatcher SET began = began - 1, heard = heard - 1'
+}
+
+missing()
+{
+	one "string_agg(DISTINCT name, ' ') FROM kairan.quarantine"
+}
+
+# A look of a dispatcher at the runs; stdout: who is waited for
+# arguments: dispatcher, claims that it knows of
+look()
+{
+	statement active "$1, '', $2" | sed -n 's/^0|alive|[0-9]*|\(.*\)|0$/\1/p'
+}
+
+# arguments: name, lock, [timeline], [first life that its journal knows of], [journal has everything], [join_s]; stdout: id and wait in units of 10,000 s
+enter()
+{
+	one "id || ' ' || round(wait_s / 10000) FROM kairan.dispatcher_enter('$1', 'h', '$2', ${3:-kairan.timeline()}, ${4:-1}, ${5:-true}, ${6:-0})"
+}
+
+tap_is "$(claim 61 60 1)" '1 1,' 'before a fail-over claims find rows'
+timeline_begin
+tap_is "$(claim 61 60 2)|$(row 60 2)" '|queued attempt 0 owner 0' 'on a new timeline they find none'
+tap_is "$(missing)" 'osaka tokyo' 'who had not ended is waited for'
+sql -c 'UPDATE kairan.dispatcher SET claim_seq = claim_seq + 1 WHERE id = 62'
+tap_is "$(one 'claim_seq FROM kairan.dispatcher WHERE id = 62')" 0 'a program that does not know of timelines claims nothing either'
+tap_is "$(look 61 2) / $(missing)" 'osaka on h, tokyo on h / osaka tokyo' 'one whose claims are missing is not heard'
+tap_is "$(look 61 1) / $(missing)" 'osaka on h / osaka' 'one that misses none is, with what it once registered and heard no answer to'
+tap_is "$(claim 61 60 2)" '' 'and claims nothing before the others were'
+sql -c 'UPDATE kairan.dispatcher SET stopped_at = now() WHERE id = 62'
+tap_is "$(missing)" osaka 'an end is no word'
+tap_is "$(enter osaka o 0)" '' 'a journal that was compared on another timeline is not heard'
+enter osaka o '' 0 >"$D/out"
+enter osaka o '' 63 >"$D/out"
+enter osaka o '' 1 false >"$D/out"
+tap_is "$(missing)" osaka 'nor is one that is empty, or younger, or has holes'
+enter osaka o >"$D/out"
+tap_is "$(missing)$(look 61 1)$(claim 61 60 2)" '2 1,' 'when everybody was heard claims go on'
+tap_is "$(one "count(*) FROM kairan.audit WHERE action = 'quarantine.end'")" 1 'and the audit has it'
+
+sql -c 'UPDATE kairan.dispatcher SET stopped_at = now() WHERE stopped_at IS NULL AND id <> 61' -c 'UPDATE kairan.dispatcher SET stopped_at = now() WHERE id = 61'
+timeline_begin
+tap_is "$(missing)" tokyo 'when all had ended, the one that ended last is waited for'
+enter kobe k >"$D/out"
+tap_is "$(missing)" tokyo 'whoever else comes'
+enter tokyo t '' '' false >"$D/out"
+tap_is "$(missing)" '' 'until it comes, with any journal: it had settled everything'
+
+sql -c 'UPDATE kairan.installation SET timeline = kairan.timeline()' -c 'UPDATE kairan.dispatcher SET heard = kairan.timeline()'
+tap_is "$(enter nagoya n '' '' true 100000 | cut -d ' ' -f 2)" 10 'a dispatcher that joins others has to wait before it claims'
+tap_is "$(enter nagoya n '' '' true 100000 | cut -d ' ' -f 2)" 10 'and no less when it is started once more'
+tap_is "$(enter kobe k '' '' true 100000 | cut -d ' ' -f 2)" 10 'so has one that others have known for less'
+sql -c "UPDATE kairan.dispatcher SET joined_at = joined_at - interval '100000 s' WHERE lock_id = 'n'"
+tap_is "$(enter nagoya n '' '' true 100000 | cut -d ' ' -f 2)" 0 'but not one that has been among them for long'
+sql -c "UPDATE kairan.dispatcher SET stopped_at = now() - interval '1 s' WHERE stopped_at IS NULL AND lock_id <> 'n'" \
+	-c "UPDATE kairan.dispatcher SET stopped_at = now() WHERE stopped_at IS NULL"
+tap_is "$(enter nagoya n '' '' true 100000 | cut -d ' ' -f 2)" 0 'nor one that was the last to end'
+sql -c "UPDATE kairan.dispatcher SET stopped_at = now() WHERE stopped_at IS NULL"
+tap_is "$(enter kobe k '' '' true 100000 | cut -d ' ' -f 2)" 10 'another one has'
+
+NOW=$(enter tokyo t)
+sql -c "UPDATE kairan.dispatcher SET stopped_at = now() WHERE stopped_at IS NULL AND id <> ${NOW% *}"
+tap_is "$(claim "${NOW% *}" 60 3,4)" '3 1,4 1,' 'one is alone'
+timeline_begin
+tap_is "$(one "kairan.quarantine_forget('osaka')") $(missing)" '0 tokyo' 'who is not waited for cannot be forgotten'
+tap_is "$(one "kairan.quarantine_forget('tokyo')") $(missing) $(states 60 3,4)" '1  in_doubt in_doubt' \
+	'a person may go on without one: what it held is in doubt'
+counts_agree 60 'and counted so'
 tap_done

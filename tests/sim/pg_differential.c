@@ -52,6 +52,7 @@ begin(void)
 	char sql[1024];
 
 	must("SET jit = off");
+	must("SELECT kairan.installation_enter()");
 	must("INSERT INTO kairan.template (digest, subject) VALUES ('d', 'Hello')");
 	must("INSERT INTO kairan.campaign (name, stream_id, template_id, from_address, list) "
 	     "SELECT 'news', id, 1, 'news@example.org', 'news' FROM kairan.stream WHERE name = "
@@ -134,16 +135,35 @@ sim_state(struct buf *out)
 
 #define REAL_LIVES                                                                                 \
 	"SELECT concat_ws(' ', 'life', id, claim_seq, (fenced_at IS NOT NULL)::text::char, "       \
-	"(stopped_at IS NOT NULL)::text::char, (recovered_at IS NOT NULL)::text::char) "           \
+	"(stopped_at IS NOT NULL)::text::char, (recovered_at IS NOT NULL)::text::char, "           \
+	"kairan.timeline() - began, kairan.timeline() - heard, unheard::text::char, "              \
+	"(joined_at < now() - interval '1 day')::text::char) "                                     \
 	"FROM kairan.dispatcher ORDER BY id"
+
+#define REAL_QUARANTINE                                                                            \
+	"SELECT concat_ws(' ', 'timeline', kairan.timeline() - timeline, (SELECT string_agg("      \
+	"id::text, ' ' ORDER BY id) FROM kairan.quarantine)) FROM kairan.installation"
 
 static void
 sim_lives(struct buf *out)
 {
 	for (int id = 1; id <= pg.lives; id++)
-		buf_printf(out, "life %d %lld %s %s %s\n", id, (long long)pg.life[id].claim_seq,
-		    fact(pg.life[id].fenced_at), fact(pg.life[id].stopped_at),
-		    fact(pg.life[id].recovered_at));
+		buf_printf(out, "life %d %lld %s %s %s %d %d %s %s\n", id,
+		    (long long)pg.life[id].claim_seq, fact(pg.life[id].fenced_at),
+		    fact(pg.life[id].stopped_at), fact(pg.life[id].recovered_at),
+		    pg.here - pg.life[id].began, pg.here - pg.life[id].heard,
+		    pg.life[id].unheard ? "t" : "f",
+		    pg.life[id].joined_at < pg.now - 24 * HOUR_US ? "t" : "f");
+}
+
+static void
+sim_quarantine(struct buf *out)
+{
+	buf_printf(out, "timeline %d", pg.here - pg.cleared);
+	for (int id = 1; id <= pg.lives; id++)
+		if (pg_is_missing(&pg, id))
+			buf_printf(out, " %d", id);
+	buf_append_str(out, "\n");
 }
 
 #define REAL_TALLY                                                                                 \
@@ -261,7 +281,8 @@ static int
 both(const char *name, const char *sql, const char *real_sql, int count, const char *const *params,
     const char *const *sim_params, unsigned skip, bool values)
 {
-	static const char *const states[] = { REAL_STATE, REAL_LIVES, REAL_TALLY, REAL_OTHERS };
+	static const char *const states[] = { REAL_STATE, REAL_LIVES, REAL_QUARANTINE, REAL_TALLY,
+		REAL_OTHERS };
 	struct buf real, sim;
 	struct timespec now;
 	PGresult *ours = NULL, *theirs;
@@ -286,6 +307,7 @@ both(const char *name, const char *sql, const char *real_sql, int count, const c
 		real_lines(&real, states[i]);
 	sim_state(&sim);
 	sim_lives(&sim);
+	sim_quarantine(&sim);
 	sim_tally(&sim);
 	sim_others(&sim);
 	calls++;
@@ -308,7 +330,7 @@ both(const char *name, const char *sql, const char *real_sql, int count, const c
 /* ---- calls ---- */
 
 struct arguments {
-	char run[12], owner[12], number[24];
+	char run[12], owner[12], number[24], here[12];
 	struct buf list[12];
 	const char *params[16];
 	int ids[MANY];
@@ -584,9 +606,12 @@ call_fence_claims(struct arguments *a)
 static int
 call_active(struct arguments *a)
 {
+	(void)snprintf(a->number, sizeof(a->number), "%lld",
+	    (long long)pg.life[atoi(a->owner)].claim_seq + (pick(4) == 0));
 	a->params[0] = a->owner;
 	a->params[1] = "";
-	return both("active", embed_dispatcher_sql_active_sql, embed_dispatcher_sql_active_sql, 2,
+	a->params[2] = a->number;
+	return both("active", embed_dispatcher_sql_active_sql, embed_dispatcher_sql_active_sql, 3,
 	    a->params, a->params, 1U << 2, true);
 }
 
@@ -605,13 +630,39 @@ call_earlier(struct arguments *a)
 static int
 call_register(struct arguments *a)
 {
-	static const char *const sql =
-	    "INSERT INTO kairan.dispatcher (name, host, lock_id) VALUES ($1, $2, $3) RETURNING id";
+	static const char *const sql = "SELECT id, (wait_s * 1000)::bigint FROM "
+				       "kairan.dispatcher_enter($1, $2, $3, $4, $5, $6, $7)";
+	const char *sim_params[7];
+	unsigned behind = pick(10) == 0;
 
+	(void)snprintf(a->number, sizeof(a->number), "%u", pick((unsigned)pg.lives + 1));
+	(void)snprintf(a->here, sizeof(a->here), "%d", pg.here - (int)behind);
 	a->params[0] = "name";
 	a->params[1] = "host";
 	a->params[2] = pick(2) ? "a" : "b";
-	return both("register", sql, sql, 3, a->params, a->params, 0, true);
+	a->params[3] = behind ? "0" : "1"; /* a fresh cluster is on its first timeline */
+	a->params[4] = a->number;
+	a->params[5] = pick(4) ? "t" : "f";
+	a->params[6] = "100000";
+	memcpy(sim_params, a->params, sizeof(sim_params));
+	sim_params[3] = a->here;
+	return both("register", sql, sql, 7, a->params, sim_params, 1U << 1, true);
+}
+
+static int
+call_forget(struct arguments *a)
+{
+	a->params[0] = "name";
+	return both("forget", PG_SQL_FORGET, PG_SQL_FORGET, 1, a->params, a->params, 0, true);
+}
+
+/* Behind a fail-over: what is stored is of an earlier timeline than the one there is. */
+static void
+begin_timeline(void)
+{
+	must("UPDATE kairan.installation SET timeline = timeline - 1");
+	must("UPDATE kairan.dispatcher SET began = began - 1, heard = heard - 1");
+	pg.here++;
 }
 
 static int
@@ -632,7 +683,10 @@ shake(struct arguments *a)
 	char sql[300];
 	int run = atoi(a->run), id = a->ids[0] <= ROWS ? a->ids[0] : 1;
 
-	switch (pick(4)) {
+	switch (pick(5)) {
+	case 4:
+		begin_timeline();
+		return 0;
 	case 0:
 		must("UPDATE kairan.send SET not_before = not_before - interval '2 hours'");
 		for (int r = 1; r <= PG_RUNS; r++)
@@ -687,7 +741,7 @@ one_call(void)
 	static int (*const list[])(struct arguments *) = { call_claim, call_claim, call_claim,
 		call_record, call_record, call_record, call_give_back, call_lost_claim,
 		call_recheck, call_assert, call_ingest, call_ingest, call_plain, call_fence_claims,
-		call_active, call_earlier, shake };
+		call_active, call_active, call_active, call_forget, call_earlier, shake };
 	struct arguments a;
 	unsigned which = pick(60);
 	int result;

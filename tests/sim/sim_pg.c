@@ -218,6 +218,138 @@ pg_suppress(struct pg *pg, const char *address)
 	suppress(pg, address, "all", "manual");
 }
 
+/* ---- timelines ---- */
+
+/* dispatcher_guard() */
+static void
+stop(struct pg *pg, struct pg_life *l)
+{
+	if (l->stopped_at != PG_NEVER)
+		return;
+	l->stopped_at = pg->now;
+	l->unheard = l->unheard || l->heard != pg->here;
+}
+
+static bool
+ended_before(const struct pg *pg, int a, int b)
+{
+	return pg->life[a].stopped_at < pg->life[b].stopped_at ||
+	    (pg->life[a].stopped_at == pg->life[b].stopped_at && a < b);
+}
+
+/* Nobody of an earlier timeline was at work, and this one ended last. */
+static bool
+ended_last(const struct pg *pg, int id)
+{
+	for (int i = 1; i <= pg->lives; i++) {
+		const struct pg_life *l = &pg->life[i];
+
+		if (l->began != pg->here &&
+		    (l->stopped_at == PG_NEVER || l->unheard || l->heard == pg->here ||
+			ended_before(pg, id, i)))
+			return false;
+	}
+	return pg->life[id].began != pg->here;
+}
+
+static bool
+spoke(const struct pg *pg, const char *lock)
+{
+	for (int i = 1; i <= pg->lives; i++)
+		if (strcmp(pg->life[i].lock_id, lock) == 0 && pg->life[i].began != pg->here &&
+		    pg->life[i].heard == pg->here)
+			return true;
+	return false;
+}
+
+/* View quarantine. */
+bool
+pg_is_missing(const struct pg *pg, int id)
+{
+	const struct pg_life *l = &pg->life[id];
+
+	return pg->cleared != pg->here && !spoke(pg, l->lock_id) &&
+	    (l->unheard || (l->stopped_at == PG_NEVER && l->heard != pg->here) ||
+		ended_last(pg, id));
+}
+
+static const char *
+quarantine_look(struct pg *pg)
+{
+	for (int i = 1; i <= pg->lives; i++)
+		if (pg_is_missing(pg, i))
+			return "name on host"; /* which name does not matter */
+	pg->cleared = pg->here;
+	for (int i = 1; i <= pg->lives; i++) {
+		struct pg_life *l = &pg->life[i];
+
+		if (l->unheard || l->stopped_at == PG_NEVER)
+			l->heard = pg->here;
+		l->unheard = false;
+	}
+	return "";
+}
+
+/* Since when a fail-over waits for the lock; PG_NEVER: it does not. */
+static int64_t
+joined_at(const struct pg *pg, const char *lock)
+{
+	int64_t since = PG_NEVER;
+
+	for (int i = 1; i <= pg->lives; i++) {
+		const struct pg_life *l = &pg->life[i];
+		bool waited_for = true;
+
+		if (strcmp(l->lock_id, lock) != 0)
+			continue;
+		for (int k = 1; k <= pg->lives && l->stopped_at != PG_NEVER && !l->unheard; k++)
+			waited_for = waited_for && pg->life[k].stopped_at != PG_NEVER &&
+			    !pg->life[k].unheard && !ended_before(pg, i, k);
+		if (waited_for && (since == PG_NEVER || l->joined_at < since))
+			since = l->joined_at;
+	}
+	return since;
+}
+
+static PGresult *
+enter(struct pg *pg, const char *const *p)
+{
+	int64_t join = number(p[6]) * SECOND, since = joined_at(pg, p[2]), wait;
+	bool missing[PG_LIVES] = { false };
+	PGresult *r = table(2);
+
+	if (number(p[3]) != pg->here)
+		return r;
+	if (pg->lives == PG_LIVES - 1) {
+		pg->full = true;
+		PQclear(r);
+		return NULL;
+	}
+	if (since == PG_NEVER)
+		since = pg->lives > 0 ? pg->now : pg->now - join;
+	for (int i = 1; i <= pg->lives; i++)
+		missing[i] = pg_is_missing(pg, i) && strcmp(pg->life[i].lock_id, p[2]) == 0 &&
+		    number(p[4]) > 0 && i >= number(p[4]) &&
+		    (p[5][0] == 't' ||
+			(pg->life[i].stopped_at != PG_NEVER && !pg->life[i].unheard));
+	for (int i = 1; i <= pg->lives; i++) {
+		if (!missing[i])
+			continue;
+		pg->life[i].heard = pg->here;
+		pg->life[i].unheard = false;
+	}
+	pg->life[++pg->lives] = (struct pg_life){ .there = true,
+		.began = pg->here,
+		.heard = pg->here,
+		.heartbeat_at = pg->now,
+		.joined_at = since };
+	COPY(pg->life[pg->lives].lock_id, p[2]);
+	wait = join - (pg->now - since);
+	put_number(r, 0, 0, pg->lives);
+	put_number(r, 0, 1, wait > 0 ? wait / 1000 : 0);
+	return r;
+}
+
 /* ---- dispatcher/sql ---- */
 
 static PGresult *
@@ -229,9 +361,13 @@ active(struct pg *pg, const char *const *p)
 
 	if (l != NULL && l->fenced_at == PG_NEVER && l->stopped_at == PG_NEVER) {
 		l->heartbeat_at = pg->now;
+		if (l->claim_seq >= strtoll(p[2], NULL, 10))
+			l->heard = pg->here;
 		put_number(r, n, 0, 0);
 		put(r, n, 1, "alive");
 		put_number(r, n, 2, l->claim_seq);
+		if (pg->cleared != pg->here)
+			put(r, n, 3, quarantine_look(pg));
 		put_number(r, n++, 4, 0);
 	}
 	for (int run = 1; run <= PG_RUNS; run++) {
@@ -274,7 +410,8 @@ claim(struct pg *pg, const char *const *p)
 	read_list(&scopes, p[3]);
 	if (l == NULL || l->fenced_at != PG_NEVER || l->stopped_at != PG_NEVER ||
 	    l->claim_seq < acknowledged || l->claim_seq >= acknowledged + UNKNOWN_CLAIM_STEP ||
-	    run < 1 || run > PG_RUNS || !pg->run[run].running)
+	    pg->cleared != pg->here || l->heard != pg->here || run < 1 || run > PG_RUNS ||
+	    !pg->run[run].running)
 		return r;
 	l->claim_seq++;
 	l->heartbeat_at = pg->now;
@@ -500,13 +637,13 @@ runs_hold(struct pg *pg, const char *const *p)
 static PGresult *
 installation_enter(struct pg *pg, const char *const *p)
 {
-	PGresult *r = table(3);
+	PGresult *r = table(4);
 
-	(void)pg;
 	(void)p;
 	put_number(r, 0, 0, PG_SYSTEM_ID);
 	put(r, 0, 1, "t");
 	put(r, 0, 2, "on");
+	put_number(r, 0, 3, pg->here);
 	return r;
 }
 
@@ -519,21 +656,6 @@ life_claims(struct pg *pg, const char *const *p)
 	if (l != NULL && strcmp(l->lock_id, p[1]) == 0)
 		put_number(r, 0, 0, l->claim_seq);
 	return r;
-}
-
-static PGresult *
-register_life(struct pg *pg, const char *const *p)
-{
-	struct pg_life *l;
-
-	if (pg->lives == PG_LIVES - 1) {
-		pg->full = true;
-		return NULL;
-	}
-	l = &pg->life[++pg->lives];
-	*l = (struct pg_life){ .there = true, .heartbeat_at = pg->now };
-	COPY(l->lock_id, p[2]);
-	return single(pg->lives);
 }
 
 static PGresult *
@@ -567,10 +689,10 @@ recovered(struct pg *pg, const char *const *p)
 {
 	struct pg_life *l = life_of(pg, number(p[0]));
 
-	if (l != NULL && l->stopped_at == PG_NEVER)
-		l->stopped_at = pg->now;
-	if (l != NULL)
+	if (l != NULL) {
+		stop(pg, l);
 		l->recovered_at = pg->now;
+	}
 	return single(0);
 }
 
@@ -582,8 +704,8 @@ goodbye(struct pg *pg, const char *const *p)
 
 	for (int run = 1; run <= PG_RUNS && l != NULL; run++)
 		holds = holds || pg->tally[run][number(p[0])][PG_T_CLAIMED] > 0;
-	if (l != NULL && l->stopped_at == PG_NEVER && !holds)
-		l->stopped_at = pg->now;
+	if (l != NULL && !holds)
+		stop(pg, l);
 	return table(1);
 }
 
@@ -672,21 +794,47 @@ bury_run(struct pg *pg, int run, int dead, int64_t *total)
 	}
 }
 
-static PGresult *
-bury(struct pg *pg, const char *const *p)
+static int64_t
+bury_life(struct pg *pg, int dead)
 {
-	int dead = number(p[0]);
 	struct pg_life *l = life_of(pg, dead);
 	int64_t total = 0;
 
 	if (l == NULL || l->stopped_at != PG_NEVER)
-		return single(0);
+		return 0;
 	if (l->fenced_at == PG_NEVER)
 		l->fenced_at = pg->now;
 	for (int run = 1; run <= PG_RUNS; run++)
 		bury_run(pg, run, dead, &total);
-	l->stopped_at = pg->now;
-	return single(total);
+	stop(pg, l);
+	return total;
+}
+
+static PGresult *
+bury(struct pg *pg, const char *const *p)
+{
+	return single(bury_life(pg, number(p[0])));
+}
+
+/* quarantine_forget() of all who are missing. */
+static PGresult *
+forget(struct pg *pg, const char *const *p)
+{
+	bool missing[PG_LIVES] = { false };
+	int n = 0;
+
+	(void)p;
+	for (int i = 1; i <= pg->lives; i++)
+		missing[i] = pg_is_missing(pg, i);
+	for (int i = 1; i <= pg->lives; i++) {
+		if (!missing[i])
+			continue;
+		(void)bury_life(pg, i);
+		pg->life[i].heard = pg->here;
+		pg->life[i].unheard = false;
+		n++;
+	}
+	return single(n);
 }
 
 static bool
@@ -994,7 +1142,7 @@ static const struct statement {
 	{ "SELECT kairan.runs_hold(", BEGINNING, runs_hold },
 	{ "SELECT system_id, is_ours", BEGINNING, installation_enter },
 	{ "SELECT claim_seq FROM kairan.dispatcher", BEGINNING, life_claims },
-	{ "INSERT INTO kairan.dispatcher", BEGINNING, register_life },
+	{ "SELECT id, (wait_s * 1000)::bigint FROM kairan.dispatcher_enter(", BEGINNING, enter },
 	{ "SELECT id FROM kairan.dispatcher WHERE lock_id", BEGINNING, earlier_lives },
 	{ "SELECT kairan.dispatcher_fence(", BEGINNING, fence },
 	{ "SELECT * FROM kairan.recover_rows(", BEGINNING, recover_rows },
@@ -1002,6 +1150,7 @@ static const struct statement {
 	{ "SELECT kairan.journal_assert(", BEGINNING, journal_assert },
 	{ "UPDATE kairan.dispatcher SET stopped_at", BEGINNING, goodbye },
 	{ PG_SQL_BURY, WHOLE, bury },
+	{ PG_SQL_FORGET, WHOLE, forget },
 	{ PG_SQL_JOIN, WHOLE, feedback_join },
 	{ PG_SQL_RESEND, WHOLE, resend },
 };

@@ -55,8 +55,9 @@ struct pg_run {
 };
 
 struct pg_life {
-	bool there;
-	int64_t claim_seq, heartbeat_at, fenced_at, stopped_at, recovered_at;
+	bool there, unheard;
+	int began, heard; /* timelines */
+	int64_t claim_seq, heartbeat_at, fenced_at, stopped_at, recovered_at, joined_at;
 	char lock_id[36];
 };
 
@@ -90,7 +91,8 @@ struct pg_doubt {
 };
 
 struct pg {
-	int64_t now; /* set by whoever calls */
+	int64_t now;	   /* set by whoever calls */
+	int here, cleared; /* timeline() and installation.timeline */
 	struct pg_run run[PG_RUNS + 1];
 	int lives; /* last number given */
 	struct pg_life life[PG_LIVES];
@@ -112,9 +114,13 @@ enum pg_verdict pg_exec(
 #define PG_SQL_BURY "SELECT kairan.dispatcher_bury($1)"
 #define PG_SQL_JOIN "SELECT kairan.feedback_join(100)"
 #define PG_SQL_RESEND "SELECT kairan.doubt_policy('0 s')"
+#define PG_SQL_FORGET "SELECT kairan.quarantine_forget($1)" /* all: names are not kept */
 
 /* Suppressed by hand in the scope of all. */
 void pg_suppress(struct pg *pg, const char *address);
+
+/* In the view quarantine. */
+bool pg_is_missing(const struct pg *pg, int life);
 
 const char *pg_state_name(enum pg_state state);
 

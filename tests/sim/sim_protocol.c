@@ -6,7 +6,8 @@
  *
  *   sim_protocol --seeds N [--first S]   runs N seeds, one JSON line last; status 1 at a violation
  *   sim_protocol --seed S                one run with its events
- *   --surprise                           fail-overs find several dispatchers at work: not promised
+ *   --same-timeline                      what is lost is not to be seen by the timeline, as when files of
+ *                                        the database are put back by hand: not promised
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -27,17 +28,16 @@
 static struct scenario {
 	int dispatchers, runs;
 	bool calm;
-	bool power, failover, burials; /* which of the heavier faults may come */
-	int64_t until;		       /* of the faults */
-	bool needs_adoption[SIM_DISPATCHERS];
-	bool adopting;
-	struct pg before; /* a state to fall back to */
+	bool power, failover, burials;	      /* which of the heavier faults may come */
+	int64_t until;			      /* of the faults */
+	bool needs_adoption[SIM_DISPATCHERS]; /* its last word said so */
+	struct pg before;		      /* a state to fall back to */
 	bool has_before;
 	int64_t heard[PG_RUNS + 1][PG_ROWS + 1];
 } now;
 
-/* --surprise: a fail-over finds several dispatchers at work, which is beyond what is promised. */
-static bool surprise;
+/* --same-timeline: beyond what is promised where several dispatchers run. */
+static bool same_timeline;
 
 static uint32_t
 some(uint32_t most)
@@ -295,44 +295,32 @@ bury_silent(void)
 	}
 }
 
-/* Whoever has ended is started again; after lost commits everybody is, once with --adopt, and then the
- * runs go on: what the manual asks an operator to do. */
+/* Whoever has ended is started again, with --adopt when it asked for it. Runs are resumed at any time: an
+ * operator may be too early. */
 static void
 supervise(void *ctx, uint64_t number)
 {
-	bool ready = true, held = false;
-
 	(void)ctx;
 	(void)number;
-	for (int run = 1; run <= now.runs; run++)
-		held = held || strstr(sim.pg->run[run].why, "lost commits") != NULL;
-	for (int i = 0; i < now.dispatchers && sim.lost_commits; i++) /* its last word said why */
-		held = held || (!sim.process[i].alive && sim.process[i].status != 0);
-	for (int i = 0; i < now.dispatchers && held && !now.adopting; i++) {
-		now.needs_adoption[i] = true;
-		sim_terminate(&sim.process[i]);
-	}
-	now.adopting = now.adopting || held;
 	for (int i = 0; i < now.dispatchers; i++) {
 		struct sim_process *p = &sim.process[i];
 
+		if (sim.lost_commits && !p->alive && p->end == SIM_EXITED && p->status != 0)
+			now.needs_adoption[i] = true;
 		if (now.needs_adoption[i] && p->alive && p->adopt && p->terminate != NULL)
 			now.needs_adoption[i] = false; /* it is through its beginning */
 		if (!p->alive && (now.calm || sim_chance(300000)))
 			sim_start(p, now.needs_adoption[i]);
-		ready = ready && !now.needs_adoption[i];
 	}
 	for (int run = 1; run <= now.runs; run++) {
 		struct pg_run *r = &sim.pg->run[run];
 
-		if (r->running || (held && !ready) || !(now.calm || held || sim_chance(200000)))
+		if (r->running || !(now.calm || sim_chance(200000)))
 			continue;
 		sim_trace("run %d goes on", run);
 		r->running = true;
 		r->why[0] = '\0';
 	}
-	if (now.adopting && ready)
-		now.adopting = false;
 	bury_silent();
 	sim_after(NULL, SIM_SECOND, supervise, NULL, 0);
 }
@@ -348,25 +336,11 @@ up_again(void *ctx, uint64_t number)
 	sim_trace("PostgreSQL is back");
 }
 
-/* With several dispatchers one that has lost nothing would go on before another looks: whoever promotes
- * a standby that may have missed commits stops them first. */
-static void
-stop_all(void)
-{
-	for (int i = 0; i < now.dispatchers; i++) {
-		sim_kill(&sim.process[i], false);
-		now.needs_adoption[i] = true;
-	}
-	for (int run = 1; run <= now.runs; run++) {
-		sim.pg->run[run].running = false;
-		(void)snprintf(sim.pg->run[run].why, sizeof(sim.pg->run[run].why), "lost commits");
-	}
-	now.adopting = true;
-}
-
 static void
 fall_back(void *ctx, uint64_t number)
 {
+	int timeline = sim.pg->here + !same_timeline;
+
 	(void)ctx;
 	(void)number;
 	sim_fault("fail-over: PostgreSQL has lost its last commits");
@@ -374,9 +348,8 @@ fall_back(void *ctx, uint64_t number)
 	sim.lost_commits = true;
 	sim.pg_is_down = true;
 	*sim.pg = now.before;
+	sim.pg->here = timeline;
 	sim_pg_restore();
-	if (now.dispatchers > 1 && !surprise)
-		stop_all();
 	sim_after(NULL, (1 + sim_random(5)) * SIM_SECOND, up_again, NULL, 0);
 }
 
@@ -631,7 +604,7 @@ main(int argc, char **argv)
 {
 	static const struct option options[] = { { "seeds", required_argument, NULL, 'n' },
 		{ "first", required_argument, NULL, 'f' }, { "seed", required_argument, NULL, 's' },
-		{ "surprise", no_argument, NULL, 'u' }, { NULL, 0, NULL, 0 } };
+		{ "same-timeline", no_argument, NULL, 't' }, { NULL, 0, NULL, 0 } };
 	long long seeds = 200, first = 1, failing = -1;
 	bool trace = false;
 	int option;
@@ -641,9 +614,9 @@ main(int argc, char **argv)
 			return 2;
 		if (option == 'n')
 			seeds = strtoll(optarg, NULL, 10);
-		else if (option != 'u')
+		else if (option != 't')
 			first = strtoll(optarg, NULL, 10);
-		surprise = surprise || option == 'u';
+		same_timeline = same_timeline || option == 't';
 		trace = trace || option == 's';
 	}
 	if (trace)

@@ -103,6 +103,7 @@ pipeline_start()
 	export KAIRAN_KEYS_FILE=$D/keys KAIRAN_DISPATCHER_STATE_DIR=$D/state KAIRAN_RELAY_HOST=127.0.0.1
 	export KAIRAN_RELAY_PORT=$RELAY_PORT KAIRAN_FEEDBACK_DOMAIN=bounces.example.org KAIRAN_RELAY_EHLO=test.example
 	export KAIRAN_PRODUCER_POLL_MS=100 KAIRAN_DISPATCHER_POLL_MS=100
+	export KAIRAN_DISPATCHER_JOIN_S=0 # no standby lags behind
 	export KAIRAN_PACE_ADAPTIVE=${KAIRAN_PACE_ADAPTIVE:-no} # brakes wait for minutes
 	export KAIRAN_PACE_HOUR_GUARD=off # a test must not depend on the minute it runs in
 	export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:exitcode=99} UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
