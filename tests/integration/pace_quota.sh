@@ -10,6 +10,8 @@ cd "$(dirname "$0")/../.."
 . tests/support/services.sh
 # shellcheck source=tests/support/pipeline.sh
 . tests/support/pipeline.sh
+# shellcheck source=tests/support/ses.sh
+. tests/support/ses.sh
 KAIRAN=$BIN/kairan
 
 pipeline_start
@@ -100,14 +102,13 @@ AGENT_PORT=$(services_free_port)
 printf 'quota = 500\nmax_rate = 20\n' >"$D/ses.control"
 service_spawn ses "$D/ses.log" "$PYTHON" tests/support/ses_fake.py serve "$D/ses" --log "$D/ses.truth" \
 	--control "$D/ses.control" "$SES_PORT" "$AGENT_PORT" 2>/dev/null
-unset AWS_PROFILE AWS_SESSION_TOKEN AWS_DEFAULT_REGION
-SES=(KAIRAN_DISPATCHER_TRANSPORT=ses HOME="$D" AWS_EC2_METADATA_DISABLED=true AWS_REGION=ap-northeast-1
-	AWS_ENDPOINT_URL_SESV2="https://localhost:$SES_PORT" AWS_CA_BUNDLE="$D/ses/ca.pem"
-	AWS_ACCESS_KEY_ID=AKIDEXAMPLE AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY)
-producer_start "${SES[@]}"
+services_wait 20 ses_answers || tap_bail 'the fake does not answer'
+ACCOUNT=(KAIRAN_DISPATCHER_TRANSPORT=ses HOME="$D" AWS_EC2_METADATA_DISABLED=true AWS_REGION=ap-northeast-1
+	AWS_ENDPOINT_URL_SESV2="https://localhost:$SES_PORT" AWS_CA_BUNDLE="$D/ses/ca.pem" "${KEYS[@]}")
+producer_start "${ACCOUNT[@]}"
 # of all that is shown only the account's rate is new: before the answer of GetAccount there is a quota too
 tap_ok 'the rate of the account is shown, for all dispatchers together' shows 'account +[0-9.]+/s' 60
-tap_like "$(cat "$D/out")" 'quota +[0-9]+ left of [0-9]+ in 24 hours' 'and its quota'
+tap_ok 'and its quota' shows 'quota +[0-9]+ left of [0-9]+ in 24 hours' 15
 tap_is "$("$KAIRAN" --json pace show | "$PYTHON" -c 'import json, sys
 j = json.load(sys.stdin); print(abs(j["account_per_s"] - 0.9 * j["ses"]["max_rate"]) < 1e-6, j["quota"]["limit"] == j["ses"]["max_24h"])')" 'True True' \
 	'as GetAccount says'
@@ -117,13 +118,13 @@ account_told()
 	[ "$(grep -c 'account rate=18.00/s of 20.00/s' "$D/dispatcher.log")" = "$1" ]
 }
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
-dispatcher_start three "${SES[@]}"
+dispatcher_start three "${ACCOUNT[@]}"
 tap_ok 'a dispatcher keeps to the account' services_wait 30 account_told 1
 tap_is "$(wc -l <"$D/ses/account.asked")" 1 'without asking Amazon itself'
 service_stop "$PRODUCER" || tap_note "the producer ended with $?"
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 redis-cli -s "$D/redis.sock" DEL '{p:kairan}:account' >"$D/out"
-dispatcher_start four "${SES[@]}"
+dispatcher_start four "${ACCOUNT[@]}"
 tap_ok 'without a producer it asks' services_wait 30 account_told 2
 tap_is "$(wc -l <"$D/ses/account.asked")" 2 'itself'
 

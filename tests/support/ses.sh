@@ -24,7 +24,7 @@ ses_start()
 		--control "$D/ses.control" "$SES_PORT" "$AGENT_PORT" 2>/dev/null
 	# shellcheck disable=SC2034
 	SES=$SERVICE_PID
-	services_wait 10 ses_answers || { cat "$D/ses.log"; tap_bail 'the fake does not answer'; }
+	services_wait 20 ses_answers || { cat "$D/ses.log"; tap_bail 'the fake does not answer'; }
 	export HOME=$D AWS_EC2_METADATA_DISABLED=true AWS_REGION=ap-northeast-1 AWS_ENDPOINT_URL_SESV2=https://localhost:$SES_PORT
 	export AWS_CA_BUNDLE=$D/ses/ca.pem KAIRAN_DISPATCHER_TRANSPORT=ses AWS_ENDPOINT_URL_STS=http://127.0.0.1:$AGENT_PORT
 }
