@@ -393,7 +393,7 @@ tap_ok 'two servers of equal preference: sent' states_wait equal 'sent 40'
 tap_is "$(servers_of equal)" '127.0.0.4, 127.0.0.5' '  ... to both'
 tap_ok 'no MX: sent' states_wait nomx 'sent 3'
 tap_is "$(servers_of nomx)" 127.0.0.6 '  ... to the address of the domain'
-tap_ok 'an MX that is a CNAME: sent' states_wait alias 'sent 3'
+tap_ok 'F32: an MX that is a CNAME: sent' states_wait alias 'sent 3'
 tap_ok 'domains with the same mail server: sent' states_wait same1 'sent 3'
 tap_ok '  ... both' states_wait same2 'sent 3'
 tap_ok 'a server that greets with 421, and a second one: sent' states_wait busy 'sent 3'
@@ -401,20 +401,20 @@ tap_is "$(servers_of busy)" 127.0.0.2 '  ... to the second'
 tap_ok 'STARTTLS that does not work: sent' states_wait oddtls 'sent 3'
 tap_like "$(cat "$D/dispatcher.log")" 'mx.oddtls.example offers TLS that does not work' '  ... in clear, and this is told'
 tap_ok 'a mail server with an address of IPv6 that leads nowhere: deferred' states_wait six 'deferred 3'
-tap_ok 'null MX: failed' states_wait null 'failed 3'
+tap_ok 'F32: null MX: failed' states_wait null 'failed 3'
 tap_is "$(said null 'code, enhanced, class')" '556 5.1.10 hard' '  ... for good'
-tap_ok 'no such domain: failed' states_wait gone 'failed 3'
+tap_ok 'F32: no such domain: failed' states_wait gone 'failed 3'
 tap_is "$(said gone 'enhanced, class, tries')" '5.1.2 hard 1' '  ... for good, when it is heard the second time'
-tap_ok 'neither MX nor address: failed' states_wait neither 'failed 3'
+tap_ok 'F32: neither MX nor address: failed' states_wait neither 'failed 3'
 tap_is "$(said neither 'enhanced, class, tries')" '5.1.2 hard 1' '  ... likewise'
 tap_is "$(one "count(*) FROM kairan.suppression WHERE address_key LIKE '%@gone.example' OR address_key LIKE '%@null.example'
 	OR address_key LIKE '%@neither.example'")" 9 '  ... and all of these are suppressed'
-tap_ok 'DNS does not answer: deferred' states_wait broken 'deferred 3'
+tap_ok 'F32: DNS does not answer: deferred' states_wait broken 'deferred 3'
 tap_is "$(said broken 'enhanced, reason, tries')" '4.4.3 network 0' '  ... without a step of the ladder'
-tap_ok 'an MX that only looks like an address: deferred' states_wait literal 'deferred 3'
+tap_ok 'F32: an MX that only looks like an address: deferred' states_wait literal 'deferred 3'
 tap_is "$(said literal 'enhanced')" '4.4.4' '  ... since none is usable'
 tap_is "$(servers_of literal)" none '  ... and nobody is connected to'
-tap_ok 'a mail server at one of our own addresses: deferred' states_wait own 'deferred 3'
+tap_ok 'F32: a mail server at one of our own addresses: deferred' states_wait own 'deferred 3'
 tap_like "$(said own reply)" 'for this host itself' '  ... since it would be a loop'
 
 # ---- MTA-STS ------------------------------------------------------------------------------------------
@@ -473,7 +473,7 @@ else
 	tap_like "$(said stswrong.signed reply)" '^DANE: certificate' '  ... with a certificate that MTA-STS would take'
 fi
 
-tap_ok 'our own name is the first MX: failed' states_wait loop 'failed 3'
+tap_ok 'F32: our own name is the first MX: failed' states_wait loop 'failed 3'
 tap_is "$(said loop 'enhanced, class')" '5.4.6 config' '  ... as our own trouble, not the address'
 one "kairan.run_move($RUN, '{running}', 'cancelled')" >"$D/out"
 if [ -z "$NO_DANE" ]; then
@@ -554,7 +554,7 @@ sql -c 'DELETE FROM kairan.customer'
 customers_add 20 shut.example
 dispatcher_start d3 "${MX[@]}" KAIRAN_MX_PRIVATE=no
 RUN=$(run_add direct 5)
-tap_ok 'addresses that are not of the public Internet: deferred' states_wait shut 'deferred 20'
+tap_ok 'F32: addresses that are not of the public Internet: deferred' states_wait shut 'deferred 20'
 tap_like "$(said shut reply)" 'private' '  ... because of it'
 tap_is "$(servers_of shut)" none '  ... and nobody is connected to'
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
@@ -568,7 +568,7 @@ done
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 dispatcher_start d5 "${MX[@]}" KAIRAN_DISPATCHER_RETRY_LADDER=1h
 RUN=$(run_add direct 6)
-tap_ok 'a resolver that answers nobody is told' \
+tap_ok 'F32: a resolver that answers nobody is told' \
 	wait_for 20 "trouble ~ 'DNS does not answer' FROM kairan.dispatcher ORDER BY id DESC LIMIT 1"
 one "kairan.run_move($RUN, '{running}', 'paused')" >"$D/out"
 tap_ok '  ... and a pause gives all of them back' wait_for 15 "count(*) = 0 FROM kairan.send WHERE run_id = $RUN AND state = 'sending'"

@@ -111,6 +111,7 @@ test_senders_are_ascii(void **state)
 	assert_string_equal(a.text, "News@xn--bcher-kva.example");
 	assert_int_equal(addr_parse_sender(&a, SLICE("n\xc3\xa9ws@example.com"), &err), -1);
 	assert_non_null(strstr(err.msg, "SMTPUTF8"));
+	assert_int_equal(addr_parse_sender(&a, SLICE("news"), &err), -1);
 }
 
 static void
@@ -152,6 +153,8 @@ test_lengths(void **state)
 		{ "e\xcc\x81", 30, "example.org", NULL }, /* 90 octets become 60 */
 		{ "e\xcc\x81", 33, "example.org", "more than 64" },
 		{ "\xef\xb7\xba", 20, "example.org", "full-width" }, /* NFKC: 18 letters each */
+		{ "\xef\xbd\xb1", 1, "example.org",
+		    "full-width" }, /* as long as what it stands for */
 		{ "a", 1, "exa{mple.org", "'{' is not allowed" },
 		{ "a", 1, "exa\x7fmple.org", "control" },
 		{ "a", 1, LABEL "." LABEL "." LABEL "." LABEL, "longer than" },

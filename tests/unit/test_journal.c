@@ -329,6 +329,26 @@ every_attempt_is_found_by_itself(void **state)
 	journal_close(j);
 }
 
+/* Round the ring: the newest mark of an attempt lies before older ones of it. */
+static void
+the_newest_mark_counts_round_the_ring(void **state)
+{
+	struct journal_mark mark;
+	struct journal *j;
+
+	(void)state;
+	assert_int_equal(unlink(path), 0);
+	j = open_or_fail(8);
+	journal_begin_life(j, 7, SYSTEM);
+	for (int i = 0; i < 11; i++)
+		journal_settled(j, journal_dot(j, -1, &someone));
+	journal_close(j);
+	j = open_or_fail(8);
+	assert_true(journal_find(j, &someone, &mark));
+	assert_int_equal(mark.generation, 11);
+	journal_close(j);
+}
+
 /* Claims are counted upwards alone; a count that was cut in writing is none. */
 static void
 a_count_of_claims_is_whole_or_none(void **state)
@@ -576,6 +596,7 @@ main(void)
 		cmocka_unit_test(a_slot_is_not_used_again_before_its_record),
 		cmocka_unit_test(the_newest_mark_of_an_attempt_counts),
 		cmocka_unit_test(every_attempt_is_found_by_itself),
+		cmocka_unit_test(the_newest_mark_counts_round_the_ring),
 		cmocka_unit_test(a_count_of_claims_is_whole_or_none),
 		cmocka_unit_test(only_sizes_that_can_be),
 		cmocka_unit_test(lives_of_another_history_are_forgotten),

@@ -103,7 +103,8 @@ static void
 test_quota(void **state)
 {
 	redisReply *reply =
-	    reply_of("*12\r\n$5\r\n" MINUTE_NOW "\r\n$2\r\n30\r\n$5\r\nlimit\r\n$3\r\n100\r\n"
+	    reply_of("*14\r\n$2\r\n-1\r\n$1\r\n9\r\n$5\r\n" MINUTE_NOW
+		     "\r\n$2\r\n30\r\n$5\r\nlimit\r\n$3\r\n100\r\n"
 		     "$6\r\nothers\r\n$1\r\n5\r\n$4\r\nnone\r\n$1\r\n9\r\n"
 		     "$19\r\n9000000000000000000\r\n$1\r\n1\r\n$5\r\n14399\r\n$2\r\n-4\r\n");
 	static struct quota q;

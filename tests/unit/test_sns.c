@@ -405,7 +405,8 @@ test_topics(void **state)
 {
 	static const char *const none[] = { "", "arn", "xrn:aws:sns:eu-central-1:123456789012:x",
 		"arn:a:sns:eu-central-1:123456789012:x", "arn:AWS:sns:eu-central-1:123456789012:x",
-		"arn:aws:sns:EU-central-1:123456789012:x", "arn:aws:sns:eu:123456789012:x",
+		"arn:aws:sns:EU-central-1:123456789012:x",
+		"arn:aws:sns:eu{central-1:123456789012:x", "arn:aws:sns:eu:123456789012:x",
 		"arn:aws:sns:eu-central-1-eu-central-1-eu-cent:123456789012:x",
 		"arn:aws:sns:eu-central-1:12345678901x:x",
 		"arn:aws:sns:eu-central-1:12345678901/:x",
