@@ -17,11 +17,9 @@ struct asking {
 	uv_timer_t timer;
 	struct rdsloop *redis;
 	struct rdsloop_script script;
-	int answers;
+	int asked, answers;
 	long long sum;
 };
-
-static void ask(struct asking *a);
 
 static void
 on_answer(void *ctx, const redisReply *reply)
@@ -31,12 +29,7 @@ on_answer(void *ctx, const redisReply *reply)
 	assert_non_null(reply);
 	assert_int_equal(reply->type, REDIS_REPLY_INTEGER);
 	a->sum = reply->integer;
-	if (++a->answers < 2) {
-		ask(a);
-		return;
-	}
-	rdsloop_free(a->redis);
-	uv_close((uv_handle_t *)&a->timer, NULL);
+	a->answers++;
 }
 
 static void
@@ -44,6 +37,7 @@ ask(struct asking *a)
 {
 	const char *argv[MANY + 1] = { "{t}:key" };
 
+	a->asked++;
 	for (int i = 0; i < MANY; i++)
 		argv[i + 1] = i % 2 == 0 ? "1" : "2";
 	rdsloop_script_run(a->redis, &a->script, on_answer, a, 1, MANY + 1, argv);
@@ -54,10 +48,12 @@ on_timer(uv_timer_t *timer)
 {
 	struct asking *a = timer->data;
 
-	if (!rdsloop_is_ready(a->redis))
+	if (rdsloop_is_ready(a->redis) && a->asked == a->answers && a->asked < 2)
+		ask(a);
+	if (a->answers < 2)
 		return;
-	(void)uv_timer_stop(timer);
-	ask(a);
+	rdsloop_free(a->redis);
+	uv_close((uv_handle_t *)&a->timer, NULL);
 }
 
 static void
