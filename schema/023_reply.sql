@@ -73,46 +73,33 @@ END
 $$;
 COMMENT ON FUNCTION tally_reply_add(int, bigint, send_state, text, text, smallint, text, text) IS 'Counts recipients in tally_reply, or takes them out again';
 
--- What a statement left as it was cancels out.
+-- Fires for rows that did or do not arrive alone: the others, nearly all, cost the look at their state.
 CREATE FUNCTION tally_reply_note() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
 BEGIN
-	PERFORM tally_reply_add(run_id, sum(n), state, class, reason, code, enhanced, plain)
-	FROM (SELECT run_id, state, class, reason, code, enhanced, reply_plain(reply, address) AS plain, -1 AS n
-		FROM was WHERE is_lost(state, bounced_at)
-	    UNION ALL
-	    SELECT run_id, state, class, reason, code, enhanced, reply_plain(reply, address), 1
-		FROM is_now WHERE is_lost(state, bounced_at)) AS lost
-	GROUP BY run_id, state, class, reason, code, enhanced, plain HAVING sum(n) <> 0;
-	RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION tally_reply_note() IS 'Keeps the table tally_reply';
--- By statement, as RECORD and ingest() write hundreds of rows at once and most say the same.
-CREATE TRIGGER reply_changed AFTER UPDATE ON send REFERENCING OLD TABLE AS was NEW TABLE AS is_now
-    FOR EACH STATEMENT EXECUTE FUNCTION tally_reply_note();
-
--- Few rows begin or end their life so.
-CREATE FUNCTION tally_reply_note_one() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
-AS $$
-BEGIN
-	IF TG_OP = 'INSERT' THEN
-		PERFORM tally_reply_add(NEW.run_id, 1, NEW.state, NEW.class, NEW.reason, NEW.code, NEW.enhanced,
-		    reply_plain(NEW.reply, NEW.address));
-	ELSE
+	IF TG_OP = 'UPDATE' AND (OLD.state, OLD.class, OLD.reason, OLD.code, OLD.enhanced, OLD.reply, OLD.bounced_at IS NULL)
+	    IS NOT DISTINCT FROM (NEW.state, NEW.class, NEW.reason, NEW.code, NEW.enhanced, NEW.reply, NEW.bounced_at IS NULL) THEN
+		RETURN NULL;
+	END IF;
+	IF TG_OP <> 'INSERT' AND is_lost(OLD.state, OLD.bounced_at) THEN
 		PERFORM tally_reply_add(OLD.run_id, -1, OLD.state, OLD.class, OLD.reason, OLD.code, OLD.enhanced,
 		    reply_plain(OLD.reply, OLD.address));
+	END IF;
+	IF TG_OP <> 'DELETE' AND is_lost(NEW.state, NEW.bounced_at) THEN
+		PERFORM tally_reply_add(NEW.run_id, 1, NEW.state, NEW.class, NEW.reason, NEW.code, NEW.enhanced,
+		    reply_plain(NEW.reply, NEW.address));
 	END IF;
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION tally_reply_note_one() IS 'Keeps the table tally_reply';
+COMMENT ON FUNCTION tally_reply_note() IS 'Keeps the table tally_reply';
+CREATE TRIGGER reply_changed AFTER UPDATE ON send FOR EACH ROW
+    WHEN (is_lost(OLD.state, OLD.bounced_at) OR is_lost(NEW.state, NEW.bounced_at)) EXECUTE FUNCTION tally_reply_note();
 CREATE TRIGGER reply_made AFTER INSERT ON send FOR EACH ROW
-    WHEN (is_lost(NEW.state, NEW.bounced_at)) EXECUTE FUNCTION tally_reply_note_one();
+    WHEN (is_lost(NEW.state, NEW.bounced_at)) EXECUTE FUNCTION tally_reply_note();
 CREATE TRIGGER reply_gone AFTER DELETE ON send FOR EACH ROW
-    WHEN (is_lost(OLD.state, OLD.bounced_at)) EXECUTE FUNCTION tally_reply_note_one();
+    WHEN (is_lost(OLD.state, OLD.bounced_at)) EXECUTE FUNCTION tally_reply_note();
 
 CREATE FUNCTION tally_reply_drop() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
@@ -149,7 +136,7 @@ GROUP BY r.id, c.id, t.state, t.class, t.reason, t.code, t.enhanced, t.reply
 HAVING sum(t.recipients) > 0;
 COMMENT ON VIEW top_replies IS 'What remote hosts said of those that did not arrive; ORDER BY recipients DESC. Counted as it is heard (tally_reply), whatever the size of send';
 
-REVOKE ALL ON FUNCTION tally_reply_add(int, bigint, send_state, text, text, smallint, text, text), tally_reply_note(), tally_reply_note_one(), tally_reply_drop(), tally_reply_fill(int) FROM PUBLIC;
+REVOKE ALL ON FUNCTION tally_reply_add(int, bigint, send_state, text, text, smallint, text, text), tally_reply_note(), tally_reply_drop(), tally_reply_fill(int) FROM PUBLIC;
 GRANT SELECT ON tally_reply TO kairan_operator, kairan_monitor;
 
 -- As before, summed run by run in the order of tally_domain's key, before names are joined to it: no wide rows to sort.

@@ -135,8 +135,8 @@ test_accounts(void **state)
 		"*5\r\n$5\r\n50000\r\n$3\r\n14/\r\n$1\r\n0\r\n$1\r\n0\r\n$10\r\n1767225600\r\n",
 		"*5\r\n$5\r\n50000\r\n$0\r\n\r\n$1\r\n0\r\n$1\r\n0\r\n$10\r\n1767225600\r\n",
 	};
-	redisReply *reply =
-	    reply_of("*5\r\n$5\r\n50000\r\n$4\r\n14.5\r\n$3\r\n120\r\n$1\r\n1\r\n$10\r\n" S_2026 "\r\n");
+	redisReply *reply = reply_of(
+	    "*5\r\n$5\r\n50000\r\n$4\r\n14.5\r\n$3\r\n120\r\n$1\r\n1\r\n$10\r\n" S_2026 "\r\n");
 	struct rds_account a;
 
 	(void)state;
