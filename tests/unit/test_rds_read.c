@@ -130,7 +130,7 @@ test_accounts(void **state)
 {
 	static const char *const bad[] = {
 		"*5\r\n$5\r\n50000\r\n$2\r\n14\r\n$1\r\n0\r\n$1\r\n0\r\n$-1\r\n",
-		"*4\r\n$5\r\n50000\r\n$2\r\n14\r\n$1\r\n0\r\n",
+		"*3\r\n$5\r\n50000\r\n$2\r\n14\r\n$1\r\n0\r\n",
 		"*5\r\n$5\r\n50000\r\n$3\r\ninf\r\n$1\r\n0\r\n$1\r\n0\r\n$10\r\n1767225600\r\n",
 		"*5\r\n$5\r\n50000\r\n$3\r\n14/\r\n$1\r\n0\r\n$1\r\n0\r\n$10\r\n1767225600\r\n",
 		"*5\r\n$5\r\n50000\r\n$0\r\n\r\n$1\r\n0\r\n$1\r\n0\r\n$10\r\n1767225600\r\n",
