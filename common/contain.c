@@ -55,9 +55,10 @@ static const int calls_service[] = { CALL(open), CALL(openat), CALL(access), CAL
 	CALL(sendmmsg), CALL(recvmmsg), CALL(shutdown), CALL(getsockname), CALL(getpeername),
 	CALL(getsockopt), CALL(setsockopt), END_OF_CALLS };
 
-static const int calls_feedback[] = { CALL(listen), CALL(accept), CALL(accept4), CALL(chmod),
-	CALL(fchmod), CALL(link), CALL(linkat), CALL(inotify_init1), CALL(inotify_add_watch),
-	CALL(inotify_rm_watch), END_OF_CALLS };
+static const int calls_server[] = { CALL(listen), CALL(accept), CALL(accept4), END_OF_CALLS };
+
+static const int calls_feedback[] = { CALL(chmod), CALL(fchmod), CALL(link), CALL(linkat),
+	CALL(inotify_init1), CALL(inotify_add_watch), CALL(inotify_rm_watch), END_OF_CALLS };
 
 static const int calls_none[] = { END_OF_CALLS };
 
@@ -223,9 +224,10 @@ add_arguments(scmp_filter_ctx filter)
 }
 
 static int
-load_filter(enum contain_role role, struct err *err)
+load_filter(const struct config *config, enum contain_role role, struct err *err)
 {
 	bool is_list = role != CONTAIN_PRODUCER;
+	bool is_server = role == CONTAIN_FEEDBACK || config->dispatcher_metrics_listen[0] != '\0';
 	scmp_filter_ctx filter = seccomp_init(is_list ? SCMP_ACT_TRAP : SCMP_ACT_ALLOW);
 	int failed;
 
@@ -238,6 +240,7 @@ load_filter(enum contain_role role, struct err *err)
 		failed |= add_calls(filter, SCMP_ACT_ALLOW, calls_service);
 		failed |= add_calls(
 		    filter, SCMP_ACT_ALLOW, role == CONTAIN_FEEDBACK ? calls_feedback : calls_none);
+		failed |= add_calls(filter, SCMP_ACT_ALLOW, is_server ? calls_server : calls_none);
 		failed |= add_memory(filter, true);
 		failed |= add_arguments(filter);
 	} else {
@@ -308,7 +311,7 @@ contain_begin(const struct config *config, enum contain_role role, struct err *e
 	if (calls == NULL) {
 		calls = role == CONTAIN_PRODUCER ? "all but the kernel's administration" : "listed";
 		(void)sigaction(SIGSYS, &action, NULL);
-		if (load_filter(role, err) < 0)
+		if (load_filter(config, role, err) < 0)
 			return -1;
 	}
 	log_info("contained calls=\"%s\" files=\"%s\"", calls, files);

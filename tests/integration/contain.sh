@@ -32,13 +32,18 @@ printf '#!/bin/sh\ncat >"%s"\n' "$D/hooked" >"$D/hook"
 chmod 755 "$D/hook"
 campaign_add contained
 sql -c "UPDATE kairan.campaign SET hook_command = '$D/hook'"
-producer_start
-dispatcher_start one
+PRODUCER_PAGE=$(services_free_port)
+producer_start "KAIRAN_PRODUCER_METRICS_LISTEN=127.0.0.1:$PRODUCER_PAGE"
+DISPATCHER_PAGE=$(services_free_port)
+dispatcher_start one "KAIRAN_DISPATCHER_METRICS_LISTEN=127.0.0.1:$DISPATCHER_PAGE"
 service_spawn feedback "$D/feedback.log" "$BIN/kairan-feedback" 2>/dev/null
 FEEDBACK=$SERVICE_PID
 RUN=$(run_add contained k)
 tap_ok 'a run finishes' run_wait "$RUN" finished 60
 run_check "$RUN" 'everybody got it once'
+for page in PRODUCER_PAGE DISPATCHER_PAGE; do
+	tap_like "$(curl -s -m 5 "http://127.0.0.1:${!page}/metrics")" '# TYPE kairan_' "$page: metrics are served"
+done
 tap_ok 'the hook was run' services_wait 20 grep -q finished "$D/hooked"
 
 # arguments: pid, field of /proc/PID/status
