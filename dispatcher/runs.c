@@ -644,6 +644,17 @@ time_went_back(struct runs *r)
 		r->d->fenced = true;
 }
 
+/* PostgreSQL failed over. No claim of ours is missing, but outcomes may be, that were acknowledged and are
+ * forgotten here: their rows would be `sending` for ever. The next life reads the journal and tells them. */
+static void
+begin_anew(struct dispatcher *d)
+{
+	if (!d->fenced)
+		log_error("PostgreSQL failed over: ending, so that the next life tells it by the "
+			  "journal what it may have lost; start it again");
+	d->fenced = true;
+}
+
 /* missing: who has to be heard on a new timeline before anybody claims; "": nobody. */
 static void
 note_quarantine(struct dispatcher *d, const char *missing)
@@ -690,6 +701,10 @@ on_looked(void *ctx, struct pgloop_answer *answer)
 	if (claims >= known + UNKNOWN_CLAIM_STEP)
 		journal_claimed(r->d->journal, claims);
 	note_quarantine(r->d, db_text(answer->result, 0, 3));
+	if (db_number(answer->result, 0, 4) != 0) {
+		begin_anew(r->d);
+		return;
+	}
 	update(r, answer->result);
 	r->d->news->room(r->d);
 }

@@ -368,7 +368,7 @@ active(struct pg *pg, const char *const *p)
 		put_number(r, n, 2, l->claim_seq);
 		if (pg->cleared != pg->here)
 			put(r, n, 3, quarantine_look(pg));
-		put_number(r, n++, 4, 0);
+		put_number(r, n++, 4, l->began != pg->here);
 	}
 	for (int run = 1; run <= PG_RUNS; run++) {
 		if (!pg->run[run].running)

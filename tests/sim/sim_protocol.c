@@ -561,9 +561,12 @@ run_seed(uint64_t seed, bool trace)
 	sim.faults = (struct sim_faults){ 0 };
 	now.calm = true;
 	end = sim.now + CALM_MAX;
-	while (!is_settled() && sim.now < end && sim.wrong[0] == '\0' && !sim.pg->full)
-		sim_run_until(sim.now + LOOK);
-	sim_run_until(sim.now + 60 * SIM_SECOND); /* nothing may come behind */
+	do {
+		while (!is_settled() && sim.now < end && sim.wrong[0] == '\0' && !sim.pg->full)
+			sim_run_until(sim.now + LOOK);
+		sim_run_until(sim.now + 60 * SIM_SECOND);
+		/* nothing may come behind but the second try of a doubt */
+	} while (!is_settled() && sim.now < end && sim.wrong[0] == '\0' && !sim.pg->full);
 	if (sim.wrong[0] == '\0' && !sim.pg->full)
 		check_end();
 	totals.seeds++;
