@@ -27,12 +27,13 @@ failed(const struct db *db, struct err *err)
 
 /* Lists as the pacer will have them: those of paced lanes, and one for all the others. */
 static int
-read_lanes(struct db *db, const struct policy *policy, const char *run, struct expectation *e,
-    struct err *err)
+read_lanes(
+    struct db *db, struct policy *policy, const char *run, struct expectation *e, struct err *err)
 {
 	const struct providers *p = policy_providers(policy);
 	PGresult *r = db_query(db,
-	    "SELECT provider, recipients, paced, name LIKE 'tail-%' FROM kairan.run_lane "
+	    "SELECT provider, recipients, paced, name LIKE 'tail-%', time_zone FROM "
+	    "kairan.run_lane "
 	    "WHERE run_id = $1 ORDER BY lane",
 	    1, &run);
 	struct forecast_lane others = { .group = PROVIDERS_NONE };
@@ -50,6 +51,8 @@ read_lanes(struct db *db, const struct policy *policy, const char *run, struct e
 			continue;
 		}
 		l.capped = db_text(r, i, 3)[0] != 't' && policy_cap_per_s(policy, l.group) > 0;
+		if (db_text(r, i, 4)[0] != '\0')
+			l.zone = policy_zone_named(policy, db_text(r, i, 4), err);
 		e->capped = e->capped || l.capped;
 		e->lanes[e->count++] = l;
 	}
@@ -62,12 +65,12 @@ read_lanes(struct db *db, const struct policy *policy, const char *run, struct e
 }
 
 static int
-read_rates(
-    struct db *db, const char *run, struct forecast_rates *rates, double *spread_s, struct err *err)
+read_rates(struct db *db, const char *run, struct forecast_rates *rates,
+    struct forecast_request *request, double *spread_s, struct err *err)
 {
 	PGresult *r = db_query(db,
 	    "SELECT coalesce(f.rate_per_s, 0), f.of_stream, f.of_account, coalesce(f.seen_per_s, "
-	    "0), coalesce(c.spread_s, 0) "
+	    "0), coalesce(c.spread_s, 0), coalesce(c.quiet_from, 0), coalesce(c.quiet_till, 0) "
 	    "FROM kairan.run r JOIN kairan.campaign c ON c.id = r.campaign_id "
 	    "JOIN kairan.stream s ON s.id = c.stream_id, kairan.plan_rates(s.name, r.id) AS f "
 	    "WHERE r.id = $1",
@@ -80,6 +83,8 @@ read_rates(
 		.of_account = strtod(db_text(r, 0, 2), NULL),
 		.seen_per_s = strtod(db_text(r, 0, 3), NULL) };
 	*spread_s = strtod(db_text(r, 0, 4), NULL);
+	request->quiet_from = (int)db_number(r, 0, 5);
+	request->quiet_till = (int)db_number(r, 0, 6);
 	PQclear(r);
 	return 0;
 }
@@ -126,8 +131,8 @@ quota_end(const struct config *config, double messages, double per_s, double fin
 }
 
 int
-expect_note(struct db *db, const struct config *config, const struct policy *policy,
-    const char *run, struct err *err)
+expect_note(struct db *db, const struct config *config, struct policy *policy, const char *run,
+    struct err *err)
 {
 	struct expectation e = { 0 };
 	struct forecast_rates rates;
@@ -140,7 +145,7 @@ expect_note(struct db *db, const struct config *config, const struct policy *pol
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	request.start = (double)(now.tv_sec - ADMISSION_EPOCH_S) * 1e6 + (double)now.tv_nsec / 1e3;
 	if (read_lanes(db, policy, run, &e, err) == 0 &&
-	    read_rates(db, run, &rates, &spread_s, err) == 0) {
+	    read_rates(db, run, &rates, &request, &spread_s, err) == 0) {
 		request.per_s = forecast_rate(policy, &rates, &basis);
 		finish = request.start;
 		if (basis == FORECAST_NONE && !e.capped && spread_s <= 0)

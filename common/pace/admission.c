@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "heap.h"
-#include "quota.h"
 
 #define WAKE_MIN_US 1e3
 #define WAKE_MAX_US 1e6
@@ -109,6 +108,16 @@ admission_add_lane(struct admission *a, const int *chain, size_t chain_count)
 }
 
 void
+admission_set_chain(struct admission *a, int lane, const int *chain, size_t chain_count)
+{
+	struct lane *l = &a->lanes[lane];
+
+	l->chain_count = chain_count < ADMISSION_CHAIN_MAX ? chain_count : ADMISSION_CHAIN_MAX;
+	for (size_t i = 0; i < l->chain_count; i++)
+		l->chain[i] = chain[i];
+}
+
+void
 admission_set_urgent(struct admission *a, int lane, bool urgent)
 {
 	a->lanes[lane].urgent = urgent;
@@ -162,6 +171,75 @@ admission_plan_lane(struct admission *a, uint64_t generation, int lane,
 
 	l->due.cursor = l->gap.cursor = 0;
 	return plan(a, generation, &l->calendar, rows, count, err);
+}
+
+/* Messages that a calendar lets pass between two times. */
+static double
+messages(const struct calendar *calendar, double from, double till)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < calendar->count; i++) {
+		const struct admission_row *row = &calendar->rows[i];
+		double low = fmax(row->from, from), high = fmin(row->till, till);
+
+		if (high > low)
+			sum += (high - low) / row->interval;
+	}
+	return sum;
+}
+
+static void
+rewind_clock(struct clock *c, const struct calendar *calendar, double now)
+{
+	double base = now + ADMISSION_HORIZON_MAX_US;
+
+	if (!(c->at > base))
+		return;
+	c->owed = fmin(c->owed + messages(calendar, base, c->at), 1);
+	c->at = base;
+}
+
+void
+admission_rewind_limiter(struct admission *a, int limiter, double now)
+{
+	struct limiter *l = limiter < 0 ? &a->account : &a->limiters[limiter];
+
+	if (!l->fresh && l->calendar.rows != NULL)
+		rewind_clock(&l->next, &l->calendar, now);
+}
+
+void
+admission_rewind_lane(struct admission *a, int lane, double now)
+{
+	struct lane *l = &a->lanes[lane];
+
+	if (l->fresh || l->calendar.rows == NULL)
+		return;
+	rewind_clock(&l->due, &l->calendar, now);
+	rewind_clock(&l->gap, &l->calendar, now);
+}
+
+static void
+drop(struct calendar *calendar, bool *fresh)
+{
+	free(calendar->rows);
+	*calendar = (struct calendar){ 0 };
+	*fresh = true;
+}
+
+void
+admission_drop_limiter(struct admission *a, int limiter)
+{
+	struct limiter *l = limiter < 0 ? &a->account : &a->limiters[limiter];
+
+	drop(&l->calendar, &l->fresh);
+}
+
+void
+admission_drop_lane(struct admission *a, int lane)
+{
+	drop(&a->lanes[lane].calendar, &a->lanes[lane].fresh);
 }
 
 static inline void
@@ -301,6 +379,18 @@ void
 admission_put_quota(struct admission *a, int64_t minute, uint64_t n, double now)
 {
 	quota_put(&a->quota, minute, n, now);
+}
+
+const struct quota *
+admission_quota(const struct admission *a)
+{
+	return &a->quota;
+}
+
+void
+admission_return_quota(struct admission *a, uint64_t n, double now)
+{
+	quota_return(&a->quota, n, now);
 }
 
 void

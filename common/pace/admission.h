@@ -42,6 +42,7 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "quota.h"
 
 #define ADMISSION_EPOCH_S 1767225600 /* 2026-01-01T00:00:00Z */
 #define ADMISSION_CHAIN_MAX 3	     /* limiters of a lane beside the account */
@@ -95,9 +96,27 @@ int admission_plan_limiter(struct admission *a, uint64_t generation, int limiter
 int admission_plan_lane(struct admission *a, uint64_t generation, int lane,
     const struct admission_row *rows, size_t count, struct err *err) MUST_CHECK;
 
+/* Its limiters from now on, at most ADMISSION_CHAIN_MAX. */
+void admission_set_chain(struct admission *a, int lane, const int *chain, size_t chain_count);
+
+/* Before a calendar is replaced, as plan.lua does it: a clock that stands behind all that may have
+ * been given goes back to there; the way counts as owed, at most the one message that it was for. */
+void admission_rewind_limiter(struct admission *a, int limiter, double now);
+void admission_rewind_lane(struct admission *a, int lane, double now);
+
+/* Takes away calendar and clock; without its calendar the account does not limit any more. */
+void admission_drop_limiter(struct admission *a, int limiter);
+void admission_drop_lane(struct admission *a, int lane);
+
 /* Permits in any 24 hours (0: no limit), and how many an outside authority has counted in the 24
  * hours before now: the larger figure is believed until it says another (quota.h). */
 void admission_set_quota(struct admission *a, uint64_t limit, uint64_t used, double now);
+
+/* As it stands. */
+const struct quota *admission_quota(const struct admission *a);
+
+/* Permits that nobody used do not count, as in quota_return.lua. */
+void admission_return_quota(struct admission *a, uint64_t n, double now);
 
 /* That at least n went out in a minute since 2026, before this pool was known. */
 void admission_put_quota(struct admission *a, int64_t minute, uint64_t n, double now);
