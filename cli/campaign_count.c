@@ -11,6 +11,7 @@
 #include "addr.h"
 #include "buf.h"
 #include "campaign_lookup.h"
+#include "customer_field.h"
 #include "hash.h"
 #include "ses_sandbox.h"
 
@@ -28,7 +29,7 @@ struct counting {
 	struct campaign_count *c;
 	struct db *db;
 	const struct campaign_file *file;
-	const struct policy *policy;
+	struct policy *policy;
 	struct keyset out[COUNT_RULES]; /* suppressed and the like, by rule */
 	struct keyset seen;
 	struct ses_sandbox sandbox;
@@ -181,21 +182,46 @@ read_excluded(struct counting *n)
 
 /* ---- the audience ---- */
 
+/* The place of the zone in the last column; 0, the campaign's, for one that is not known. */
 static int
-count_recipient(struct counting *n, const struct addr *a)
+zone_of(struct counting *n, struct slice text)
+{
+	struct campaign_count *c = n->c;
+	struct count_zone *z = &c->zones[c->zone_count];
+	struct err err = { 0 };
+
+	if (text.len == 0 || text.len >= sizeof(z->name) || text.ptr[0] == '\\')
+		return 0;
+	for (int i = 0; i < c->zone_count; i++)
+		if (slice_equal(slice_str(c->zones[i].name), text))
+			return c->zones[i].place;
+	if (c->zone_count == COUNT_ZONES_MAX)
+		return 0;
+	(void)snprintf(z->name, sizeof(z->name), "%.*s", SLICE_ARG(text));
+	z->place = policy_zone_named(n->policy, z->name, &err) != NULL ? c->zone_count : 0;
+	c->zone_count++;
+	return z->place;
+}
+
+static int
+count_recipient(struct counting *n, const struct addr *a, int zone)
 {
 	struct slice domain = addr_domain(a);
-	char name[ADDR_MAX + 1];
+	char name[ADDR_MAX + 12];
+	size_t len = domain.len;
 	struct count_domain *d;
 
 	memcpy(name, domain.ptr, domain.len);
-	name[domain.len] = '\0';
+	name[len] = '\0';
+	if (zone > 0)
+		len += (size_t)snprintf(name + len, sizeof(name) - len, "/%d", zone);
 	d = strmap_get(&n->c->domains, name);
 	if (d == NULL) {
-		d = calloc(1, sizeof(*d) + domain.len + 1);
+		d = calloc(1, sizeof(*d) + len + 1);
 		if (d == NULL)
 			return err_set(n->err, "no memory");
-		memcpy(d->name, name, domain.len + 1);
+		memcpy(d->name, name, len + 1);
+		d->zone = zone;
 		d->group = providers_of_domain(policy_providers(n->policy), domain);
 		if (!strmap_add(&n->c->domains, d->name, d)) {
 			free(d);
@@ -207,12 +233,12 @@ count_recipient(struct counting *n, const struct addr *a)
 	return 0;
 }
 
-/* email TAB 1 when an excluded segment has it, else 0 */
+/* email TAB 1 when an excluded segment has it, else 0; with quiet hours TAB time zone */
 static int
 take_customer(struct counting *n, struct slice line)
 {
-	const char *tab = memchr(line.ptr, '\t', line.len);
-	struct slice email;
+	const char *tab = memchr(line.ptr, '\t', line.len), *end = line.ptr + line.len;
+	struct slice email, zone = { NULL, 0 };
 	struct addr a;
 	uint64_t key;
 	int is_new;
@@ -220,6 +246,8 @@ take_customer(struct counting *n, struct slice line)
 	if (tab == NULL)
 		return err_set(n->err, "PostgreSQL gave a row that is not understood");
 	email = slice_trim(slice_make(line.ptr, (size_t)(tab - line.ptr)));
+	if (end - tab > 3)
+		zone = slice_make(tab + 3, (size_t)(end - tab - 3));
 	n->c->audience++;
 	/* COPY escapes what no address may have, and says \N for none */
 	if (memchr(email.ptr, '\\', email.len) != NULL || addr_parse(&a, email, NULL) < 0) {
@@ -244,13 +272,36 @@ take_customer(struct counting *n, struct slice line)
 	if (is_new < 0)
 		return err_set(n->err, "no memory");
 	if (is_new > 0)
-		return count_recipient(n, &a);
+		return count_recipient(n, &a, n->c->zone_count > 0 ? zone_of(n, zone) : 0);
 	n->c->excluded[COUNT_DUPLICATE]++;
 	return 0;
 }
 
+/* With quiet hours: the campaign's zone, and the expression for that of a customer. */
 static int
-read_audience(struct counting *n)
+begin_zones(struct counting *n, struct buf *sql)
+{
+	const struct campaign_file *f = n->file;
+	const char *columns;
+
+	if (f->quiet_from == f->quiet_till)
+		return 0;
+	(void)snprintf(n->c->zones[0].name, sizeof(n->c->zones[0].name), "%s",
+	    f->time_zone[0] != '\0' ? f->time_zone : "UTC");
+	n->c->zone_count = 1;
+	if (policy_zone_named(n->policy, n->c->zones[0].name, n->err) == NULL)
+		return -1;
+	columns = campaign_lookup_columns(n->db, &n->arena);
+	if (columns == NULL)
+		return failed(n);
+	buf_append_str(sql, ", ");
+	customer_field_sql(sql, columns, "c", slice_str(f->zone_field), false);
+	return 0;
+}
+
+/* zone: "" or a further column. */
+static int
+read_audience(struct counting *n, const char *zone)
 {
 	const struct campaign_names *excluded = &n->file->exclude_segments;
 	struct buf sql;
@@ -269,7 +320,7 @@ read_audience(struct counting *n)
 		if (other == NULL)
 			result = -1;
 	}
-	buf_printf(&sql, " ELSE 0 END FROM kairan.customer c WHERE (%s\n)) TO STDOUT",
+	buf_printf(&sql, " ELSE 0 END%s FROM kairan.customer c WHERE (%s\n)) TO STDOUT", zone,
 	    condition != NULL ? condition : "");
 	if (condition == NULL || result < 0 || buf_failed(&sql))
 		result = err_set(n->err, "there is not enough memory for the segment");
@@ -285,18 +336,23 @@ read_audience(struct counting *n)
 
 int
 campaign_count_read(struct campaign_count *c, struct db *db, const struct campaign_file *file,
-    const struct policy *policy, const struct config *config, struct err *err)
+    struct policy *policy, const struct config *config, struct err *err)
 {
 	struct counting n = { .c = c, .db = db, .file = file, .policy = policy, .err = err };
+	struct buf zone;
 	int result;
 
 	*c = (struct campaign_count){ 0 };
 	arena_init(&n.arena, SQL_MAX);
+	buf_init(&zone, SQL_MAX);
 	result = read_excluded(&n);
 	if (result == 0 && ses_sandbox_read(&n.sandbox, db, config) < 0)
 		result = failed(&n);
 	if (result == 0)
-		result = read_audience(&n);
+		result = begin_zones(&n, &zone);
+	if (result == 0)
+		result = read_audience(&n, buf_str(&zone));
+	buf_release(&zone);
 	for (size_t i = 0; i < COUNT_RULES; i++)
 		free(n.out[i].keys);
 	free(n.seen.keys);

@@ -29,15 +29,26 @@ enum count_rule {
 	COUNT_RULES
 };
 
+#define COUNT_ZONES_MAX 64 /* those beyond it have the campaign's */
+
+struct count_zone {
+	char name[PROVIDERS_NAME_MAX];
+	int place; /* in zones: 0 when there is no such zone on this host */
+};
+
+/* Recipients of a domain; with quiet hours, of a domain in a time zone. */
 struct count_domain {
 	int group; /* of the provider table, PROVIDERS_NONE */
+	int zone;  /* place in zones */
 	uint64_t recipients;
-	char name[];
+	char name[]; /* for other zones than the first with its number behind */
 };
 
 struct campaign_count {
 	int64_t audience, kept, excluded[COUNT_RULES];
-	struct strmap domains; /* of struct count_domain, owned */
+	struct strmap domains;			  /* of struct count_domain, owned */
+	struct count_zone zones[COUNT_ZONES_MAX]; /* the first is the campaign's */
+	int zone_count;				  /* 0: it keeps no quiet hours */
 };
 
 const char *count_rule_name(enum count_rule rule); /* as in the table exclusion */
@@ -45,7 +56,7 @@ const char *count_rule_name(enum count_rule rule); /* as in the table exclusion 
 /* 0; -1 with err: the segment is refused, the connection is lost (db_is_lost), no memory. Nothing may
  * be open on db. Release either way. */
 int campaign_count_read(struct campaign_count *c, struct db *db, const struct campaign_file *file,
-    const struct policy *policy, const struct config *config, struct err *err) MUST_CHECK;
+    struct policy *policy, const struct config *config, struct err *err) MUST_CHECK;
 void campaign_count_release(struct campaign_count *c);
 
 #endif

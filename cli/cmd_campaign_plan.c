@@ -15,6 +15,7 @@
 #include "run_forecast.h"
 #include "settings.h"
 
+#define TAIL "small sites"
 #define CHART_CELLS 50
 #define CHART_ROWS 96
 #define PROVIDERS_SHOWN 20
@@ -27,6 +28,7 @@ struct share {
 	int group;
 	uint64_t count;
 	bool paced, tail;
+	const char *time_zone; /* borrowed; "": no quiet hours */
 };
 
 struct planning {
@@ -42,6 +44,7 @@ struct planning {
 	struct share *shares;
 	size_t share_count, share_room;
 	struct run_forecast forecast;
+	struct campaign_count count;
 	struct pool pool;
 	bool has_account;
 	struct ses_account account;
@@ -50,9 +53,9 @@ struct planning {
 /* ---------------------------------------------------------------- what to plan */
 
 static const char *
-text_of(struct planning *p, const PGresult *r, int column)
+text_of(struct planning *p, const PGresult *r, int row, int column)
 {
-	const char *text = arena_str(&p->source.arena, db_text(r, 0, column));
+	const char *text = arena_str(&p->source.arena, db_text(r, row, column));
 
 	return text != NULL ? text : "";
 }
@@ -94,7 +97,8 @@ fetch_campaign(struct planning *p, const char *name)
 	    "E'\\x1f'), "
 	    "array_to_string(c.exclude_segments, E'\\x1f'), "
 	    "CASE WHEN c.start_at > now() THEN c.start_at::text ELSE '' END, coalesce(c.spread_s, "
-	    "0), coalesce(c.canary, 0), coalesce(c.canary_wait_s, 0) "
+	    "0), coalesce(c.canary, 0), coalesce(c.canary_wait_s, 0), coalesce(c.quiet_from, 0), "
+	    "coalesce(c.quiet_till, 0), c.time_zone, c.zone_field "
 	    "FROM kairan.campaign c JOIN kairan.stream s ON s.id = c.stream_id WHERE c.name = $1",
 	    1, &name);
 
@@ -106,16 +110,20 @@ fetch_campaign(struct planning *p, const char *name)
 		    p->cli, EXIT_USAGE, "there is no file and no campaign \"%s\"", name);
 	}
 	arena_init(&p->source.arena, (size_t)1 << 22);
-	f->name = text_of(p, r, 0);
-	f->stream = text_of(p, r, 1);
-	f->list = text_of(p, r, 2);
-	f->segment = text_of(p, r, 3);
-	split_names(p, &f->exclude_campaigns, text_of(p, r, 4));
-	split_names(p, &f->exclude_segments, text_of(p, r, 5));
-	f->start = text_of(p, r, 6);
+	f->name = text_of(p, r, 0, 0);
+	f->stream = text_of(p, r, 0, 1);
+	f->list = text_of(p, r, 0, 2);
+	f->segment = text_of(p, r, 0, 3);
+	split_names(p, &f->exclude_campaigns, text_of(p, r, 0, 4));
+	split_names(p, &f->exclude_segments, text_of(p, r, 0, 5));
+	f->start = text_of(p, r, 0, 6);
 	f->spread_s = (int32_t)db_number(r, 0, 7);
 	f->canary = (int32_t)db_number(r, 0, 8);
 	f->canary_wait_s = (int32_t)db_number(r, 0, 9);
+	f->quiet_from = (int32_t)db_number(r, 0, 10);
+	f->quiet_till = (int32_t)db_number(r, 0, 11);
+	f->time_zone = text_of(p, r, 0, 12);
+	f->zone_field = text_of(p, r, 0, 13);
 	PQclear(r);
 	return EXIT_DONE;
 }
@@ -137,9 +145,13 @@ load_campaign(struct planning *p, const char *what)
 
 /* ---------------------------------------------------------------- who gets it */
 
+/* paced: but for quiet hours, which give every lane a list. */
 static int
-add_share(struct planning *p, const char *name, int group, uint64_t count, bool paced, bool tail)
+add_share(struct planning *p, const char *name, int group, uint64_t count, bool paced,
+    const char *time_zone)
 {
+	bool tail = strcmp(name, TAIL) == 0;
+
 	if (p->share_count == p->share_room) {
 		size_t room = p->share_room > 0 ? 2 * p->share_room : 64;
 		struct share *shares = realloc(p->shares, room * sizeof(*shares));
@@ -149,64 +161,66 @@ add_share(struct planning *p, const char *name, int group, uint64_t count, bool 
 		p->shares = shares;
 		p->share_room = room;
 	}
-	p->shares[p->share_count] = (struct share){ strdup(name), group, count, paced, tail };
+	p->shares[p->share_count] = (struct share){ strdup(name), group, count,
+		paced || time_zone[0] != '\0', tail, time_zone };
 	return p->shares[p->share_count++].name != NULL
 	    ? EXIT_DONE
 	    : cli_fail(p->cli, EXIT_FAILED, "no memory");
 }
 
-/* Lanes as the producer makes them; the tail in one, since its parts share a list. */
+/* Lanes as the producer makes them, of one time zone (the first: also of those without quiet hours);
+ * the tail in one, since its parts share a list. */
 static int
-make_shares(struct planning *p, const struct campaign_count *c)
+make_shares(struct planning *p, const struct campaign_count *c, int zone)
 {
 	const struct providers *table = policy_providers(p->policy);
 	int unknown = providers_find(table, SLICE(POLICY_DEFAULT)), code = EXIT_DONE;
 	uint64_t own = policy_site_min((uint64_t)c->kept), of_group[PROVIDERS_GROUPS_MAX] = { 0 };
 	uint64_t tail = 0;
+	const char *name = c->zone_count > 0 ? c->zones[zone].name : "";
 
 	for (size_t i = 0; code == EXIT_DONE && i < c->domains.room; i++) {
 		const struct count_domain *d =
 		    c->domains.entries[i].key != NULL ? c->domains.entries[i].value : NULL;
 
-		if (d == NULL)
+		if (d == NULL || d->zone != zone)
 			continue;
 		if (d->group != PROVIDERS_NONE)
 			of_group[d->group] += d->recipients;
-		else if (d->recipients < own)
+		else if (zone > 0 || d->recipients < own)
 			tail += d->recipients;
 		else
 			code = add_share(p, d->name, unknown, d->recipients,
-			    policy_is_paced(p->policy, unknown, false), false);
+			    policy_is_paced(p->policy, unknown, false), name);
 	}
 	for (size_t g = 0; code == EXIT_DONE && g < providers_count(table); g++)
 		if (of_group[g] > 0)
 			code = add_share(p, providers_group(table, (int)g)->name, (int)g,
-			    of_group[g], policy_is_paced(p->policy, (int)g, false), false);
+			    of_group[g], policy_is_paced(p->policy, (int)g, false), name);
 	if (code == EXIT_DONE && tail > 0)
-		code = add_share(p, "small sites", unknown, tail,
-		    policy_is_paced(p->policy, unknown, true), true);
+		code = add_share(
+		    p, TAIL, unknown, tail, policy_is_paced(p->policy, unknown, true), name);
 	return code;
 }
 
 static int
 count_audience(struct planning *p)
 {
-	struct campaign_count c;
+	struct campaign_count *c = &p->count;
 	struct err err = { 0 };
 	int code = EXIT_DONE;
 
-	if (campaign_count_read(&c, &p->db, &p->source.file, p->policy, &p->cli->config, &err) < 0)
+	if (campaign_count_read(c, &p->db, &p->source.file, p->policy, &p->cli->config, &err) < 0)
 		code = cli_fail(p->cli, db_is_lost(&p->db) ? EXIT_TEMPORARY : EXIT_FAILED,
 		    "counting the audience: %s", err.msg);
-	p->audience = c.audience;
-	p->recipients = c.kept;
+	p->audience = c->audience;
+	p->recipients = c->kept;
 	for (int i = 0; i < COUNT_RULES; i++)
-		if (c.excluded[i] > 0)
+		if (c->excluded[i] > 0)
 			(void)json_object_set_new(p->excluded, count_rule_name((enum count_rule)i),
-			    json_integer(c.excluded[i]));
-	if (code == EXIT_DONE)
-		code = make_shares(p, &c);
-	campaign_count_release(&c);
+			    json_integer(c->excluded[i]));
+	for (int zone = 0; code == EXIT_DONE && (zone == 0 || zone < c->zone_count); zone++)
+		code = make_shares(p, c, zone);
 	return code;
 }
 
@@ -222,13 +236,15 @@ count_run(struct planning *p)
 
 	(void)snprintf(id, sizeof(id), "%lld", (long long)p->run.id);
 	r = db_query(&p->db,
-	    "SELECT r.audience, r.excluded, l.name, l.provider, l.n, l.paced FROM kairan.run r "
-	    "LEFT JOIN (SELECT l.run_id, CASE WHEN l.name LIKE 'tail-%' THEN 'small sites' ELSE "
-	    "l.name END AS name, l.provider, l.paced, sum(q.n)::bigint AS n FROM kairan.run_lane l "
+	    "SELECT r.audience, r.excluded, l.name, l.provider, l.n, l.paced, l.time_zone FROM "
+	    "kairan.run r "
+	    "LEFT JOIN (SELECT l.run_id, CASE WHEN l.name LIKE 'tail-%' THEN '" TAIL "' ELSE "
+	    "l.name END AS name, l.provider, l.paced, l.time_zone, sum(q.n)::bigint AS n FROM "
+	    "kairan.run_lane l "
 	    "JOIN (SELECT lane, count(*) AS n FROM kairan.send WHERE run_id = $1 AND state IN "
 	    "('queued', 'sending', 'deferred') GROUP BY 1) AS q ON q.lane = l.lane WHERE l.run_id "
 	    "= "
-	    "$1 GROUP BY 1, 2, 3, 4) AS l ON l.run_id = r.id WHERE r.id = $1",
+	    "$1 GROUP BY 1, 2, 3, 4, 5) AS l ON l.run_id = r.id WHERE r.id = $1",
 	    1, params);
 	if (r == NULL)
 		return cli_db_failed(p->cli, &p->db, "reading the run");
@@ -243,8 +259,7 @@ count_run(struct planning *p)
 			continue;
 		p->recipients += db_number(r, i, 4);
 		code = add_share(p, db_text(r, i, 2), group != PROVIDERS_NONE ? group : unknown,
-		    (uint64_t)db_number(r, i, 4), db_text(r, i, 5)[0] == 't',
-		    strcmp(db_text(r, i, 2), "small sites") == 0);
+		    (uint64_t)db_number(r, i, 4), db_text(r, i, 5)[0] == 't', text_of(p, r, i, 6));
 	}
 	PQclear(r);
 	return code;
@@ -326,6 +341,15 @@ read_circumstances(struct planning *p)
 	return EXIT_DONE;
 }
 
+/* NULL: no quiet hours, or a zone that this host does not know. */
+static const struct zone *
+zone_of(const struct planning *p, const struct share *s)
+{
+	struct err err = { 0 };
+
+	return s->time_zone[0] != '\0' ? policy_zone_named(p->policy, s->time_zone, &err) : NULL;
+}
+
 static int
 play(struct planning *p)
 {
@@ -343,6 +367,7 @@ play(struct planning *p)
 			f->lists[f->count++] = (struct forecast_list){ .name = s->name,
 				.group = s->group,
 				.count = s->count,
+				.zone = zone_of(p, s),
 				.capped = !s->tail && policy_cap_per_s(p->policy, s->group) > 0 };
 		else
 			others.count += s->count;
@@ -354,6 +379,8 @@ play(struct planning *p)
 		f->canary = p->source.file.canary;
 		f->canary_wait_s = p->source.file.canary_wait_s;
 	}
+	f->quiet_from = p->source.file.quiet_from;
+	f->quiet_till = p->source.file.quiet_till;
 	if (run_forecast_make(f, &err) < 0)
 		return cli_fail(p->cli, EXIT_FAILED, "%s", err.msg);
 	return EXIT_DONE;
@@ -416,6 +443,8 @@ share_json(const struct planning *p, const struct share *s)
 	    s->tail ? 0.0 : policy_cap_per_s(p->policy, s->group));
 	char text[40];
 
+	if (s->time_zone[0] != '\0')
+		(void)json_object_set_new(o, "time_zone", json_string(s->time_zone));
 	if (!f->known)
 		return o;
 	(void)json_object_set_new(o, "peak_per_min", json_real(round(peak_of(p, s) * 10) / 10));
@@ -513,13 +542,15 @@ print_providers(const struct planning *p)
 	for (size_t i = 0; i < p->share_count && i < PROVIDERS_SHOWN; i++) {
 		const struct share *s = &p->shares[i];
 		double cap = s->tail ? 0 : policy_cap_per_s(p->policy, s->group);
-		char limit[24] = "-";
+		char limit[24] = "-", name[PROVIDERS_NAME_MAX + 256];
 
 		if (cap > 0)
 			(void)snprintf(limit, sizeof(limit), "%.2f", cap);
-		printf("%-24.24s %12s %-7s %9s %9s  %s\n", s->name,
-		    cli_number((int64_t)s->count, n), guard_name(policy_guard(p->policy, s->group)),
-		    limit, p->forecast.known ? cli_number((int64_t)ceil(peak_of(p, s)), peak) : "?",
+		(void)snprintf(
+		    name, sizeof(name), "%s%s%s", s->name, *s->time_zone ? " " : "", s->time_zone);
+		printf("%-24.24s %12s %-7s %9s %9s  %s\n", name, cli_number((int64_t)s->count, n),
+		    guard_name(policy_guard(p->policy, s->group)), limit,
+		    p->forecast.known ? cli_number((int64_t)ceil(peak_of(p, s)), peak) : "?",
 		    p->forecast.known ? list_of(p, s)->binding : "?");
 	}
 	if (p->share_count > PROVIDERS_SHOWN)
@@ -589,6 +620,9 @@ print_finish(const struct planning *p)
 		puts("rate        no limit but those of providers");
 		break;
 	}
+	if (f->quiet_from != f->quiet_till)
+		printf("quiet       %02d:%02d to %02d:%02d in the recipients' time zones\n",
+		    f->quiet_from / 60, f->quiet_from % 60, f->quiet_till / 60, f->quiet_till % 60);
 	if (f->rates.of_account > 0)
 		printf("            shared with %.0f other runs under way\n", f->rates.of_account);
 }
@@ -656,6 +690,7 @@ planning_release(struct planning *p)
 		free(p->shares[i].name);
 	free(p->shares);
 	json_decref(p->excluded);
+	campaign_count_release(&p->count);
 	policy_free(p->policy);
 	if (p->in_file)
 		campaign_source_release(&p->source);

@@ -14,6 +14,7 @@
 
 #include "embed.h"
 #include "gauge.h"
+#include "rehearsal_report.h"
 #include "scenario.h"
 #include "simulation.h"
 
@@ -40,28 +41,6 @@ cpu_seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static const char *
-time_text(const struct scenario *s, double at, char *dst, size_t size)
-{
-	time_t t = (time_t)(floor(at / 1e6) + ADMISSION_EPOCH_S);
-	int32_t east = zone_offset(s->zone, t);
-	struct tm tm;
-
-	t += east;
-	(void)gmtime_r(&t, &tm);
-	(void)snprintf(dst, size, "%04d-%02d-%02dT%02d:%02d:%02d%c%02d:%02d", tm.tm_year + 1900,
-	    tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, east < 0 ? '-' : '+',
-	    abs(east) / 3600, abs(east) / 60 % 60);
-	return dst;
-}
-
-/* Six digits behind the point are enough for a reader, and the same everywhere. */
-static json_t *
-real(double value)
-{
-	return json_real(round(value * 1e6) / 1e6);
-}
-
 static double
 largest(const struct played *p, bool order)
 {
@@ -84,11 +63,12 @@ lane_json(const struct played *p, size_t i)
 	    "{s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "lane",
 	    l->lane->name, "group", l->lane->group, "guard", guard_name(l->lane->guard), "count",
 	    (json_int_t)l->lane->count, "sent", (json_int_t)l->sent, "rate_per_s",
-	    real(p->plans[i].peak_per_s), "D", real(l->deviation), "order_D",
-	    real(p->order_worst[i]), "late_ms", real(l->late_us / 1e3), "run",
-	    (json_int_t)l->longest_run, "burst_1s", real(gauge_burst(&l->second)), "burst_10s",
-	    real(gauge_burst(&l->ten)), "burst_60s", real(gauge_burst(&l->minute)), "peak_to_mean",
-	    real(gauge_peak_to_mean(&l->minute)), "near_hour", near);
+	    rehearsal_real(p->plans[i].peak_per_s), "D", rehearsal_real(l->deviation), "order_D",
+	    rehearsal_real(p->order_worst[i]), "late_ms", rehearsal_real(l->late_us / 1e3), "run",
+	    (json_int_t)l->longest_run, "burst_1s", rehearsal_real(gauge_burst(&l->second)),
+	    "burst_10s", rehearsal_real(gauge_burst(&l->ten)), "burst_60s",
+	    rehearsal_real(gauge_burst(&l->minute)), "peak_to_mean",
+	    rehearsal_real(gauge_peak_to_mean(&l->minute)), "near_hour", near);
 }
 
 static void
@@ -99,23 +79,25 @@ print_json(const struct played *p)
 	char finish[40], planned[40];
 	json_t *lanes = json_array();
 	json_t *total = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "D_max",
-	    real(largest(p, false)), "order_D_max", real(largest(p, true)), "peak_to_mean",
-	    real(gauge_peak_to_mean(&g->total)), "window_violations",
+	    rehearsal_real(largest(p, false)), "order_D_max", rehearsal_real(largest(p, true)),
+	    "peak_to_mean", rehearsal_real(gauge_peak_to_mean(&g->total)), "window_violations",
 	    (json_int_t)g->window_violations, "quota_violations",
 	    (json_int_t)gauge_quota_violations(g), "strict_within_4_min",
 	    (json_int_t)g->strict_near, "deferred", (json_int_t)0, "goodput",
-	    real(g->sent > 0 ? 1 : 0), "lost_permits", (json_int_t)p->result.lost_permits,
-	    "calls_per_message", real(g->sent > 0 ? (double)g->calls / (double)g->sent : 0));
+	    rehearsal_real(g->sent > 0 ? 1 : 0), "lost_permits", (json_int_t)p->result.lost_permits,
+	    "calls_per_message",
+	    rehearsal_real(g->sent > 0 ? (double)g->calls / (double)g->sent : 0));
 
 	for (size_t i = 0; i < s->lane_count; i++)
 		(void)json_array_append_new(lanes, lane_json(p, i));
 	cli_print_json(json_pack("{s:s, s:I, s:I, s:s, s:s, s:o, s:o, s:o, s:I, s:o, s:o}", "name",
 	    s->name, "messages", (json_int_t)g->sent, "unsent", (json_int_t)p->result.unsent,
-	    "finish", time_text(s, p->result.finish, finish, sizeof(finish)), "planned_finish",
-	    time_text(s, p->result.planned_finish, planned, sizeof(planned)), "duration_s",
-	    real((p->result.finish - s->start) / 1e6), "planned_duration_s",
-	    real((p->result.planned_finish - s->start) / 1e6), "cpu_s", real(p->cpu_s), "rss_mb",
-	    (json_int_t)p->rss_mb, "total", total, "lanes", lanes));
+	    "finish", rehearsal_time(s, p->result.finish, finish, sizeof(finish)), "planned_finish",
+	    rehearsal_time(s, p->result.planned_finish, planned, sizeof(planned)), "duration_s",
+	    rehearsal_real((p->result.finish - s->start) / 1e6), "planned_duration_s",
+	    rehearsal_real((p->result.planned_finish - s->start) / 1e6), "cpu_s",
+	    rehearsal_real(p->cpu_s), "rss_mb", (json_int_t)p->rss_mb, "total", total, "lanes",
+	    lanes));
 }
 
 /* ---------------------------------------------------------------- for readers */
@@ -144,7 +126,7 @@ print_chart(const struct played *p)
 		    MINUTE_US;
 		int cells = peak > 0 ? (int)(mean[r] / peak * CHART_CELLS + 0.5) : 0;
 
-		(void)time_text(&p->scenario, at, when, sizeof(when));
+		(void)rehearsal_time(&p->scenario, at, when, sizeof(when));
 		printf("  %.11s %.5s  ", when, when + 11);
 		for (int c = 0; c < cells; c++)
 			putchar('#');
@@ -196,10 +178,11 @@ print_text(const struct played *p)
 	char a[40], b[40], number[32];
 
 	printf("%s: %s messages from %s to %s\n", p->scenario.name,
-	    cli_number((int64_t)g->sent, number), time_text(&p->scenario, p->scenario.start, a, 40),
-	    time_text(&p->scenario, p->result.finish, b, 40));
+	    cli_number((int64_t)g->sent, number),
+	    rehearsal_time(&p->scenario, p->scenario.start, a, 40),
+	    rehearsal_time(&p->scenario, p->result.finish, b, 40));
 	printf("planned until %s, %.1f h\n",
-	    time_text(&p->scenario, p->result.planned_finish, a, 40),
+	    rehearsal_time(&p->scenario, p->result.planned_finish, a, 40),
 	    (p->result.planned_finish - p->scenario.start) / 3600e6);
 	if (p->result.unsent > 0)
 		printf("NOT SENT: %s, the calendar ended before\n",
@@ -228,6 +211,32 @@ show(void *ctx, uint64_t done)
 	struct showing *s = ctx;
 
 	cli_progress_set(&s->bar, (int64_t)done, NULL);
+}
+
+/* Recipient by recipient, against providers that refuse. */
+static int
+rehearse(struct cli *cli, const struct scenario *s, FILE *trace)
+{
+	struct rehearsal *r = calloc(1, sizeof(*r));
+	struct showing showing = { 0 };
+	struct rehearsal_hooks hooks = { trace, show, &showing };
+	struct err err = { 0 };
+	int code = EXIT_DONE;
+
+	if (r == NULL)
+		return cli_fail(cli, EXIT_FAILED, "no memory");
+	cli_progress_start(&showing.bar, cli, "rehearsing", (int64_t)s->messages);
+	if (rehearsal_play(s, &hooks, r, &err) < 0)
+		code = cli_fail(cli, EXIT_FAILED, "%s", err.msg);
+	cli_progress_end(&showing.bar, NULL);
+	if (code == EXIT_DONE && cli->json)
+		cli_print_json(rehearsal_json(s, r, cpu_seconds()));
+	else if (code == EXIT_DONE)
+		rehearsal_print(s, r, cpu_seconds());
+	if (code == EXIT_DONE && rehearsal_broken(r) > 0)
+		code = EXIT_FAILED;
+	free(r);
+	return code;
 }
 
 static int
@@ -307,6 +316,15 @@ run_simulate(struct cli *cli, int argc, char **argv)
 		return cli_fail(cli, EXIT_USAGE, "%s", err.msg);
 	}
 	code = open_trace(cli, trace_path, &trace);
+	if (p.scenario.rehearsed) {
+		if (code == EXIT_DONE)
+			code = order_path == NULL ? rehearse(cli, &p.scenario, trace)
+						  : cli_fail(cli, EXIT_USAGE,
+							"--trace-order is of scenarios without "
+							"campaigns and replies");
+		scenario_release(&p.scenario);
+		return close_trace(cli, trace_path, trace, code);
+	}
 	if (code == EXIT_DONE)
 		code = open_trace(cli, order_path, &order);
 	if (code == EXIT_DONE)

@@ -51,6 +51,8 @@ fill_scenario(
 	    f->dispatchers < SCENARIO_DISPATCHERS_MAX ? f->dispatchers : SCENARIO_DISPATCHERS_MAX;
 	s->seed = 1;
 	s->lead_us = policy_lead_us(f->policy);
+	s->quiet_open = f->quiet_till;
+	s->quiet_close = f->quiet_from;
 	s->lane_count = f->count;
 	s->lanes = calloc(f->count + 1, sizeof(*s->lanes));
 	if (s->lanes == NULL)
@@ -66,6 +68,7 @@ fill_scenario(
 			.count = count_of(l, stage),
 			.guard = guarded ? policy_guard(f->policy, group) : GUARD_OFF,
 			.zone = policy_zone(f->policy, group),
+			.hours = l->zone,
 			.cap_per_s = cap_of(f, l),
 			.limiter = cap_of(f, l) > 0 ? (int)i : -1 };
 	}
@@ -201,24 +204,33 @@ play(struct run_forecast *f, bool faults, double *finish, struct err *err)
 	return play_stage(f, &stage, faults, finish, err);
 }
 
-/* By what would end earlier without it. */
+/* By what would end earlier without it, of those behind the canary. With quiet hours the plan is made
+ * again when some lists are through: the forecast knows, and what was played does not. */
 static int
 find_binding(struct run_forecast *f, struct err *err)
 {
 	struct forecast_lane *lanes = calloc(f->count + 1, sizeof(*lanes));
-	struct forecast_request r = { .policy = f->policy, .per_s = f->per_s, .start = f->start };
-	double planned = 0, unguarded = 0, uncapped = 0, faster = 0, clearly;
+	struct forecast_request r = { .policy = f->policy,
+		.per_s = f->per_s,
+		.start = f->others,
+		.quiet_from = f->quiet_from,
+		.quiet_till = f->quiet_till };
+	double planned = 0, unguarded = 0, awake = 0, uncapped = 0, faster = 0, clearly;
 	int code = lanes == NULL ? err_set(err, "no memory") : 0;
 
 	for (size_t i = 0; lanes != NULL && i < f->count; i++)
 		lanes[i] = (struct forecast_lane){ f->lists[i].group, (double)f->lists[i].count,
-			f->lists[i].capped };
+			f->lists[i].capped, f->lists[i].zone };
 	if (code == 0)
 		code = forecast_finish(&r, lanes, f->count, &planned, err);
 	r.no_guard = true;
 	if (code == 0)
 		code = forecast_finish(&r, lanes, f->count, &unguarded, err);
 	r.no_guard = false;
+	r.no_quiet = true;
+	if (code == 0)
+		code = forecast_finish(&r, lanes, f->count, &awake, err);
+	r.no_quiet = false;
 	r.per_s *= 2;
 	if (code == 0)
 		code = forecast_finish(&r, lanes, f->count, &faster, err);
@@ -228,10 +240,15 @@ find_binding(struct run_forecast *f, struct err *err)
 	if (code == 0)
 		code = forecast_finish(&r, lanes, f->count, &uncapped, err);
 	free(lanes);
-	clearly = (planned - f->start) * CLEARLY;
+	if (code == 0 && f->quiet_from != f->quiet_till && f->p90 > f->start) {
+		f->p90 =
+		    f->start + (f->p90 - f->start) * (planned - f->start) / (f->p50 - f->start);
+		f->p50 = planned;
+	}
+	clearly = (planned - f->others) * CLEARLY;
 	for (size_t i = 0; code == 0 && i < f->count; i++) {
 		struct forecast_list *l = &f->lists[i];
-
+		bool quiet = l->zone != NULL && planned - awake > clearly;
 		bool guarded = l->group != PROVIDERS_NONE &&
 		    policy_guard(f->policy, l->group) != GUARD_OFF && planned - unguarded > clearly;
 		bool full = l->capped &&
@@ -239,8 +256,10 @@ find_binding(struct run_forecast *f, struct err *err)
 			60 * AT_LIMIT * PLAN_FILL * policy_cap_per_s(f->policy, l->group);
 
 		l->binding = "nothing";
-		if (full && (!guarded || unguarded >= uncapped))
+		if (full && (!guarded || unguarded >= uncapped) && (!quiet || awake >= uncapped))
 			l->binding = "group limit";
+		else if (quiet && (!guarded || awake <= unguarded))
+			l->binding = "quiet hours";
 		else if (guarded)
 			l->binding = "guard window";
 		else if (planned - faster > clearly && f->basis != FORECAST_SEEN)

@@ -19,10 +19,11 @@ struct forecast_list {
 	int group;	  /* PROVIDERS_NONE: FORECAST_OTHERS */
 	uint64_t count;
 	bool capped;
+	const struct zone *zone; /* of its recipients; NULL: it keeps no quiet hours */
 	/* filled: */
 	double peak_per_min, end; /* messages; us since 2026 */
 	const char *
-	    binding; /* "group limit", "guard window", "stream rate", "account", "quota", "spread", "nothing" */
+	    binding; /* "group limit", "guard window", "quiet hours", "stream rate", "account", "quota", "spread", "nothing" */
 };
 
 struct forecast_bucket {
@@ -39,6 +40,7 @@ struct run_forecast {
 	    spread_s; /* over which it is spread evenly; 0: not. Set to 0 when that is too short */
 	double canary, canary_wait_s; /* recipients that go first, and the wait for them; 0: none */
 	double start;		      /* us since 2026 */
+	int quiet_from, quiet_till;   /* minutes of the recipients' day; equal: none */
 	int dispatchers;	      /* at least 1 */
 	double overrun; /* real by expected duration of earlier runs, the 90th of 100; 0: unknown */
 	struct forecast_list *lists;

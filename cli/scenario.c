@@ -5,7 +5,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 
 #include "embed.h"
 #include "rate.h"
+#include "scenario_reading.h"
 
 #define SCENARIO_FILE_MAX ((size_t)4 << 20)
 #define DOMAINS_FILE_MAX ((size_t)256 << 20)
@@ -22,22 +22,6 @@
 #define ZONE_DIR "/usr/share/zoneinfo"
 #define LANE_OWN_MIN 500 /* a domain with as many, or 0.05 % of the list, gets a lane */
 #define LANE_OWN_SHARE 0.0005
-
-struct reading {
-	struct scenario *s;
-	const char *path;
-	json_t *json;
-	struct providers *providers; /* NULL: no limits, no guard by group */
-	bool unlimited, guard_off;
-	struct err *err;
-	struct zone_name {
-		struct zone_name *next;
-		const char *name;
-		struct zone zone;
-	} * zones;
-	int *limiter_of_group;
-	int limiters;
-};
 
 struct slice
 scenario_read_file(struct arena *arena, const char *path, size_t max, struct err *err)
@@ -68,9 +52,8 @@ scenario_read_file(struct arena *arena, const char *path, size_t max, struct err
 	return text != NULL ? slice_make(text, got) : none;
 }
 
-/* `name` beside the scenario file, unless absolute. NULL without memory. */
-static const char *
-beside(struct reading *r, const char *name)
+const char *
+scenario_beside(struct reading *r, const char *name)
 {
 	const char *slash = strrchr(r->path, '/');
 	size_t n = slash != NULL && name[0] != '/' ? (size_t)(slash + 1 - r->path) : 0;
@@ -83,8 +66,8 @@ beside(struct reading *r, const char *name)
 	return path;
 }
 
-static struct zone *
-find_zone(struct reading *r, const char *name)
+struct zone *
+scenario_zone(struct reading *r, const char *name)
 {
 	struct zone_name *z;
 	struct slice bytes;
@@ -168,11 +151,12 @@ add_lane(struct reading *r, const char *name, int group, uint64_t count)
 		.group = g->name,
 		.count = count,
 		.guard = r->guard_off ? GUARD_OFF : g->guard,
+		.hours = s->zone,
 		.limiter = -1 };
 	lane->group = arena_str(&s->arena, g->name);
 	if (lane->name == NULL || lane->group == NULL)
 		return err_set(r->err, "no memory");
-	lane->zone = find_zone(r, g->zone);
+	lane->zone = scenario_zone(r, g->zone);
 	if (lane->zone == NULL)
 		return -1;
 	/* a tail lane holds many sites; the rate of one of them is no limit for all */
@@ -225,7 +209,7 @@ parse_domain_line(struct reading *r, struct slice line, size_t number)
 static int
 read_domains(struct reading *r, const char *file)
 {
-	const char *path = beside(r, file);
+	const char *path = scenario_beside(r, file);
 	struct slice text;
 	size_t lines = 1, number = 0;
 
@@ -302,43 +286,12 @@ lanes_of_domains(struct reading *r)
 	return 0;
 }
 
-static int
-lanes_of_object(struct reading *r, json_t *lanes)
-{
-	const char *name;
-	json_t *value;
-
-	json_object_foreach(lanes, name, value)
-	{
-		int group = providers_find(r->providers, slice_str(name));
-		json_t *count = value, *of = NULL;
-
-		if (json_is_object(value)) {
-			count = json_object_get(value, "count");
-			of = json_object_get(value, "group");
-		}
-		if (json_is_string(of) &&
-		    (group = providers_find(r->providers, slice_str(json_string_value(of)))) < 0)
-			return err_set(
-			    r->err, "lane %s: there is no group '%s'", name, json_string_value(of));
-		if (group < 0)
-			group = providers_find(r->providers, SLICE("default"));
-		if (!json_is_integer(count) || json_integer_value(count) < 0)
-			return err_set(r->err, "lane %s: the count is a number from 0", name);
-		if (strlen(name) > 63 || strpbrk(name, " \t\r\n") != NULL)
-			return err_set(r->err, "a lane's name is a word of at most 63 letters");
-		if (add_lane(r, name, group, (uint64_t)json_integer_value(count)) < 0)
-			return -1;
-	}
-	return 0;
-}
-
 /* ---------------------------------------------------------------- other keys */
 
-static const char *
-text_of(struct reading *r, const char *key, const char *missing)
+const char *
+scenario_text(struct reading *r, const json_t *from, const char *key, const char *missing)
 {
-	json_t *v = json_object_get(r->json, key);
+	json_t *v = json_object_get(from, key);
 
 	if (v == NULL)
 		return missing;
@@ -349,8 +302,8 @@ text_of(struct reading *r, const char *key, const char *missing)
 	return json_string_value(v);
 }
 
-static int
-number_of(struct reading *r, const json_t *from, const char *key, double min, double max,
+int
+scenario_number(struct reading *r, const json_t *from, const char *key, double min, double max,
     double missing, double *value)
 {
 	json_t *v = json_object_get(from, key);
@@ -364,11 +317,73 @@ number_of(struct reading *r, const json_t *from, const char *key, double min, do
 	return 0;
 }
 
+int
+scenario_keys(struct reading *r, const json_t *from, const char *what, const char *const *keys)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)from, key, value)
+	{
+		size_t i = 0;
+
+		while (keys[i] != NULL && strcmp(key, keys[i]) != 0)
+			i++;
+		if (keys[i] == NULL)
+			return err_set(r->err, "%s has no key '%s'", what, key);
+	}
+	return 0;
+}
+
+int
+scenario_lanes(struct reading *r, json_t *lanes, const struct zone *zone)
+{
+	static const char *const keys[] = { "count", "group", "zone", NULL };
+	const char *name, *place;
+	size_t first = r->s->lane_count;
+	json_t *value;
+
+	json_object_foreach(lanes, name, value)
+	{
+		int group = providers_find(r->providers, slice_str(name));
+		json_t *count = value, *of = NULL;
+		const struct zone *hours = zone;
+		int lane;
+
+		place = "";
+		if (json_is_object(value)) {
+			if (scenario_keys(r, value, "a lane", keys) < 0)
+				return -1;
+			count = json_object_get(value, "count");
+			of = json_object_get(value, "group");
+			place = scenario_text(r, value, "zone", "");
+			if (place == NULL ||
+			    (place[0] != '\0' && (hours = scenario_zone(r, place)) == NULL))
+				return -1;
+		}
+		if (json_is_string(of) &&
+		    (group = providers_find(r->providers, slice_str(json_string_value(of)))) < 0)
+			return err_set(r->err,
+			    "lane %s: there is no group '%s'; kairan provider of DOMAIN names them",
+			    name, json_string_value(of));
+		if (group < 0)
+			group = providers_find(r->providers, SLICE("default"));
+		if (!json_is_integer(count) || json_integer_value(count) < 0)
+			return err_set(r->err, "lane %s: the count is a number from 0", name);
+		if (strlen(name) > 63 || strpbrk(name, " \t\r\n") != NULL)
+			return err_set(r->err, "a lane's name is a word of at most 63 letters");
+		if ((lane = add_lane(r, name, group, (uint64_t)json_integer_value(count))) < 0)
+			return -1;
+		r->s->lanes[lane].hours = hours;
+	}
+	return (int)(r->s->lane_count - first);
+}
+
 static int
 take_providers(struct reading *r)
 {
-	const char *which = text_of(r, "providers", "default");
-	const char *guard = text_of(r, "guard", "default"), *path;
+	const char *which = scenario_text(r, r->json, "providers", "default");
+	const char *guard = scenario_text(r, r->json, "guard", "default"), *path;
 	struct slice override = { NULL, 0 };
 
 	if (which == NULL || guard == NULL)
@@ -378,7 +393,7 @@ take_providers(struct reading *r)
 		return err_set(r->err, "guard is default or off");
 	r->guard_off = strcmp(guard, "off") == 0;
 	if (!r->unlimited && strcmp(which, "default") != 0) {
-		path = beside(r, which);
+		path = scenario_beside(r, which);
 		if (path == NULL)
 			return err_set(r->err, "no memory");
 		override = scenario_read_file(&r->s->arena, path, PROVIDERS_TEXT_MAX, r->err);
@@ -399,10 +414,10 @@ take_providers(struct reading *r)
 static int
 take_mode(struct reading *r)
 {
-	const char *mode = text_of(r, "mode", "together");
+	const char *mode = scenario_text(r, r->json, "mode", "together");
 	double hours;
 
-	if (mode == NULL || number_of(r, r->json, "window_h", 0.01, 24 * 60, 0, &hours) < 0)
+	if (mode == NULL || scenario_number(r, r->json, "window_h", 0.01, 24 * 60, 0, &hours) < 0)
 		return -1;
 	r->s->window_s = hours * 3600;
 	if (strcmp(mode, "together") == 0)
@@ -423,17 +438,20 @@ take_fault(struct reading *r, const json_t *v)
 	struct scenario_fault f = { 0 };
 	const char *what = json_string_value(json_object_get(v, "what"));
 	double dispatcher;
-	int k = 0;
+	int k = 0, result;
+
+	if (scenario_take_mood(r, v, &result))
+		return result;
 
 	while (k < 3 && (what == NULL || strcmp(what, kinds[k]) != 0))
 		k++;
 	if (k == 3)
-		return err_set(
-		    r->err, "a fault's what is dispatcher_crash, planner_down or redis_lost");
+		return err_set(r->err,
+		    "a fault's what is reply, dispatcher_crash, planner_down or redis_lost");
 	f.kind = (enum fault_kind)k;
-	if (number_of(r, v, "at_s", 0, 1e8, 0, &f.at_s) < 0 ||
-	    number_of(r, v, "for_s", 0, 1e8, 60, &f.for_s) < 0 ||
-	    number_of(r, v, "dispatcher", 0, r->s->dispatchers - 1, 0, &dispatcher) < 0)
+	if (scenario_number(r, v, "at_s", 0, 1e8, 0, &f.at_s) < 0 ||
+	    scenario_number(r, v, "for_s", 0, 1e8, 60, &f.for_s) < 0 ||
+	    scenario_number(r, v, "dispatcher", 0, r->s->dispatchers - 1, 0, &dispatcher) < 0)
 		return -1;
 	f.dispatcher = (int)dispatcher;
 	if (r->s->fault_count == SCENARIO_FAULTS_MAX)
@@ -445,17 +463,17 @@ take_fault(struct reading *r, const json_t *v)
 static int
 take_behaviour(struct reading *r)
 {
-	json_t *b = json_object_get(r->json, "behaviour"), *f, *value;
-	const char *key;
+	static const char *const keys[] = { "release_jitter_ms", "guard_lead_s", "latency_ms",
+		"providers", NULL };
+	json_t *b = json_object_get(r->json, "behaviour"), *f;
 	size_t i;
 
 	if (b != NULL && !json_is_object(b))
 		return err_set(r->err, "behaviour is an object");
-	json_object_foreach(b, key, value) if (strcmp(key, "release_jitter_ms") != 0 &&
-	    strcmp(key, "guard_lead_s") != 0) return err_set(r->err, "behaviour has no key '%s'",
-	    key);
-	if (number_of(r, b, "release_jitter_ms", 0, 10000, 0, &r->s->jitter_us) < 0 ||
-	    number_of(r, b, "guard_lead_s", 0, 60, 0, &r->s->lead_us) < 0)
+	if (scenario_keys(r, b, "behaviour", keys) < 0)
+		return -1;
+	if (scenario_number(r, b, "release_jitter_ms", 0, 10000, 0, &r->s->jitter_us) < 0 ||
+	    scenario_number(r, b, "guard_lead_s", 0, 60, 0, &r->s->lead_us) < 0)
 		return -1;
 	r->s->jitter_us *= 1e3;
 	r->s->lead_us *= 1e6;
@@ -468,7 +486,7 @@ take_behaviour(struct reading *r)
 static int
 take_quiet(struct reading *r)
 {
-	const char *text = text_of(r, "open_hours", "");
+	const char *text = scenario_text(r, r->json, "open_hours", "");
 	struct slice s = slice_str(text);
 	int h[2], m[2];
 
@@ -487,16 +505,16 @@ take_quiet(struct reading *r)
 static int
 take_limits(struct reading *r)
 {
-	const char *rate = text_of(r, "account_rate", "");
+	const char *rate = scenario_text(r, r->json, "account_rate", "");
 	double quota, used, dispatchers, seed;
 
 	if (rate == NULL ||
 	    (rate[0] != '\0' && rate_parse(&r->s->account_per_s, slice_str(rate), r->err) < 0) ||
-	    number_of(r, r->json, "quota_24h", 1, 1e12, 0, &quota) < 0 ||
-	    number_of(r, r->json, "quota_used", 0, 1e12, 0, &used) < 0 ||
-	    number_of(r, r->json, "dispatchers", 1, SCENARIO_DISPATCHERS_MAX, 1, &dispatchers) <
-		0 ||
-	    number_of(r, r->json, "seed", 0, 1e15, 1, &seed) < 0)
+	    scenario_number(r, r->json, "quota_24h", 1, 1e12, 0, &quota) < 0 ||
+	    scenario_number(r, r->json, "quota_used", 0, 1e12, 0, &used) < 0 ||
+	    scenario_number(
+		r, r->json, "dispatchers", 1, SCENARIO_DISPATCHERS_MAX, 1, &dispatchers) < 0 ||
+	    scenario_number(r, r->json, "seed", 0, 1e15, 1, &seed) < 0)
 		return -1;
 	r->s->quota = (uint64_t)quota;
 	r->s->quota_used = (uint64_t)used;
@@ -510,27 +528,21 @@ take_all(struct reading *r)
 {
 	static const char *const keys[] = { "name", "start", "zone", "domains", "lanes",
 		"account_rate", "quota_24h", "quota_used", "mode", "window_h", "guard", "providers",
-		"open_hours", "dispatchers", "seed", "faults", "behaviour" };
+		"open_hours", "dispatchers", "seed", "faults", "behaviour", "campaigns", "settings",
+		"warmup", "transport", "leave_out", NULL };
 	struct scenario *s = r->s;
-	const char *key, *name, *start, *zone;
-	json_t *value, *domains = json_object_get(r->json, "domains");
+	const char *name, *start, *zone;
+	json_t *domains = json_object_get(r->json, "domains");
 
-	json_object_foreach(r->json, key, value)
-	{
-		bool known = false;
-
-		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-			known = known || strcmp(key, keys[i]) == 0;
-		if (!known)
-			return err_set(r->err, "a scenario has no key '%s'", key);
-	}
-	name = text_of(r, "name", "scenario");
-	start = text_of(r, "start", "2026-11-24T09:58:00+09:00");
-	zone = text_of(r, "zone", "Asia/Tokyo");
+	if (scenario_keys(r, r->json, "a scenario", keys) < 0)
+		return -1;
+	name = scenario_text(r, r->json, "name", "scenario");
+	start = scenario_text(r, r->json, "start", "2026-11-24T09:58:00+09:00");
+	zone = scenario_text(r, r->json, "zone", "Asia/Tokyo");
 	if (name == NULL || start == NULL || zone == NULL ||
 	    (s->name = arena_str(&s->arena, name)) == NULL ||
 	    scenario_time(&s->start, &s->start_offset_s, start, r->err) < 0 ||
-	    (s->zone = find_zone(r, zone)) == NULL)
+	    (s->zone = scenario_zone(r, zone)) == NULL)
 		return -1;
 	s->lanes = arena_array(&s->arena, SCENARIO_LANES_MAX, sizeof(*s->lanes));
 	if (s->lanes == NULL)
@@ -541,11 +553,18 @@ take_all(struct reading *r)
 	if (json_is_string(domains)) {
 		if (read_domains(r, json_string_value(domains)) < 0 || lanes_of_domains(r) < 0)
 			return -1;
+	} else if (json_object_get(r->json, "campaigns") != NULL) {
+		if (domains != NULL || json_object_get(r->json, "lanes") != NULL)
+			return err_set(r->err,
+			    "campaigns have lanes of their own; leave out lanes and domains");
 	} else if (!json_is_object(json_object_get(r->json, "lanes"))) {
-		return err_set(r->err, "a scenario needs domains (a file) or lanes (an object)");
-	} else if (lanes_of_object(r, json_object_get(r->json, "lanes")) < 0) {
+		return err_set(r->err,
+		    "a scenario needs domains (a file), lanes (an object) or campaigns (an array)");
+	} else if (scenario_lanes(r, json_object_get(r->json, "lanes"), s->zone) < 0) {
 		return -1;
 	}
+	if (scenario_take_runs(r) < 0)
+		return -1;
 	return s->messages > 0 ? 0 : err_set(r->err, "the scenario has no recipients");
 }
 
@@ -577,5 +596,7 @@ scenario_load(struct scenario *s, const char *path, struct err *err)
 void
 scenario_release(struct scenario *s)
 {
+	if (s->rehearsed)
+		config_release(&s->config);
 	arena_release(&s->arena);
 }

@@ -11,13 +11,19 @@
 
 #include "arena.h"
 #include "calendar.h"
+#include "config.h"
 #include "err.h"
 #include "plan.h"
 #include "providers.h"
+#include "share.h"
+#include "sim_provider.h"
 
 #define SCENARIO_FAULTS_MAX 64
 #define SCENARIO_LANES_MAX 4096
 #define SCENARIO_DISPATCHERS_MAX 64
+#define SCENARIO_RUNS_MAX 200
+#define SCENARIO_MOODS_MAX 64
+#define SCENARIO_REHEARSED_MAX 20000000u /* recipients */
 #define TAIL_LANES 16
 
 enum fault_kind {
@@ -32,6 +38,41 @@ struct scenario_fault {
 	int dispatcher;
 };
 
+/* Parts of the rules that a scenario leaves out, to see that their checks notice. */
+enum scenario_omission {
+	OMIT_QUOTA = 1,
+	OMIT_GUARD = 2,
+	OMIT_WINDOW = 4, /* connections as braked */
+	OMIT_URGENT = 8,
+	OMIT_WEIGHTS = 16,
+	OMIT_CUT = 32,	/* a complaint about the rate is not reported */
+	OMIT_HOLD = 64, /* nor one that asks for silence */
+	OMIT_BUDGET = 128,
+	OMIT_LADDER = 256, /* retries come before their time */
+	OMIT_EXPIRY = 512,
+	OMIT_ONCE = 1024 /* what was in the hands of a dispatcher that died is sent again */
+};
+
+struct scenario_provider {
+	const char *name; /* of a group or a lane, in the arena */
+	struct sim_manners manners;
+};
+
+struct scenario_mood {
+	const char *name;     /* as above; "*": all */
+	struct sim_mood mood; /* from, till: us after the start */
+};
+
+struct scenario_run {
+	const char *name, *stream; /* in the arena */
+	double stream_per_s;	   /* 0: no limit */
+	enum share_class class;
+	double weight, at_s, spread_s;
+	double arrive_per_s; /* of urgent mail: comes one after the other; 0: all at once */
+	int quiet_from, quiet_till;
+	size_t first_lane, lane_count;
+};
+
 struct scenario_domain {
 	const char *name; /* in the arena */
 	uint32_t count;
@@ -43,9 +84,10 @@ struct scenario_lane {
 	const char *group; /* of the provider table */
 	uint64_t count;
 	enum guard_mode guard;
-	const struct zone *zone; /* of the guard; shared */
-	double cap_per_s;	 /* 0: none */
-	int limiter;		 /* lanes of one limited group share it; -1: none */
+	const struct zone *zone;  /* of the guard; shared */
+	const struct zone *hours; /* whose open hours it keeps; NULL: none */
+	double cap_per_s;	  /* 0: none */
+	int limiter;		  /* lanes of one limited group share it; -1: none */
 };
 
 struct scenario {
@@ -70,6 +112,21 @@ struct scenario {
 	double lead_us;	  /* releases stop this much before a guard */
 	struct scenario_fault faults[SCENARIO_FAULTS_MAX];
 	size_t fault_count;
+	/* Of one that is played recipient by recipient (rehearsal.h): */
+	bool rehearsed;
+	struct config config; /* of the programs */
+	struct scenario_run runs[SCENARIO_RUNS_MAX];
+	size_t run_count;
+	struct scenario_provider *providers;
+	size_t provider_count;
+	struct scenario_mood *moods;
+	size_t mood_count;
+	double latency_us;
+	const char *warmup; /* schedule; NULL: none */
+	int warmup_day;
+	bool guard_off;
+	bool is_relay; /* else mail servers of each provider */
+	unsigned omit; /* enum scenario_omission */
 };
 
 /* 0, or -1 with err. s must be released either way. */

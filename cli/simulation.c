@@ -58,28 +58,21 @@ random_part(struct simulation *m)
 static int
 make_shape(const struct scenario *s, const struct scenario_lane *l, double till, struct shape *out)
 {
-	struct shape guard = { 0 }, day = { 0 }, both = { 0 }, start = { 0 };
+	struct shape guard = { 0 }, start = { 0 };
 	uint64_t seed = hash_name(s->name, l->group);
 	double begin =
 	    l->guard == GUARD_SOFT ? guard_start(GUARD_SOFT, l->zone, seed, s->start) : s->start;
-	bool failed;
+	int failed;
 
 	shape_guard(&guard, l->guard, l->zone, seed, s->lead_us, s->start, till);
-	shape_day(&day, s->zone, s->quiet_open, s->quiet_close, s->start, till);
-	shape_add(&start, s->start, begin, 0);
-	if (begin > s->start)
-		for (int step = 0; step < 40; step++)
-			shape_add(&start, begin + step * 15e6, begin + (step + 1) * 15e6,
-			    (step + 0.5) / 40);
-	shape_add(&start, begin, till, 1);
-	shape_multiply(&both, &guard, &day);
-	shape_multiply(out, &both, &start);
-	failed = out->failed || start.failed;
+	shape_start(&start, s->start, begin, s->start, till);
+	shape_multiply(out, &guard, &start);
+	failed = guard.failed || start.failed || out->failed ? -1 : 0;
+	if (failed == 0 && l->hours != NULL && s->quiet_open != s->quiet_close)
+		failed = shape_quiet(out, l->hours, s->quiet_close, s->quiet_open, true);
 	shape_release(&guard);
-	shape_release(&day);
-	shape_release(&both);
 	shape_release(&start);
-	return failed ? -1 : 0;
+	return failed;
 }
 
 /* Lanes that share a group's limit share its rate by their size. */

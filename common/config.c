@@ -523,12 +523,33 @@ fill_host_name(char **slot, struct err *err)
 }
 
 int
-config_load(struct config *c, const char *path, struct err *err)
+config_defaults(struct config *c, struct err *err)
 {
 	*c = (struct config){ 0 };
 	for (size_t i = 0; i < KEYS; i++)
 		if (set_value(c, &keys[i], keys[i].standard, err) < 0)
 			return -1;
+	return 0;
+}
+
+int
+config_set(struct config *c, const char *key, const char *value, struct err *err)
+{
+	for (size_t i = 0; i < KEYS; i++) {
+		size_t n = strlen(keys[i].section);
+
+		if (strncmp(key, keys[i].section, n) == 0 && key[n] == '.' &&
+		    strcmp(key + n + 1, keys[i].name) == 0)
+			return set_value(c, &keys[i], value, err);
+	}
+	return err_set(err, "the configuration has no key '%s'", key);
+}
+
+int
+config_load(struct config *c, const char *path, struct err *err)
+{
+	if (config_defaults(c, err) < 0)
+		return -1;
 	if (path == NULL)
 		path = getenv("KAIRAN_CONFIG");
 	if (path == NULL && access(CONFIG_DEFAULT_FILE, F_OK) == 0)

@@ -214,6 +214,11 @@ struct config {
 int config_load(struct config *c, const char *path, struct err *err) MUST_CHECK;
 void config_release(struct config *c);
 
+/* Defaults alone, without file and environment; and one value over them, key "section.name". For what
+ * shall not depend on the host, like a simulation. As config_load(). */
+int config_defaults(struct config *c, struct err *err) MUST_CHECK;
+int config_set(struct config *c, const char *key, const char *value, struct err *err) MUST_CHECK;
+
 /* key: "section.name"; values as text, "(hidden)" for those with a password. */
 typedef void config_changed(
     void *ctx, const char *key, const char *from, const char *to, bool is_live);

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "brake_report.h"
 #include "keys.h"
 #include "log.h"
 #include "metric.h"
@@ -18,20 +17,11 @@
 #define HEARD_MAX "-5000" /* reports kept when no producer takes them */
 #define KEEP_LEAST_S 60	  /* of a recipient without a list of his own whose destination is held */
 #define QUOTA_MINUTES 10  /* a day's quota is used up: headroom comes by the minute */
-#define REACTIONS (REACTION_ACCOUNT_HOLD + 1)
-
-struct heard {
-	struct brake_event event; /* count 0: nothing */
-	int run;
-	uint64_t at_ms; /* the last one */
-};
 
 struct destination {
 	char name[BRAKE_NAME_MAX + 1];
 	struct brake brake; /* as told last */
-	unsigned answers;
-	struct heard heard[REACTIONS];
-	bool has_news;
+	struct brake_ear ear;
 };
 
 struct brakes {
@@ -45,7 +35,7 @@ struct brakes {
 	size_t limiting; /* of them: braked in any way */
 	bool asking;
 	uv_timer_t timer;
-	uint64_t replies[REACTIONS];
+	uint64_t replies[BRAKE_REACTIONS];
 };
 
 /* ---- destinations ---- */
@@ -146,54 +136,19 @@ note_answer(struct brakes *b, const char *name, bool make)
 {
 	struct destination *x = destination_of(b, name, make);
 
-	if (x == NULL)
-		return;
-	x->answers++;
-	x->has_news = true;
+	if (x != NULL)
+		brake_ear_answer(&x->ear);
 }
 
-/* alike: others of the same connection may have been told the same. */
 static void
 note_event(struct brakes *b, const char *name, const struct provider_verdict *v, int code, int run,
     bool alike)
 {
 	struct destination *x = destination_of(b, name, true);
-	uint64_t now = dispatcher_now_ms(b->d);
-	struct heard *h;
 
 	b->replies[v->reaction]++;
-	if (x == NULL)
-		return;
-	h = &x->heard[v->reaction];
-	if (alike && h->event.count > 0 && h->at_ms == now)
-		return;
-	h->event.reaction = v->reaction;
-	if (v->minutes > h->event.minutes)
-		h->event.minutes = v->minutes;
-	h->event.at_once = h->event.at_once || v->at_once;
-	h->event.code = code;
-	h->event.count++;
-	h->run = run;
-	h->at_ms = now;
-	x->has_news = true;
-}
-
-static struct provider_verdict
-judge(const struct brakes *b, int group, const struct outcome *o)
-{
-	char enhanced[12];
-	struct provider_verdict v = providers_reaction(
-	    b->table, group, o->code, slice_str(outcome_enhanced_str(o, enhanced)), o->text);
-	bool of_account =
-	    v.reaction == REACTION_ACCOUNT_RATE || v.reaction == REACTION_ACCOUNT_HOLD;
-	bool of_recipient = v.reaction == REACTION_RCPT || v.reaction == REACTION_DROP;
-
-	/* a relay has accounts, and speaks for others; a mail server has neither */
-	if (b->is_mx ? of_account : !of_account && !of_recipient && !(v.by_group && v.by_words))
-		v.reaction = REACTION_NONE;
-	if (!b->is_mx && of_recipient && !v.by_words)
-		v.reaction = REACTION_NONE;
-	return v;
+	if (x != NULL)
+		brake_ear_event(&x->ear, v, code, run, dispatcher_now_ms(b->d), alike);
 }
 
 /* Spread by a fifth. */
@@ -206,58 +161,33 @@ about_s(long s)
 struct brakes_advice
 brakes_hear(struct brakes *b, const struct flight *f, struct outcome *o)
 {
-	struct brakes_advice usual = { BRAKES_USUAL, 0 };
+	struct brakes_advice advice = { BRAKES_USUAL, 0 };
 	char name[BRAKE_NAME_MAX + 1], host[256];
-	struct provider_verdict v;
+	struct provider_verdict v = { .reaction = REACTION_NONE };
+	struct brake_duty duty;
 	int group;
 
 	if (b == NULL || o->code == 0 || o->kind > OUTCOME_RELEASED || o->kind == OUTCOME_IN_DOUBT)
-		return usual;
+		return advice;
 	(void)snprintf(host, sizeof(host), "%.*s", SLICE_ARG(o->remote));
 	group = name_of(b, f, host, name);
-	v = o->kind == OUTCOME_SENT ? (struct provider_verdict){ REACTION_NONE }
-				    : judge(b, group, o);
-	switch (v.reaction) {
-	case REACTION_NONE:
-	case REACTION_RCPT:
-	case REACTION_DROP:
-		if (o->kind == OUTCOME_RELEASED)
-			return usual;
+	if (o->kind != OUTCOME_SENT)
+		v = brake_verdict(b->table, b->is_mx, group, o);
+	duty = brake_duty_of(&v, o);
+	if (duty.is_answer) {
 		note_answer(b, name, !slice_equal(slice_str(name), domain_of(f)));
 		note_answer(b, BRAKE_ACCOUNT, true);
 		b->replies[v.reaction]++;
-		if (v.reaction == REACTION_NONE)
-			return usual;
-		if (v.reaction == REACTION_DROP && o->kind == OUTCOME_DEFERRED) {
-			o->kind = OUTCOME_FAILED;
-			return usual;
-		}
-		if (v.reaction == REACTION_DROP)
-			return usual;
-		o->kind = OUTCOME_DEFERRED;
-		o->cls = OUTCOME_SOFT;
-		return (struct brakes_advice){ BRAKES_LATER, about_s(v.minutes * 60L) };
-	case REACTION_ACCOUNT_RATE:
-	case REACTION_ACCOUNT_HOLD:
-		note_event(b, BRAKE_ACCOUNT, &v, o->code, flight_run(f)->id, false);
-		return usual; /* the route gives it back */
-	case REACTION_CONN:
-	case REACTION_MPC:
-	case REACTION_RATE:
-	case REACTION_HOLD:
-	case REACTION_STOP:
-	case REACTION_PAUSE_CAMPAIGN:
-		break;
 	}
-	note_event(b, name, &v, o->code, flight_run(f)->id, o->kind == OUTCOME_RELEASED);
-	if (o->kind == OUTCOME_RELEASED &&
-	    (v.reaction == REACTION_CONN || v.reaction == REACTION_MPC))
-		return usual; /* another connection takes it */
-	o->kind = OUTCOME_DEFERRED;
-	if (o->cls != OUTCOME_CONFIG)
-		o->cls = OUTCOME_BLOCK;
-	return (
-	    struct brakes_advice){ BRAKES_POSTPONE, about_s(settle_first_wait_s(b->d->settler)) };
+	if (duty.is_event)
+		note_event(b, duty.of_account ? BRAKE_ACCOUNT : name, &v, o->code,
+		    flight_run(f)->id, duty.alike);
+	advice.way = duty.way;
+	if (duty.way == BRAKES_LATER)
+		advice.wait_s = about_s(v.minutes * 60L);
+	if (duty.way == BRAKES_POSTPONE)
+		advice.wait_s = about_s(settle_first_wait_s(b->d->settler));
+	return advice;
 }
 
 void
@@ -271,7 +201,7 @@ brakes_hear_host(struct brakes *b, const char *host, const struct outcome *why)
 	group = group_of_host(b, host);
 	if (group == PROVIDERS_NONE)
 		return;
-	v = judge(b, group, why);
+	v = brake_verdict(b->table, b->is_mx, group, why);
 	/* said to a connection that was not made: no noise */
 	v.at_once = v.at_once || v.reaction == REACTION_CONN;
 	if (v.reaction == REACTION_CONN || v.reaction == REACTION_RATE ||
@@ -296,17 +226,14 @@ brakes_hear_account(struct brakes *b, enum reaction reaction, int code)
 
 /* ---- holding ---- */
 
-/* On the way from now to its end; 0 when it is over or has none. */
-static long
-left_s(const struct brake *brake)
+/* us since 2026 */
+static double
+real_now(void)
 {
 	struct timespec t;
-	double now;
 
 	(void)clock_gettime(CLOCK_REALTIME, &t);
-	now = (double)(t.tv_sec - ADMISSION_EPOCH_S) * 1e6 + (double)t.tv_nsec / 1e3;
-	return brake->until > now ? (long)fmin((brake->until - now) / 1e6, BRAKE_HOLD_LONGEST_S)
-				  : 0;
+	return (double)(t.tv_sec - ADMISSION_EPOCH_S) * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
 static bool
@@ -337,18 +264,14 @@ brakes_keep(struct brakes *b, struct flight *f, const char *host)
 	}
 	(void)name_of(b, f, host, name);
 	x = destination_of(b, name, false);
-	if (x == NULL || x->brake.mode == BRAKE_FREE || x->brake.mode == BRAKE_RATE)
-		return false;
-	/* the calendar of its list lets one pass; it may know of the end of a hold before we are told */
-	wait_s = left_s(&x->brake);
-	if (f->list != 0 &&
-	    (x->brake.mode == BRAKE_PROBE || (x->brake.mode == BRAKE_HOLD && wait_s == 0)))
+	if (x == NULL || brake_lets_leave(&x->brake, real_now(), f->list != 0))
 		return false;
 	if (f->list != 0) {
 		settle_release(b->d->settler, f);
 		return true;
 	}
 	/* in the list of all others it would come back at once */
+	wait_s = brake_left_s(&x->brake, real_now());
 	settle_postpone(
 	    b->d->settler, f, &held, about_s(wait_s > KEEP_LEAST_S ? wait_s : KEEP_LEAST_S));
 	return true;
@@ -382,30 +305,12 @@ report(struct brakes *b)
 
 	(void)snprintf(key, sizeof(key), KEY_HEARD, POLICY_POOL);
 	for (size_t i = 0; i < b->count; i++) {
-		struct destination *x = b->list[i];
-		struct brake_report r = { .answers = x->answers };
+		struct brake_report reports[BRAKE_REACTIONS + 1];
+		size_t n = brake_ear_take(&b->list[i]->ear, b->list[i]->name, reports);
 
-		if (!x->has_news)
-			continue;
-		memcpy(r.name, x->name, sizeof(r.name));
-		/* complaints first: answers beside them are no proof that all is well */
-		for (int k = 0; k < REACTIONS; k++) {
-			if (x->heard[k].event.count == 0)
-				continue;
-			r.answers = 0;
-			r.event = x->heard[k].event;
-			r.run = x->heard[k].run;
-			send_report(b, key, &r);
-		}
-		if (x->answers > 0) {
-			r = (struct brake_report){ .answers = x->answers };
-			memcpy(r.name, x->name, sizeof(r.name));
-			send_report(b, key, &r);
-		}
-		memset(x->heard, 0, sizeof(x->heard));
-		x->answers = 0;
-		x->has_news = false;
-		sent = true;
+		for (size_t k = 0; k < n; k++)
+			send_report(b, key, &reports[k]);
+		sent = sent || n > 0;
 	}
 	if (sent)
 		rdsloop_command(b->d->redis, ignore, NULL, 4, trim);
@@ -507,7 +412,7 @@ brakes_metrics(const struct brakes *b, struct buf *out)
 		return;
 	metric_family(out, name, METRIC_COUNTER,
 	    "Replies of remote hosts, by what the provider table makes of them; none: nothing");
-	for (int i = 0; i < REACTIONS; i++)
+	for (int i = 0; i < BRAKE_REACTIONS; i++)
 		metric_sample(out, name,
 		    &(struct metric_label){ "reaction", reaction_name((enum reaction)i) }, 1,
 		    (double)b->replies[i]);

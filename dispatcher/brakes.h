@@ -12,6 +12,7 @@
 #ifndef KAIRAN_BRAKES_H
 #define KAIRAN_BRAKES_H
 
+#include "brake_ear.h"
 #include "dispatcher.h"
 #include "flight.h"
 #include "outcome.h"
@@ -22,13 +23,7 @@
 
 struct brakes;
 
-/* What becomes of a recipient whose reply was heard. */
-enum brakes_way {
-	BRAKES_USUAL,
-	BRAKES_POSTPONE, /* again after wait_s, without a step of the ladder: it was not his fault */
-	BRAKES_LATER	 /* a step of the ladder, of wait_s at least */
-};
-
+/* wait_s: of BRAKES_POSTPONE and, at least, of BRAKES_LATER. */
 struct brakes_advice {
 	enum brakes_way way;
 	long wait_s;

@@ -12,11 +12,10 @@
 #include "rds.h"
 #include "strmap.h"
 
-#define BRAKES_MAX 2000	 /* destinations remembered at once */
-#define TAKE_MAX "2000"	 /* reports of one round */
-#define RELIST_US 2e6	 /* runs that began since have lanes in the common list */
-#define TELL_US 5e6	 /* in case Redis lost it */
-#define START_PER_S 10.0 /* of an account that nothing was seen of */
+#define BRAKES_MAX 2000 /* destinations remembered at once */
+#define TAKE_MAX "2000" /* reports of one round */
+#define RELIST_US 2e6	/* runs that began since have lanes in the common list */
+#define TELL_US 5e6	/* in case Redis lost it */
 #define ARRAY_MAX ((size_t)1 << 20)
 
 struct entry {
@@ -106,19 +105,8 @@ entry_of(struct braker *b, const char *name)
 static struct brake_terms
 terms_of(const struct braker *b, const char *name)
 {
-	const struct providers *table = policy_providers(b->policy);
-	int group = providers_find(table, slice_str(name));
-
-	if (strcmp(name, BRAKE_ACCOUNT) == 0)
-		return (struct brake_terms){ .cap_per_s = policy_account_per_s(b->policy),
-			.start_per_s = START_PER_S,
-			.is_account = true };
-	if (group == PROVIDERS_NONE)
-		group = providers_find(table, SLICE(POLICY_DEFAULT));
-	return (struct brake_terms){ .cap_per_s = policy_cap_per_s(b->policy, group),
-		.start_per_s = providers_group(table, group)->rate_per_s,
-		.connections = (unsigned)b->config->mx_connections_per_destination,
-		.batch = (unsigned)b->config->mx_messages_per_connection };
+	return brake_terms_of(b->policy, name, (unsigned)b->config->mx_connections_per_destination,
+	    (unsigned)b->config->mx_messages_per_connection);
 }
 
 static void
@@ -319,25 +307,22 @@ hear(struct braker *b, struct db *db, const struct brake_report *report, struct 
 	struct entry *e = entry_of(b, report->name);
 	struct brake_terms terms;
 	enum brake_act act;
+	bool changed;
 
 	if (e == NULL)
 		return 0;
 	terms = terms_of(b, e->name);
-	if (brake_count(&e->brake, b->now, report->answers) != BRAKE_NOTHING)
+	act = brake_report_take(report, &e->brake, &terms, b->now, chance(), &changed);
+	if (changed)
 		note_change(b, e);
-	if (report->event.reaction == REACTION_NONE)
-		return 0;
-	act = brake_hear(&e->brake, &terms, &report->event, b->now, chance());
 	if (act == BRAKE_NOTHING)
 		return 0;
-	if (act != BRAKE_PAUSE_RUN) {
-		note_change(b, e);
+	if (act != BRAKE_PAUSE_RUN)
 		log_warn("braked name=%s reaction=%s code=%d mode=%s rate_per_s=%.3g "
 			 "connections=%u until_s=%.0f",
 		    e->name, reaction_name(report->event.reaction), report->event.code,
 		    brake_mode_name(e->brake.mode), e->brake.rate, e->brake.window,
 		    e->brake.until > b->now ? (e->brake.until - b->now) / 1e6 : 0);
-	}
 	return act != BRAKE_CHANGED && report->run > 0 ? pause_run(db, report, act, err) : 0;
 }
 

@@ -27,12 +27,13 @@ failed(const struct db *db, struct err *err)
 
 /* Lists as the pacer will have them: those of paced lanes, and one for all the others. */
 static int
-read_lanes(struct db *db, const struct policy *policy, const char *run, struct expectation *e,
-    struct err *err)
+read_lanes(
+    struct db *db, struct policy *policy, const char *run, struct expectation *e, struct err *err)
 {
 	const struct providers *p = policy_providers(policy);
 	PGresult *r = db_query(db,
-	    "SELECT provider, recipients, paced, name LIKE 'tail-%' FROM kairan.run_lane "
+	    "SELECT provider, recipients, paced, name LIKE 'tail-%', time_zone FROM "
+	    "kairan.run_lane "
 	    "WHERE run_id = $1 ORDER BY lane",
 	    1, &run);
 	struct forecast_lane others = { .group = PROVIDERS_NONE };
@@ -50,6 +51,8 @@ read_lanes(struct db *db, const struct policy *policy, const char *run, struct e
 			continue;
 		}
 		l.capped = db_text(r, i, 3)[0] != 't' && policy_cap_per_s(policy, l.group) > 0;
+		if (db_text(r, i, 4)[0] != '\0')
+			l.zone = policy_zone_named(policy, db_text(r, i, 4), err);
 		e->capped = e->capped || l.capped;
 		e->lanes[e->count++] = l;
 	}
@@ -62,12 +65,13 @@ read_lanes(struct db *db, const struct policy *policy, const char *run, struct e
 }
 
 static int
-read_rates(struct db *db, const char *run, struct forecast_rates *rates, double *spread_s,
-    double *canary_s, struct err *err)
+read_rates(struct db *db, const char *run, struct forecast_rates *rates,
+    struct forecast_request *request, double *spread_s, double *canary_s, struct err *err)
 {
 	PGresult *r = db_query(db,
 	    "SELECT coalesce(f.rate_per_s, 0), f.of_stream, f.of_account, coalesce(f.seen_per_s, "
-	    "0), coalesce(c.spread_s, 0), coalesce(k.wait_s, 0) "
+	    "0), coalesce(c.spread_s, 0), coalesce(c.quiet_from, 0), coalesce(c.quiet_till, 0), "
+	    "coalesce(k.wait_s, 0) "
 	    "FROM kairan.run r JOIN kairan.campaign c ON c.id = r.campaign_id "
 	    "JOIN kairan.stream s ON s.id = c.stream_id LEFT JOIN kairan.canary k ON k.run_id = "
 	    "r.id, kairan.plan_rates(s.name, r.id) AS f "
@@ -81,7 +85,9 @@ read_rates(struct db *db, const char *run, struct forecast_rates *rates, double 
 		.of_account = strtod(db_text(r, 0, 2), NULL),
 		.seen_per_s = strtod(db_text(r, 0, 3), NULL) };
 	*spread_s = strtod(db_text(r, 0, 4), NULL);
-	*canary_s = strtod(db_text(r, 0, 5), NULL);
+	request->quiet_from = (int)db_number(r, 0, 5);
+	request->quiet_till = (int)db_number(r, 0, 6);
+	*canary_s = strtod(db_text(r, 0, 7), NULL);
 	PQclear(r);
 	return 0;
 }
@@ -128,8 +134,8 @@ quota_end(const struct config *config, double messages, double per_s, double fin
 }
 
 int
-expect_note(struct db *db, const struct config *config, const struct policy *policy,
-    const char *run, struct err *err)
+expect_note(struct db *db, const struct config *config, struct policy *policy, const char *run,
+    struct err *err)
 {
 	struct expectation e = { 0 };
 	struct forecast_rates rates;
@@ -142,7 +148,7 @@ expect_note(struct db *db, const struct config *config, const struct policy *pol
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	begin = (double)(now.tv_sec - ADMISSION_EPOCH_S) * 1e6 + (double)now.tv_nsec / 1e3;
 	if (read_lanes(db, policy, run, &e, err) == 0 &&
-	    read_rates(db, run, &rates, &spread_s, &canary_s, err) == 0) {
+	    read_rates(db, run, &rates, &request, &spread_s, &canary_s, err) == 0) {
 		request.per_s = forecast_rate(policy, &rates, &basis);
 		/* the canary is a small part: the wait counts as if it came first */
 		request.start = begin + canary_s * 1e6;

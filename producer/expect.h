@@ -9,7 +9,7 @@
 
 /* Notes it; nothing when there is no rate to reckon with. 0; -1 with err, which should not keep
  * the run from being sent. */
-int expect_note(struct db *db, const struct config *config, const struct policy *policy,
-    const char *run, struct err *err) MUST_CHECK;
+int expect_note(struct db *db, const struct config *config, struct policy *policy, const char *run,
+    struct err *err) MUST_CHECK;
 
 #endif

@@ -38,9 +38,9 @@
 
 #define AGAIN_MS 1000 /* between attempts to reach PostgreSQL */
 #define ROLE "kairan_producer"
-#define FIGURES_MS 5000 /* between two looks at the figures for /metrics */
-#define DOUBT_EVERY_S 5 /* looks at recipients in doubt read their runs */
-#define EXPIRE_GRACE_S 60
+#define FIGURES_MS 5000	  /* between two looks at the figures for /metrics */
+#define DOUBT_EVERY_S 5	  /* looks at recipients in doubt read their runs */
+#define EXPIRE_GRACE_S 55 /* with DOUBT_EVERY_S a minute at most */
 #define POLICY_EVERY_S 60
 #define MAIL_LOOK_MS 100 /* between two looks for single mails, within a longer poll_ms */
 #define JOIN_MAX "1000"	 /* waiting events looked for in one round */

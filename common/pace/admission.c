@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "heap.h"
-#include "quota.h"
 
 #define WAKE_MIN_US 1e3
 #define WAKE_MAX_US 1e6
@@ -114,6 +113,16 @@ admission_add_lane(struct admission *a, const int *chain, size_t chain_count)
 }
 
 void
+admission_set_chain(struct admission *a, int lane, const int *chain, size_t chain_count)
+{
+	struct lane *l = &a->lanes[lane];
+
+	l->chain_count = chain_count < ADMISSION_CHAIN_MAX ? chain_count : ADMISSION_CHAIN_MAX;
+	for (size_t i = 0; i < l->chain_count; i++)
+		l->chain[i] = chain[i];
+}
+
+void
 admission_set_urgent(struct admission *a, int lane, bool urgent)
 {
 	a->lanes[lane].urgent = urgent;
@@ -121,14 +130,23 @@ admission_set_urgent(struct admission *a, int lane, bool urgent)
 
 /* ---------------------------------------------------------------- calendars */
 
+int
+admission_accept(struct admission *a, uint64_t generation, struct err *err)
+{
+	if (generation < a->generation)
+		return err_set(err, "the calendar comes from an older planner; it is ignored");
+	a->generation = generation;
+	return 0;
+}
+
 static int
 plan(struct admission *a, uint64_t generation, struct calendar *calendar,
     const struct admission_row *rows, size_t count, struct err *err)
 {
 	struct admission_row *copy;
 
-	if (generation < a->generation)
-		return err_set(err, "the calendar comes from an older planner; it is ignored");
+	if (admission_accept(a, generation, err) < 0)
+		return -1;
 	if (count > ADMISSION_ROWS_MAX)
 		return err_set(err, "a calendar has at most %d rows", ADMISSION_ROWS_MAX);
 	for (size_t i = 0; i < count; i++)
@@ -145,7 +163,6 @@ plan(struct admission *a, uint64_t generation, struct calendar *calendar,
 		memcpy(copy, rows, count * sizeof(*copy));
 	free(calendar->rows);
 	*calendar = (struct calendar){ .rows = copy, .count = count };
-	a->generation = generation;
 	return 0;
 }
 
@@ -167,6 +184,79 @@ admission_plan_lane(struct admission *a, uint64_t generation, int lane,
 
 	l->due.cursor = l->gap.cursor = 0;
 	return plan(a, generation, &l->calendar, rows, count, err);
+}
+
+/* Messages that a calendar lets pass between two times. */
+static double
+messages(const struct calendar *calendar, double from, double till)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < calendar->count; i++) {
+		const struct admission_row *row = &calendar->rows[i];
+		double low = fmax(row->from, from), high = fmin(row->till, till);
+
+		if (high > low)
+			sum += (high - low) / row->interval;
+	}
+	return sum;
+}
+
+static void
+rewind_clock(struct clock *c, const struct calendar *calendar, double now)
+{
+	double base = now + ADMISSION_HORIZON_MAX_US;
+
+	if (!(c->at > base))
+		return;
+	c->owed = fmin(c->owed + messages(calendar, base, c->at), 1);
+	c->at = base;
+}
+
+void
+admission_rewind_limiter(struct admission *a, int limiter, double now)
+{
+	struct limiter *l = limiter < 0 ? &a->account : &a->limiters[limiter];
+
+	if (!l->fresh && l->calendar.rows != NULL)
+		rewind_clock(&l->next, &l->calendar, now);
+}
+
+void
+admission_rewind_lane(struct admission *a, int lane, double now)
+{
+	struct lane *l = &a->lanes[lane];
+
+	if (l->fresh || l->calendar.rows == NULL)
+		return;
+	rewind_clock(&l->due, &l->calendar, now);
+	rewind_clock(&l->gap, &l->calendar, now);
+}
+
+static void
+drop(struct calendar *calendar, bool *fresh)
+{
+	free(calendar->rows);
+	*calendar = (struct calendar){ 0 };
+	*fresh = true;
+}
+
+void
+admission_drop_limiter(struct admission *a, int limiter)
+{
+	struct limiter *l = limiter < 0 ? &a->account : &a->limiters[limiter];
+
+	drop(&l->calendar, &l->fresh);
+}
+
+void
+admission_drop_lane(struct admission *a, int lane)
+{
+	struct lane *l = &a->lanes[lane];
+
+	drop(&l->calendar, &l->fresh);
+	l->chain_count = 0;
+	l->urgent = false;
 }
 
 static inline void
@@ -308,6 +398,18 @@ void
 admission_put_quota(struct admission *a, int64_t minute, uint64_t n, double now)
 {
 	quota_put(&a->quota, minute, n, now);
+}
+
+const struct quota *
+admission_quota(const struct admission *a)
+{
+	return &a->quota;
+}
+
+void
+admission_return_quota(struct admission *a, uint64_t n, double now)
+{
+	quota_return(&a->quota, n, now);
 }
 
 void

@@ -48,6 +48,7 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "quota.h"
 
 #define ADMISSION_EPOCH_S 1767225600 /* 2026-01-01T00:00:00Z */
 #define ADMISSION_CHAIN_MAX 3	     /* limiters of a lane beside the account */
@@ -94,6 +95,9 @@ int admission_add_lane(struct admission *a, const int *chain, size_t chain_count
 /* Whether a lane is urgent; none is at first. */
 void admission_set_urgent(struct admission *a, int lane, bool urgent);
 
+/* The generation of what follows: 0, and it is the newest one seen; -1 with err when it is older. */
+int admission_accept(struct admission *a, uint64_t generation, struct err *err) MUST_CHECK;
+
 /* Calendars; rows are copied. 0, or -1 with err: too many rows, out of order, no interval, or a
  * generation older than the newest one seen (an old planner that still believes it leads).
  * limiter -1: the account; without a calendar of its own it does not limit. */
@@ -102,9 +106,28 @@ int admission_plan_limiter(struct admission *a, uint64_t generation, int limiter
 int admission_plan_lane(struct admission *a, uint64_t generation, int lane,
     const struct admission_row *rows, size_t count, struct err *err) MUST_CHECK;
 
+/* Its limiters from now on, at most ADMISSION_CHAIN_MAX. */
+void admission_set_chain(struct admission *a, int lane, const int *chain, size_t chain_count);
+
+/* Before a calendar is replaced, as plan.lua does it: a clock that stands behind all that may have
+ * been given goes back to there; the way counts as owed, at most the one message that it was for. */
+void admission_rewind_limiter(struct admission *a, int limiter, double now);
+void admission_rewind_lane(struct admission *a, int lane, double now);
+
+/* Takes away calendar and clock, and what the calendar of a lane says of its limiters and of urgency;
+ * without its calendar the account does not limit any more. */
+void admission_drop_limiter(struct admission *a, int limiter);
+void admission_drop_lane(struct admission *a, int lane);
+
 /* Permits in any 24 hours (0: no limit), and how many an outside authority has counted in the 24
  * hours before now: the larger figure is believed until it says another (quota.h). */
 void admission_set_quota(struct admission *a, uint64_t limit, uint64_t used, double now);
+
+/* As it stands. */
+const struct quota *admission_quota(const struct admission *a);
+
+/* Permits that nobody used do not count, as in quota_return.lua. */
+void admission_return_quota(struct admission *a, uint64_t n, double now);
 
 /* That at least n went out in a minute since 2026, before this pool was known. */
 void admission_put_quota(struct admission *a, int64_t minute, uint64_t n, double now);

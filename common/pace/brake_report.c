@@ -35,3 +35,34 @@ brake_report_parse(struct brake_report *r, const char *text, size_t len)
 	    r->event.minutes <= 1440 && (at_once == 0 || at_once == 1) &&
 	    r->event.count <= COUNT_MAX && r->event.code >= 0 && r->event.code < 1000;
 }
+
+struct brake_terms
+brake_terms_of(const struct policy *policy, const char *name, unsigned connections, unsigned batch)
+{
+	const struct providers *table = policy_providers(policy);
+	int group = providers_find(table, slice_str(name));
+
+	if (strcmp(name, BRAKE_ACCOUNT) == 0)
+		return (struct brake_terms){ .cap_per_s = policy_account_per_s(policy),
+			.start_per_s = BRAKE_ACCOUNT_PER_S,
+			.is_account = true };
+	if (group == PROVIDERS_NONE)
+		group = providers_find(table, SLICE(POLICY_DEFAULT));
+	return (struct brake_terms){ .cap_per_s = policy_cap_per_s(policy, group),
+		.start_per_s = providers_group(table, group)->rate_per_s,
+		.connections = connections,
+		.batch = batch };
+}
+
+enum brake_act
+brake_report_take(const struct brake_report *r, struct brake *b, const struct brake_terms *terms,
+    double now, double chance, bool *changed)
+{
+	enum brake_act act = BRAKE_NOTHING;
+
+	*changed = brake_count(b, now, r->answers) != BRAKE_NOTHING;
+	if (r->event.reaction != REACTION_NONE)
+		act = brake_hear(b, terms, &r->event, now, chance);
+	*changed = *changed || act == BRAKE_CHANGED || act == BRAKE_STOPPED;
+	return act;
+}

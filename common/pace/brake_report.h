@@ -7,7 +7,9 @@
 #define KAIRAN_BRAKE_REPORT_H
 
 #include "brake.h"
+#include "policy.h"
 
+#define BRAKE_ACCOUNT_PER_S 10.0		/* of an account that nothing was seen of */
 #define BRAKE_REPORT_MAX (BRAKE_NAME_MAX + 120) /* with NUL */
 
 struct brake_report {
@@ -18,6 +20,15 @@ struct brake_report {
 };
 
 void brake_report_print(const struct brake_report *r, char text[BRAKE_REPORT_MAX]);
+
+/* What holds for a destination without any brake: a provider, BRAKE_ACCOUNT, or a site. connections,
+ * batch: as configured. */
+struct brake_terms brake_terms_of(
+    const struct policy *policy, const char *name, unsigned connections, unsigned batch);
+
+/* The brake takes a report in. *changed: somebody must be told. */
+enum brake_act brake_report_take(const struct brake_report *r, struct brake *b,
+    const struct brake_terms *terms, double now, double chance, bool *changed) MUST_CHECK;
 
 /* false: that is no report. */
 bool brake_report_parse(struct brake_report *r, const char *text, size_t len) MUST_CHECK;

@@ -168,6 +168,41 @@ shape_day(struct shape *s, const struct zone *zone, int open_minute, int close_m
 }
 
 void
+shape_start(struct shape *s, double begin, double moved, double from, double till)
+{
+	if (!(moved > begin)) {
+		shape_add(s, from, till, 1);
+		return;
+	}
+	shape_add(s, from, moved < till ? moved : till, 0);
+	for (int step = 0; step < START_STEPS; step++) {
+		double a = moved + step * START_STEP_US, b = a + START_STEP_US;
+
+		shape_add(s, a > from ? a : from, b < till ? b : till, (step + 0.5) / START_STEPS);
+	}
+	shape_add(s, from, till, 1); /* what is left of it */
+}
+
+int
+shape_quiet(struct shape *s, const struct zone *zone, int quiet_from, int quiet_till, bool steps)
+{
+	struct shape day = { 0 }, both = { 0 };
+
+	if (s->count == 0)
+		return s->failed ? -1 : 0;
+	shape_day(
+	    &day, zone, quiet_till, quiet_from, s->pieces[0].from, s->pieces[s->count - 1].till);
+	shape_multiply(&both, s, &day);
+	for (size_t i = 0; !steps && i < both.count; i++)
+		if (both.pieces[i].open < 1)
+			both.pieces[i].open = 0;
+	shape_release(&day);
+	shape_release(s);
+	*s = both;
+	return s->failed ? -1 : 0;
+}
+
+void
 shape_multiply(struct shape *out, const struct shape *a, const struct shape *b)
 {
 	out->count = 0;

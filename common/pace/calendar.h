@@ -30,6 +30,8 @@
 #define GUARD_EDGE_US 45e6
 #define GUARD_SOFT_BEFORE_US (2 * MINUTE_US)
 #define GUARD_SOFT_AFTER_US (4 * MINUTE_US)
+#define START_STEPS 40 /* of the ramp behind a start that a soft guard put off */
+#define START_STEP_US 15e6
 #define QUIET_RAMP_US (15 * MINUTE_US)
 #define QUIET_RAMP_STEP_US (1 * MINUTE_US)
 
@@ -57,6 +59,14 @@ void shape_guard(struct shape *s, enum guard_mode mode, const struct zone *zone,
 /* Open from one minute of the local day to another (may span midnight), ramps inside. */
 void shape_day(struct shape *s, const struct zone *zone, int open_minute, int close_minute,
     double from, double till);
+
+/* A run that begins at `begin` and was moved to `moved`, which softens its start. */
+void shape_start(struct shape *s, double begin, double moved, double from, double till);
+
+/* Closes an existing shape in quiet hours: from one minute of the zone's day till another. steps: as
+ * of policy_shape(). -1 without memory. */
+int shape_quiet(struct shape *s, const struct zone *zone, int quiet_from, int quiet_till,
+    bool steps) MUST_CHECK;
 
 /* a * b over the time that both cover; out is emptied first. */
 void shape_multiply(struct shape *out, const struct shape *a, const struct shape *b);

@@ -5,6 +5,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define STEPS 40 /* to the end, of a plan that is made again and again */
+#define STEP_LEAST_US 300e6
+
 double
 forecast_rate(
     const struct policy *policy, const struct forecast_rates *rates, enum forecast_basis *basis)
@@ -47,35 +50,41 @@ forecast_account(double per_s, size_t lanes)
 }
 
 static int
-shape_of(
-    const struct forecast_request *r, const struct forecast_lane *l, double till, struct shape *out)
+shape_of(const struct forecast_request *r, const struct forecast_lane *l, double now, double till,
+    struct shape *out)
 {
+	bool steps = r->per_s > 0;
+
 	out->count = 0;
-	if (l->group != PROVIDERS_NONE && !r->no_guard)
-		return policy_shape(
-		    r->policy, l->group, r->start, r->start, till, r->per_s > 0, out);
-	shape_add(out, r->start, till, 1);
-	return out->failed ? -1 : 0;
+	if (l->group == PROVIDERS_NONE || r->no_guard)
+		shape_add(out, now, till, 1);
+	else if (policy_shape(r->policy, l->group, r->start, now, till, steps, out) < 0)
+		return -1;
+	if (out->failed)
+		return -1;
+	return l->zone != NULL && r->quiet_from != r->quiet_till && !r->no_quiet
+	    ? shape_quiet(out, l->zone, r->quiet_from, r->quiet_till, steps)
+	    : 0;
 }
 
-/* plan_make() over as many days as it takes. As plan_make(). */
+/* plan_make() of what is left at a time, over as many days as it takes. As plan_make(). */
 static int
-plan(const struct forecast_request *r, const struct forecast_lane *lanes, size_t count,
-    struct shape *shapes, struct plan_lane *plans, struct err *err)
+plan(const struct forecast_request *r, const struct forecast_lane *lanes, const double *left,
+    size_t count, double now, struct shape *shapes, struct plan_lane *plans, struct err *err)
 {
 	struct plan_request request = { .mode = policy_mode(r->policy),
-		.start = r->start,
+		.start = now,
 		.account_per_s = forecast_account(r->per_s, count) };
 	int result = 1;
 
 	for (int days = 1; result == 1 && days <= PLAN_DAYS_MAX; days *= 2) {
-		request.till = r->start + days * 24 * HOUR_US;
+		request.till = now + days * 24 * HOUR_US;
 		for (size_t i = 0; i < count; i++) {
 			plans[i].shape = &shapes[i];
-			plans[i].count = lanes[i].count;
+			plans[i].count = left[i];
 			plans[i].cap_per_s =
 			    lanes[i].capped ? policy_cap_per_s(r->policy, lanes[i].group) : 0;
-			if (shape_of(r, &lanes[i], request.till, &shapes[i]) < 0)
+			if (shape_of(r, &lanes[i], now, request.till, &shapes[i]) < 0)
 				return err_set(err, "no memory");
 		}
 		result = plan_make(&request, plans, count, err);
@@ -86,23 +95,60 @@ plan(const struct forecast_request *r, const struct forecast_lane *lanes, size_t
 	return result;
 }
 
+/* Takes off what leaves by that plan between two times; returns what is left of all. */
+static double
+pass(const struct plan_lane *plans, size_t count, double from, double till, double *left)
+{
+	double all = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		for (size_t k = 0; k < plans[i].row_count; k++) {
+			const struct admission_row *row = &plans[i].rows[k];
+			double a = fmax(row->from, from), b = fmin(row->till, till);
+
+			left[i] -= b > a ? (b - a) / row->interval : 0;
+		}
+		left[i] = left[i] > 0.5 ? left[i] : 0;
+		all += left[i];
+	}
+	return all;
+}
+
 int
 forecast_finish(const struct forecast_request *r, const struct forecast_lane *lanes, size_t count,
     double *finish, struct err *err)
 {
 	struct shape *shapes = calloc(count + 1, sizeof(*shapes));
 	struct plan_lane *plans = calloc(count + 1, sizeof(*plans));
-	int result = shapes == NULL || plans == NULL ? err_set(err, "no memory") : 0;
+	double *left = calloc(count + 1, sizeof(*left)), now = r->start, all = 0;
+	bool quiet = r->quiet_from != r->quiet_till && !r->no_quiet, again = true;
+	int result =
+	    shapes == NULL || plans == NULL || left == NULL ? err_set(err, "no memory") : 0;
 
-	if (result == 0)
-		result = plan(r, lanes, count, shapes, plans, err);
+	for (size_t i = 0; result == 0 && i < count; i++)
+		left[i] = lanes[i].count;
 	*finish = r->start;
+	while (result == 0 && again) {
+		double step;
+
+		result = plan(r, lanes, left, count, now, shapes, plans, err);
+		for (size_t i = 0; result == 0 && i < count; i++)
+			*finish = left[i] > 0 ? fmax(*finish, plans[i].end) : *finish;
+		/* who has said good night leaves his rate to the others when the pacer plans anew */
+		step = fmax((*finish - now) / STEPS, STEP_LEAST_US);
+		if (result == 0 && quiet)
+			all = pass(plans, count, now, now + step, left);
+		now += step;
+		again = quiet && all > 0;
+		if (again)
+			*finish = now;
+	}
 	for (size_t i = 0; shapes != NULL && plans != NULL && i < count; i++) {
-		*finish = fmax(*finish, plans[i].end);
 		plan_lane_release(&plans[i]);
 		shape_release(&shapes[i]);
 	}
 	free(shapes);
 	free(plans);
+	free(left);
 	return result;
 }

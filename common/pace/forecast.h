@@ -26,14 +26,16 @@ struct forecast_rates {
 struct forecast_lane {
 	int group;
 	double count;
-	bool capped; /* held to the rate of its group */
+	bool capped;		 /* held to the rate of its group */
+	const struct zone *zone; /* of its recipients; NULL: it keeps no quiet hours */
 };
 
 struct forecast_request {
 	const struct policy *policy;
-	double per_s; /* of the run, 0: no limit */
-	double start; /* us since 2026 */
-	bool no_guard;
+	double per_s;		    /* of the run, 0: no limit */
+	double start;		    /* us since 2026 */
+	int quiet_from, quiet_till; /* minutes of the recipients' day; equal: none */
+	bool no_guard, no_quiet;
 };
 
 /* Messages a second that a run gets while all others under way go on. */

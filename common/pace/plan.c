@@ -74,6 +74,13 @@ end_of(const struct shape *s, double count, double per_s, double from)
 	return INFINITY;
 }
 
+/* So that what comes back to it finds a rate. */
+static double
+least_per_s(const struct plan_request *r, const struct plan_lane *l, double till)
+{
+	return till > r->start ? l->least / (till - r->start) * 1e6 : 0;
+}
+
 static bool
 fits(const struct plan_request *r, const struct plan_lane *lanes, size_t count, double till)
 {
@@ -82,13 +89,13 @@ fits(const struct plan_request *r, const struct plan_lane *lanes, size_t count, 
 	for (size_t i = 0; i < count; i++) {
 		double open = shape_integral(lanes[i].shape, r->start, till) / 1e6;
 
-		if (lanes[i].count <= 0)
-			continue;
-		if (open <= 0 ||
-		    (lanes[i].cap_per_s > 0 &&
-			lanes[i].count > lanes[i].cap_per_s * PLAN_FILL * open))
+		if (lanes[i].count > 0 &&
+		    (open <= 0 ||
+			(lanes[i].cap_per_s > 0 &&
+			    lanes[i].count > lanes[i].cap_per_s * PLAN_FILL * open)))
 			return false;
-		sum += lanes[i].count / open;
+		sum += fmax(lanes[i].count > 0 ? lanes[i].count / open : 0,
+		    least_per_s(r, &lanes[i], till));
 	}
 	return r->account_per_s <= 0 || sum <= r->account_per_s * PLAN_FILL;
 }
@@ -99,12 +106,15 @@ make_together(const struct plan_request *r, struct plan_lane *lanes, size_t coun
 {
 	for (size_t i = 0; i < count; i++) {
 		double open = shape_integral(lanes[i].shape, r->start, till) / 1e6;
-		double per_s = lanes[i].count / open;
+		double per_s = fmax(lanes[i].count > 0 ? lanes[i].count / open : 0,
+		    least_per_s(r, &lanes[i], till));
 
-		if (lanes[i].count <= 0)
+		if (per_s <= 0)
 			continue;
 		if (add_rows(&lanes[i], per_s, r->start, r->till) < 0)
 			return err_set(err, "no memory");
+		if (lanes[i].count <= 0)
+			continue;
 		lanes[i].end = end_of(lanes[i].shape, lanes[i].count, per_s, r->start);
 		if (lanes[i].end > till)
 			lanes[i].end = till;
@@ -191,7 +201,7 @@ asap(const struct plan_request *r, struct plan_lane *lanes, size_t count, struct
 	int result = 0;
 
 	for (size_t i = 0; left != NULL && i < count; i++)
-		left[i] = lanes[i].count;
+		left[i] = fmax(lanes[i].count, lanes[i].least);
 	if (left == NULL)
 		return err_set(err, "no memory");
 	for (;;) { /* a phase ends when a lane does */

@@ -22,6 +22,8 @@ enum plan_mode {
 struct plan_lane {
 	const struct shape *shape; /* covers the time asked for */
 	double count;
+	double
+	    least; /* messages that its rate is for at least, until the end of all, which they do not put off */
 	double cap_per_s; /* 0: none */
 	/* filled: */
 	struct admission_row *rows; /* owned */

@@ -16,8 +16,6 @@
 #include "hash.h"
 
 #define ZONE_DIR "/usr/share/zoneinfo"
-#define START_STEPS 40 /* of the ramp behind a start that a soft guard put off */
-#define START_STEP_US 15e6
 #define LOOK_US (2 * HOUR_US)
 
 struct policy_zone {
@@ -345,6 +343,12 @@ policy_set_warmup(struct policy *p, const char *schedule, int day, struct err *e
 	    slice_str(embed_common_data_warmup_tsv), schedule, day, &p->warmup_quota, err);
 }
 
+uint64_t
+policy_warmup(const struct policy *p)
+{
+	return p->warmup_quota;
+}
+
 enum guard_mode
 policy_guard(const struct policy *p, int group)
 {
@@ -405,23 +409,6 @@ static uint64_t
 seed_of(const struct policy *p, int group)
 {
 	return hash_name(POLICY_POOL, providers_group(p->providers, group)->name);
-}
-
-/* Softly, when the guard has put the start off. */
-static void
-shape_start(struct shape *s, double begin, double moved, double from, double till)
-{
-	if (!(moved > begin)) {
-		shape_add(s, from, till, 1);
-		return;
-	}
-	shape_add(s, from, moved < till ? moved : till, 0);
-	for (int step = 0; step < START_STEPS; step++) {
-		double a = moved + step * START_STEP_US, b = a + START_STEP_US;
-
-		shape_add(s, a > from ? a : from, b < till ? b : till, (step + 0.5) / START_STEPS);
-	}
-	shape_add(s, from, till, 1); /* what is left of it */
 }
 
 int

@@ -62,6 +62,8 @@ uint64_t policy_quota(const struct policy *p); /* 0: no limit */
  * -1 with err: there is no such schedule. */
 int policy_set_warmup(struct policy *p, const char *schedule, int day, struct err *err) MUST_CHECK;
 
+uint64_t policy_warmup(const struct policy *p); /* that limit; 0: none */
+
 /* Of the account's rate, what is left for other mail; 0: no limit. */
 double policy_bulk_per_s(const struct policy *p);
 uint64_t policy_version(const struct policy *p);

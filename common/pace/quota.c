@@ -61,6 +61,20 @@ quota_put(struct quota *q, int64_t minute, uint64_t n, double now)
 }
 
 void
+quota_return(struct quota *q, uint64_t n, double now)
+{
+	if (q->limit == 0)
+		return;
+	for (int64_t minute = minute_of(now) + 1; minute >= minute_of(now) - 1; minute--) {
+		uint64_t *b = bucket(q, minute), part = *b < n ? *b : n;
+
+		*b -= part;
+		q->sum -= part;
+		n -= part;
+	}
+}
+
+void
 quota_counted(struct quota *q, uint64_t used, double now)
 {
 	uint64_t own;

@@ -29,6 +29,9 @@ uint64_t quota_left(struct quota *q, double now);
 
 void quota_add(struct quota *q, double at, uint64_t n);
 
+/* n of the last permits were not used. */
+void quota_return(struct quota *q, uint64_t n, double now);
+
 /* Rebuilding: at least n went out in a minute of the last day; others leave the sum alone. */
 void quota_put(struct quota *q, int64_t minute, uint64_t n, double now);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * admission: no window above the limit, no credit, closed rows, quota, old planners; and the
- * script in a real Redis grants the same as the backend in memory, permit for permit.
+ * script in a real Redis grants the same as the backend in memory, permit for permit: given the same
+ * calendars, and given the texts of the same publications.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -13,6 +14,7 @@
 #include <cmocka.h>
 
 #include "admission_redis.h"
+#include "admission_text.h"
 #include "embed.h"
 
 #define START 28000000000000.0 /* some day of November 2026 */
@@ -353,11 +355,14 @@ test_urgent_waits_for_nobody(void **state)
 
 #define LANES 12
 #define LIMITERS 4
+#define FIELDS (1 + LIMITERS + LANES)
 
 struct both {
 	struct admission *a;
+	struct admission_text *t; /* NULL: calendars go into `a` without their text */
+	bool known[FIELDS];	  /* to t and Redis */
 	struct private_redis redis;
-	char plan_sha[41], quota_sha[41], reserve_sha[41];
+	char plan_sha[41], quota_sha[41], return_sha[41], reserve_sha[41];
 	int chain[LANES][ADMISSION_CHAIN_MAX];
 	size_t chain_count[LANES];
 	bool account, chained, urgent[LANES];
@@ -401,6 +406,101 @@ publish(struct both *b, const char *field, const char *chain, const struct admis
 	buf_release(&text);
 }
 
+/* ---- publications as texts ---- */
+
+static void
+field_name(int i, char name[16])
+{
+	if (i == 0)
+		(void)snprintf(name, 16, "a");
+	else if (i <= LIMITERS)
+		(void)snprintf(name, 16, "g:%d", i - 1);
+	else
+		(void)snprintf(name, 16, "l:%d", i - 1 - LIMITERS);
+}
+
+/* A calendar; of a lane with urgency and limiters that may change each time. Now and then none. */
+static void
+random_value(struct both *b, int i, double now, struct buf *value)
+{
+	struct admission_row rows[8];
+	bool is_lane = i > LIMITERS;
+	double slow = i == 0 ? 2e4 : is_lane && i % 3 == 0 ? 3e6 : 1e5;
+	char chain[64] = "";
+	size_t n;
+
+	if (random_next(&b->random) % 16 == 0)
+		return;
+	if (is_lane && random_next(&b->random) % 6 == 0)
+		(void)snprintf(chain, sizeof(chain), "!");
+	for (int k = 0, count = 0; is_lane && k < LIMITERS && count < ADMISSION_CHAIN_MAX; k++)
+		if (random_next(&b->random) % 3 == 0)
+			(void)snprintf(chain + strlen(chain), sizeof(chain) - strlen(chain),
+			    "%sg:%d", count++ > 0 ? "," : "", k);
+	n = random_rows(&b->random, now, slow, rows);
+	calendar_text(value, chain, rows, n);
+}
+
+/* One publication to both, with clocks that go back; some of what was known is left out, which the
+ * pacer tells Redis with an empty calendar. Now and then it is an old planner's, and changes nothing. */
+static void
+random_publication(struct both *b, double now)
+{
+	struct buf values[FIELDS];
+	char names[FIELDS][16], generation[24], time[32];
+	const char *argv[4 + 2 * FIELDS] = { "{p:t}:pace", "{p:t}:next", generation, time };
+	bool old = b->generation > 0 && random_next(&b->random) % 8 == 0;
+	uint64_t number = old ? b->generation - 1 : ++b->generation;
+	redisReply *reply;
+	struct err err;
+	int argc = 4;
+
+	(void)snprintf(generation, sizeof(generation), "%d", (int)number);
+	(void)snprintf(time, sizeof(time), "%.17g", now);
+	for (int i = 0; i < FIELDS; i++) {
+		bool named = random_next(&b->random) % 8 != 0;
+
+		buf_init(&values[i], 1 << 16);
+		field_name(i, names[i]);
+		if (named) {
+			random_value(b, i, now, &values[i]);
+			assert_int_equal(admission_text_put(b->t, number, now, names[i],
+					     buf_str(&values[i]), &err),
+			    old ? -1 : 0);
+		}
+		if (named || b->known[i]) {
+			argv[argc++] = names[i];
+			argv[argc++] = buf_str(&values[i]);
+		}
+		b->known[i] = old ? b->known[i] : buf_str(&values[i])[0] != '\0';
+	}
+	if (!old)
+		admission_text_end(b->t);
+	b->account = b->known[0];
+	reply = redis_script(&b->redis, b->plan_sha, embed_common_lua_plan_lua, 2, argc, argv);
+	assert_non_null(reply);
+	assert_int_equal(reply->type, REDIS_REPLY_INTEGER);
+	assert_int_equal(reply->integer, !old);
+	freeReplyObject(reply);
+	for (int i = 0; i < FIELDS; i++)
+		buf_release(&values[i]);
+}
+
+/* Some of n permits were of no use. */
+static void
+return_some(struct both *b, size_t n, double now)
+{
+	size_t unused = n > 0 ? random_next(&b->random) % n : 0;
+	char count[24], time[32];
+	const char *argv[] = { "{p:t}:quota", count, time };
+
+	(void)snprintf(count, sizeof(count), "%zu", unused);
+	(void)snprintf(time, sizeof(time), "%.17g", now);
+	admission_return_quota(b->a, unused, now);
+	freeReplyObject(
+	    redis_script(&b->redis, b->return_sha, embed_common_lua_quota_return_lua, 1, 3, argv));
+}
+
 static void
 random_calendars(struct both *b, double now)
 {
@@ -433,19 +533,26 @@ random_calendars(struct both *b, double now)
 	}
 }
 
+/* A pool without calendars. */
 static void
-begin(struct both *b, double now)
+begin_pool(struct both *b, bool texts)
 {
-	uint64_t limit = random_next(&b->random) % 3 == 0 ? 3000 : 0;
-	char text[24], time[32];
-	char minute[24];
-	const char *argv[] = { "{p:t}:quota", text, "17", time, minute, "5" };
+	if (texts) {
+		char name[16];
 
+		b->t = admission_text_new();
+		b->a = admission_text_pool(b->t);
+		b->chained = true;
+		memset(b->known, 0, sizeof(b->known));
+		for (int i = 0; i < LANES; i++) {
+			field_name(1 + LIMITERS + i, name);
+			assert_int_equal(admission_text_lane(b->t, name), i);
+		}
+		return;
+	}
 	b->a = admission_new();
-	b->generation = 0;
 	b->chained = random_next(&b->random) % 3 != 0;
 	b->account = b->chained && random_next(&b->random) % 3 != 0;
-	freeReplyObject(redisCommand(b->redis.c, "FLUSHALL"));
 	for (int i = 0; i < LIMITERS; i++)
 		assert_int_equal(admission_add_limiter(b->a), i);
 	for (int i = 0; i < LANES; i++) {
@@ -459,6 +566,39 @@ begin(struct both *b, double now)
 		b->urgent[i] = random_next(&b->random) % 6 == 0;
 		admission_set_urgent(b->a, i, b->urgent[i]);
 	}
+}
+
+static void
+end_pool(struct both *b)
+{
+	if (b->t != NULL)
+		admission_text_free(b->t);
+	else
+		admission_free(b->a);
+	b->t = NULL;
+	b->a = NULL;
+}
+
+static void
+publish_any(struct both *b, double now)
+{
+	if (b->t != NULL)
+		random_publication(b, now);
+	else
+		random_calendars(b, now);
+}
+
+static void
+begin(struct both *b, bool texts, double now)
+{
+	uint64_t limit = random_next(&b->random) % 3 == 0 ? 3000 : 0;
+	char text[24], time[32];
+	char minute[24];
+	const char *argv[] = { "{p:t}:quota", text, "17", time, minute, "5" };
+
+	b->generation = 0;
+	freeReplyObject(redisCommand(b->redis.c, "FLUSHALL"));
+	begin_pool(b, texts);
 	admission_forget(b->a); /* the script cannot know that the pool is new */
 	admission_set_quota(b->a, limit, 0, now);
 	admission_put_quota(b->a, (int64_t)floor(now / 60e6) - 700, 5, now);
@@ -468,7 +608,7 @@ begin(struct both *b, double now)
 	(void)snprintf(time, sizeof(time), "%.17g", now);
 	freeReplyObject(
 	    redis_script(&b->redis, b->quota_sha, embed_common_lua_quota_lua, 1, 6, argv));
-	random_calendars(b, now);
+	publish_any(b, now);
 }
 
 static int
@@ -547,7 +687,7 @@ compare_call(struct both *b, double now)
 }
 
 static void
-test_both_backends_grant_the_same(void **state)
+compare_calls(bool texts)
 {
 	const char *text = getenv("KAIRAN_ADMISSION_CALLS");
 	long calls = text != NULL ? strtol(text, NULL, 10) : 6000;
@@ -555,7 +695,6 @@ test_both_backends_grant_the_same(void **state)
 	size_t granted = 0, empty = 0;
 	double now = START;
 
-	(void)state;
 	if (!private_redis_start(&b.redis)) {
 		print_message("# skipped: redis-server cannot be started\n");
 		skip();
@@ -564,10 +703,10 @@ test_both_backends_grant_the_same(void **state)
 		size_t n;
 
 		if (i % 300 == 0) {
-			admission_free(b.a);
-			begin(&b, now);
-		} else if (i % 25 == 0) {
-			random_calendars(&b, now);
+			end_pool(&b);
+			begin(&b, texts, now);
+		} else if (i % (texts ? 7 : 25) == 0) {
+			publish_any(&b, now);
 		}
 		if (i % 77 == 0) { /* Redis lost its state, and its scripts */
 			freeReplyObject(redisCommand(b.redis.c, "SCRIPT FLUSH"));
@@ -575,14 +714,31 @@ test_both_backends_grant_the_same(void **state)
 			admission_forget(b.a);
 		}
 		n = compare_call(&b, now);
+		if (texts)
+			return_some(&b, n, now);
 		granted += n;
 		empty += n == 0;
 		now += floor(between(&b.random, 0, i % 500 == 0 ? 90000 * S : 0.4 * S));
 	}
 	print_message("# %ld calls, %zu permits, %zu calls without one\n", calls, granted, empty);
 	assert_true(granted > (size_t)calls * 2 && empty < (size_t)calls);
-	admission_free(b.a);
+	end_pool(&b);
 	private_redis_stop(&b.redis);
+}
+
+static void
+test_both_backends_grant_the_same(void **state)
+{
+	(void)state;
+	compare_calls(false);
+}
+
+/* What plan.lua makes of a publication, admission_text.c does too. */
+static void
+test_both_read_publications_alike(void **state)
+{
+	(void)state;
+	compare_calls(true);
 }
 
 int
@@ -599,6 +755,7 @@ main(void)
 		cmocka_unit_test(test_quota_of_any_day),
 		cmocka_unit_test(test_urgent_waits_for_nobody),
 		cmocka_unit_test(test_both_backends_grant_the_same),
+		cmocka_unit_test(test_both_read_publications_alike),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

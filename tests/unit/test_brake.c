@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "brake.h"
+#include "brake_ear.h"
 #include "brake_report.h"
 
 #define S 1e6
@@ -473,6 +474,23 @@ test_report(void **state)
 	assert_true(brake_report_parse(&copy, text, strlen(text)));
 }
 
+/* Who has a list of his own leaves when a hold is over, though nobody told of the probe yet. */
+static void
+test_hold_that_is_over_keeps_nobody(void **state)
+{
+	struct brake b = { .mode = BRAKE_HOLD, .until = 1000e6 };
+
+	(void)state;
+	assert_false(brake_lets_leave(&b, 998e6, true));
+	assert_true(brake_lets_leave(&b, 1000e6, true));
+	assert_false(brake_lets_leave(&b, 1000e6, false));
+	b.mode = BRAKE_STOP;
+	assert_false(brake_lets_leave(&b, 1000e6, true));
+	b.mode = BRAKE_PROBE;
+	assert_true(brake_lets_leave(&b, 998e6, true));
+	assert_false(brake_lets_leave(&b, 998e6, false));
+}
+
 int
 main(void)
 {
@@ -484,6 +502,7 @@ main(void)
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_connections),
 		cmocka_unit_test(test_probe_is_one_message),
+		cmocka_unit_test(test_hold_that_is_over_keeps_nobody),
 		cmocka_unit_test(test_a_day),
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_report),

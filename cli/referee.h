@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * referee: the rules of shaping (docs/SHAPING.md, by their numbers) held against what left, what was
+ * answered and what was published. It knows the limits and the replies, and nothing of how they are
+ * kept: noise, cuts, holds, quota, shares and retries are reckoned anew. Pure; times are us since 2026.
+ */
+#ifndef KAIRAN_REFEREE_H
+#define KAIRAN_REFEREE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "providers.h"
+#include "share.h"
+
+#define REFEREE_RULES 21 /* numbers from 1 */
+#define REFEREE_TEXT_MAX 160
+
+struct referee_rule {
+	uint64_t checked, broken;
+	char first[REFEREE_TEXT_MAX]; /* that broke it */
+};
+
+struct referee_run {
+	enum share_class class;
+	double weight;
+	bool plain; /* nothing but its weight decides about its rate */
+};
+
+struct referee_destination {
+	const char *name; /* borrowed */
+	double cap_per_s; /* 0: none; of lanes that share it */
+	enum guard_mode guard;
+	const struct zone *zone;
+	bool is_account;
+};
+
+struct referee_terms {
+	double start, account_per_s, urgent_part;
+	uint64_t quota;			    /* of 24 hours; 0: none */
+	uint64_t warmup;		    /* now in force, see referee_warmup() */
+	double active_s;		    /* of a day, for a warm-up */
+	double expire_us, expire_unsent_us; /* age of a run; 0: never */
+	uint32_t recipients;
+	size_t runs, destinations, dispatchers;
+	const struct referee_run *run;		       /* borrowed, as all below */
+	const struct referee_destination *destination; /* the last one is the account */
+	const uint64_t *waiting;		       /* by run: first tries that could go */
+	bool busy; /* no guard, quiet hours, brakes: what bulk gets is a matter of shares alone */
+};
+
+struct referee_leave {
+	double now, permit;
+	uint32_t recipient;
+	size_t run, destination, list;
+	bool is_retry;
+	bool others_wait; /* first tries in its list */
+	double due;	  /* of a retry */
+	double arrived;	  /* of urgent mail */
+	double began;	  /* its run */
+};
+
+enum referee_end { REFEREE_SENT = 1, REFEREE_FAILED, REFEREE_EXPIRED, REFEREE_DOUBT };
+
+struct referee;
+
+struct referee *referee_new(const struct referee_terms *t, size_t lists) MUST_CHECK;
+void referee_free(struct referee *f);
+
+/* A calendar was published; what it lets pass to a destination, 0: nothing. */
+void referee_publish(struct referee *f, double now);
+void referee_limit(struct referee *f, size_t destination, double per_s, double now);
+void referee_warmup(struct referee *f, uint64_t limit, double now);
+
+void referee_leave(struct referee *f, const struct referee_leave *l);
+void referee_connect(
+    struct referee *f, size_t destination, size_t dispatcher, unsigned window, double now);
+void referee_disconnect(struct referee *f, size_t destination, size_t dispatcher);
+/* A message of a connection, the n-th. */
+void referee_carry(struct referee *f, size_t destination, unsigned n, unsigned most, double now);
+
+/* An answer to what left at `left`. */
+void referee_answer(struct referee *f, size_t destination, const struct provider_verdict *v,
+    double left, double now);
+
+/* A recipient's last state. */
+void referee_settle(struct referee *f, uint32_t recipient, enum referee_end end, double now);
+
+/* When it had to be over by the forecast (0: there was none). Nothing may come behind it. open:
+ * recipients without a last state. */
+void referee_finish(struct referee *f, uint64_t open, double finish, double forecast);
+
+const struct referee_rule *referee_rule(const struct referee *f, int number);
+const char *referee_rule_name(int number);
+double referee_urgent_wait_p99(const struct referee *f); /* us */
+
+#endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rehearsal_report: see rehearsal_report.h. */
+#include "rehearsal_report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "admission.h"
+#include "cli.h"
+
+#define EVENTS_SHOWN 20
+
+const char *
+rehearsal_time(const struct scenario *s, double at, char *dst, size_t size)
+{
+	time_t t = (time_t)(floor(at / 1e6) + ADMISSION_EPOCH_S);
+	int32_t east = zone_offset(s->zone, t);
+	struct tm tm;
+
+	t += east;
+	(void)gmtime_r(&t, &tm);
+	(void)snprintf(dst, size, "%04d-%02d-%02dT%02d:%02d:%02d%c%02d:%02d", tm.tm_year + 1900,
+	    tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, east < 0 ? '-' : '+',
+	    abs(east) / 3600, abs(east) / 60 % 60);
+	return dst;
+}
+
+json_t *
+rehearsal_real(double value)
+{
+	return json_real(round(value * 1e6) / 1e6);
+}
+
+int
+rehearsal_broken(const struct rehearsal *r)
+{
+	int n = 0;
+
+	for (int i = 0; i < REFEREE_RULES; i++)
+		n += r->rules[i].broken > 0;
+	return n;
+}
+
+static json_t *
+rules_json(const struct rehearsal *r)
+{
+	json_t *rules = json_object();
+	char number[12];
+
+	for (int i = 0; i < REFEREE_RULES; i++) {
+		const struct referee_rule *rule = &r->rules[i];
+
+		if (rule->checked == 0)
+			continue;
+		(void)snprintf(number, sizeof(number), "%d", i + 1);
+		(void)json_object_set_new(rules, number,
+		    json_pack("{s:s, s:I, s:I, s:s}", "rule", referee_rule_name(i + 1), "checked",
+			(json_int_t)rule->checked, "broken", (json_int_t)rule->broken, "first",
+			rule->first));
+	}
+	return rules;
+}
+
+static json_t *
+runs_json(const struct scenario *s, const struct rehearsal *r)
+{
+	json_t *runs = json_array();
+	char began[40], finish[40], forecast[40];
+
+	for (size_t i = 0; i < r->run_count; i++) {
+		const struct rehearsal_run *run = &r->runs[i];
+		json_t *o =
+		    json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s}", "name", run->name,
+			"recipients", (json_int_t)run->recipients, "sent", (json_int_t)run->sent,
+			"failed", (json_int_t)run->failed, "expired", (json_int_t)run->expired,
+			"in_doubt", (json_int_t)run->doubt, "open", (json_int_t)run->open, "began",
+			rehearsal_time(s, run->began, began, sizeof(began)), "finish",
+			rehearsal_time(s, run->finish, finish, sizeof(finish)));
+
+		if (run->forecast > 0)
+			(void)json_object_set_new(o, "planned_finish",
+			    json_string(
+				rehearsal_time(s, run->forecast, forecast, sizeof(forecast))));
+		(void)json_array_append_new(runs, o);
+	}
+	return runs;
+}
+
+static json_t *
+events_json(const struct scenario *s, const struct rehearsal *r)
+{
+	json_t *events = json_array();
+	char at[40];
+
+	for (size_t i = 0; i < r->event_count; i++) {
+		const struct rehearsal_event *e = &r->events[i];
+
+		(void)json_array_append_new(events,
+		    json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:i}", "at",
+			rehearsal_time(s, e->at, at, sizeof(at)), "name", e->name, "mode", e->mode,
+			"rate_per_s", rehearsal_real(e->per_s), "connections",
+			(json_int_t)e->connections, "messages_per_connection", (json_int_t)e->batch,
+			"code", e->code));
+	}
+	return events;
+}
+
+json_t *
+rehearsal_json(const struct scenario *s, const struct rehearsal *r, double cpu_s)
+{
+	char finish[40];
+	json_t *total = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o, s:o}",
+	    "tries", (json_int_t)r->tries, "deferred", (json_int_t)r->deferred, "retries",
+	    (json_int_t)r->retries, "given_back", (json_int_t)r->given_back, "connections",
+	    (json_int_t)r->connections, "lost_permits", (json_int_t)r->lost_permits, "goodput",
+	    rehearsal_real(r->tries > 0 ? (double)r->sent / (double)r->tries : 0), "calls",
+	    (json_int_t)r->calls, "broken_rules", (json_int_t)rehearsal_broken(r),
+	    "calls_per_message",
+	    rehearsal_real(r->tries > 0 ? (double)r->calls / (double)r->tries : 0),
+	    "urgent_wait_p99_s", rehearsal_real(r->urgent_wait_p99 / 1e6));
+
+	return json_pack(
+	    "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "name",
+	    s->name, "messages", (json_int_t)s->messages, "sent", (json_int_t)r->sent, "failed",
+	    (json_int_t)r->failed, "expired", (json_int_t)r->expired, "in_doubt",
+	    (json_int_t)r->doubt, "unsent", (json_int_t)r->open, "finish",
+	    rehearsal_time(s, r->finish, finish, sizeof(finish)), "duration_s",
+	    rehearsal_real((r->finish - s->start) / 1e6), "cpu_s", rehearsal_real(cpu_s), "total",
+	    total, "invariants", rules_json(r), "campaigns", runs_json(s, r), "brakes",
+	    events_json(s, r), "brakes_left_out", (json_int_t)r->events_left_out);
+}
+
+void
+rehearsal_print(const struct scenario *s, const struct rehearsal *r, double cpu_s)
+{
+	char a[40], b[40], number[32];
+
+	printf("%s: %s recipients from %s to %s\n", s->name,
+	    cli_number((int64_t)s->messages, number), rehearsal_time(s, s->start, a, sizeof(a)),
+	    rehearsal_time(s, r->finish, b, sizeof(b)));
+	printf("sent %llu, failed %llu, expired %llu, in doubt %llu, unsent %llu\n",
+	    (unsigned long long)r->sent, (unsigned long long)r->failed,
+	    (unsigned long long)r->expired, (unsigned long long)r->doubt,
+	    (unsigned long long)r->open);
+	printf("%llu tries, %llu deferrals, %llu retries, %llu connections\n",
+	    (unsigned long long)r->tries, (unsigned long long)r->deferred,
+	    (unsigned long long)r->retries, (unsigned long long)r->connections);
+	for (size_t i = 0; i < r->event_count && i < EVENTS_SHOWN; i++) {
+		const struct rehearsal_event *e = &r->events[i];
+
+		printf(
+		    "  %s  %-14s %-5s", rehearsal_time(s, e->at, a, sizeof(a)), e->name, e->mode);
+		if (e->per_s > 0)
+			printf(" %.3f/s", e->per_s);
+		if (e->connections > 0)
+			printf(" %u connections", e->connections);
+		if (e->batch > 0)
+			printf(" %u messages each", e->batch);
+		putchar('\n');
+	}
+	if (r->event_count > EVENTS_SHOWN)
+		printf("  and %zu more (--json has %d)\n",
+		    r->event_count + r->events_left_out - EVENTS_SHOWN, REHEARSAL_EVENTS_MAX);
+	for (int i = 0; i < REFEREE_RULES; i++)
+		if (r->rules[i].broken > 0)
+			printf("BROKEN  %2d %s, %llu times: %s\n", i + 1, referee_rule_name(i + 1),
+			    (unsigned long long)r->rules[i].broken, r->rules[i].first);
+	if (rehearsal_broken(r) == 0)
+		puts("every rule that was looked at holds");
+	printf("%.1f s of CPU\n", cpu_s);
+}
