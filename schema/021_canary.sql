@@ -261,3 +261,6 @@ $$;
 COMMENT ON FUNCTION dispatchers_connecting(int) IS 'Notes that a dispatcher connects to mail servers itself; returns how many do, those silent for up to a minute among them';
 REVOKE ALL ON FUNCTION dispatchers_connecting(int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION dispatchers_connecting(int) TO kairan_dispatcher;
+
+REVOKE ALL ON FUNCTION canary_is_open(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION canary_is_open(text) TO kairan_producer, kairan_operator, kairan_monitor;

@@ -150,3 +150,8 @@ CROSS JOIN LATERAL (SELECT t.hour, t.domain, sum(t.attempted)::bigint AS attempt
 	sum(t.block)::bigint AS block, sum(t.other)::bigint AS other, sum(t.complained)::bigint AS complained
 	FROM tally_domain t WHERE t.run_id = r.id GROUP BY t.hour, t.domain) AS d
 LEFT JOIN provider_domain p ON p.domain = d.domain;
+
+-- Whoever changes a row of send asks is_lost(); the others run as their owner.
+REVOKE ALL ON FUNCTION is_lost(send_state, timestamptz), reply_plain(text, text), reply_pattern(text),
+    reply_digest(send_state, text, text, smallint, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION is_lost(send_state, timestamptz) TO kairan_producer, kairan_dispatcher, kairan_feedback, kairan_operator;
