@@ -270,11 +270,11 @@ missing()
 	one "string_agg(DISTINCT name, ' ') FROM kairan.quarantine"
 }
 
-# A look of a dispatcher at the runs; stdout: who is waited for
+# A look of a dispatcher at the runs; stdout: who is waited for, and 1 for a life of an earlier timeline
 # arguments: dispatcher, claims that it knows of
 look()
 {
-	statement active "$1, '', $2" | sed -n 's/^0|alive|[0-9]*|\(.*\)|0$/\1/p'
+	statement active "$1, '', $2" | sed -n 's/^0|alive|[0-9]*|\(.*|[01]\)$/\1/p'
 }
 
 # arguments: name, lock, [timeline], [first life that its journal knows of], [journal has everything], [join_s]; stdout: id and wait in units of 10,000 s
@@ -289,8 +289,8 @@ tap_is "$(claim 61 60 2)|$(row 60 2)" '|queued attempt 0 owner 0' 'on a new time
 tap_is "$(missing)" 'osaka tokyo' 'who had not ended is waited for'
 sql -c 'UPDATE kairan.dispatcher SET claim_seq = claim_seq + 1 WHERE id = 62'
 tap_is "$(one 'claim_seq FROM kairan.dispatcher WHERE id = 62')" 0 'a program that does not know of timelines claims nothing either'
-tap_is "$(look 61 2) / $(missing)" 'osaka on h, tokyo on h / osaka tokyo' 'one whose claims are missing is not heard'
-tap_is "$(look 61 1) / $(missing)" 'osaka on h / osaka' 'one that misses none is, with what it once registered and heard no answer to'
+tap_is "$(look 61 2) / $(missing)" 'osaka on h, tokyo on h|1 / osaka tokyo' 'one whose claims are missing is not heard'
+tap_is "$(look 61 1) / $(missing)" 'osaka on h|1 / osaka' 'one that misses none is, with what it once registered and heard no answer to'
 tap_is "$(claim 61 60 2)" '' 'and claims nothing before the others were'
 sql -c 'UPDATE kairan.dispatcher SET stopped_at = now() WHERE id = 62'
 tap_is "$(missing)" osaka 'an end is no word'
@@ -300,7 +300,7 @@ enter osaka o '' 63 >"$D/out"
 enter osaka o '' 1 false >"$D/out"
 tap_is "$(missing)" osaka 'nor is one that is empty, or younger, or has holes'
 enter osaka o >"$D/out"
-tap_is "$(missing)$(look 61 1)$(claim 61 60 2)" '2 1,' 'when everybody was heard claims go on'
+tap_is "$(missing)$(look 61 1)$(claim 61 60 2)" '|12 1,' 'when everybody was heard claims go on'
 tap_is "$(one "count(*) FROM kairan.audit WHERE action = 'quarantine.end'")" 1 'and the audit has it'
 
 sql -c 'UPDATE kairan.dispatcher SET stopped_at = now() WHERE stopped_at IS NULL AND id <> 61' -c 'UPDATE kairan.dispatcher SET stopped_at = now() WHERE id = 61'
