@@ -275,6 +275,56 @@ print_warmup(const json_t *w)
 }
 
 static void
+print_calendars(const json_t *calendars)
+{
+	size_t i;
+	json_t *x;
+
+	json_array_foreach(calendars, i, x)
+	{
+		const json_t *list = json_object_get(x, "list");
+		double per_s = json_number_value(json_object_get(x, "per_s"));
+
+		printf("%-12s%s", i == 0 ? "in force" : "",
+		    json_string_value(json_object_get(x, "name")));
+		if (list != NULL)
+			printf(" (run %lld, %s)",
+			    (long long)json_integer_value(json_object_get(list, "run")),
+			    json_string_value(json_object_get(list, "lane")));
+		if (per_s >= RATE_MAX)
+			fputs(" open", stdout);
+		else if (per_s > 0)
+			printf(" %g/s", per_s);
+		else
+			fputs(" closed", stdout);
+		printf(", for %g s\n", json_number_value(json_object_get(x, "for_s")));
+	}
+}
+
+/* What streams and providers are limited to. */
+static void
+print_limits(const json_t *o)
+{
+	size_t i;
+	json_t *x;
+
+	json_array_foreach(json_object_get(o, "streams"), i, x)
+	{
+		const json_t *rate = json_object_get(x, "rate_per_s");
+
+		printf("stream      %s, %s, ", json_string_value(json_object_get(x, "stream")),
+		    json_string_value(json_object_get(x, "kind")));
+		if (json_is_number(rate))
+			printf("%g/s\n", json_number_value(rate));
+		else
+			puts("no limit");
+	}
+	json_array_foreach(json_object_get(o, "providers"), i, x)
+	    printf("limit       %s %g/s\n", json_string_value(json_object_get(x, "provider")),
+		json_number_value(json_object_get(x, "limit_per_s")));
+}
+
+static void
 print_show(const json_t *o)
 {
 	const json_t *leader = json_object_get(o, "leader");
@@ -307,20 +357,7 @@ print_show(const json_t *o)
 		puts("account     no limit");
 	print_warmup(json_object_get(o, "warmup"));
 	pool_print_quota("quota       ", json_object_get(o, "quota"));
-	json_array_foreach(json_object_get(o, "streams"), i, x)
-	{
-		const json_t *rate = json_object_get(x, "rate_per_s");
-
-		printf("stream      %s, %s, ", json_string_value(json_object_get(x, "stream")),
-		    json_string_value(json_object_get(x, "kind")));
-		if (json_is_number(rate))
-			printf("%g/s\n", json_number_value(rate));
-		else
-			puts("no limit");
-	}
-	json_array_foreach(json_object_get(o, "providers"), i, x)
-	    printf("limit       %s %g/s\n", json_string_value(json_object_get(x, "provider")),
-		json_number_value(json_object_get(x, "limit_per_s")));
+	print_limits(o);
 	json_array_foreach(json_object_get(o, "brakes"), i, x)
 	{
 		printf("braked      %s: ", json_string_value(json_object_get(x, "name")));
@@ -338,25 +375,7 @@ print_show(const json_t *o)
 	    json_string_value(json_object_get(x, "by")),
 	    json_string_value(json_object_get(x, "at")));
 	campaign_print_waits("waits       ", json_object_get(o, "waits"));
-	json_array_foreach(json_object_get(o, "calendars"), i, x)
-	{
-		const json_t *list = json_object_get(x, "list");
-		double per_s = json_number_value(json_object_get(x, "per_s"));
-
-		printf("%-12s%s", i == 0 ? "in force" : "",
-		    json_string_value(json_object_get(x, "name")));
-		if (list != NULL)
-			printf(" (run %lld, %s)",
-			    (long long)json_integer_value(json_object_get(list, "run")),
-			    json_string_value(json_object_get(list, "lane")));
-		if (per_s >= RATE_MAX)
-			fputs(" open", stdout);
-		else if (per_s > 0)
-			printf(" %g/s", per_s);
-		else
-			fputs(" closed", stdout);
-		printf(", for %g s\n", json_number_value(json_object_get(x, "for_s")));
-	}
+	print_calendars(json_object_get(o, "calendars"));
 }
 
 static int

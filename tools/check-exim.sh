@@ -47,7 +47,7 @@ exim_fetch()
 # arguments: folder, which becomes the root of Exim
 exim_unpack()
 {
-	local root=$1/root package library
+	local root=$1/jail package library
 
 	mkdir -p "$root"
 	for package in "$1"/packages/*.deb; do
@@ -74,8 +74,8 @@ exim_unpack()
 # arguments: folder, port, port of kairan-feedback (LMTP), port of the remote server
 exim_configure()
 {
-	install -m 640 -g "$EXIM_ID" "$D/ca/exim.pem" "$D/ca/exim.key" "$1/root/etc/exim4/"
-	cat >"$1/root/etc/exim4/exim4.conf" <<-EOT
+	install -m 640 -g "$EXIM_ID" "$D/ca/exim.pem" "$D/ca/exim.key" "$1/jail/etc/exim4/"
+	cat >"$1/jail/etc/exim4/exim4.conf" <<-EOT
 		primary_hostname = exim.example
 		domainlist local_domains = box.example
 		local_interfaces = 127.0.0.1
@@ -181,9 +181,9 @@ exim_start()
 	exim_fetch "$folder" >"$folder.fetch.log" 2>&1 || { cat "$folder.fetch.log"; tap_bail 'Exim cannot be fetched'; }
 	exim_unpack "$folder" >"$folder.unpack.log" 2>&1 || { cat "$folder.unpack.log"; tap_bail 'Exim cannot be unpacked here'; }
 	exim_configure "$folder" "$EXIM_PORT" "$LMTP_PORT" "$RELAY_PORT"
-	service_spawn exim "$folder.log" chroot "$folder/root" /usr/sbin/exim4 -bdf -q1s 2>/dev/null
-	services_wait 30 exim_greets || { cat "$folder.log" "$folder/root/var/log/exim4/"*; tap_bail 'Exim does not start'; }
-	EXIM_LOG=$folder/root/var/log/exim4/mainlog EXIM_MAIL=$folder/root/mail
+	service_spawn exim "$folder.log" chroot "$folder/jail" /usr/sbin/exim4 -bdf -q1s 2>/dev/null
+	services_wait 30 exim_greets || { cat "$folder.log" "$folder/jail/var/log/exim4/"*; tap_bail 'Exim does not start'; }
+	EXIM_LOG=$folder/jail/var/log/exim4/mainlog EXIM_MAIL=$folder/jail/mail
 }
 
 # ---- the campaign --------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ ca_make "$D/ca"
 ca_issue "$D/ca" exim DNS:exim.example
 mkdir "$D/exim"
 exim_start
-tap_note "$("$D/exim/root/usr/sbin/exim4" --version 2>/dev/null | head -n 1 || dpkg-deb -f "$D"/exim/packages/exim4-daemon-light*.deb Version)"
+tap_note "$("$D/exim/jail/usr/sbin/exim4" --version 2>/dev/null | head -n 1 || dpkg-deb -f "$D"/exim/packages/exim4-daemon-light*.deb Version)"
 
 service_spawn feedback "$D/feedback.log" env "KAIRAN_FEEDBACK_LMTP_LISTEN=127.0.0.1:$LMTP_PORT" "$BIN/kairan-feedback" 2>/dev/null
 FEEDBACK=$SERVICE_PID
