@@ -30,8 +30,8 @@
 #define CONNECTIONS_PER_PEER_MAX 100 /* not for loopback: a proxy comes from one address */
 #define CONNECTION_POOL_BYTES ((size_t)16 * 1024) /* bounds the header, too */
 #define FIRST_BYTE_S 5				  /* and between any two */
-#define TOTAL_MS 10000				  /* from the connection to the answer */
-#define GONE_MS 15000				  /* SNS has given up by then */
+#define TOTAL_MS 10000 /* from the connection, or the answer before it, to the answer */
+#define GONE_MS 15000  /* SNS has given up by then */
 #define SWEEP_MS 500
 #define BODIES_MAX ((size_t)64 * 1024 * 1024) /* of all requests together */
 #define WORKERS_MAX 8
@@ -66,6 +66,7 @@ struct request {
 	size_t counted; /* of body in http->bodies */
 	size_t dropped; /* bytes of a body that is not wanted */
 	char type[TYPE_MAX];
+	bool is_framed; /* one Content-Length: what follows the body is the next request */
 	bool is_hook;
 	struct webhook_head hook; /* in the arena */
 	struct arena arena;
@@ -82,7 +83,8 @@ struct request {
 struct connection {
 	struct connection *previous, *next;
 	int fd;
-	int64_t started_ms;
+	int64_t started_ms; /* of the request, of the wait for it or of the connection */
+	bool is_kept;
 	struct request *request; /* or NULL */
 };
 
@@ -100,8 +102,9 @@ struct worker {
 struct http {
 	struct http_config config;
 	struct MHD_Daemon *daemon;
-	struct MHD_Response *responses[ANSWERS];
-	uv_async_t *async; /* freed by their close callbacks */
+	struct MHD_Response *responses[ANSWERS]; /* each ends its connection */
+	struct MHD_Response *recorded;		 /* 200, and the next request may come */
+	uv_async_t *async;			 /* freed by their close callbacks */
 	uv_timer_t *timer;
 	atomic_bool is_open;
 	atomic_size_t bodies;
@@ -110,7 +113,8 @@ struct http {
 	pthread_cond_t wake;
 	struct jobs todo;  /* for workers */
 	struct jobs ready; /* for the loop */
-	bool is_ending;
+	bool is_stopping;  /* no further requests on the connections there are */
+	bool is_ending;	   /* nor work */
 	struct request *requests;
 	struct connection *connections;
 	size_t working; /* requests held by the work */
@@ -172,8 +176,11 @@ request_new(struct http *http, struct MHD_Connection *mhd, struct connection *co
 	if (r->next != NULL)
 		r->next->previous = r;
 	http->requests = r;
-	if (connection != NULL)
+	if (connection != NULL) {
 		connection->request = r;
+		if (connection->is_kept)
+			connection->started_ms = now_ms();
+	}
 	(void)pthread_mutex_unlock(&http->lock);
 	return r;
 }
@@ -477,8 +484,11 @@ on_completed(
 		return;
 	*context = NULL;
 	(void)pthread_mutex_lock(&http->lock);
-	if (r->connection != NULL)
+	if (r->connection != NULL) {
 		r->connection->request = NULL;
+		r->connection->is_kept = true;
+		r->connection->started_ms = now_ms();
+	}
 	r->connection = NULL;
 	r->mhd_holds = false;
 	if (!r->work_holds)
@@ -526,12 +536,13 @@ is_hook(const struct http *http, const char *url)
 
 /* What can be said from the head alone; 0: read the body. */
 static unsigned
-judge_head(struct http *http, struct MHD_Connection *mhd, const char *url, const char *method,
-    bool *is_at_once)
+judge_head(struct request *r, const char *url, const char *method, bool *is_at_once)
 {
+	struct http *http = r->http;
 	struct framing f = { 0 };
 
-	(void)MHD_get_connection_values(mhd, MHD_HEADER_KIND, look_at_header, &f);
+	(void)MHD_get_connection_values(r->mhd, MHD_HEADER_KIND, look_at_header, &f);
+	r->is_framed = f.lengths == 1 && f.encodings == 0;
 	*is_at_once = true;
 	if (f.is_bad || f.lengths > 1 || f.encodings > 1 || (f.lengths > 0 && f.encodings > 0) ||
 	    url[0] != '/')
@@ -623,17 +634,22 @@ send_page(struct request *r)
 	return result;
 }
 
+/* Only after what was recorded may the connection go on: a sender in error begins anew. */
 static enum MHD_Result
-send_answer(struct http *http, struct MHD_Connection *mhd, unsigned status)
+send_answer(struct request *r, unsigned status)
 {
+	struct http *http = r->http;
+	struct MHD_Response *response;
 	size_t i = 0;
 
 	while (i + 1 < ANSWERS && answers[i].status != status)
 		i++;
 	(void)pthread_mutex_lock(&http->lock);
 	count_answer(&http->counts, answers[i].status);
+	response = status == 200 && r->is_framed && !http->is_stopping ? http->recorded
+								       : http->responses[i];
 	(void)pthread_mutex_unlock(&http->lock);
-	return MHD_queue_response(mhd, answers[i].status, http->responses[i]);
+	return MHD_queue_response(r->mhd, answers[i].status, response);
 }
 
 static enum MHD_Result
@@ -699,9 +715,9 @@ on_request(void *ctx, struct MHD_Connection *mhd, const char *url, const char *m
 		    (r = request_new(http, mhd, info->socket_context)) == NULL)
 			return MHD_NO;
 		*context = r;
-		r->status = judge_head(http, mhd, url, method, &is_at_once);
+		r->status = judge_head(r, url, method, &is_at_once);
 		if (is_at_once)
-			return send_answer(http, mhd, r->status);
+			return send_answer(r, r->status);
 		if (http->config.web != NULL && web_request_page(slice_str(url)) != WEB_NO_PAGE)
 			read_page_head(r, url, method);
 		r->is_hook = is_hook(http, url);
@@ -724,7 +740,7 @@ on_request(void *ctx, struct MHD_Connection *mhd, const char *url, const char *m
 		return MHD_YES;
 	if (r->page.policy != NULL)
 		return send_page(r);
-	return send_answer(http, mhd, r->status != 0 ? r->status : 503);
+	return send_answer(r, r->status != 0 ? r->status : 503);
 }
 
 static void PRINTF_LIKE(2, 0) on_log(void *ctx, const char *format, va_list args)
@@ -781,15 +797,30 @@ connections_max(void)
 	return max;
 }
 
+/* NULL without memory. */
+static struct MHD_Response *
+plain_response(const char *text)
+{
+	struct MHD_Response *r = MHD_create_response_from_buffer(
+	    strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
+
+	if (r != NULL && MHD_add_response_header(r, "Content-Type", "text/plain") != MHD_YES) {
+		MHD_destroy_response(r);
+		r = NULL;
+	}
+	return r;
+}
+
 static int
 make_responses(struct http *http, struct err *err)
 {
+	http->recorded = plain_response(answers[0].text);
+	if (http->recorded == NULL)
+		return err_set(err, "no memory");
 	for (size_t i = 0; i < ANSWERS; i++) {
-		struct MHD_Response *r = MHD_create_response_from_buffer(strlen(answers[i].text),
-		    (void *)(uintptr_t)answers[i].text, MHD_RESPMEM_PERSISTENT);
+		struct MHD_Response *r = http->responses[i] = plain_response(answers[i].text);
 
-		if (r == NULL || MHD_add_response_header(r, "Connection", "close") != MHD_YES ||
-		    MHD_add_response_header(r, "Content-Type", "text/plain") != MHD_YES)
+		if (r == NULL || MHD_add_response_header(r, "Connection", "close") != MHD_YES)
 			return err_set(err, "no memory");
 		if (answers[i].status == 405)
 			(void)MHD_add_response_header(r, "Allow", "POST");
@@ -797,7 +828,6 @@ make_responses(struct http *http, struct err *err)
 			(void)MHD_add_response_header(r, "WWW-Authenticate", "Kairan-Signature");
 		if (answers[i].status == 429)
 			(void)MHD_add_response_header(r, "Retry-After", "1");
-		http->responses[i] = r;
 	}
 	return 0;
 }
@@ -890,6 +920,12 @@ http_stop(struct http *http)
 	fd = MHD_quiesce_daemon(http->daemon);
 	if (fd != MHD_INVALID_SOCKET)
 		(void)close(fd);
+	(void)pthread_mutex_lock(&http->lock);
+	http->is_stopping = true;
+	for (struct connection *c = http->connections; c != NULL; c = c->next)
+		if (c->is_kept && c->request == NULL)
+			(void)shutdown(c->fd, SHUT_RD);
+	(void)pthread_mutex_unlock(&http->lock);
 }
 
 bool
@@ -988,6 +1024,8 @@ http_free(struct http *http)
 	for (size_t i = 0; i < ANSWERS; i++)
 		if (http->responses[i] != NULL)
 			MHD_destroy_response(http->responses[i]);
+	if (http->recorded != NULL)
+		MHD_destroy_response(http->recorded);
 	if (http->async != NULL) {
 		uv_close((uv_handle_t *)http->async, free_handle);
 		uv_close((uv_handle_t *)http->timer, free_handle);

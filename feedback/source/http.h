@@ -12,8 +12,10 @@
  *   404 405 413     503 try again: no database, queue full, certificate not to be had, too late
  *   Of the webhook: 401 not signed by a key of ours, 403 too old or from the future, 429 too many
  *
- * One request per connection. Refuses a second Content-Length, Content-Length beside
- * Transfer-Encoding, an absolute-form target, bodies past SNS_BODY_MAX. Limits in http.c.
+ * A connection goes on after a 200 to a request with one Content-Length, as a proxy wants it; after
+ * any other answer, and after a page, it is closed. Refuses a second Content-Length,
+ * Content-Length beside Transfer-Encoding, an absolute-form target, bodies past SNS_BODY_MAX.
+ * Limits in http.c.
  */
 #ifndef KAIRAN_FEEDBACK_HTTP_H
 #define KAIRAN_FEEDBACK_HTTP_H

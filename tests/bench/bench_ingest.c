@@ -4,16 +4,17 @@
  *
  *   bench_ingest                              runs tests/bench/ingest.sh, which starts all and
  *                                             prints one JSON line
- *   bench_ingest post PORT CONNECTIONS FILE   posts every line of FILE to /sns on 127.0.0.1,
- *                                             one request per connection, CONNECTIONS at a
- *                                             time; prints seconds, the count of 200, that of
- *                                             all, the 99th of a hundred waits from connect to
+ *   bench_ingest post PORT CONNECTIONS FILE   posts every line of FILE to /sns on 127.0.0.1
+ *                                             over CONNECTIONS that are kept, as a TLS proxy
+ *                                             does; prints seconds, the count of 200, that of
+ *                                             all, the 99th of a hundred waits from request to
  *                                             answer in ms, and its own microseconds of CPU
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,10 +34,11 @@
 
 struct client {
 	int fd;
+	uint32_t watched;
 	double started;
 	size_t sent, total;
 	size_t got;
-	char reply[64];
+	char reply[512];
 	char *bytes; /* head and body; grows */
 	size_t capacity;
 };
@@ -80,10 +82,52 @@ next_line(struct poster *p)
 }
 
 static void
+client_connect(struct poster *p, struct client *c)
+{
+	struct epoll_event event = { .events = EPOLLOUT | EPOLLIN, .data.ptr = c };
+
+	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (c->fd < 0)
+		die("socket");
+	if (connect(c->fd, (struct sockaddr *)&p->address, sizeof(p->address)) < 0 &&
+	    errno != EINPROGRESS)
+		die("connect");
+	if (epoll_ctl(p->epoll, EPOLL_CTL_ADD, c->fd, &event) < 0)
+		die("epoll_ctl");
+	c->watched = event.events;
+}
+
+static void
+wait_for(struct poster *p, struct client *c, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.ptr = c };
+
+	if (c->watched == events)
+		return;
+	if (epoll_ctl(p->epoll, EPOLL_CTL_MOD, c->fd, &event) < 0)
+		die("epoll_ctl");
+	c->watched = events;
+}
+
+/* Writes what there is room for. */
+static bool
+client_write(struct poster *p, struct client *c)
+{
+	ssize_t n = send(c->fd, c->bytes + c->sent, c->total - c->sent, MSG_NOSIGNAL);
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ENOTCONN)
+		return false;
+	c->sent += n > 0 ? (size_t)n : 0;
+	wait_for(p, c, c->sent < c->total ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	return true;
+}
+
+/* The next line, over the connection there is or a new one. */
+static void
 client_start(struct poster *p, struct client *c)
 {
 	struct slice line = next_line(p);
-	struct epoll_event event = { .events = EPOLLOUT | EPOLLIN, .data.ptr = c };
+	bool is_new = c->fd < 0;
 	int n;
 
 	if (c->capacity < line.len + HEAD_MAX) {
@@ -101,60 +145,64 @@ client_start(struct poster *p, struct client *c)
 	c->total = (size_t)n + line.len;
 	c->sent = c->got = 0;
 	c->started = now_s();
-	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (c->fd < 0)
-		die("socket");
-	if (connect(c->fd, (struct sockaddr *)&p->address, sizeof(p->address)) < 0 &&
-	    errno != EINPROGRESS)
-		die("connect");
-	if (epoll_ctl(p->epoll, EPOLL_CTL_ADD, c->fd, &event) < 0)
-		die("epoll_ctl");
 	p->busy++;
+	if (is_new)
+		client_connect(p, c);
+	else if (!client_write(p, c))
+		die("send on a connection that was kept");
 }
 
 static void
-client_end(struct poster *p, struct client *c)
+client_end(struct poster *p, struct client *c, bool is_kept)
 {
 	if (p->posted < p->waits_max)
 		p->waits_ms[p->posted] = (float)((now_s() - c->started) * 1000);
 	p->posted++;
 	if (c->got >= 12 && memcmp(c->reply + 9, "200", 3) == 0)
 		p->good++;
-	(void)close(c->fd);
+	if (!is_kept) {
+		(void)close(c->fd);
+		c->fd = -1;
+	}
 	p->busy--;
 	if (p->rest.len > 0)
 		client_start(p, c);
 }
 
+/* Whether head and body of the answer are there, and the connection goes on. */
+static bool
+is_whole(struct client *c)
+{
+	const char *end, *length;
+
+	c->reply[c->got] = '\0';
+	end = strstr(c->reply, "\r\n\r\n");
+	length = strstr(c->reply, "Content-Length: ");
+	return end != NULL && length != NULL && length < end &&
+	    strstr(c->reply, "Connection: close") == NULL &&
+	    c->got >= (size_t)(end + 4 - c->reply) + strtoul(length + 16, NULL, 10);
+}
+
 static void
 client_step(struct poster *p, struct client *c)
 {
-	char waste[512];
 	ssize_t n;
 
 	if (c->sent < c->total) {
-		n = send(c->fd, c->bytes + c->sent, c->total - c->sent, MSG_NOSIGNAL);
-		if (n < 0 && errno != EAGAIN && errno != EINTR) {
-			client_end(p, c);
-			return;
-		}
-		c->sent += n > 0 ? (size_t)n : 0;
-		if (c->sent == c->total) {
-			struct epoll_event event = { .events = EPOLLIN, .data.ptr = c };
-			if (epoll_ctl(p->epoll, EPOLL_CTL_MOD, c->fd, &event) < 0)
-				die("epoll_ctl");
-		}
+		if (!client_write(p, c))
+			client_end(p, c, false);
 		return;
 	}
-	n = recv(c->fd, waste, sizeof(waste), 0);
+	n = recv(c->fd, c->reply + c->got, sizeof(c->reply) - 1 - c->got, 0);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
-		client_end(p, c);
+		client_end(p, c, false);
 		return;
 	}
-	for (ssize_t i = 0; i < n && c->got < sizeof(c->reply); i++)
-		c->reply[c->got++] = waste[i];
+	c->got += (size_t)n;
+	if (is_whole(c))
+		client_end(p, c, true);
 }
 
 static int
@@ -212,8 +260,10 @@ post(int port, size_t connections, const char *path)
 		die("calloc");
 	cpu = cpu_us();
 	start = now_s();
-	for (size_t i = 0; i < connections && p.rest.len > 0; i++)
+	for (size_t i = 0; i < connections && p.rest.len > 0; i++) {
+		clients[i].fd = -1;
 		client_start(&p, &clients[i]);
+	}
 	while (p.busy > 0) {
 		int n = epoll_wait(p.epoll, events, EVENTS_MAX, 20000);
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # ingest: SNS notifications per second from the wire to the commit: signed deliveries, each for
-# a send row of its own, one HTTP connection each, against a bare insert of the same bytes into
-# a table with one text column (by psql, as many rows a transaction as feedback.batch), in turn.
-#   ingest.sh [NOTIFICATIONS] [CONNECTIONS]     default 20,000 and 200
+# a send row of its own, over HTTP connections that are kept, against a bare insert of the same bytes
+# into a table with one text column (by psql, as many rows a transaction as feedback.batch), in turn.
+#   ingest.sh [NOTIFICATIONS] [CONNECTIONS]     default 20,000 and 400
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/support/services.sh
 . tests/bench/lib.sh
 count=${1:-20000}
-connections=${2:-200}
+connections=${2:-400}
 rounds=${ROUNDS:-3}
 post=${BENCH_INGEST:-build/release/tests/bench/bench_ingest}
 fake=(/usr/bin/python3 tests/support/sns_fake.py)

@@ -56,7 +56,7 @@ faulty_tend()
 	until [ "$(one "state FROM kairan.run WHERE id = $RUN" 2>/dev/null)" = finished ]; do
 		[ "$SECONDS" -lt "$end" ] || return 1
 		! _services_gone "$DISPATCHER" || { wait "$DISPATCHER" 2>/dev/null || true; faulty_again; }
-		sleep 0.1
+		sleep 0.3
 	done
 }
 

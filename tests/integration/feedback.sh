@@ -147,6 +147,32 @@ long=$(printf 'a%.0s' {1..20000})
 tap_like "$(raw_http "POST /sns HTTP/1.1\r\nHost: x\r\nX: $long\r\nContent-Length: 2\r\n\r\n{}")" \
 	' 4[13][134]' 'a long header is refused'
 
+# posts on one connection; stdout: the status of each and whether the connection was kept
+for i in 1 2; do
+	printf '{"kind":"delivery","address":"user%s@example.com","token":"%s"}\n' "$i" "$(token "$i")"
+done | $SNS sign "$D/sns" --topic "$TOPIC" >"$D/two"
+tap_is "$("$PYTHON" -c '
+import http.client, json, sys
+c = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=15)
+c.connect()
+first = c.sock
+said = []
+documents = [l.encode() for l in open(sys.argv[2])]
+def post(body, chunked=False):
+    c.request("POST", "/sns", iter([body]) if chunked else body,
+        {"x-amz-sns-message-type": "Notification"}, encode_chunked=chunked)
+    r = c.getresponse()
+    r.read()
+    said.append("%d %s" % (r.status, "kept" if c.sock is first else "closed"))
+post(documents[0])
+post(documents[1])
+post(b"not json")
+c.connect()
+first = c.sock
+post(documents[0], chunked=True)
+print(", ".join(said))' "$PORT" "$D/two")" '200 kept, 200 kept, 400 closed, 200 closed' \
+	'a connection goes on after what was recorded, unless the end of the body was not said before it'
+
 # a client that says nothing, and one that sends a byte now and then for a body of its own
 slow()
 {
@@ -155,21 +181,28 @@ import socket, sys, time
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 s.settimeout(0.5)
 start = time.time()
+if sys.argv[2] == "kept":
+    body = open(sys.argv[4], "rb").readline()
+    s.sendall(b"POST /sns HTTP/1.1\r\nHost: x\r\nx-amz-sns-message-type: Notification\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 if sys.argv[2] == "drip":
     s.sendall(b"POST /sns HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
 while time.time() - start < 20:
     try:
         if sys.argv[2] == "drip": s.sendall(b"a")
-        if not s.recv(100): break
+        if not s.recv(1000): break
     except socket.timeout: pass
     except OSError: break
-print("closed" if time.time() - start < float(sys.argv[3]) else "still open")' "$PORT" "$1" "$2"
+print("closed" if time.time() - start < float(sys.argv[3]) else "still open")' "$PORT" "$1" "$2" "$D/two"
 }
 slow drip 12 >"$D/drip" &
 DRIP=$!
+slow kept 12 >"$D/kept" &
+KEPT=$!
 tap_is "$(slow idle 8)" closed 'a silent connection is closed'
 wait "$DRIP"
 tap_is "$(cat "$D/drip")" closed 'so is one that drips'
+wait "$KEPT"
+tap_is "$(cat "$D/kept")" closed 'and one that was kept and then says nothing'
 
 # ---- LMTP -------------------------------------------------------------------------------
 

@@ -360,7 +360,7 @@ states_wait()
 
 	until [ "$(states "$1")" = "$2" ]; do
 		[ "$SECONDS" -lt "$end" ] || { tap_note "$1: $(states "$1"): $(said "$1" 'enhanced, reason, reply')"; return 1; }
-		sleep 0.1
+		sleep 0.3
 	done
 }
 

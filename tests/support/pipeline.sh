@@ -183,12 +183,12 @@ dispatcher_start()
 # arguments: seconds, SQL condition
 wait_for()
 {
-	local end=$((SECONDS + $1))
+	services_wait "$1" is_true "$2"
+}
 
-	until [ "$(one "$2" 2>/dev/null)" = t ]; do
-		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.05
-	done
+is_true()
+{
+	[ "$(one "$1")" = t ]
 }
 
 run_wait()
@@ -212,7 +212,7 @@ taken_wait()
 
 	until [ "$(taken)" -ge "$1" ]; do
 		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.01
+		sleep 0.05
 	done
 }
 

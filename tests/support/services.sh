@@ -99,15 +99,17 @@ services_free_port()
 		print((sockaddr_in(getsockname($s)))[0], "\n");'
 }
 
-# arguments: seconds, command...; true as soon as the command is
+# arguments: seconds, command...; true as soon as the command is. A look costs processes, psql and a
+# backend often, on the cores of what is waited for: they become fewer.
 services_wait()
 {
-	local deadline=$((SECONDS + $1))
+	local deadline=$((SECONDS + $1)) looks=0
 
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ "$SECONDS" -lt "$deadline" ] || return 1
-		sleep 0.02
+		looks=$((looks + 1))
+		sleep "0.$((looks < 5 ? 0 : looks < 15 ? 1 : 3))5"
 	done
 }
 
