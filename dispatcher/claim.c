@@ -27,6 +27,7 @@ claimer_new(struct dispatcher *d)
 	if (c == NULL)
 		return NULL;
 	c->d = d;
+	c->batch = d->config->dispatcher_batch;
 	rdsloop_script_init(&c->reserve, embed_common_lua_reserve_lua);
 	rdsloop_script_init(&c->give_back, embed_common_lua_quota_return_lua);
 	(void)uv_timer_init(&d->loop, &c->timer);

@@ -10,6 +10,7 @@
 #include "redis_time.h"
 
 #define TROUBLE_MS 1000 /* wait after a refusal */
+#define BATCH_WITHIN 8	/* a claim takes what leaves within this part of a second */
 
 struct claimer {
 	struct dispatcher *d;
@@ -21,6 +22,8 @@ struct claimer {
 	struct flight *late; /* waiting for another permit */
 	size_t missed;	     /* permits that passed unused since the last pipeline */
 	struct redis_time redis_time;
+	long batch;		     /* most to claim at once now */
+	uint64_t taken, measured_ms; /* claimed since then */
 };
 
 /* The list of a run that a row's recipient belongs to. */

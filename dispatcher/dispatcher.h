@@ -77,6 +77,13 @@ struct dispatcher {
 	struct stats *stats;
 };
 
+/* Rows of one statement, at most. */
+static inline long
+dispatcher_batch_max(const struct dispatcher *d)
+{
+	return 4 * d->config->dispatcher_batch;
+}
+
 static inline uint64_t
 dispatcher_now_ms(const struct dispatcher *d)
 {

@@ -196,7 +196,7 @@ static void
 sheet_grown(struct settler *s, struct sheet *sheet)
 {
 	sheet->count++;
-	if (sheet->count >= s->d->config->dispatcher_batch)
+	if (sheet->count >= dispatcher_batch_max(s->d))
 		settle_flush(s);
 	else if (!uv_is_active((uv_handle_t *)&s->timer) && !s->stopped)
 		(void)uv_timer_start(&s->timer, on_timer, SHEET_WAIT_MS, 0);
@@ -562,7 +562,7 @@ settle_recheck(struct settler *s, struct flight *f)
 
 	if (sheet->flights == NULL)
 		sheet->flights =
-		    calloc((size_t)s->d->config->dispatcher_batch, sizeof(*sheet->flights));
+		    calloc((size_t)dispatcher_batch_max(s->d), sizeof(*sheet->flights));
 	if (sheet->flights == NULL) {
 		settle_release(s, f);
 		return;

@@ -236,6 +236,7 @@ hand_over(struct taking *t, PGresult *rows)
 		send_off(t, f, (int)db_number(rows, i, CLAIM_LANE));
 	}
 	stats_claimed(d->stats, t->run, (size_t)count);
+	t->c->taken += (uint64_t)count;
 	if (--batch->flights == 0) {
 		PQclear(rows);
 		free(batch);

@@ -78,7 +78,7 @@ job()
 	count_parties 0 "$producer" -1
 	program_spawn dispatcher "$SERVICES_DIR/dispatcher.log" env "$@" "$programs/kairan-dispatcher"
 	dispatcher=$SERVICE_PID
-	wait_sql "SELECT sent + failed >= planned FROM kairan.campaign_progress WHERE run_key = '$key'" 300
+	wait_sql "SELECT sent + failed >= planned FROM kairan.campaign_progress WHERE run_key = '$key'" 300 1
 	peak=$(peak_mb "$dispatcher")
 	[ "$peak" -le "$rss" ] || rss=$peak
 	count_parties "$dispatcher" "$producer" 1
