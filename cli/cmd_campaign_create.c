@@ -15,6 +15,7 @@
 #include "campaign_lookup.h"
 #include "campaign_template.h"
 #include "customer_field.h"
+#include "embed.h"
 #include "lint.h"
 #include "mime.h"
 #include "options.h"
@@ -593,38 +594,6 @@ put_template(struct create *c)
 static int
 put_campaign(struct create *c, int64_t template_id, bool *is_new)
 {
-	static const char sql[] =
-	    "INSERT INTO kairan.campaign AS c (name, stream_id, template_id, from_name, "
-	    "from_address, "
-	    "reply_to, list, headers, segment, exclude_campaigns, exclude_segments, missing_field, "
-	    "bad_field, start_at, not_after, window_s, recurrence, hook_command, hook_url, source, "
-	    "spread_s, weight, "
-	    "quiet_from, quiet_till, time_zone, zone_field, canary, canary_wait_s) "
-	    "SELECT $1, s.id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
-	    "$18, "
-	    "$19, $20, $22, $23, $24, $25, $26, $27, $28, $29 FROM kairan.stream s "
-	    "WHERE s.name = $2 "
-	    "ON CONFLICT (name) DO UPDATE SET stream_id = excluded.stream_id, "
-	    "template_id = excluded.template_id, from_name = excluded.from_name, "
-	    "from_address = excluded.from_address, reply_to = excluded.reply_to, list = "
-	    "excluded.list, "
-	    "headers = excluded.headers, segment = excluded.segment, "
-	    "exclude_campaigns = excluded.exclude_campaigns, exclude_segments = "
-	    "excluded.exclude_segments, "
-	    "missing_field = excluded.missing_field, bad_field = excluded.bad_field, "
-	    "start_at = CASE WHEN $21 THEN c.start_at ELSE excluded.start_at END, "
-	    "not_after = CASE WHEN $21 THEN c.not_after ELSE excluded.not_after END, "
-	    "window_s = CASE WHEN $21 THEN c.window_s ELSE excluded.window_s END, "
-	    "recurrence = CASE WHEN $21 THEN c.recurrence ELSE excluded.recurrence END, "
-	    "hook_command = excluded.hook_command, hook_url = excluded.hook_url, "
-	    "source = excluded.source, spread_s = excluded.spread_s, weight = excluded.weight, "
-	    "quiet_from = excluded.quiet_from, quiet_till = excluded.quiet_till, "
-	    "time_zone = excluded.time_zone, zone_field = excluded.zone_field, "
-	    "canary = excluded.canary, canary_wait_s = excluded.canary_wait_s, "
-	    "updated_at = now() "
-	    "RETURNING xmax = 0, to_char(c.start_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "
-	    "\"UTC\"'), "
-	    "recurrence";
 	const struct campaign_file *f = &c->source.file;
 	char template_text[24], window[16], spread[16], weight[16], from[16], till[16];
 	char canary[16], canary_wait[16];
@@ -650,7 +619,8 @@ put_campaign(struct create *c, int64_t template_id, bool *is_new)
 	(void)snprintf(till, sizeof(till), "%d", (int)f->quiet_till);
 	(void)snprintf(canary, sizeof(canary), "%d", (int)f->canary);
 	(void)snprintf(canary_wait, sizeof(canary_wait), "%d", (int)f->canary_wait_s);
-	r = db_query(&c->db, sql, (int)(sizeof(params) / sizeof(params[0])), params);
+	r = db_query(&c->db, embed_cli_sql_put_campaign_sql,
+	    (int)(sizeof(params) / sizeof(params[0])), params);
 	free(headers);
 	if (r == NULL)
 		return -1;

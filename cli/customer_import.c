@@ -873,7 +873,8 @@ report(struct import *im, int code)
 		return EXIT_NOTHING;
 	if (im->rejected == 0)
 		return EXIT_DONE;
-	fprintf(stderr, "kairan: warning: %" PRId64 " lines were rejected\n", im->rejected);
+	fprintf(stderr, "kairan: warning: %" PRId64 " %s rejected\n", im->rejected,
+	    im->rejected == 1 ? "line was" : "lines were");
 	return im->rejected == im->read ? EXIT_FAILED : EXIT_DONE;
 }
 

@@ -646,29 +646,22 @@ usage(FILE *out)
 	    out);
 }
 
-int
-main(int argc, char **argv)
+/* -1: go on; else the exit status. */
+static int
+read_options(struct producer *p, int argc, char **argv, const char **config)
 {
 	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
 		{ "once", no_argument, NULL, 'o' }, { "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'v' }, { NULL, 0, NULL, 0 } };
-	static const struct metrics_page pages[] = { { "/metrics", METRICS_SERVER_TYPE, NULL },
-		{ NULL, NULL, NULL } };
-	struct sigaction action = { .sa_handler = on_signal };
-	struct producer p = { 0 };
-	const char *path = NULL;
-	struct err err = { 0 };
-	int option, status;
+	int option;
 
-	(void)log_open("kairan-producer", "info");
-	contain_process();
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
-			path = optarg;
+			*config = optarg;
 			break;
 		case 'o':
-			p.once = true;
+			p->once = true;
 			break;
 		case 'h':
 			usage(stdout);
@@ -684,6 +677,24 @@ main(int argc, char **argv)
 	if (optind < argc)
 		fatal(EXIT_USAGE, "unexpected argument '%s'; see kairan-producer --help",
 		    argv[optind]);
+	return -1;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct metrics_page pages[] = { { "/metrics", METRICS_SERVER_TYPE, NULL },
+		{ NULL, NULL, NULL } };
+	struct sigaction action = { .sa_handler = on_signal };
+	struct producer p = { 0 };
+	const char *path = NULL;
+	struct err err = { 0 };
+	int status;
+
+	(void)log_open("kairan-producer", "info");
+	contain_process();
+	if ((status = read_options(&p, argc, argv, &path)) >= 0)
+		return status;
 	if (config_load(&p.config, path, &err) < 0 ||
 	    rds_address_parse(&p.redis, p.config.redis_url, &err) < 0)
 		fatal(EXIT_USAGE, "%s", err.msg);

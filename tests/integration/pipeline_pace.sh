@@ -85,7 +85,7 @@ relay_set
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 sql -c 'TRUNCATE kairan.suppression' -c "UPDATE kairan.campaign SET segment = 'true'" \
 	-c "UPDATE kairan.stream SET rate_per_s = 500 WHERE name = 'marketing'"
-dispatcher_start one KAIRAN_RELAY_IDLE_S=60
+dispatcher_start one KAIRAN_RELAY_IDLE_S=300
 RUN=$(run_add pace wake)
 tap_ok 'idle sessions take up what falls due' run_wait "$RUN" finished 30
 run_check "$RUN" 'exactly once'
