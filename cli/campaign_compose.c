@@ -257,17 +257,31 @@ recipient_text(struct compose *c, const char *name)
 	return text != NULL ? text : "";
 }
 
-/* Whether the stream's way to Amazon SES can carry it. */
-static int
-check_content(const struct compose *c, const struct message_plan *plan)
+static const char *
+from_domain(const struct campaign_source *source)
+{
+	const char *at = strrchr(source->file.from_address, '@');
+
+	return at != NULL ? at + 1 : "";
+}
+
+/* Whether the stream's way to Amazon SES can carry it. The keys may be for the dispatcher's eyes. */
+static void
+check_content(const struct compose *c, const struct config *config, const struct message_plan *plan,
+    struct campaign_mail *mail)
 {
 	enum ses_content content = c->source->ses_content;
-	struct err why = { 0 };
+	struct dkim *dkim = NULL;
 
-	if (ses_content_check(plan, content, &why) == 0)
-		return 0;
-	return err_set(c->err, "ses_content = %s of the stream \"%s\" cannot carry this: %.250s",
-	    content == SES_CONTENT_BULK ? "bulk" : "simple", c->source->file.stream, why.msg);
+	if (content == SES_CONTENT_RAW)
+		return;
+	if (dkim_store_load(config->dkim_dir, from_domain(c->source), config->dkim_also, &dkim,
+		&mail->unread_key) == 0)
+		mail->unread_key.msg[0] = '\0';
+	if (ses_content_check(plan, content, dkim != NULL, c->source->file.stream, &mail->unfit) ==
+	    0)
+		mail->unfit.msg[0] = '\0';
+	dkim_free(dkim);
 }
 
 /* Compiles the whole message; *plan lives in the arena of c. */
@@ -293,8 +307,7 @@ compile_message(
 		.auto_submitted = c->source->auto_submitted,
 		.jis_domains = domains,
 		.jis_domain_count = f->iso_2022_jp.count };
-	const char *at = strrchr(f->from_address, '@');
-	struct slice domain = slice_str(at != NULL ? at + 1 : "");
+	struct slice domain = slice_str(from_domain(c->source));
 
 	for (size_t i = 0; i < f->header_count; i++)
 		headers[i] = (struct message_header){ slice_str(f->headers[i].name),
@@ -311,7 +324,7 @@ compile_message(
 		return -1;
 	set_view(c, config, &m);
 	m.slots = c->source->ses_content == SES_CONTENT_BULK;
-	return message_compile(&m, &c->arena, plan, c->err) == 0 ? check_content(c, *plan) : -1;
+	return message_compile(&m, &c->arena, plan, c->err);
 }
 
 static int
@@ -391,6 +404,7 @@ campaign_compose(struct campaign_mail *mail, struct campaign_source *source,
 		    campaign_source_at(source, 0, where, sizeof(where)), why.msg);
 		goto out;
 	}
+	check_content(&c, config, plan, mail);
 	if (render_part(&c, marked_subject(&c, mark), TEMPLATE_HEADER, &mail->subject) != 0)
 		goto out;
 	result = render_message(&c, plan, &address, mail);
@@ -403,14 +417,13 @@ int
 campaign_sign(struct campaign_mail *mail, const struct campaign_source *source,
     const struct config *config, struct err *err)
 {
-	const char *at = strrchr(source->file.from_address, '@');
 	const struct dkim_options options = { .now_s = (int64_t)time(NULL),
 		.lifetime_s = config->dkim_expire_s };
 	struct dkim *dkim = NULL;
 	int result;
 
-	if (dkim_store_load(
-		config->dkim_dir, at != NULL ? at + 1 : "", config->dkim_also, &dkim, err) < 0)
+	if (dkim_store_load(config->dkim_dir, from_domain(source), config->dkim_also, &dkim, err) <
+	    0)
 		return -1;
 	result = dkim != NULL ? dkim_sign(dkim, &options, &mail->eml, err) : 0;
 	dkim_free(dkim);

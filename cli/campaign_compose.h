@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * campaign_compose: the mail of a campaign for one recipient, made by the same code that the
- * dispatcher uses, for a person to look at.
+ * dispatcher uses, for a person to look at; and whether the dispatcher could send it.
  */
 #ifndef KAIRAN_CAMPAIGN_COMPOSE_H
 #define KAIRAN_CAMPAIGN_COMPOSE_H
@@ -20,7 +20,9 @@ struct campaign_mail {
 	struct buf text;
 	char from[600]; /* Name <address> */
 	char to[600];
-	unsigned raw_fields; /* {{{name}}} tags in the html */
+	unsigned raw_fields;   /* {{{name}}} tags in the html */
+	struct err unfit;      /* why ses_content of the stream cannot carry it; "": it can */
+	struct err unread_key; /* then: why it is not known whether it will be signed; "": it is */
 };
 
 /*

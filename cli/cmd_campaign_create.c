@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "campaign_compose.h"
+#include "campaign_fit.h"
 #include "campaign_lookup.h"
 #include "campaign_template.h"
 #include "customer_field.h"
@@ -109,6 +110,8 @@ check_templates(struct create *c)
 {
 	struct campaign_mail mail;
 	struct err err = { 0 };
+	char where[300];
+	int code = EXIT_DONE;
 	int result =
 	    campaign_compose(&mail, &c->source, &c->cli->config, SLICE(""), NULL, NULL, &err);
 
@@ -117,12 +120,14 @@ check_templates(struct create *c)
 		    c->source.file.html[0] != '\0' ? c->source.file.html : c->source.file.template,
 		    mail.raw_fields, mail.raw_fields == 1 ? "" : "s",
 		    mail.raw_fields == 1 ? "es" : "");
-	if (result == 0)
+	if (result != 0)
+		code = cli_fail(c->cli, EXIT_USAGE, "%s", err.msg);
+	else
+		code = campaign_fit_mail(c->cli, &mail, at(c, 0, where, sizeof(where)));
+	if (code == EXIT_DONE)
 		count_lint_errors(c, &mail);
 	campaign_mail_release(&mail);
-	if (result != 0)
-		return cli_fail(c->cli, EXIT_USAGE, "%s", err.msg);
-	return EXIT_DONE;
+	return code;
 }
 
 static void

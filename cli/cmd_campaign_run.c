@@ -6,6 +6,7 @@
  */
 #include "cmd_campaign.h"
 
+#include "campaign_fit.h"
 #include "campaign_pace.h"
 
 #include <pwd.h>
@@ -316,6 +317,8 @@ make_run(struct cli *cli, struct db *db, struct start *s)
 	    "FROM kairan.campaign c WHERE c.name = $1";
 	const char *params[] = { s->name, s->key, s->not_after };
 	PGresult *r = db_query(db, late_sql, 3, params);
+	int code = EXIT_DONE;
+	bool exists;
 
 	if (r == NULL && !db_is_lost(db) && s->not_after != NULL)
 		return cli_fail(cli, EXIT_USAGE, "--not-after: %s", db->error);
@@ -326,12 +329,15 @@ make_run(struct cli *cli, struct db *db, struct start *s)
 		return cli_fail(cli, EXIT_USAGE,
 		    "there is no campaign \"%s\"; kairan campaign list shows all", s->name);
 	}
-	if (db_text(r, 0, 0)[0] == 't' && db_text(r, 0, 1)[0] != 't') {
-		PQclear(r);
-		return cli_fail(cli, EXIT_MISSED,
+	exists = db_text(r, 0, 1)[0] == 't';
+	if (!exists && db_text(r, 0, 0)[0] == 't')
+		code = cli_fail(cli, EXIT_MISSED,
 		    "not_after has passed: nothing was started; give a later one with --not-after");
-	}
 	PQclear(r);
+	if (!exists && code == EXIT_DONE)
+		code = campaign_fit(cli, db, s->name);
+	if (code != EXIT_DONE)
+		return code;
 	r = db_query(db, sql, 3, params);
 	if (r == NULL)
 		return cli_db_failed(cli, db, "starting the run");
@@ -536,7 +542,9 @@ campaign_schedule(struct cli *cli, int argc, char **argv)
 		code = cli_fail(
 		    cli, EXIT_USAGE, "--repeat is daily, weekly, monthly, or like: every 2 days");
 	if (code == EXIT_DONE && (code = cli_open_db(cli, &db)) == EXIT_DONE) {
-		code = write_schedule(cli, &db, argv[0], &s, window_s);
+		code = s.never ? EXIT_DONE : campaign_fit(cli, &db, argv[0]);
+		if (code == EXIT_DONE)
+			code = write_schedule(cli, &db, argv[0], &s, window_s);
 		db_close(&db);
 	}
 	arena_release(&arena);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cmd_ses_simulator: `kairan ses simulator DIR`: the requests of SendEmail and GetAccount over HTTP
- * on the loopback, answered by ses_simulator; its documents are posted to kairan-feedback, tried
- * again until it takes them. A thread of libmicrohttpd answers, this one posts. Runs until SIGTERM
+ * cmd_ses_simulator: `kairan ses simulator DIR`: SendEmail, SendBulkEmail and GetAccount over HTTP on
+ * the loopback, answered by ses_simulator; its documents are posted to kairan-feedback, tried again
+ * until it takes them. A thread of libmicrohttpd answers, this one posts. Runs until SIGTERM
  * or SIGINT; what was not posted by then is lost, as all of this is for trying.
  */
 #include <microhttpd.h>
@@ -143,43 +143,93 @@ answer(struct MHD_Connection *connection, unsigned status, const char *error, co
 	return result;
 }
 
+/* Owns value. */
 static enum MHD_Result
-refuse(struct MHD_Connection *connection, unsigned status, const char *error, const char *why)
+answer_value(struct MHD_Connection *connection, unsigned status, const char *error, json_t *value)
 {
-	json_t *body = json_pack("{s:s}", "message", why);
-	char *text = json_dumps(body, JSON_COMPACT);
+	char *text = json_dumps(value, JSON_COMPACT);
 	enum MHD_Result result = answer(connection, status, error, text != NULL ? text : "{}");
 
 	free(text);
-	json_decref(body);
+	json_decref(value);
 	return result;
+}
+
+static enum MHD_Result
+refuse(struct MHD_Connection *connection, unsigned status, const char *error, const char *why)
+{
+	return answer_value(connection, status, error, json_pack("{s:s}", "message", why));
+}
+
+/* Gives it an id, and queues what there will be to tell. */
+static void
+take_order(struct simulator *s, const struct ses_order *order, char id[SES_SIMULATOR_ID])
+{
+	time_t now = time(NULL);
+	json_t *events, *event;
+	size_t i;
+
+	ses_simulator_id(id, now);
+	events = ses_simulator_events(order, id, now);
+	json_array_foreach(events, i, event) queue(s, event, now);
+	json_decref(events);
+	s->sent++;
 }
 
 static enum MHD_Result
 send_email(struct simulator *s, struct MHD_Connection *connection, struct slice body)
 {
-	char id[SES_SIMULATOR_ID], text[SES_SIMULATOR_ID + 20];
-	time_t now = time(NULL);
+	char id[SES_SIMULATOR_ID];
 	struct ses_order order;
 	struct arena arena;
 	struct err err = { 0 };
-	json_t *events, *event;
-	size_t i;
 	enum MHD_Result result;
 
 	arena_init(&arena, REQUEST_MAX);
 	if (ses_order_read(&order, body, &arena, &err) < 0) {
 		result = refuse(connection, 400, "BadRequestException", err.msg);
 	} else {
-		ses_simulator_id(id, now);
-		events = ses_simulator_events(&order, id, now);
-		json_array_foreach(events, i, event) queue(s, event, now);
-		json_decref(events);
-		(void)snprintf(text, sizeof(text), "{\"MessageId\":\"%s\"}", id);
-		result = answer(connection, 200, NULL, text);
-		s->sent++;
+		take_order(s, &order, id);
+		result = answer_value(connection, 200, NULL, json_pack("{s:s}", "MessageId", id));
 	}
 	ses_order_release(&order);
+	arena_release(&arena);
+	return result;
+}
+
+/* An answer for each entry, in the order of the request. */
+static json_t *
+take_bulk(struct simulator *s, const struct ses_bulk_order *bulk)
+{
+	json_t *results = json_array();
+
+	for (size_t i = 0; i < bulk->count; i++) {
+		const struct ses_bulk_order_entry *e = &bulk->entry[i];
+		char id[SES_SIMULATOR_ID] = "";
+
+		if (e->error == NULL)
+			take_order(s, &e->order, id);
+		(void)json_array_append_new(results,
+		    e->error == NULL
+			? json_pack("{s:s, s:s}", "Status", e->status, "MessageId", id)
+			: json_pack("{s:s, s:s}", "Status", e->status, "Error", e->error));
+	}
+	return json_pack("{s:o}", "BulkEmailEntryResults", results);
+}
+
+static enum MHD_Result
+send_bulk(struct simulator *s, struct MHD_Connection *connection, struct slice body)
+{
+	struct ses_bulk_order bulk;
+	struct arena arena;
+	struct err err = { 0 };
+	enum MHD_Result result;
+
+	arena_init(&arena, REQUEST_MAX);
+	result = ses_bulk_order_read(&bulk, body, &arena, &err) < 0
+	    ? refuse(connection, 400, "BadRequestException", err.msg)
+	    : answer_value(connection, 200, NULL, take_bulk(s, &bulk));
+	ses_bulk_order_release(&bulk);
 	arena_release(&arena);
 	return result;
 }
@@ -211,6 +261,8 @@ dispatch(struct simulator *s, struct MHD_Connection *connection, const char *met
 		    "the request is not signed (what the signature says is not looked at here)");
 	if (strcmp(url, SES_SEND_PATH) == 0 && strcmp(method, "POST") == 0)
 		return send_email(s, connection, body);
+	if (strcmp(url, SES_BULK_PATH) == 0 && strcmp(method, "POST") == 0)
+		return send_bulk(s, connection, body);
 	if (strcmp(url, SES_ACCOUNT_PATH) == 0 && strcmp(method, "GET") == 0)
 		return account(s, connection);
 	return refuse(connection, 404, "NotFoundException", "this is not imitated");

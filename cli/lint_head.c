@@ -236,6 +236,14 @@ lint_not_looked_up(struct lint *l)
 		    l->in->not_asked);
 }
 
+/* The stream is asked for in the database; without it there is nothing to say. */
+void
+lint_ses_content(struct lint *l)
+{
+	if (l->in->mail->unfit.msg[0] != '\0')
+		lint_whole(l, "%s", l->in->mail->unfit.msg);
+}
+
 /* ---------------------------------------------------------------- size */
 
 static const char *

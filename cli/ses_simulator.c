@@ -13,14 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "jsondoc.h"
-
-#define ORDER_MAX ((size_t)56 << 20) /* a message of 40 MB in base64 */
-#define DEPTH_MAX 8
 #define PATH_BYTES 4096
 #define YEARS_10_S (10L * 365 * 86400)
 
-/* ---- requests ---- */
+/* ---- events ---- */
 
 enum ses_simulated
 ses_simulated_of(struct slice address)
@@ -48,68 +44,11 @@ ses_simulated_of(struct slice address)
 	return SES_SIMULATED_SUCCESS;
 }
 
-static struct slice
-text_of(const struct jsondoc *object, const char *name)
-{
-	const struct jsondoc *value = jsondoc_get(object, name);
-
-	return jsondoc_is(value, JSONDOC_STRING) ? value->text : slice_make("", 0);
-}
-
 static json_t *
 text(struct slice s)
 {
 	return json_stringn(s.ptr, s.len);
 }
-
-static json_t *
-read_tags(const struct jsondoc *list)
-{
-	json_t *tags = json_object();
-
-	for (size_t i = 0; i < jsondoc_count(list); i++) {
-		struct slice name = text_of(jsondoc_at(list, i), "Name");
-		char key[257];
-
-		(void)snprintf(key, sizeof(key), "%.*s", SLICE_ARG(name));
-		(void)json_object_set_new(
-		    tags, key, json_pack("[o]", text(text_of(jsondoc_at(list, i), "Value"))));
-	}
-	return tags;
-}
-
-int
-ses_order_read(struct ses_order *order, struct slice json, struct arena *arena, struct err *err)
-{
-	const struct jsondoc *body = jsondoc_parse(json, ORDER_MAX, DEPTH_MAX, arena, NULL);
-	const struct jsondoc *content = jsondoc_get(body, "Content");
-	const struct jsondoc *to = jsondoc_get(jsondoc_get(body, "Destination"), "ToAddresses");
-	const struct jsondoc *address = jsondoc_at(to, 0);
-
-	*order = (struct ses_order){ 0 };
-	if (body == NULL)
-		return err_set(err, "the request is no JSON object");
-	if (text_of(jsondoc_get(content, "Raw"), "Data").len == 0 &&
-	    jsondoc_get(content, "Simple") == NULL && jsondoc_get(content, "Template") == NULL)
-		return err_set(err, "Content needs Raw, Simple or Template");
-	if (jsondoc_count(to) != 1 || !jsondoc_is(address, JSONDOC_STRING) ||
-	    address->text.len == 0)
-		return err_set(err, "this imitation takes one recipient in ToAddresses");
-	order->to = address->text;
-	order->from = text_of(body, "FromEmailAddress");
-	order->configuration_set = text_of(body, "ConfigurationSetName");
-	order->tags = read_tags(jsondoc_get(body, "EmailTags"));
-	return 0;
-}
-
-void
-ses_order_release(struct ses_order *order)
-{
-	json_decref(order->tags);
-	order->tags = NULL;
-}
-
-/* ---- events ---- */
 
 static void
 hex_random(char *dst, size_t bytes)
@@ -197,6 +136,14 @@ complaint(const struct ses_order *order, const char *id, time_t now)
 }
 
 static json_t *
+rendering_failure(const struct ses_order *order)
+{
+	return json_pack("{s:s, s:o}", "templateName", "", "errorMessage",
+	    json_sprintf("Attribute '%.*s' is not present in the rendering data.",
+		SLICE_ARG(order->missing)));
+}
+
+static json_t *
 event(const char *type, const char *key, json_t *mail, json_t *what)
 {
 	return json_pack("{s:s, s:o, s:o}", "eventType", type, "mail", mail, key, what);
@@ -211,6 +158,12 @@ ses_simulator_events(const struct ses_order *order, const char *id, time_t now)
 	json_t *list = json_array();
 
 	ses_simulator_id(feedback, now);
+	if (order->missing.len > 0) {
+		(void)json_array_append_new(list,
+		    event("Rendering Failure", "failure", mail_of(order, id, now),
+			rendering_failure(order)));
+		return list;
+	}
 	if (bounces)
 		(void)json_array_append_new(list,
 		    event("Bounce", "bounce", mail_of(order, id, now),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ses_simulator: what Amazon SES does with a mail to its mailbox simulator, imitated for trying
- * without an account: requests read, events and SNS documents made. No I/O but the key's file.
- * Whoever is not at simulator.amazonses.com fares like success@: nothing is sent to anybody.
+ * without an account: events and SNS documents made. No I/O but the key's file. Whoever is not at
+ * simulator.amazonses.com fares like success@: nothing is sent to anybody.
  */
 #ifndef KAIRAN_SES_SIMULATOR_H
 #define KAIRAN_SES_SIMULATOR_H
@@ -11,9 +11,9 @@
 #include <openssl/evp.h>
 #include <time.h>
 
-#include "arena.h"
 #include "buf.h"
 #include "err.h"
+#include "ses_order.h"
 #include "slice.h"
 
 #define SES_SIMULATOR_REGION "us-east-1"
@@ -30,24 +30,14 @@ enum ses_simulated {
 	SES_SIMULATED_KINDS
 };
 
-/* One accepted request. Slices point into the request and the arena. */
-struct ses_order {
-	struct slice from, to, configuration_set;
-	json_t *tags; /* name -> [value]; owned */
-};
-
 /* A label behind "+" does not count: bounce+x@simulator.amazonses.com. */
 enum ses_simulated ses_simulated_of(struct slice address);
-
-/* Reads SendEmail with one recipient. -1 with err: what BadRequestException would say. */
-MUST_CHECK int ses_order_read(
-    struct ses_order *order, struct slice json, struct arena *arena, struct err *err);
-void ses_order_release(struct ses_order *order);
 
 /* Random, of the form that SES gives. */
 void ses_simulator_id(char id[SES_SIMULATOR_ID], time_t now);
 
-/* The events that a mail will have, as an array; NULL without memory. The caller owns it. */
+/* The events that a mail will have, as an array; NULL without memory. The caller owns it. One whose
+ * data lacks something that its template asks for has a Rendering Failure, wherever it goes. */
 json_t *ses_simulator_events(const struct ses_order *order, const char *id, time_t now);
 
 /* Who signs the documents. */

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "classify.h"
 #include "hash.h"
 #include "smtp_reply.h"
 
@@ -93,13 +94,16 @@ sim_reply_outcome(const struct sim_reply *reply)
 	struct outcome o = {
 		.kind = OUTCOME_SENT, .phase = OUTCOME_PHASE_DOT, .code = 250, .reason = ""
 	};
+	struct classify_input in = { .phase = OUTCOME_PHASE_DOT };
 
 	if (reply == NULL || reply->code / 100 == 2)
 		return o;
 	o.kind = reply->code / 100 == 4 ? OUTCOME_DEFERRED : OUTCOME_FAILED;
 	o.cls = reply->code / 100 == 4 ? OUTCOME_SOFT : OUTCOME_HARD;
-	o.code = reply->code;
+	o.code = in.code = reply->code;
 	memcpy(o.enhanced, reply->enhanced, sizeof(o.enhanced));
-	o.text = slice_str(reply->text);
+	memcpy(in.enhanced, reply->enhanced, sizeof(in.enhanced));
+	o.text = in.text = slice_str(reply->text);
+	o.reason = classify(&in).reason;
 	return o;
 }

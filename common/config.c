@@ -457,6 +457,24 @@ has_password(const struct config *c)
 	return at != NULL && memchr(scheme + 3, ':', (size_t)(at - scheme - 3)) != NULL;
 }
 
+/* inih would take the line for one that ends there: a list would lose what stands behind. */
+static int
+refuse_nul(FILE *file, const char *path, struct err *err)
+{
+	size_t line = 1;
+	int c;
+
+	while ((c = getc_unlocked(file)) != EOF) {
+		line += c == '\n';
+		if (c == '\0') {
+			err->offset = line;
+			return err_set(err, "%s:%zu: a NUL byte; take it out", path, line);
+		}
+	}
+	rewind(file);
+	return 0;
+}
+
 static int
 read_file(struct config *c, const char *path, struct err *err)
 {
@@ -471,6 +489,8 @@ read_file(struct config *c, const char *path, struct err *err)
 		(void)err_set(err, "configuration %s is not a regular file", path);
 		goto out;
 	}
+	if (refuse_nul(file, path, err) != 0)
+		goto out;
 	line = ini_parse_file(file, on_line, &r);
 	if (line != 0) {
 		err->offset = line > 0 ? (size_t)line : 0;

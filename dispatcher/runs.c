@@ -264,18 +264,10 @@ read_tracking(const struct config *config, const struct live_run *run, const PGr
 static int
 check_content(struct live_run *run, struct err *err)
 {
-	struct err why = { 0 };
 	struct buf text;
 
-	if (run->content == SES_CONTENT_RAW)
-		return 0;
-	if (run->dkim != NULL)
-		(void)err_set(&why, "mail signed by our own DKIM key goes whole only");
-	if (run->dkim != NULL || ses_content_check(run->plan, run->content, &why) != 0)
-		return err_set(err,
-		    "ses_content = %s of the stream \"%s\" cannot carry this campaign: %s; with "
-		    "ses_content = raw it can",
-		    run->content == SES_CONTENT_BULK ? "bulk" : "simple", run->stream, why.msg);
+	if (ses_content_check(run->plan, run->content, run->dkim != NULL, run->stream, err) != 0)
+		return -1;
 	buf_init(&text, SES_BULK_BODY_MAX);
 	if (run->content == SES_CONTENT_BULK) {
 		ses_content_template(run->plan, &text);

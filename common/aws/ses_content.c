@@ -282,16 +282,31 @@ check_header(const struct message_plan *plan, struct err *err)
 	return status;
 }
 
-int
-ses_content_check(const struct message_plan *plan, enum ses_content content, struct err *err)
+static int
+check_parts(
+    const struct message_plan *plan, enum ses_content content, bool is_signed, struct err *err)
 {
-	if (content == SES_CONTENT_RAW)
-		return 0;
 	if (message_has_files(plan))
 		return err_set(err, "attachments and inline images go in whole mails only");
 	if (message_has_jis(plan))
 		return err_set(err, "iso_2022_jp: SES writes UTF-8 only");
+	if (is_signed)
+		return err_set(err, "mail signed by our own DKIM key goes whole only");
 	if (check_header(plan, err) != 0)
 		return -1;
 	return content == SES_CONTENT_BULK ? check_template(plan, err) : 0;
+}
+
+int
+ses_content_check(const struct message_plan *plan, enum ses_content content, bool is_signed,
+    const char *stream, struct err *err)
+{
+	struct err why = { 0 };
+
+	if (content == SES_CONTENT_RAW || check_parts(plan, content, is_signed, &why) == 0)
+		return 0;
+	return err_set(err,
+	    "ses_content = %s of the stream \"%.60s\" cannot carry this campaign: %.230s; with "
+	    "ses_content = raw it can",
+	    content == SES_CONTENT_BULK ? "bulk" : "simple", stream, why.msg);
 }

@@ -23,10 +23,13 @@ enum ses_content { SES_CONTENT_RAW, SES_CONTENT_SIMPLE, SES_CONTENT_BULK };
 /* "raw", "simple", "bulk" (stream.ses_content); what is none of them is raw. */
 enum ses_content ses_content_of(const char *name);
 
-/* 0, or -1 with err when messages of the plan, compiled with slots for BULK, cannot be said in this
- * kind of content: err says what stands in the way. */
-int ses_content_check(
-    const struct message_plan *plan, enum ses_content content, struct err *err) MUST_CHECK;
+/*
+ * Whether messages of the plan, compiled with slots for BULK, can be said in this kind of content;
+ * is_signed: by a DKIM key of our own. 0, or -1 with err, which names the stream, says what stands in
+ * the way, and what to do.
+ */
+int ses_content_check(const struct message_plan *plan, enum ses_content content, bool is_signed,
+    const char *stream, struct err *err) MUST_CHECK;
 
 /* Header fields of a message as SES takes them: values unfolded, printable ASCII. */
 struct ses_fields {

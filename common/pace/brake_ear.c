@@ -6,15 +6,36 @@
 #include <stdio.h>
 #include <string.h>
 
+static bool
+is_of_recipient(const struct provider_verdict *v)
+{
+	return v->reaction == REACTION_RCPT || v->reaction == REACTION_DROP;
+}
+
+/* RFC 6647: whoever is not known yet comes again, and nothing is said about our pace. A rule for a
+ * whole code, or for 4.7.1, is meant for other replies. */
+static struct provider_verdict
+reaction_to(const struct providers *table, int group, const struct outcome *o)
+{
+	char text[12];
+	struct slice enhanced = slice_str(outcome_enhanced_str(o, text));
+	struct provider_verdict v = providers_reaction(table, group, o->code, enhanced, o->text);
+
+	if (o->code / 100 != 4 || strcmp(o->reason, "greylisted") != 0 || is_of_recipient(&v))
+		return v;
+	v = providers_reaction(table, PROVIDERS_NONE, o->code, enhanced, o->text);
+	if (!is_of_recipient(&v))
+		v.reaction = REACTION_NONE;
+	return v;
+}
+
 struct provider_verdict
 brake_verdict(const struct providers *table, bool is_mx, int group, const struct outcome *o)
 {
-	char enhanced[12];
-	struct provider_verdict v = providers_reaction(
-	    table, group, o->code, slice_str(outcome_enhanced_str(o, enhanced)), o->text);
+	struct provider_verdict v = reaction_to(table, group, o);
 	bool of_account =
 	    v.reaction == REACTION_ACCOUNT_RATE || v.reaction == REACTION_ACCOUNT_HOLD;
-	bool of_recipient = v.reaction == REACTION_RCPT || v.reaction == REACTION_DROP;
+	bool of_recipient = is_of_recipient(&v);
 
 	if (is_mx ? of_account : !of_account && !of_recipient && !(v.by_group && v.by_words))
 		v.reaction = REACTION_NONE;

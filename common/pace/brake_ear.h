@@ -38,7 +38,8 @@ struct brake_ear {
 };
 
 /* What a refusal asks for. is_mx: it is of a mail server, which has no accounts; else of a relay, which
- * speaks for others only where a rule names them and their words. */
+ * speaks for others only where a rule names them and their words. Greylisting is about the recipient
+ * alone, whatever a rule makes of its code. */
 struct provider_verdict brake_verdict(
     const struct providers *table, bool is_mx, int group, const struct outcome *o);
 

@@ -6,7 +6,8 @@
 -- Rows that are not free any more, not due, or whose owner is fenced or run not running, are
 -- left alone; suppressed ones become skipped; those of a lane that the breaker has paused are put off
 -- until it is resumed (lane_release()). Only returned rows may be sent. not_before stays
--- set while a deferred row is being sent, so that the tally knows where it came from.
+-- set while a deferred row is being sent, so that the tally knows where it came from; what was said of the
+-- last attempt stays whole until RECORD has something newer.
 -- scope || '': one look into the index of suppression for each address, not one for each scope.
 WITH me AS (
 	UPDATE kairan.dispatcher SET claim_seq = claim_seq + 1, heartbeat_at = now()
@@ -31,7 +32,7 @@ q AS (
 c AS (
 	UPDATE kairan.send s SET (state, reason) = (
 		SELECT CASE WHEN count(*) = 0 THEN 'sending' ELSE 'skipped' END::kairan.send_state,
-		    CASE WHEN count(*) > 0 THEN 'suppressed' END
+		    CASE WHEN count(*) > 0 THEN 'suppressed' ELSE s.reason END
 		FROM kairan.suppression p WHERE p.address_key = s.address_key AND p.scope || '' = ANY ($4::text[])
 		    AND (p.expires_at IS NULL OR p.expires_at > now())),
 	    attempt = s.attempt + 1, owner = $1, claimed_at = now()

@@ -53,36 +53,65 @@ parse_one(struct cidr *c, char *text)
 	return is_masked(c);
 }
 
+static bool
+is_gap(char c)
+{
+	return c == ',' || c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Takes the next word off the front; empty at the end. */
+static struct slice
+next_word(struct slice *text)
+{
+	struct slice word;
+	size_t from = 0, to;
+
+	if (text->len == 0)
+		return *text;
+	while (from < text->len && is_gap(text->ptr[from]))
+		from++;
+	to = from;
+	while (to < text->len && !is_gap(text->ptr[to]))
+		to++;
+	word = slice_make(text->ptr + from, to - from);
+	*text = slice_make(text->ptr + to, text->len - to);
+	return word;
+}
+
+/* The parsers of addresses end at a NUL, so none may come to them. */
+static int
+take_word(struct cidr *c, struct slice s, const char *setting, struct err *err)
+{
+	char word[64];
+
+	if (memchr(s.ptr, '\0', s.len) != NULL)
+		return err_set(err, "%s: a NUL byte behind '%.*s'; take it out", setting,
+		    (int)(s.len < 63 ? s.len : 63), s.ptr);
+	(void)snprintf(word, sizeof(word), "%.*s", (int)(s.len < 63 ? s.len : 63), s.ptr);
+	if (s.len < sizeof(word) && parse_one(c, word))
+		return 0;
+	return err_set(err,
+	    "%s: '%.*s' is no network; write e.g. 192.0.2.0/24 or 2001:db8::/32, with no bits set "
+	    "behind the prefix",
+	    setting, (int)(s.len < 63 ? s.len : 63), s.ptr);
+}
+
 int
 cidr_list_parse(struct cidr_list *list, struct slice text, const char *setting, struct err *err)
 {
-	static const char gap[] = ", \t\r\n";
+	struct slice word;
 
 	*list = (struct cidr_list){ 0 };
-	while (text.len > 0) {
-		char word[64];
-		size_t n = 0;
-
-		while (text.len > 0 && memchr(gap, text.ptr[0], sizeof(gap)) != NULL)
-			text = slice_make(text.ptr + 1, text.len - 1);
-		while (n < text.len && memchr(gap, text.ptr[n], sizeof(gap)) == NULL)
-			n++;
-		if (n == 0)
-			break;
+	while ((word = next_word(&text)).len > 0) {
 		if (list->count == CIDR_MAX)
 			return err_set(err, "%s: more than %d networks", setting, CIDR_MAX);
 		if (list->items == NULL)
 			list->items = calloc(CIDR_MAX, sizeof(*list->items));
 		if (list->items == NULL)
 			return err_set(err, "no memory");
-		(void)snprintf(word, sizeof(word), "%.*s", (int)(n < 63 ? n : 63), text.ptr);
-		if (n >= sizeof(word) || !parse_one(&list->items[list->count], word))
-			return err_set(err,
-			    "%s: '%.*s' is no network; write e.g. 192.0.2.0/24 or 2001:db8::/32, "
-			    "with no bits set behind the prefix",
-			    setting, (int)(n < 63 ? n : 63), text.ptr);
+		if (take_word(&list->items[list->count], word, setting, err) != 0)
+			return -1;
 		list->count++;
-		text = slice_make(text.ptr + n, text.len - n);
 	}
 	return 0;
 }

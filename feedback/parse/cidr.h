@@ -27,7 +27,7 @@ struct cidr_list {
 };
 
 /* Networks between commas and blanks; an address alone is its own network. -1 with err, which
- * names the setting: not an address, a bit set behind the prefix (a slip of the pen), too many.
+ * names the setting: not an address, a bit set behind the prefix (a slip of the pen), a NUL, too many.
  * Release it either way. */
 int cidr_list_parse(
     struct cidr_list *list, struct slice text, const char *setting, struct err *err) MUST_CHECK;

@@ -225,6 +225,24 @@ tap_is "$(hear rejected message 7 1 e10) $(states 13 7)" '1 sent' 'a rejection o
 tap_is "$(hear rejected message 7 2 e11) $(states 13 7)" '1 failed' 'one of this does'
 counts_agree 13 'the tally agrees with the rows'
 
+# a relay may say 451 and keep the mail: a bounce is heard, and the recipient is tried again
+run_add 14 running 1
+said()
+{
+	one "concat_ws(' ', state, attempt, class, reason, reply) FROM kairan.send WHERE run_id = 14"
+}
+put_off()
+{
+	statement record "14, 1, 'sending', '{1}', '{$1}', '{deferred}', '{451}', '{4.3.0}', '{soft}', '{$2}', '{busy}', '{mx}', '{NULL}', '{0}'"
+}
+tap_is "$(claim 1 14 1)$(put_off 1 system) $(said)" '1 1,1 deferred 1 soft system busy' 'who is put off has a reason'
+tap_is "$(claim 1 14 1) $(said)" '1 2, sending 2 soft system busy' 'which stays while he is tried again'
+tap_is "$(put_off 2 network) $(said)" '1 deferred 2 soft network busy' 'until there is another one'
+tap_is "$(one "kairan.ingest('{dsn}', '{bounced}', '{e14}', '{now}', '{14}', '{1}', '{2}', '{u1@r14.example}', '{soft}', '{mailbox_full}',
+	'{NULL}', '{NULL}', '{full}', '{NULL}', '{NULL}')") $(said)" '1 deferred 2 soft mailbox_full full' 'what a bounce says counts more'
+tap_is "$(claim 1 14 1)$(put_off 3 system) $(said)" '1 3,1 deferred 3 soft mailbox_full full' 'also when he is put off once more: whole, with its reason'
+tap_is "$(claim 1 14 1) $(statement release "14, 1, '{1}', '{4}'" | cut -d '|' -f 1) $(said)" '1 4, 1 queued 4 soft mailbox_full full' 'or given back'
+
 # ---- runs --------------------------------------------------------------------------------
 
 tap_is "$(one "is_new FROM kairan.run_make('news', 'once')") $(one "is_new FROM kairan.run_make('news', 'once')") $(

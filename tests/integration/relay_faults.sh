@@ -251,6 +251,8 @@ finishes '  ... for all that waited'
 
 next_dispatcher "${TLS[@]}" KAIRAN_RELAY_TLS=implicit
 fault 'implicit TLS: all sent' 'sent 6' 'tls = implicit' "cert = $CA/good.both"
+nothing_leaves 'F30: implicit TLS, an expired certificate: nothing leaves' 'certificate has expired' 'tls = implicit' "cert = $CA/expired.both"
+nothing_leaves 'F30: implicit TLS, a certificate for another name' 'certificate is not for relay.example' 'tls = implicit' "cert = $CA/other.both"
 next_dispatcher "${TLS[@]}" KAIRAN_RELAY_TLS=implicit KAIRAN_RELAY_TLS_NAME=
 fault 'a certificate for an address: all sent' 'sent 6' 'tls = implicit' "cert = $CA/good.both"
 

@@ -15,6 +15,8 @@ cd "$(dirname "$0")/../.."
 . tests/support/pipeline.sh
 # shellcheck source=tests/support/ses.sh
 . tests/support/ses.sh
+# shellcheck source=tests/support/make_ca.sh
+. tests/support/make_ca.sh
 
 pipeline_start
 ses_start
@@ -236,11 +238,27 @@ tap_ok 'without credentials nothing is sent, and the log says where it looked' \
 	services_wait 20 grep -q 'ses unwell.*no credentials of Amazon' "$D/dispatcher.log"
 tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state IN ('sent', 'failed', 'in_doubt')")" 0 'nobody is settled'
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
-dispatcher_start one "$LADDER" "${KEYS[@]}" AWS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
-tap_ok 'the log says what is wrong with a certificate' services_wait 20 grep -q 'account not known.*certificate' "$D/dispatcher.log"
-tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state IN ('sent', 'failed', 'in_doubt')")" 0 \
-	'a certificate of another authority is not spoken to'
-service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+# arguments: what is wrong with the certificate, settings that lead to it. Nothing is said to such a server.
+not_spoken_to()
+{
+	local what=$1
+
+	shift
+	: >"$D/dispatcher.log"
+	dispatcher_start one "$LADDER" "${KEYS[@]}" "$@"
+	tap_ok "a certificate $what: the log says so" services_wait 20 grep -q 'account not known.*certificate' "$D/dispatcher.log"
+	tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state IN ('sent', 'failed', 'in_doubt')")" 0 '  ... and nothing is sent'
+	service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+}
+EXPIRED_PORT=$(services_free_port)
+ca_issue "$D/ses" expired DNS:localhost -1 || tap_bail 'no expired certificate'
+service_spawn expired "$D/expired.log" openssl s_server -www -accept "127.0.0.1:$EXPIRED_PORT" \
+	-cert "$D/ses/expired.pem" -key "$D/ses/expired.key" 2>/dev/null
+EXPIRED=$SERVICE_PID
+not_spoken_to 'of another authority' AWS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
+not_spoken_to 'for another name' "AWS_ENDPOINT_URL_SESV2=https://other.localhost:$SES_PORT"
+not_spoken_to 'that has expired' "AWS_ENDPOINT_URL_SESV2=https://localhost:$EXPIRED_PORT"
+service_stop "$EXPIRED" || true
 
 # ---- pause, the end -----------------------------------------------------------------------
 

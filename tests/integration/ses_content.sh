@@ -141,8 +141,23 @@ printf '[campaign]\nname = said\nstream = marketing\nsubject = S\nfrom = news@ex
 printf 'Dear {{name}}}\n' >"$D/said.txt"
 status=0
 "$BIN/kairan" campaign create "$D/said.campaign" 2>"$D/err" || status=$?
-tap_is "$status $(grep -o 'ses_content = bulk.*a field:' "$D/err")" \
-	'2 ses_content = bulk of the stream "marketing" cannot carry this: text: } right behind a field:' 'nor is such a campaign created'
+UNFIT='ses_content = bulk of the stream "marketing" cannot carry this campaign:'
+tap_is "$status $(grep -o 'ses_content = bulk.*a field:' "$D/err")" "2 $UNFIT text: } right behind a field:" 'nor is such a campaign created'
+status=0
+"$BIN/kairan" campaign lint "$D/said.campaign" >"$D/out" 2>&1 || status=$?
+tap_is "$status $(grep -o 'ses_content = bulk.*a field:\|\[ses-content\]\|\[no-postal-address\]' "$D/out" | paste -sd' ')" \
+	"1 [no-postal-address] $UNFIT text: } right behind a field: [ses-content]" 'lint says so beside what else there is'
+for command in start 'schedule --at 2099-01-01T00:00Z'; do
+	status=0
+	# shellcheck disable=SC2086 # a command with its options
+	"$BIN/kairan" campaign $command long >"$D/out" 2>"$D/err" || status=$?
+	tap_is "$status $(grep -o 'ses_content = bulk.*campaign:' "$D/err")" "2 $UNFIT" "nor does campaign ${command%% *} take it"
+done
+tap_is "$(one "count(*) || ' ' || (SELECT count(*) FROM kairan.campaign WHERE start_at IS NOT NULL)
+	FROM kairan.run WHERE state NOT IN ('finished', 'paused')")" '0 0' 'so nothing was begun'
+status=0
+"$BIN/kairan" campaign start long --run-key refused >"$D/out" 2>"$D/err" || status=$?
+tap_is "$status" 6 'a run that is there is told of as ever'
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 
 # ---- the sandbox --------------------------------------------------------------------------------

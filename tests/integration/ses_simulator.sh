@@ -88,6 +88,19 @@ status=0
 timeout 60 "$D/kairan" campaign start trial --run-key b --wait --quiet >"$D/out" 2>&1 || status=$?
 tap_is "$status $(one "count(*) FROM kairan.send s JOIN kairan.run r ON r.id = s.run_id WHERE r.run_key = 'b'")" '0 3' 'the next run leaves them out'
 
+# ---- SES makes the mails: one by one, and many in a request ---------------------------------
+
+# a route that is refused holds, and the run would not end
+for content in simple bulk; do
+	psql -Xq -d "$URL" -c 'DELETE FROM kairan.suppression' -c "UPDATE kairan.stream SET ses_content = '$content' WHERE name = 'marketing'"
+	status=0
+	timeout 60 "$D/kairan" campaign start trial --run-key "$content" --wait --quiet >"$D/out" 2>&1 || status=$?
+	of_run="FROM kairan.send WHERE run_id = (SELECT id FROM kairan.run WHERE run_key = '$content')"
+	tap_is "$status $(one "string_agg(DISTINCT state::text, ' ') $of_run")" '0 sent' "a campaign of a stream with ses_content = $content is sent"
+	[ "$status" = 0 ] || tap_note "$(cat "$D/out"; tail -n 5 "$D"/*.log)"
+	tap_ok 'and everybody is heard of' services_wait 20 is_so "count(bounced_at) = 3 AND count(delivered_at) = 4 AND count(complained_at) = 1 $of_run"
+done
+
 # ---- what the imitation refuses -----------------------------------------------------------
 
 PORT=$(cut -d' ' -f1 "$D/local/simulator.ports")
@@ -100,6 +113,13 @@ tap_is "$(ask /v2/email/account)" '403 MissingAuthenticationTokenException' 'a r
 tap_is "$(ask /v2/email/outbound-emails "${SIGNED[@]}" -d '{"Content":{"Raw":{"Data":"eA=="}},"Destination":{"ToAddresses":[]}}')" \
 	'400 BadRequestException' 'a mail without a recipient'
 tap_is "$(ask /v2/email/outbound-emails "${SIGNED[@]}" -d '<x>')" '400 BadRequestException' 'what is no JSON'
+TEMPLATE='"DefaultContent":{"Template":{"TemplateContent":{"Subject":"{{s0}}","Text":"t"}}}'
+DATA='"ReplacementEmailContent":{"ReplacementTemplate":{"ReplacementTemplateData":"{\"s0\":\"Hello\"}"}}'
+tap_is "$(curl -sS "http://127.0.0.1:$PORT/v2/email/outbound-bulk-emails" "${SIGNED[@]}" -d "{$TEMPLATE,\"BulkEmailEntries\":[
+	{\"Destination\":{\"ToAddresses\":[\"a@x.example\"]},$DATA},{\"Destination\":{\"ToAddresses\":[]},$DATA}]}" | sed 's/"MessageId":"01[^"]*"/an id/')" \
+	'{"BulkEmailEntryResults":[{"Status":"SUCCESS",an id},{"Status":"INVALID_PARAMETER","Error":"this imitation takes one recipient in ToAddresses of an entry"}]}' \
+	'each entry of a request for several is answered for itself'
+tap_is "$(ask /v2/email/outbound-bulk-emails "${SIGNED[@]}" -d "{$TEMPLATE,\"BulkEmailEntries\":[]}")" '400 BadRequestException' 'nobody in a request for several'
 tap_is "$(ask /v2/email/identities "${SIGNED[@]}")" '404 NotFoundException' 'what is not imitated'
 "$D/kairan" local down "$D/local" >"$D/out"
 tap_is "$(grep -c 'ERROR: \|runtime error' "$D/local/simulator.log" || true)" 0 'no sanitizer complains'

@@ -389,7 +389,8 @@ claim_row(struct pg *pg, struct pg_row *s, int run, int owner, const struct list
 	if (s->not_before != PG_NEVER)
 		count(pg, run, owner, PG_T_DEFERRED, -1);
 	s->state = skip ? PG_SKIPPED : PG_SENDING;
-	COPY(s->reason, skip ? "suppressed" : "");
+	if (skip)
+		COPY(s->reason, "suppressed");
 	s->attempt++;
 	s->owner = owner;
 	s->claimed_at = pg->now;

@@ -14,6 +14,8 @@
 #include "brake.h"
 #include "brake_ear.h"
 #include "brake_report.h"
+#include "classify.h"
+#include "embed.h"
 
 #define S 1e6
 #define T0 (1000 * 86400 * S)
@@ -491,11 +493,92 @@ test_hold_that_is_over_keeps_nobody(void **state)
 	assert_false(brake_lets_leave(&b, 998e6, false));
 }
 
+/* ---- greylisting ---- */
+
+/* As the dispatcher reads a reply to RCPT. */
+static struct outcome
+refusal(int code, uint16_t subject, uint16_t detail, const char *text)
+{
+	struct outcome o = { .kind = OUTCOME_DEFERRED,
+		.phase = OUTCOME_PHASE_RCPT,
+		.code = code,
+		.enhanced = { 4, subject, detail },
+		.text = slice_str(text) };
+	struct classify_input in = {
+		.phase = o.phase, .code = code, .enhanced = { 4, subject, detail }, .text = o.text
+	};
+	struct classify_verdict v = classify(&in);
+
+	o.cls = v.cls;
+	o.scope = v.scope;
+	o.reason = v.reason;
+	return o;
+}
+
+/* Whoever is greylisted comes again; his provider is not braked, whatever its rules make of 4xx. */
+static void
+test_greylisting(void **state)
+{
+	static const char *const groups[] = { "docomo", "ymobile", "apple", "ms-consumer", "ms-365",
+		"yandex", "default" };
+	const struct outcome replies[] = { refusal(450, 2, 0, "Greylisted, see example.org/help"),
+		refusal(450, 7, 1, "Greylisting in action, please come back later"),
+		refusal(451, 7, 1, "You have been graylisted"),
+		refusal(451, 7, 5, "Access denied, please try again: grey-listed"),
+		refusal(421, 7, 0, "Server busy, greylisted") };
+	struct err err = { 0 };
+	struct providers *p =
+	    providers_new(slice_str(embed_common_data_providers_tsv), slice_make(NULL, 0), &err);
+
+	(void)state;
+	assert_non_null(p);
+	for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
+		for (size_t k = 0; k < 2 * sizeof(replies) / sizeof(replies[0]); k++) {
+			struct outcome o = replies[k / 2];
+			struct provider_verdict v = brake_verdict(
+			    p, k % 2 == 0, providers_find(p, slice_str(groups[i])), &o);
+			struct brake_duty duty = brake_duty_of(&v, &o);
+
+			assert_true(v.reaction == REACTION_NONE || v.reaction == REACTION_RCPT);
+			assert_true(duty.is_answer && !duty.is_event && o.kind == OUTCOME_DEFERRED);
+			assert_true(duty.way != BRAKES_POSTPONE);
+		}
+	providers_free(p);
+}
+
+/* Other replies of the same code still are the provider's, and a rule about a recipient keeps its
+ * minutes. */
+static void
+test_not_greylisting(void **state)
+{
+	struct outcome busy = refusal(450, 3, 2, "Please try again later");
+	struct outcome grey = refusal(450, 7, 1, "Greylisted");
+	struct err err = { 0 };
+	struct providers *p = providers_new(slice_str(embed_common_data_providers_tsv),
+	    SLICE("rule\tdocomo\t450\tgreylist\trcpt\t17\tme\n"), &err);
+	struct provider_verdict v;
+	int docomo;
+
+	(void)state;
+	assert_non_null(p);
+	docomo = providers_find(p, SLICE("docomo"));
+	v = brake_verdict(p, true, docomo, &busy);
+	assert_int_equal(v.reaction, REACTION_HOLD);
+	v = brake_verdict(p, true, docomo, &grey);
+	assert_int_equal(v.reaction, REACTION_RCPT);
+	assert_int_equal(v.minutes, 17);
+	v = brake_verdict(p, true, providers_find(p, SLICE("yahoo-jp")), &grey);
+	assert_int_equal(v.reaction, REACTION_RCPT);
+	providers_free(p);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_noise),
+		cmocka_unit_test(test_greylisting),
+		cmocka_unit_test(test_not_greylisting),
 		cmocka_unit_test(test_cuts),
 		cmocka_unit_test(test_recovery),
 		cmocka_unit_test(test_hold),

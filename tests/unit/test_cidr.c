@@ -81,6 +81,25 @@ test_refused(void **state)
 	}
 }
 
+/* A list with a NUL is not the list up to it. */
+static void
+test_nul(void **state)
+{
+	const struct slice rows[] = { SLICE("192.0.2.1\0junk"), SLICE("192.0.2.0/24\0/8"),
+		SLICE("192.0.2.1\0"), SLICE("192.0.2.1\0 10.0.0.0/8"), SLICE("192.0.2.1 \0"),
+		SLICE("\0"), SLICE("192.0.2.1,\0,10.0.0.0/8") };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct cidr_list list;
+		struct err err;
+
+		assert_int_equal(cidr_list_parse(&list, rows[i], "smtp.deny", &err), -1);
+		assert_ptr_equal(strstr(err.msg, "smtp.deny: a NUL byte"), err.msg);
+		cidr_list_release(&list);
+	}
+}
+
 static void
 test_no_address(void **state)
 {
@@ -100,6 +119,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_matches),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_no_address),
 	};
 

@@ -13,26 +13,33 @@
 #include <cmocka.h>
 
 #include "config.h"
+#include "slice.h"
 
 extern char **environ;
 
 static char path[] = "/tmp/kairan-test-config.XXXXXX";
 
 static int
-load(struct config *c, const char *text, mode_t mode, struct err *err)
+load_bytes(struct config *c, struct slice bytes, mode_t mode, struct err *err)
 {
 	int fd, result;
 
 	memcpy(strrchr(path, '.') + 1, "XXXXXX", 6);
 	fd = mkstemp(path);
 	assert_true(fd >= 0);
-	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	assert_int_equal(write(fd, bytes.ptr, bytes.len), bytes.len);
 	assert_int_equal(fchmod(fd, mode), 0);
 	close(fd);
 	memset(err, 0, sizeof(*err));
 	result = config_load(c, path, err);
 	unlink(path);
 	return result;
+}
+
+static int
+load(struct config *c, const char *text, mode_t mode, struct err *err)
+{
+	return load_bytes(c, slice_str(text), mode, err);
 }
 
 static int
@@ -128,6 +135,24 @@ test_refused_with_line(void **state)
 		assert_int_equal(load(&c, bad[i].text, 0644, &err), -1);
 		if (strstr(err.msg, bad[i].line) == NULL || strstr(err.msg, bad[i].word) == NULL)
 			fail_msg("%s: %s", bad[i].text, err.msg);
+		config_release(&c);
+	}
+}
+
+/* Else a list would end there, and nobody would know. */
+static void
+test_nul_is_refused(void **state)
+{
+	const struct slice bad[] = { SLICE("[smtp]\ndeny = 192.0.2.0/24\0, 10.0.0.0/8\n"),
+		SLICE("[smtp]\n\0deny = 192.0.2.0/24\n"), SLICE("[smtp]\n#\0") };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct err err;
+		struct config c;
+
+		assert_int_equal(load_bytes(&c, bad[i], 0644, &err), -1);
+		assert_non_null(strstr(err.msg, ":2: a NUL byte"));
 		config_release(&c);
 	}
 }
@@ -279,6 +304,7 @@ main(void)
 		cmocka_unit_test_setup(test_defaults, clear_environment),
 		cmocka_unit_test_setup(test_file_then_environment, clear_environment),
 		cmocka_unit_test_setup(test_refused_with_line, clear_environment),
+		cmocka_unit_test_setup(test_nul_is_refused, clear_environment),
 		cmocka_unit_test_setup(test_secret_must_be_closed, clear_environment),
 		cmocka_unit_test_setup(test_print_hides_secrets, clear_environment),
 		cmocka_unit_test_setup(test_sample_is_the_defaults, clear_environment),

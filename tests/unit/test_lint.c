@@ -37,6 +37,7 @@ struct sample {
 	const char *not_asked;
 	size_t pad;	 /* bytes put behind the rendered mail */
 	size_t line_pad; /* the same, in one line */
+	enum ses_content content;
 };
 
 struct run {
@@ -59,7 +60,10 @@ static void
 make(struct run *r, const struct sample *s)
 {
 	static char folder[] = "";
-	struct config config = { .message_id_domain = folder, .feedback_domain = folder };
+	struct config config = { .message_id_domain = folder,
+		.feedback_domain = folder,
+		.dkim_dir = folder,
+		.dkim_also = folder };
 	struct err err = { 0 };
 
 	*r = (struct run){ 0 };
@@ -77,6 +81,7 @@ make(struct run *r, const struct sample *s)
 	if (campaign_file_parse(&r->source.file, slice_str(file_text), &r->source.arena, &err) != 0)
 		fail_msg("%s", err.msg);
 	r->source.path = "x.campaign";
+	r->source.ses_content = s->content;
 	r->source.html = slice_str(or_else(s->html, HTML("")));
 	r->source.text = slice_str(or_else(s->text, TEXT));
 	if (campaign_templates(&r->templates, &r->source, &err) != 0 ||
@@ -249,6 +254,10 @@ static const struct {
 	    { .unsubscribe = UNKNOWN } },
 	{ "over-3mb", 1, { .pad = 3000000 }, { .pad = 2900000 } },
 	{ "over-102kb", 1, { .pad = 102 << 10 }, { .pad = 95 << 10 } },
+	{ "ses-content", 1, { .html = HTML("{{name}}}"), .content = SES_CONTENT_BULK },
+	    { .html = HTML("{{name}}}"), .content = SES_CONTENT_SIMPLE } },
+	{ "ses-content", 1, { .text = TEXT "\\{{name}}", .content = SES_CONTENT_BULK },
+	    { .content = SES_CONTENT_BULK } },
 	{ "subject-encoding", 1, { .subject = "=?UTF-8?B?5pel?=" }, { .subject = "A & B = ?" } },
 	{ "subject-encoding", 1, { .subject = "A &amp; B" }, { 0 } },
 	{ "subject-long", 1,

@@ -125,9 +125,9 @@ compare(struct message_source *source, const char *values_text)
 	buf_init(&result, 1 << 20);
 	render(plan, values, &out, &pieces, TEMPLATE_OK);
 	render(slots, values, &slot_out, &in_slots, TEMPLATE_OK);
-	if (ses_content_check(slots, SES_CONTENT_BULK, &last_err) != 0)
+	if (ses_content_check(slots, SES_CONTENT_BULK, false, "s", &last_err) != 0)
 		print_message("# %s\n", last_err.msg);
-	assert_int_equal(ses_content_check(slots, SES_CONTENT_BULK, &last_err), 0);
+	assert_int_equal(ses_content_check(slots, SES_CONTENT_BULK, false, "s", &last_err), 0);
 	ses_content_template(slots, &text);
 	content = json_loads(buf_str(&text), JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(content);
@@ -256,17 +256,23 @@ test_fields(void **state)
 	arena_release(&arena);
 }
 
+static int
+check(struct message_source *s, enum ses_content content, bool is_signed)
+{
+	last_err = (struct err){ 0 };
+	return ses_content_check(
+	    compile(s, content == SES_CONTENT_BULK), content, is_signed, "news", &last_err);
+}
+
 /* What stands in the way is said before anybody is written to. */
 static void
 refused(struct message_source *s, enum ses_content content, const char *why)
 {
-	last_err = (struct err){ 0 };
-	assert_int_equal(
-	    ses_content_check(compile(s, content == SES_CONTENT_BULK), content, &last_err), -1);
+	assert_int_equal(check(s, content, false), -1);
 	if (strstr(last_err.msg, why) == NULL)
 		print_message("# %s\n", last_err.msg);
 	assert_non_null(strstr(last_err.msg, why));
-	assert_int_equal(ses_content_check(compile(s, false), SES_CONTENT_RAW, &last_err), 0);
+	assert_int_equal(check(s, SES_CONTENT_RAW, false), 0);
 }
 
 static void
@@ -286,7 +292,13 @@ test_refused(void **state)
 
 	(void)state;
 	arena_init(&arena, (size_t)64 << 20);
-	assert_int_equal(ses_content_check(compile(&s, false), SES_CONTENT_SIMPLE, &last_err), 0);
+	assert_int_equal(check(&s, SES_CONTENT_SIMPLE, false), 0);
+	assert_int_equal(check(&s, SES_CONTENT_RAW, true), 0);
+	assert_int_equal(check(&s, SES_CONTENT_SIMPLE, true), -1);
+	assert_string_equal(last_err.msg,
+	    "ses_content = simple of the stream \"news\" cannot carry this campaign: mail signed "
+	    "by "
+	    "our own DKIM key goes whole only; with ses_content = raw it can");
 	s.files = &file;
 	s.file_count = 1;
 	refused(&s, SES_CONTENT_SIMPLE, "attachments");
@@ -305,7 +317,7 @@ test_refused(void **state)
 	}
 	s.headers = extra;
 	s.header_count = SES_HEADERS_MAX - 2; /* X-Kairan-Id and -Campaign are ours */
-	assert_int_equal(ses_content_check(compile(&s, false), SES_CONTENT_SIMPLE, &last_err), 0);
+	assert_int_equal(check(&s, SES_CONTENT_SIMPLE, false), 0);
 	s.header_count++;
 	refused(&s, SES_CONTENT_SIMPLE, "leave some out");
 	s.header_count = 1;
@@ -321,8 +333,7 @@ test_refused(void **state)
 		s = base_source();
 		s.html = slice_str(texts[i].html);
 		refused(&s, SES_CONTENT_BULK, texts[i].why);
-		assert_int_equal(
-		    ses_content_check(compile(&s, false), SES_CONTENT_SIMPLE, &last_err), 0);
+		assert_int_equal(check(&s, SES_CONTENT_SIMPLE, false), 0);
 	}
 	arena_release(&arena);
 }
