@@ -436,6 +436,43 @@ lives_of_another_history_are_forgotten(void **state)
 	}
 }
 
+/* A file that was made with its lock can tell of each life that the lock ever had, none of which wrote into
+ * it; another new file of those alone that do. */
+static void
+the_first_file_of_a_lock_tells_of_all_its_lives(void **state)
+{
+	struct journal *j;
+
+	(void)state;
+	for (int first = 0; first < 2; first++) {
+		assert_int_equal(unlink(path), 0);
+		j = open_or_fail(64);
+		assert_int_equal(journal_header(j)->first_life, 0);
+		if (first)
+			journal_is_first(j);
+		journal_close(j); /* killed before its life began */
+		j = open_or_fail(64);
+		assert_string_equal(journal_was_damaged(j), "");
+		assert_int_equal(journal_header(j)->first_life, first);
+		assert_int_equal(journal_header(j)->life, 0);
+		assert_int_equal(journal_evidence(j, 1, SYSTEM), JOURNAL_SAYS_NOTHING);
+		journal_begin_life(j, 5, SYSTEM);
+		journal_close(j);
+		j = open_or_fail(64);
+		assert_int_equal(journal_header(j)->first_life, first ? 1 : 5);
+		assert_int_equal(journal_header(j)->life, 5);
+		assert_int_equal(journal_evidence(j, 3, SYSTEM),
+		    first ? JOURNAL_SAYS_ALL : JOURNAL_SAYS_NOTHING);
+		assert_int_equal(journal_evidence(j, 6, SYSTEM), JOURNAL_SAYS_NOTHING);
+		/* too late: somebody has written into it */
+		journal_is_first(j);
+		journal_close(j);
+		j = open_or_fail(64);
+		assert_int_equal(journal_header(j)->first_life, first ? 1 : 5);
+		journal_close(j);
+	}
+}
+
 static void
 damage_is_told_and_kept(void **state)
 {
@@ -600,6 +637,7 @@ main(void)
 		cmocka_unit_test(a_count_of_claims_is_whole_or_none),
 		cmocka_unit_test(only_sizes_that_can_be),
 		cmocka_unit_test(lives_of_another_history_are_forgotten),
+		cmocka_unit_test(the_first_file_of_a_lock_tells_of_all_its_lives),
 		cmocka_unit_test(damage_is_told_and_kept),
 		cmocka_unit_test(a_damaged_file_without_another_name_stays),
 		cmocka_unit_test(a_header_cut_anywhere_leaves_the_one_before),
