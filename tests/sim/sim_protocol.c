@@ -22,7 +22,7 @@
 
 #define CALM_MAX (3 * 3600 * SIM_SECOND) /* in which everything must be settled */
 #define LOOK (5 * SIM_SECOND)
-#define SILENT (2400 * SIM_SECOND) /* then a life counts as dead, as in producer.dead_after_s */
+#define SILENT (600 * SIM_SECOND) /* then a life counts as dead: producer.dead_after_s, but sooner */
 
 /* ---- plan of a run ---- */
 
@@ -492,6 +492,8 @@ begin_failover(void)
 {
 	if (sim.failovers > 0 || now.has_before || sim.pg_is_down)
 		return;
+	if (sim.pg->lives == 0)
+		return; /* that a first registration is lost is beyond what is promised (P11) */
 	now.before = *sim.pg;
 	now.has_before = true;
 	sim_trace("commits from here on will be lost");
