@@ -175,7 +175,7 @@ $(B)/tests/support/%: tests/support/%.c $(LIBRARIES)
 # tests/sim. Names of libuv and of the connections are taken first; the others are wrapped.
 SIM_SOURCES := $(wildcard tests/sim/sim_*.c)
 SIM_OBJECTS := $(SIM_SOURCES:%.c=$(B)/%.o) $(B)/tests/sim/dispatcher_main.o
-SIM_WRAPPED := malloc calloc realloc free strdup open64 close mmap64 munmap time clock_gettime sleep \
+SIM_WRAPPED := malloc calloc realloc free strdup open64 close mmap64 munmap msync time clock_gettime sleep \
 	arc4random arc4random_uniform RAND_bytes exit _exit sigaction contain_begin contain_process crash_point \
 	curl_global_init curl_global_cleanup journal_open PQclear db_open db_close db_check_schema db_query db_run \
 	rds_open redisCommandArgv redisFree freeReplyObject

@@ -398,6 +398,10 @@ journal_begin_life(struct journal *j, int32_t life, uint64_t system_id)
 {
 	struct journal_header *h = &j->header;
 
+	/* what they held is settled; but PostgreSQL may lose that, and then a mark that is missing here
+	 * proves nothing, though the last life be whole */
+	if (!journal_is_whole(j, system_id))
+		h->first_life = life;
 	/* numbers of lives go back when PostgreSQL was restored: old marks would look like ours */
 	if (h->life >= life || h->first_life == 0 || (h->life != 0 && h->system_id != system_id)) {
 		h->first_life = life;
@@ -406,15 +410,25 @@ journal_begin_life(struct journal *j, int32_t life, uint64_t system_id)
 	h->life = life;
 	h->system_id = system_id;
 	memcpy(h->boot_id, j->boot_id, sizeof(h->boot_id));
+	h->claim_seq = 0;
+	/* in this order: between them a kill leaves a count that is too high, and a person is asked; one that
+	 * is too low would hide lost commits */
+	journal_header_write(j->map, h);
 	journal_claim_seq_write(j->map, 0);
 	j->claim_seq = 0;
-	journal_header_write(j->map, h);
-	(void)msync(j->map, JOURNAL_HEADER_BYTES, MS_ASYNC);
 	if (j->corrupt > 0)
 		erase_damaged(j);
 	free(j->found);
 	j->found = NULL;
 	j->found_count = 0;
+}
+
+int
+journal_sync(const struct journal *j, struct err *err)
+{
+	if (msync(j->map, JOURNAL_HEADER_BYTES, MS_SYNC) < 0)
+		return err_set(err, "cannot write the journal to the disk: %s", strerror(errno));
+	return 0;
 }
 
 int

@@ -63,8 +63,13 @@ bool journal_find(const struct journal *j, const struct journal_attempt *attempt
 /* Marks in the order of their attempts, the newest of each; index from 0, false behind the last. */
 bool journal_each(const struct journal *j, size_t index, struct journal_mark *mark) MUST_CHECK;
 
-/* From now on this life writes. Forgets the list that journal_find() reads. */
+/* From now on this life writes. Forgets the list that journal_find() reads; a file with holes tells nothing
+ * of the lives before any more. */
 void journal_begin_life(struct journal *j, int32_t life, uint64_t system_id);
+
+/* Which life it is, to the disk, before it claims anything: a loss of power may take its marks, not the
+ * knowledge that there are such. 0, or -1 with err. */
+int journal_sync(const struct journal *j, struct err *err) MUST_CHECK;
 
 /*
  * Marks an attempt. slot: the one that the same attempt had before (its answer was RELEASED),

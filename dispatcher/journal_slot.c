@@ -240,7 +240,8 @@ journal_header_read(const void *bytes, uint64_t len, struct journal_header *head
 		return err_set(err, "it is cut off");
 	copy_out(best, header);
 	memcpy(seq, p + SEQ_OFFSET, sizeof(seq));
-	header->claim_seq = seq[1] == ~seq[0] ? seq[0] : 0;
+	/* killed in between: either number was acknowledged */
+	header->claim_seq = seq[1] == ~seq[0] || seq[1] == 0 ? seq[0] : 0;
 	return 0;
 }
 

@@ -470,7 +470,7 @@ assert_marks(const struct journal *journal, struct db *db, struct err *err)
 /* Has PostgreSQL forgotten claims that it acknowledged to the last life? */
 static enum recover_result
 check_commits(const struct identity *id, struct journal *journal, struct db *db, uint64_t system_id,
-    bool adopt, struct err *err)
+    bool adopt, struct identity_word *word, struct err *err)
 {
 	const struct journal_header *h = journal_header(journal);
 	char life[16];
@@ -507,7 +507,13 @@ check_commits(const struct identity *id, struct journal *journal, struct db *db,
 		    h->life, (unsigned long long)h->claim_seq, (long long)known);
 		return RECOVER_REFUSED;
 	}
-	return assert_marks(journal, db, err) < 0 ? RECOVER_AGAIN : RECOVER_DONE;
+	if (assert_marks(journal, db, err) < 0)
+		return RECOVER_AGAIN;
+	/* marks that it lacks may be of claims that the rows lack: then it speaks for nobody, not even for
+	 * a life that had ended before */
+	if (!word->whole)
+		word->life = 0;
+	return RECOVER_DONE;
 }
 
 enum recover_result
@@ -520,11 +526,11 @@ recover_begin(const struct identity *id, const struct config *config, struct jou
 
 	result =
 	    check_installation(db, adopt, config->dispatcher_name, &system_id, &word.timeline, err);
+	word.whole = journal_is_whole(journal, system_id);
 	if (result == RECOVER_DONE)
-		result = check_commits(id, journal, db, system_id, adopt, err);
+		result = check_commits(id, journal, db, system_id, adopt, &word, err);
 	if (result != RECOVER_DONE)
 		return result;
-	word.whole = journal_is_whole(journal, system_id);
 	if (identity_register(id, config, db, &word, life, err) < 0)
 		return RECOVER_AGAIN;
 	CRASH_POINT("recover_registered");
@@ -532,6 +538,8 @@ recover_begin(const struct identity *id, const struct config *config, struct jou
 		return RECOVER_AGAIN;
 	CRASH_POINT("recover_before_life");
 	journal_begin_life(journal, life->id, system_id);
+	if (journal_sync(journal, err) < 0)
+		return RECOVER_AGAIN;
 	CRASH_POINT("recover_after_life");
 	return RECOVER_DONE;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# cli: kairan help, init, local, customer, suppress and send why against a private PostgreSQL.
+# cli: kairan help, init, local, customer, suppress, send why and dispatcher against a private PostgreSQL.
 # Run from anywhere; KAIRAN_BIN: folder of the programs (default bin).
 set -euo pipefail
 
@@ -268,6 +268,54 @@ KAIRAN_DATABASE_URL=$owner_url sql "DELETE FROM kairan.suppression;
 	INSERT INTO kairan.suppression (address_key, reason, evidence) VALUES ('esc@example.com', 'manual', E'\\x1b[2Jx')"
 k send why esc@example.com
 tap_is "${out//[^$'\x1b']/}" '' 'what remote hosts say cannot drive the terminal'
+
+# ---------------------------------------------------------------- dispatchers behind a fail-over
+
+k dispatcher missing
+tap_is "$status $out" '6 (none)' 'without a fail-over no dispatcher is waited for'
+k dispatcher forget tokyo
+tap_is "$status" 6 'nor can one be forgotten'
+tap_is "$err" "kairan: nobody waits for a dispatcher named 'tokyo'" 'which is said'
+# tokyo had lost its folder once and has two locks; kobe had ended
+KAIRAN_DATABASE_URL=$owner_url sql "SELECT kairan.installation_enter() IS NULL;
+	INSERT INTO kairan.dispatcher (name, host, lock_id, stopped_at) VALUES
+		('tokyo', 'h1', 't', NULL), ('tokyo', 'h1', 'u', NULL), ('osaka', 'h2', 'o', NULL), ('kobe', 'h3', 'k', now());
+	UPDATE kairan.installation SET timeline = timeline - 1;
+	UPDATE kairan.dispatcher SET began = began - 1, heard = heard - 1" >/dev/null
+k dispatcher missing --json
+tap_is "$status $(jq -r 'map(.name + " on " + .host) | join(", ")' <<<"$out")" '0 osaka on h2, tokyo on h1, tokyo on h1' \
+	'behind a fail-over those who had not ended are listed'
+for arguments in '' 'tokyo osaka' '--all'; do
+	read -ra words <<<"$arguments"
+	k dispatcher forget "${words[@]}"
+	tap_is "$status" 2 "forget '$arguments' is a usage error"
+done
+k dispatcher missing tokyo
+tap_is "$status" 2 'so is missing with a name'
+for name in kobe kyoto ''; do
+	k dispatcher forget "$name"
+	tap_is "$status $err" "6 kairan: nobody waits for a dispatcher named '$name'" "'$name' is not waited for"
+done
+KAIRAN_DATABASE_URL=${owner_url/user=postgres/user=kairan_monitor} k dispatcher forget tokyo
+tap_is "$status" 1 'to forget takes the right to'
+tap_like "$err" 'connect as kairan_operator or as the owner' 'and says which'
+KAIRAN_DATABASE_URL="postgresql:///kairan?host=$d/nowhere" k dispatcher forget tokyo
+tap_is "$status" 75 'and PostgreSQL'
+k dispatcher missing --json
+tap_is "$(jq length <<<"$out")" 3 'none of these forgot anybody'
+k dispatcher forget tokyo
+tap_is "$status" 0 'one that does not come back is forgotten'
+tap_like "$out" '^tokyo is not waited for any more; what it is known to have held is in doubt$' 'and what that means is said'
+k dispatcher missing --json
+tap_is "$(jq -r 'map(.name) | join(" ")' <<<"$out")" osaka 'with all its lives, and the other one stays'
+k dispatcher forget tokyo
+tap_is "$status" 6 'once'
+k dispatcher forget osaka --json
+tap_is "$status $out" '0 {"forgotten":"osaka","lives":1}' 'also as JSON'
+k dispatcher missing
+tap_is "$status" 6 'then nobody is waited for'
+tap_is "$(KAIRAN_DATABASE_URL=$owner_url sql "SELECT string_agg(object, ' ' ORDER BY id), (SELECT count(*) FROM kairan.dispatcher WHERE fenced_at IS NULL) FROM kairan.audit WHERE action = 'quarantine.forget'")" \
+	'tokyo osaka|1' 'the audit has both, and should they come back, they may not send'
 
 # ---------------------------------------------------------------- a table of one's own
 

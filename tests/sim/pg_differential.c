@@ -71,18 +71,20 @@ begin(void)
 		    run);
 		must(sql);
 		(void)snprintf(sql, sizeof(sql),
-		    "INSERT INTO kairan.send (run_id, id, recipient_id, address, address_key) "
-		    "SELECT %d, i, i, "
-		    "'u' || i || '@r%d.example', 'u' || i || '@r%d.example' FROM "
+		    "INSERT INTO kairan.send (run_id, id, recipient_id, address, address_key, "
+		    "lane) SELECT %d, i, i, "
+		    "'u' || i || '@r%d.example', 'u' || i || '@r%d.example', i %% %d FROM "
 		    "generate_series(1, %d) AS i",
-		    run, run, run, ROWS);
+		    run, run, run, PG_LANES, ROWS);
 		must(sql);
 		pg.run[run].rows = ROWS;
 		pg.run[run].running = true;
 		pg.run[run].resend = run == 1;
-		for (int id = 1; id <= ROWS; id++)
+		for (int id = 1; id <= ROWS; id++) {
+			pg.run[run].row[id].lane = id % PG_LANES;
 			(void)snprintf(pg.run[run].row[id].address,
 			    sizeof(pg.run[run].row[id].address), "u%d@r%d.example", id, run);
+		}
 	}
 	/* customers, so that CLAIM finds them */
 	(void)snprintf(sql, sizeof(sql),
@@ -665,6 +667,32 @@ begin_timeline(void)
 	pg.here++;
 }
 
+/* The breaker pauses a lane, or an operator resumes it; and what claims had put off is due. */
+static int
+call_lane(struct arguments *a)
+{
+	char sql[300];
+	int run = atoi(a->run), lane = (int)pick(PG_LANES);
+
+	pg.run[run].broken[lane] = pick(2);
+	(void)snprintf(sql, sizeof(sql),
+	    "INSERT INTO kairan.lane_break AS b (run_id, lane, why) VALUES (%d, %d, 'rate') "
+	    "ON CONFLICT (run_id, lane) DO UPDATE SET resumed_at = NULL",
+	    run, lane);
+	must(sql);
+	(void)snprintf(sql, sizeof(sql),
+	    "UPDATE kairan.lane_break SET resumed_at = now() WHERE run_id = %d AND lane = %d", run,
+	    lane);
+	if (!pg.run[run].broken[lane])
+		must(sql);
+	(void)snprintf(a->number, sizeof(a->number), "%d", lane);
+	a->params[0] = a->run;
+	a->params[1] = a->number;
+	return pick(3) == 0 ? 0
+			    : both("lane_release", PG_SQL_LANE_RELEASE, PG_SQL_LANE_RELEASE, 2,
+				  a->params, a->params, 0, true);
+}
+
 static int
 call_plain(struct arguments *a)
 {
@@ -691,7 +719,8 @@ shake(struct arguments *a)
 		must("UPDATE kairan.send SET not_before = not_before - interval '2 hours'");
 		for (int r = 1; r <= PG_RUNS; r++)
 			for (int i = 1; i <= ROWS; i++)
-				if (pg.run[r].row[i].not_before != PG_NEVER)
+				if (pg.run[r].row[i].not_before != PG_NEVER &&
+				    pg.run[r].row[i].not_before != PG_FOREVER)
 					pg.run[r].row[i].not_before -= 2 * HOUR_US;
 		must("UPDATE kairan.feedback_wait SET due_at = due_at - interval '7 hours'");
 		for (int i = 0; i < pg.events; i++)
@@ -741,7 +770,8 @@ one_call(void)
 	static int (*const list[])(struct arguments *) = { call_claim, call_claim, call_claim,
 		call_record, call_record, call_record, call_give_back, call_lost_claim,
 		call_recheck, call_assert, call_ingest, call_ingest, call_plain, call_fence_claims,
-		call_active, call_active, call_active, call_forget, call_earlier, shake };
+		call_active, call_active, call_active, call_forget, call_earlier, call_lane,
+		shake };
 	struct arguments a;
 	unsigned which = pick(60);
 	int result;

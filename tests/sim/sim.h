@@ -22,6 +22,7 @@
 #include "token.h"
 
 #define SIM_DISPATCHERS 3
+#define SIM_NAMES 2	     /* that one may have, one after the other */
 #define SIM_MS INT64_C(1000) /* in microseconds, the unit of simulated time */
 #define SIM_SECOND (1000 * SIM_MS)
 #define SIM_PATH_MAX 160
@@ -55,14 +56,16 @@ enum sim_end { SIM_RUNS, SIM_KILLED, SIM_EXITED };
 
 /* What a process has open, freed by the kernel when it ends. */
 struct sim_process {
-	int host; /* 0 .. SIM_DISPATCHERS - 1: its state folder */
+	int host;	 /* 0 .. SIM_DISPATCHERS - 1: its state folder */
+	int name;	 /* 0 .. SIM_NAMES - 1: each has a lock and a journal of its own */
+	unsigned losses; /* how often something was lost of what its journals knew */
 	bool alive;
 	enum sim_end end;
 	int status;    /* of SIM_EXITED */
 	unsigned life; /* counts, so that events of earlier ones are dropped */
 	bool adopt;    /* started with --adopt */
 	int64_t clock_skew;
-	char config[SIM_PATH_MAX], journal[SIM_PATH_MAX];
+	char config[SIM_PATH_MAX];
 	ucontext_t context;
 	char *stack; /* STACK_BYTES */
 	void *fake_stack;
@@ -82,7 +85,7 @@ struct sim_process {
 	struct sim_handle *handles;
 	struct sim_results *results;
 	struct sim_connection *connections;
-	void *terminate; /* uv_signal_t of SIGTERM */
+	void *terminate, *hangup; /* uv_signal_t of SIGTERM and SIGHUP */
 };
 
 extern struct sim_process *sim_self; /* whose fiber runs; NULL: the world */
@@ -119,11 +122,14 @@ struct sim {
 	int boots[SIM_DISPATCHERS];
 	bool pg_is_down;
 	bool long_journal; /* its ring does not come round */
+	bool power;	   /* machines may lose theirs */
+	bool adaptive;	   /* dispatchers heed brakes */
 	bool lost_commits; /* a fail-over went back in time */
 	char wrong[300];   /* first violation */
 	/* what happened, for the last line */
 	long long events, faults_seen, deaths, accepted, doubt_bound, power_losses, failovers,
-	    buried, flushes, cuts, unknown_commits, heard, suppressed;
+	    buried, flushes, cuts, unknown_commits, heard, suppressed, renamed, folders, reloads,
+	    forgotten;
 };
 
 extern struct sim sim;
@@ -141,10 +147,26 @@ void sim_run_until(int64_t us);
 void sim_start(struct sim_process *p, bool adopt);
 /* power: the machine goes down, too: pages that were not written back are lost. */
 void sim_kill(struct sim_process *p, bool power);
+/* SIGTERM; at times twice, which ends it at once. */
 void sim_terminate(struct sim_process *p);
+/* A configuration with other numbers, under the name that it has. */
+void sim_write_config(struct sim_process *p);
+/* Such a one, and SIGHUP. */
+void sim_reload(struct sim_process *p);
+
+/* The name that it has, as in its configuration. */
+void sim_name(const struct sim_process *p, char name[8]);
+struct sim_process *sim_process_named(const char *name);
+/* While it is dead. It has the other name from now on. */
+void sim_rename(struct sim_process *p);
+/* While it is dead. Its journal is lost, and its lock, too: the folder. */
+void sim_lose_folder(struct sim_process *p, bool lock_too);
 
 /* The relay took a mail: what is checked at once, and what may be heard of it later. */
 void sim_taken(int run, int send, int attempt);
+
+/* How often somebody may have it: once, more where that is as promised. */
+int sim_may_take(int run, int send);
 
 /* Around each commit: which edges the rows took. */
 void sim_before_commit(void);
@@ -157,10 +179,14 @@ void sim_pg_begin(void);
 void sim_pg_restore(void); /* what was under way is gone */
 void sim_redis_begin(void);
 void sim_redis_flush(void);
-void sim_redis_push(int run, const char *id, bool left);
-void sim_redis_shuffle(int run);
-void sim_redis_lose(int run);
-size_t sim_redis_length(int run);
+#define SIM_BRAKES 5
+struct brake;
+void sim_redis_brake(int place, const char *name, const struct brake *brake); /* NULL: it is free */
+void sim_redis_pace(int run, int lane, int64_t interval_us);
+void sim_redis_push(int run, int lane, const char *id, bool left);
+void sim_redis_shuffle(int run, int lane);
+void sim_redis_lose(int run, int lane);
+size_t sim_redis_length(int run, int lane);
 void sim_relay_begin(void);
 void sim_relay_client_gone(struct sim_process *p);
 unsigned sim_relay_open(const struct sim_process *p);

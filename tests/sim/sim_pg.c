@@ -273,12 +273,18 @@ pg_is_missing(const struct pg *pg, int id)
 		ended_last(pg, id));
 }
 
+/* One of them, where PostgreSQL says all: which does not matter. */
 static const char *
 quarantine_look(struct pg *pg)
 {
-	for (int i = 1; i <= pg->lives; i++)
-		if (pg_is_missing(pg, i))
-			return "name on host"; /* which name does not matter */
+	static char missing[sizeof(pg->life[0].name) + sizeof(" on host")];
+
+	for (int i = 1; i <= pg->lives; i++) {
+		if (!pg_is_missing(pg, i))
+			continue;
+		(void)snprintf(missing, sizeof(missing), "%s on host", pg->life[i].name);
+		return missing;
+	}
 	pg->cleared = pg->here;
 	for (int i = 1; i <= pg->lives; i++) {
 		struct pg_life *l = &pg->life[i];
@@ -344,6 +350,7 @@ enter(struct pg *pg, const char *const *p)
 		.heartbeat_at = pg->now,
 		.joined_at = since };
 	COPY(pg->life[pg->lives].lock_id, p[2]);
+	COPY(pg->life[pg->lives].name, p[0]);
 	wait = join - (pg->now - since);
 	put_number(r, 0, 0, pg->lives);
 	put_number(r, 0, 1, wait > 0 ? wait / 1000 : 0);
@@ -351,6 +358,20 @@ enter(struct pg *pg, const char *const *p)
 }
 
 /* ---- dispatcher/sql ---- */
+
+/* The lanes that have a list of their own, "1 3"; NULL: none has. */
+static const char *
+lanes_of(const struct pg_run *run)
+{
+	static char text[2 * PG_LANES + 1];
+	size_t n = 0;
+
+	for (int lane = 1; lane < PG_LANES; lane++)
+		if (run->listed[lane])
+			n += (size_t)snprintf(
+			    text + n, sizeof(text) - n, n > 0 ? " %d" : "%d", lane);
+	return n > 0 ? text : NULL;
+}
 
 static PGresult *
 active(struct pg *pg, const char *const *p)
@@ -376,7 +397,9 @@ active(struct pg *pg, const char *const *p)
 		put_number(r, n, 0, run);
 		put(r, n, 1, "run");
 		put_number(r, n, 2, pg->run[run].limited);
-		put_number(r, n++, 4, 0); /* no run is urgent, no lane has a list of its own */
+		if (pg->run[run].relisted)
+			put(r, n, 3, lanes_of(&pg->run[run]));
+		put_number(r, n++, 4, 0); /* no run is urgent */
 	}
 	return r;
 }
@@ -395,6 +418,17 @@ claim_row(struct pg *pg, struct pg_row *s, int run, int owner, const struct list
 	s->owner = owner;
 	s->claimed_at = pg->now;
 	count(pg, run, owner, skip ? PG_T_SKIPPED : PG_T_CLAIMED, 1);
+}
+
+/* Of a lane that the breaker has paused: until it is resumed. */
+static void
+put_off(struct pg *pg, struct pg_row *s, int run, int owner)
+{
+	if (s->state == PG_QUEUED)
+		count(pg, run, owner, PG_T_DEFERRED, 1);
+	s->state = PG_DEFERRED;
+	COPY(s->reason, "breaker");
+	s->not_before = PG_FOREVER;
 }
 
 static PGresult *
@@ -422,7 +456,10 @@ claim(struct pg *pg, const char *const *p)
 		if (s == NULL || (s->state != PG_QUEUED && s->state != PG_DEFERRED) ||
 		    s->not_before > pg->now)
 			continue;
-		claim_row(pg, s, run, owner, &scopes);
+		if (pg->run[run].broken[s->lane])
+			put_off(pg, s, run, owner);
+		else
+			claim_row(pg, s, run, owner, &scopes);
 		if (s->state != PG_SENDING)
 			continue;
 		put_number(r, n, 0, (int64_t)(s - pg->run[run].row));
@@ -597,12 +634,15 @@ load_run(struct pg *pg, const char *const *p)
 		"Kairan", "news@example.org", "", "news", "{}", "fail", "clean", "", "",
 		"{all,stream:marketing,list:news}", NULL, "id\nemail", "{}", "f", "f", "f", "f",
 		NULL, NULL, NULL, NULL, NULL };
-	PGresult *r = table(27);
+	int run = number(p[0]);
+	PGresult *r = table(28);
 
-	(void)p;
 	for (int i = 0; i < 27; i++)
 		put(r, 0, i, values[i]);
-	put_number(r, 0, 15, pg->now / SECOND);
+	put_number(r, 0, 15, PG_BEGINNING);
+	if (run >= 1 && run <= PG_RUNS)
+		put(r, 0, 26, lanes_of(&pg->run[run]));
+	put(r, 0, 27, "raw");
 	return r;
 }
 
@@ -817,22 +857,38 @@ bury(struct pg *pg, const char *const *p)
 	return single(bury_life(pg, number(p[0])));
 }
 
-/* quarantine_forget() of all who are missing. */
+/* quarantine_forget() */
 static PGresult *
 forget(struct pg *pg, const char *const *p)
 {
 	bool missing[PG_LIVES] = { false };
 	int n = 0;
 
-	(void)p;
 	for (int i = 1; i <= pg->lives; i++)
-		missing[i] = pg_is_missing(pg, i);
+		missing[i] = pg_is_missing(pg, i) && strcmp(pg->life[i].name, p[0]) == 0;
 	for (int i = 1; i <= pg->lives; i++) {
 		if (!missing[i])
 			continue;
 		(void)bury_life(pg, i);
 		pg->life[i].heard = pg->here;
 		pg->life[i].unheard = false;
+		n++;
+	}
+	return single(n);
+}
+
+static PGresult *
+lane_release(struct pg *pg, const char *const *p)
+{
+	int run = number(p[0]), lane = number(p[1]);
+	int64_t n = 0;
+
+	for (int id = 1; run >= 1 && run <= PG_RUNS && id <= pg->run[run].rows; id++) {
+		struct pg_row *s = row_of(pg, run, id);
+
+		if (s->lane != lane || s->state != PG_DEFERRED || s->not_before != PG_FOREVER)
+			continue;
+		s->not_before = pg->now;
 		n++;
 	}
 	return single(n);
@@ -1152,6 +1208,7 @@ static const struct statement {
 	{ "UPDATE kairan.dispatcher SET stopped_at", BEGINNING, goodbye },
 	{ PG_SQL_BURY, WHOLE, bury },
 	{ PG_SQL_FORGET, WHOLE, forget },
+	{ PG_SQL_LANE_RELEASE, WHOLE, lane_release },
 	{ PG_SQL_JOIN, WHOLE, feedback_join },
 	{ PG_SQL_RESEND, WHOLE, resend },
 };

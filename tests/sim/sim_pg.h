@@ -16,13 +16,16 @@
 #include <stdint.h>
 
 #define PG_RUNS 2
+#define PG_LANES 4 /* of a run; 0: rows of no lane of their own */
 #define PG_ROWS 48
 #define PG_LIVES 96
 #define PG_SUPPRESSIONS 256
 #define PG_EVENTS 640
 #define PG_DOUBTS 128
-#define PG_NEVER 0	     /* a time that is NULL */
-#define PG_SYSTEM_ID 7000001 /* of the only cluster */
+#define PG_NEVER 0		/* a time that is NULL */
+#define PG_FOREVER INT64_MAX	/* infinity */
+#define PG_BEGINNING 1767225600 /* of the simulated time, 2026-01-01; runs began then */
+#define PG_SYSTEM_ID 7000001	/* of the only cluster */
 
 enum pg_state {
 	PG_QUEUED,
@@ -49,6 +52,9 @@ struct pg_row {
 struct pg_run {
 	bool running, resend; /* else paused; on_doubt = resend */
 	bool limited;
+	bool listed[PG_LANES]; /* lanes that have a list of their own */
+	bool relisted;	       /* some of them since the run is under way */
+	bool broken[PG_LANES]; /* paused by the breaker */
 	char why[64];
 	int rows;
 	struct pg_row row[PG_ROWS + 1]; /* by id, from 1 */
@@ -58,7 +64,7 @@ struct pg_life {
 	bool there, unheard;
 	int began, heard; /* timelines */
 	int64_t claim_seq, heartbeat_at, fenced_at, stopped_at, recovered_at, joined_at;
-	char lock_id[36];
+	char lock_id[36], name[8];
 };
 
 enum pg_count {
@@ -114,7 +120,9 @@ enum pg_verdict pg_exec(
 #define PG_SQL_BURY "SELECT kairan.dispatcher_bury($1)"
 #define PG_SQL_JOIN "SELECT kairan.feedback_join(100)"
 #define PG_SQL_RESEND "SELECT kairan.doubt_policy('0 s')"
-#define PG_SQL_FORGET "SELECT kairan.quarantine_forget($1)" /* all: names are not kept */
+#define PG_SQL_FORGET "SELECT kairan.quarantine_forget($1)"
+
+#define PG_SQL_LANE_RELEASE "SELECT kairan.lane_release($1, $2)"
 
 /* Suppressed by hand in the scope of all. */
 void pg_suppress(struct pg *pg, const char *address);

@@ -15,25 +15,28 @@
 #include <string.h>
 #include <time.h>
 
+#include "brake.h"
 #include "buf.h"
 #include "ledger.h"
 #include "sim.h"
 
 #define CALM_MAX (3 * 3600 * SIM_SECOND) /* in which everything must be settled */
 #define LOOK (5 * SIM_SECOND)
-#define SILENT (2400 * SIM_SECOND) /* then a life counts as dead, as in producer.dead_after_s */
+#define SILENT (600 * SIM_SECOND) /* then a life counts as dead: producer.dead_after_s, but sooner */
 
 /* ---- plan of a run ---- */
 
 static struct scenario {
 	int dispatchers, runs;
 	bool calm;
-	bool power, failover, burials;	      /* which of the heavier faults may come */
-	int64_t until;			      /* of the faults */
-	bool needs_adoption[SIM_DISPATCHERS]; /* its last word said so */
-	struct pg before;		      /* a state to fall back to */
+	bool failover, burials, renames, folders; /* which of the heavier faults may come */
+	int64_t until;				  /* of the faults */
+	bool needs_adoption[SIM_DISPATCHERS];	  /* its last word said so */
+	bool other_name[SIM_DISPATCHERS];	  /* it is waited for under that one */
+	struct pg before;			  /* a state to fall back to */
 	bool has_before;
-	int64_t heard[PG_RUNS + 1][PG_ROWS + 1];
+	unsigned losses[PG_LIVES]; /* of the process when this life registered */
+	int lives;		   /* for which that is known */
 } now;
 
 /* --same-timeline: beyond what is promised where several dispatchers run. */
@@ -49,14 +52,22 @@ static void
 begin_run(int id)
 {
 	struct pg_run *r = &sim.pg->run[id];
+	bool has_lanes = sim_chance(400000);
 
 	r->rows = 4 + (int)sim_random(PG_ROWS - 4);
 	r->running = true;
 	r->resend = sim_chance(200000);
 	r->limited = sim_chance(300000);
-	for (int i = 1; i <= r->rows; i++)
+	for (int i = 1; i <= r->rows; i++) {
+		r->row[i].lane = has_lanes ? i % PG_LANES : 0;
 		(void)snprintf(r->row[i].address, sizeof(r->row[i].address), "r%d.%d@d%d.example",
 		    id, i, i % 5);
+	}
+	for (int lane = 0; lane < PG_LANES; lane++) {
+		r->listed[lane] = lane > 0 && has_lanes && sim_chance(400000);
+		if (lane > 0 || r->limited)
+			sim_redis_pace(id, lane, (20 + sim_random(300)) * SIM_MS);
+	}
 }
 
 static void
@@ -67,9 +78,11 @@ plan(uint64_t seed)
 	now.until = sim.now + (30 + sim_random(200)) * SIM_SECOND;
 	now.burials = sim_chance(250000);
 	now.failover = sim_chance(150000);
+	now.renames = sim_chance(200000);
+	now.folders = sim_chance(150000);
 	sim.long_journal = now.failover;
-	/* lost commits and a lost journal together are beyond what is promised (P11) */
-	now.power = !now.failover && sim_chance(300000);
+	sim.power = sim_chance(300000);
+	sim.adaptive = sim_chance(250000);
 	sim.faults = (struct sim_faults){ .death = some(3000),
 		.refused = some(20000),
 		.cut = some(40000),
@@ -79,6 +92,8 @@ plan(uint64_t seed)
 		.relay_cut = some(400000) };
 	for (int i = 1; i <= now.runs; i++)
 		begin_run(i);
+	for (int i = 0; i < SIM_DISPATCHERS; i++)
+		sim_write_config(&sim.process[i]);
 	sim_trace("seed %llu: %d dispatchers, %d runs, faults until %lld s",
 	    (unsigned long long)seed, now.dispatchers, now.runs,
 	    (long long)(now.until / SIM_SECOND));
@@ -95,7 +110,7 @@ static bool
 may_move(enum pg_state from, enum pg_state to)
 {
 	static const unsigned edges[PG_STATES] = {
-		[PG_QUEUED] = 1U << PG_SENDING | 1U << PG_SKIPPED,
+		[PG_QUEUED] = 1U << PG_SENDING | 1U << PG_SKIPPED | 1U << PG_DEFERRED,
 		[PG_SENDING] = 1U << PG_SENT | 1U << PG_DEFERRED | 1U << PG_FAILED |
 		    1U << PG_IN_DOUBT | 1U << PG_SKIPPED | 1U << PG_QUEUED,
 		[PG_DEFERRED] = 1U << PG_SENDING | 1U << PG_SKIPPED,
@@ -117,9 +132,19 @@ sim_before_commit(void)
 	}
 }
 
+/* Of lives that have registered since: what their journals can know. */
+static void
+note_lives(void)
+{
+	for (; now.lives < sim.pg->lives; now.lives++)
+		now.losses[now.lives + 1] =
+		    sim_process_named(sim.pg->life[now.lives + 1].name)->losses;
+}
+
 void
 sim_after_commit(void)
 {
+	note_lives();
 	for (int run = 1; run <= now.runs; run++) {
 		for (int id = 1; id <= sim.pg->run[run].rows; id++) {
 			const struct pg_row *s = &sim.pg->run[run].row[id];
@@ -211,6 +236,27 @@ join(void *ctx, uint64_t number)
 
 /* ---- what holds when a mail is taken ---- */
 
+/* Whose claims of a row a fail-over has lost, and who was forgotten in spite of it: to whom these sent, he
+ * may get a second copy. */
+static struct {
+	char name[PG_RUNS + 1][PG_ROWS + 1][8];
+	bool forgotten[SIM_DISPATCHERS][SIM_NAMES];
+} lost;
+
+static bool *
+forgotten(const char *name)
+{
+	return &lost.forgotten[sim_process_named(name)->host][name[0] == 'e'];
+}
+
+int
+sim_may_take(int run, int send)
+{
+	const char *name = lost.name[run][send];
+
+	return 1 + sim.pg->run[run].resend + (name[0] != '\0' && *forgotten(name));
+}
+
 static void
 check_suppression(int run, int send)
 {
@@ -244,7 +290,7 @@ sim_taken(int run, int send, int attempt)
 
 /* ---- actors ---- */
 
-/* The producer's refill: whoever is due is named again. */
+/* The producer's refill: whoever is due is named again, in the list of his lane. */
 static void
 refill(void *ctx, uint64_t number)
 {
@@ -254,18 +300,35 @@ refill(void *ctx, uint64_t number)
 		const struct pg_run *r = &sim.pg->run[run];
 		char id[16];
 
-		for (int i = 1;
-		     r->running && !sim.pg_is_down && i <= r->rows && sim_redis_length(run) < 64;
-		     i++) {
+		for (int i = 1; r->running && !sim.pg_is_down && i <= r->rows; i++) {
 			const struct pg_row *s = &r->row[i];
+			int lane = r->listed[s->lane] ? s->lane : 0;
 
 			(void)snprintf(id, sizeof(id), "%d", i);
 			if ((s->state == PG_QUEUED || s->state == PG_DEFERRED) &&
-			    s->not_before <= sim.now)
-				sim_redis_push(run, id, false);
+			    s->not_before <= sim.now && sim_redis_length(run, lane) < 64)
+				sim_redis_push(run, lane, id, false);
 		}
 	}
 	sim_after(NULL, SIM_SECOND + sim_random(4000) * SIM_MS, refill, NULL, 0);
+}
+
+/* What a lane's recipients were put off for is over. */
+static void
+resume_lane(int run, int lane)
+{
+	char run_text[12], lane_text[12];
+	const char *params[] = { run_text, lane_text };
+	PGresult *result = NULL;
+
+	(void)snprintf(run_text, sizeof(run_text), "%d", run);
+	(void)snprintf(lane_text, sizeof(lane_text), "%d", lane);
+	sim.pg->run[run].broken[lane] = false;
+	sim_before_commit();
+	sim.pg->now = sim.now;
+	(void)pg_exec(sim.pg, PG_SQL_LANE_RELEASE, params, &result);
+	sim_after_commit();
+	PQclear(result);
 }
 
 static void
@@ -295,6 +358,56 @@ bury_silent(void)
 	}
 }
 
+static void
+forget_name(const char *name)
+{
+	const char *params[] = { name };
+	PGresult *result = NULL;
+
+	sim_trace("nobody waits for %s any more", name);
+	sim_before_commit();
+	sim.pg->now = sim.now;
+	(void)pg_exec(sim.pg, PG_SQL_FORGET, params, &result);
+	sim_after_commit();
+	PQclear(result);
+	*forgotten(name) = true;
+	sim.forgotten++;
+}
+
+/* Behind a fail-over: one is waited for who runs under another name, or whose journal cannot speak. A
+ * person finds that out when it has been started, and not at once. */
+static void
+look_at_quarantine(void)
+{
+	for (int i = 1; i <= sim.pg->lives && sim.pg->cleared != sim.pg->here; i++) {
+		struct sim_process *p = sim_process_named(sim.pg->life[i].name);
+		char name[8];
+
+		if (!pg_is_missing(sim.pg, i))
+			continue;
+		sim_name(p, name);
+		if (strcmp(name, sim.pg->life[i].name) != 0)
+			now.other_name[p->host] = true;
+		else if (p->losses != now.losses[i] && p->alive && p->terminate != NULL &&
+		    sim_chance(50000))
+			forget_name(name);
+	}
+}
+
+/* Under its first name again, or under that for which others wait. */
+static void
+change_name(struct sim_process *p)
+{
+	now.other_name[p->host] = now.other_name[p->host] || (now.calm && p->name != 0);
+	if (!now.other_name[p->host] || !sim_chance(100000))
+		return;
+	sim_terminate(p);
+	if (p->alive)
+		return;
+	sim_rename(p);
+	now.other_name[p->host] = false;
+}
+
 /* Whoever has ended is started again, with --adopt when it asked for it. Runs are resumed at any time: an
  * operator may be too early. */
 static void
@@ -302,6 +415,8 @@ supervise(void *ctx, uint64_t number)
 {
 	(void)ctx;
 	(void)number;
+	if (!sim.pg_is_down)
+		look_at_quarantine();
 	for (int i = 0; i < now.dispatchers; i++) {
 		struct sim_process *p = &sim.process[i];
 
@@ -309,12 +424,15 @@ supervise(void *ctx, uint64_t number)
 			now.needs_adoption[i] = true;
 		if (now.needs_adoption[i] && p->alive && p->adopt && p->terminate != NULL)
 			now.needs_adoption[i] = false; /* it is through its beginning */
+		change_name(p);
 		if (!p->alive && (now.calm || sim_chance(300000)))
 			sim_start(p, now.needs_adoption[i]);
 	}
 	for (int run = 1; run <= now.runs; run++) {
 		struct pg_run *r = &sim.pg->run[run];
 
+		for (int lane = 0; lane < PG_LANES && now.calm && !sim.pg_is_down; lane++)
+			resume_lane(run, lane);
 		if (r->running || !(now.calm || sim_chance(200000)))
 			continue;
 		sim_trace("run %d goes on", run);
@@ -336,6 +454,20 @@ up_again(void *ctx, uint64_t number)
 	sim_trace("PostgreSQL is back");
 }
 
+/* By whom the claims were that are about to be lost. */
+static void
+note_lost_claims(void)
+{
+	for (int run = 1; run <= now.runs; run++) {
+		for (int id = 1; id <= sim.pg->run[run].rows; id++) {
+			const struct pg_row *s = &sim.pg->run[run].row[id];
+
+			if (s->attempt > now.before.run[run].row[id].attempt)
+				(void)strcpy(lost.name[run][id], sim.pg->life[s->owner].name);
+		}
+	}
+}
+
 static void
 fall_back(void *ctx, uint64_t number)
 {
@@ -347,8 +479,10 @@ fall_back(void *ctx, uint64_t number)
 	sim.failovers++;
 	sim.lost_commits = true;
 	sim.pg_is_down = true;
+	note_lost_claims();
 	*sim.pg = now.before;
 	sim.pg->here = timeline;
+	now.lives = sim.pg->lives;
 	sim_pg_restore();
 	sim_after(NULL, (1 + sim_random(5)) * SIM_SECOND, up_again, NULL, 0);
 }
@@ -358,25 +492,65 @@ begin_failover(void)
 {
 	if (sim.failovers > 0 || now.has_before || sim.pg_is_down)
 		return;
+	if (sim.pg->lives == 0)
+		return; /* that a first registration is lost is beyond what is promised (P11) */
 	now.before = *sim.pg;
 	now.has_before = true;
 	sim_trace("commits from here on will be lost");
 	sim_after(NULL, sim_random(4000) * SIM_MS, fall_back, NULL, 0);
 }
 
+/* What stands in a list that does not belong there; at times another lane's. */
 static void
-rubbish(int run)
+rubbish(int run, int lane)
 {
 	static const char *const words[] = { "", "x", "0", "-3", "99999999999", "7 OR 1=1" };
 	char id[16];
 
 	if (sim_chance(300000)) {
-		sim_redis_push(run, words[sim_random(6)], sim_chance(500000));
+		sim_redis_push(run, lane, words[sim_random(6)], sim_chance(500000));
 		return;
 	}
 	(void)snprintf(id, sizeof(id), "%u", 1 + sim_random((uint32_t)sim.pg->run[run].rows));
 	for (uint32_t n = 1 + sim_random(3); n > 0; n--)
-		sim_redis_push(run, id, sim_chance(500000));
+		sim_redis_push(run, lane, id, sim_chance(500000));
+}
+
+/* A lane is braked and gets a list of its own; none ever loses it. */
+static void
+list_lane(int run, int lane)
+{
+	struct pg_run *r = &sim.pg->run[run];
+
+	if (lane == 0 || sim.pg_is_down || r->listed[lane])
+		return;
+	sim_trace("lane %d of run %d has a list of its own from now on", lane, run);
+	r->listed[lane] = r->relisted = true;
+}
+
+/* Its provider asked us to wait, to be slower, or to open fewer connections; or that is over. */
+static void
+brake_domain(int domain)
+{
+	struct brake b = { .mode = sim_chance(700000) ? BRAKE_HOLD : BRAKE_RATE,
+		.since = (double)sim.now,
+		.until = (double)(sim.now + sim_random(10000) * SIM_MS),
+		.rate = 1 + sim_random(10),
+		.hold_s = 10,
+		.window = sim_random(3) };
+	char name[16];
+
+	(void)snprintf(name, sizeof(name), "d%d.example", domain);
+	sim_redis_brake(domain, name, sim_chance(700000) ? &b : NULL);
+}
+
+static void
+chaos_of_dead(struct sim_process *p)
+{
+	if (now.renames && sim_chance(500000))
+		sim_rename(p);
+	else if (now.folders && sim_chance(500000))
+		sim_lose_folder(p, sim_chance(600000));
 }
 
 static void
@@ -384,28 +558,34 @@ chaos_of_process(void)
 {
 	struct sim_process *p = &sim.process[sim_random((uint32_t)now.dispatchers)];
 
-	if (sim_chance(150000))
+	if (sim_chance(150000) && !sim.adaptive) /* by a wrong clock it would be held for a day */
 		p->clock_skew = ((int64_t)sim_random(172800) - 86400) * SIM_SECOND;
-	else if (sim_chance(400000) && p->alive)
+	else if (!p->alive)
+		chaos_of_dead(p);
+	else if (sim_chance(150000))
+		sim_reload(p);
+	else if (sim_chance(400000))
 		sim_terminate(p);
-	else if (p->alive)
-		sim_kill(p, now.power && sim_chance(300000));
+	else
+		sim_kill(p, sim.power && sim_chance(300000));
 }
 
 static void
 chaos_of_others(int run)
 {
-	switch (sim_random(7)) {
+	int lane = (int)sim_random(PG_LANES);
+
+	switch (sim_random(sim.adaptive ? 11 : 9)) {
 	case 0:
 		sim_fault("Redis is wiped");
 		sim.flushes++;
 		sim_redis_flush();
 		break;
 	case 1:
-		sim_redis_shuffle(run);
+		sim_redis_shuffle(run, lane);
 		break;
 	case 2:
-		sim_redis_lose(run);
+		sim_redis_lose(run, lane);
 		break;
 	case 3:
 		sim_fault("a run is paused");
@@ -425,8 +605,20 @@ chaos_of_others(int run)
 		sim_fault("connections to PostgreSQL end");
 		sim_pg_cut_all();
 		break;
+	case 6:
+		list_lane(run, lane);
+		break;
+	case 7:
+		rubbish(run, lane);
+		break;
+	case 8:
+		if (!sim.pg_is_down && sim_chance(500000))
+			resume_lane(run, lane);
+		else if (!sim.pg_is_down)
+			sim.pg->run[run].broken[lane] = true;
+		break;
 	default:
-		rubbish(run);
+		brake_domain((int)sim_random(SIM_BRAKES));
 		break;
 	}
 }
@@ -470,7 +662,7 @@ is_settled(void)
 static struct totals {
 	long long seeds, recipients, accepted, sent, failed, skipped, in_doubt, not_in_truth,
 	    duplicates, lost, faults, deaths, power_losses, failovers, buried, heard, events,
-	    unknown_commits;
+	    unknown_commits, renamed, folders, reloads, forgotten, forgotten_copies;
 } totals;
 
 static void
@@ -484,7 +676,8 @@ check_row(int run, int id, long long *unfounded)
 	totals.failed += s->state == PG_FAILED;
 	totals.skipped += s->state == PG_SKIPPED;
 	totals.in_doubt += s->state == PG_IN_DOUBT;
-	totals.duplicates += t->accepted > 1 && !sim.pg->run[run].resend;
+	totals.duplicates += t->accepted > sim_may_take(run, id);
+	totals.forgotten_copies += t->accepted > 1 + sim.pg->run[run].resend;
 	if (is_open(s->state)) {
 		totals.lost++;
 		sim_fail("run %d send %d is still %s (attempt %d, owner %d)", run, id,
@@ -495,7 +688,7 @@ check_row(int run, int id, long long *unfounded)
 		sim_fail("run %d send %d is sent, and nobody took it", run, id);
 	}
 	if (t->accepted > 0 && s->state != PG_SENT && s->state != PG_IN_DOUBT &&
-	    !sim.pg->run[run].resend)
+	    sim_may_take(run, id) == 1)
 		sim_fail("run %d send %d was taken and is %s", run, id, pg_state_name(s->state));
 	if (s->state == PG_IN_DOUBT && t->accepted == 0) {
 		totals.not_in_truth++;
@@ -549,6 +742,7 @@ run_seed(uint64_t seed, bool trace)
 	int64_t end;
 
 	sim_world_begin(seed, trace);
+	memset(&lost, 0, sizeof(lost));
 	plan(seed);
 	for (int i = 0; i < now.dispatchers; i++)
 		sim_start(&sim.process[i], false);
@@ -559,6 +753,8 @@ run_seed(uint64_t seed, bool trace)
 	sim_run_until(now.until);
 	sim_trace("---- faults end");
 	sim.faults = (struct sim_faults){ 0 };
+	for (int i = 0; i < SIM_BRAKES; i++)
+		sim_redis_brake(i, "", NULL);
 	now.calm = true;
 	end = sim.now + CALM_MAX;
 	do {
@@ -579,6 +775,10 @@ run_seed(uint64_t seed, bool trace)
 	totals.heard += sim.heard;
 	totals.events += sim.events;
 	totals.unknown_commits += sim.unknown_commits;
+	totals.renamed += sim.renamed;
+	totals.folders += sim.folders;
+	totals.reloads += sim.reloads;
+	totals.forgotten += sim.forgotten;
 	sim_world_end();
 	return sim.wrong[0] != '\0';
 }
@@ -592,14 +792,17 @@ print_totals(long long failing, double cpu)
 		(void)snprintf(seed, sizeof(seed), "%lld", failing);
 	(void)printf(
 	    "{\"seeds\":%lld,\"recipients\":%lld,\"faults\":%lld,\"deaths\":%lld,"
-	    "\"power_losses\":%lld,\"failovers\":%lld,\"buried\":%lld,\"unknown_commits\":%lld,"
+	    "\"power_losses\":%lld,\"failovers\":%lld,\"buried\":%lld,\"renamed\":%lld,"
+	    "\"folders_lost\":%lld,\"forgotten\":%lld,\"reloads\":%lld,\"unknown_commits\":%lld,"
 	    "\"heard\":%lld,\"events\":%lld,\"accepted\":%lld,\"sent\":%lld,\"failed\":%lld,"
 	    "\"skipped\":%lld,\"in_doubt\":%lld,\"in_doubt_not_in_truth\":%lld,"
-	    "\"duplicates\":%lld,\"lost\":%lld,\"cpu_s\":%.1f,\"failing_seed\":%s}\n",
+	    "\"copies_by_forgetting\":%lld,\"duplicates\":%lld,\"lost\":%lld,\"cpu_s\":%.1f,"
+	    "\"failing_seed\":%s}\n",
 	    totals.seeds, totals.recipients, totals.faults, totals.deaths, totals.power_losses,
-	    totals.failovers, totals.buried, totals.unknown_commits, totals.heard, totals.events,
-	    totals.accepted, totals.sent, totals.failed, totals.skipped, totals.in_doubt,
-	    totals.not_in_truth, totals.duplicates, totals.lost, cpu, seed);
+	    totals.failovers, totals.buried, totals.renamed, totals.folders, totals.forgotten,
+	    totals.reloads, totals.unknown_commits, totals.heard, totals.events, totals.accepted,
+	    totals.sent, totals.failed, totals.skipped, totals.in_doubt, totals.not_in_truth,
+	    totals.forgotten_copies, totals.duplicates, totals.lost, cpu, seed);
 }
 
 int

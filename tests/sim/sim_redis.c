@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sim_redis: lists of ids, and permits. Whoever asks gets answers late, or none when his connection ends
- * before or behind the command. Lists may be wiped, doubled, shuffled or hold rubbish at any time.
+ * sim_redis: lists of ids, one for each lane that has one, and permits by the clock of each list. Whoever
+ * asks gets answers late, or none when his connection ends before or behind the command. Lists may be
+ * wiped, doubled, shuffled or hold rubbish at any time.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "brake.h"
 #include "embed.h"
 #include "keys.h"
 #include "permit.h"
@@ -18,14 +20,21 @@
 #define TEXT 16
 #define ARGS 512
 #define RECONNECT_US (100 * SIM_MS)
+#define WAKE_US (250 * SIM_MS) /* as in reserve.lua, when nothing says sooner */
 
 struct list {
 	size_t count;
+	int64_t interval, next; /* between its permits, 0: no limit; when it has the next one */
 	char item[ITEMS][TEXT];
 };
 
-/* One list a run: no run has lanes of its own here. */
-static struct list lists[PG_RUNS + 1];
+/* Of lanes; 0: of all that have none of their own. */
+static struct list lists[PG_RUNS + 1][PG_LANES];
+
+/* What a leading producer tells of destinations. */
+static struct {
+	char name[32], text[BRAKE_TEXT_MAX];
+} brakes[SIM_BRAKES];
 
 struct rdsloop {
 	struct sim_process *process;
@@ -48,31 +57,56 @@ void
 sim_redis_begin(void)
 {
 	memset(lists, 0, sizeof(lists));
+	memset(brakes, 0, sizeof(brakes));
 }
 
+void
+sim_redis_brake(int place, const char *name, const struct brake *brake)
+{
+	(void)snprintf(brakes[place].name, sizeof(brakes[place].name), "%s", name);
+	brakes[place].text[0] = '\0';
+	if (brake != NULL)
+		brake_print(brake, brakes[place].text);
+}
+
+/* The leader publishes calendars anew; permits that were given may still be leaving for a second. */
 void
 sim_redis_flush(void)
 {
-	memset(lists, 0, sizeof(lists));
-}
-
-size_t
-sim_redis_length(int run)
-{
-	return lists[run].count;
+	for (int run = 0; run <= PG_RUNS; run++)
+		for (int lane = 0; lane < PG_LANES; lane++) {
+			lists[run][lane].count = 0;
+			lists[run][lane].next = sim.now + SIM_SECOND;
+		}
 }
 
 void
-sim_redis_push(int run, const char *id, bool left)
+sim_redis_pace(int run, int lane, int64_t interval_us)
 {
-	struct list *l = &lists[run];
+	lists[run][lane].interval = interval_us;
+}
 
+size_t
+sim_redis_length(int run, int lane)
+{
+	return lists[run][lane].count;
+}
+
+static void
+push(struct list *l, const char *id, bool left)
+{
 	if (l->count == ITEMS)
 		return;
 	if (left)
 		memmove(l->item[1], l->item[0], l->count * TEXT);
 	(void)snprintf(l->item[left ? 0 : l->count], TEXT, "%s", id);
 	l->count++;
+}
+
+void
+sim_redis_push(int run, int lane, const char *id, bool left)
+{
+	push(&lists[run][lane], id, left);
 }
 
 static void
@@ -83,9 +117,9 @@ pop(struct list *l, char text[TEXT])
 }
 
 void
-sim_redis_shuffle(int run)
+sim_redis_shuffle(int run, int lane)
 {
-	struct list *l = &lists[run];
+	struct list *l = &lists[run][lane];
 
 	for (size_t i = l->count; i > 1; i--) {
 		size_t k = sim_random((uint32_t)i);
@@ -98,24 +132,33 @@ sim_redis_shuffle(int run)
 }
 
 void
-sim_redis_lose(int run)
+sim_redis_lose(int run, int lane)
 {
 	char text[TEXT];
 
-	if (lists[run].count > 0)
-		pop(&lists[run], text);
+	if (lists[run][lane].count > 0)
+		pop(&lists[run][lane], text);
 }
 
 /* ---- commands ---- */
 
 static struct list *
+list_at(int run, int lane)
+{
+	if (run < 1 || run > PG_RUNS || lane < 0 || lane >= PG_LANES)
+		abort();
+	return &lists[run][lane];
+}
+
+/* Of KEY_QUEUE or KEY_QUEUE_LANE. */
+static struct list *
 list_of(const char *key)
 {
-	int run = 0;
+	int run = 0, lane = 0;
 
-	if (sscanf(key, "{r:%d}", &run) != 1 || run < 1 || run > PG_RUNS)
+	if (sscanf(key, "{r:%d}:q:%d", &run, &lane) < 1)
 		abort();
-	return &lists[run];
+	return list_at(run, lane);
 }
 
 struct reply {
@@ -143,23 +186,59 @@ add_text(struct reply *r, char *text, size_t len)
 	r->element[r->reply.elements++] = item;
 }
 
-/* reserve.lua, without limits: everybody gets what he asks for, up to the most of one call; in a run
- * that is paced, over a second. */
+/* The permits of one list within the horizon; a permit that passed unused is given once more. Returns when
+ * the list has its next one. */
+static int64_t
+serve(struct list *l, long wanted, long missed, int64_t until, size_t place, long most, long *given,
+    struct reply *r)
+{
+	int64_t at = l->next - missed * l->interval;
+
+	at = at > sim.now ? at : sim.now;
+	for (; wanted > 0 && *given < most && at < until; wanted--, (*given)++) {
+		permit_write(r->permits + *given * PERMIT_BYTES, place, (double)(at - sim.now));
+		at += l->interval;
+	}
+	l->next = at;
+	return wanted > 0 ? at : INT64_MAX;
+}
+
+/* reserve.lua, with the clocks of the lists alone: no list waits for another one. */
 static void
 reserve(struct reply *r, char *const *argv, int argc)
 {
+	int64_t horizon = strtoll(argv[3], NULL, 10), wake = sim.now + WAKE_US;
 	long most = strtol(argv[4], NULL, 10), given = 0;
-	bool paced = (sim.seed & 6) == 0;
 
+	for (int i = 6, place = 0; i + 2 < argc; i += 3, place++) {
+		int run = 0, lane = 0;
+		int64_t next;
+
+		if (sscanf(argv[i], "%d.%d", &run, &lane) != 2)
+			abort();
+		next = serve(list_at(run, lane), strtol(argv[i + 1], NULL, 10),
+		    strtol(argv[i + 2], NULL, 10), sim.now + horizon, (size_t)place, most, &given,
+		    r);
+		if (next < INT64_MAX && next - horizon / 2 < wake)
+			wake = next - horizon / 2;
+	}
 	r->reply.type = REDIS_REPLY_ARRAY;
 	(void)snprintf(r->now, sizeof(r->now), "%llu", (unsigned long long)sim.now);
 	add_text(r, r->now, strlen(r->now));
-	add_number(r, 100000);
-	for (int i = 6, place = 0; i + 2 < argc; i += 3, place++)
-		for (long n = strtol(argv[i + 1], NULL, 10); n > 0 && given < most; n--, given++)
-			permit_write(r->permits + given * PERMIT_BYTES, (size_t)place,
-			    paced ? (double)given * 100000 : 0);
+	add_number(r, wake > sim.now ? wake - sim.now : SIM_MS);
 	add_text(r, r->permits, (size_t)given * PERMIT_BYTES);
+}
+
+static void
+tell_brakes(struct reply *r)
+{
+	r->reply.type = REDIS_REPLY_ARRAY;
+	for (size_t i = 0; i < SIM_BRAKES; i++) {
+		if (brakes[i].text[0] == '\0')
+			continue;
+		add_text(r, brakes[i].name, strlen(brakes[i].name));
+		add_text(r, brakes[i].text, strlen(brakes[i].text));
+	}
 }
 
 static void
@@ -177,13 +256,19 @@ execute(const struct command *c, struct reply *r)
 		r->reply.type = REDIS_REPLY_INTEGER;
 		return;
 	}
-	l = list_of(c->argv[1]);
 	r->reply.type = REDIS_REPLY_INTEGER;
+	if (strcmp(c->argv[0], "HGETALL") == 0) {
+		tell_brakes(r);
+		return;
+	}
+	if (strcmp(c->argv[0], "RPUSH") == 0 || strcmp(c->argv[0], "LTRIM") == 0)
+		return; /* what was heard of destinations: no producer listens */
+	l = list_of(c->argv[1]);
 	if (strcmp(c->argv[0], "LLEN") == 0) {
 		r->reply.integer = (long long)l->count;
 	} else if (strcmp(c->argv[0], "LPUSH") == 0) {
 		for (int i = 2; i < c->argc; i++)
-			sim_redis_push((int)(l - lists), c->argv[i], true);
+			push(l, c->argv[i], true);
 	} else if (strcmp(c->argv[0], "LPOP") == 0) {
 		r->reply.type = REDIS_REPLY_ARRAY;
 		for (long n = strtol(c->argv[2], NULL, 10); n > 0 && l->count > 0; n--) {
@@ -344,7 +429,7 @@ __wrap_redisCommandArgv(redisContext *c, int argc, const char **argv, const size
 	(void)lengths;
 	sim_may_die("before ids are pushed back");
 	for (int i = 2; i < argc; i++)
-		sim_redis_push((int)(list_of(argv[1]) - lists), argv[i], true);
+		push(list_of(argv[1]), argv[i], true);
 	sim_may_die("after ids are pushed back");
 	return NULL;
 }

@@ -177,7 +177,7 @@ take_mail(struct sim_connection *c, char id[24])
 	if (t->accepted == 1)
 		t->first_attempt = c->token.attempt;
 	(void)snprintf(t->remote_id, sizeof(t->remote_id), "%s", id);
-	if (t->accepted > 1 + sim.pg->run[run].resend)
+	if (t->accepted > sim_may_take(run, send))
 		sim_fail("run %d send %d was taken %d times (attempts %d, then %d)", run, send,
 		    t->accepted, t->first_attempt, c->token.attempt);
 	sim_taken(run, send, c->token.attempt);

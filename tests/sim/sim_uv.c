@@ -236,26 +236,42 @@ uv_signal_start(uv_signal_t *signal, uv_signal_cb cb, int number)
 	signal->signal_cb = cb;
 	if (number == SIGTERM)
 		sim_self->terminate = of(signal);
+	if (number == SIGHUP)
+		sim_self->hangup = of(signal);
 	return 0;
 }
 
 static void
-on_terminate(void *ctx, uint64_t number)
+on_signal(void *ctx, uint64_t number)
 {
 	struct sim_handle *h = ctx;
 	uv_signal_t *signal = (uv_signal_t *)h->handle;
 
-	(void)number;
 	if (signal != NULL && !h->closing)
-		signal->signal_cb(signal, SIGTERM);
+		signal->signal_cb(signal, (int)number);
 }
 
 void
 sim_terminate(struct sim_process *p)
 {
+	bool twice = sim_chance(sim.faults.death * 100);
+
 	if (p->alive && p->terminate != NULL)
-		sim_after(p, 0, on_terminate, p->terminate, 0);
-	p->terminate = NULL; /* a second signal would end it at once */
+		sim_after(p, 0, on_signal, p->terminate, SIGTERM);
+	if (p->alive && p->terminate != NULL && twice)
+		sim_after(p, sim_random(2000) * SIM_MS, on_signal, p->terminate, SIGTERM);
+	p->terminate = NULL;
+}
+
+void
+sim_reload(struct sim_process *p)
+{
+	if (!p->alive || p->hangup == NULL)
+		return;
+	sim.reloads++;
+	sim_trace("dispatcher %d reads its configuration again", p->host);
+	sim_write_config(p);
+	sim_after(p, 0, on_signal, p->hangup, SIGHUP);
 }
 
 int

@@ -31,9 +31,8 @@
 #endif
 
 #define STACK_BYTES ((size_t)512 << 10)
-#define EPOCH_S 1767225600 /* simulated time 0: 2026-01-01 */
-#define JOURNAL_SLOTS 64   /* at most; few, so that the ring goes round and is full at times */
-#define JOURNAL_LONG 1024  /* as small as may be configured: holds whatever a fail-over may lose */
+#define JOURNAL_SLOTS 64  /* at most; few, so that the ring goes round and is full at times */
+#define JOURNAL_LONG 1024 /* as small as may be configured: holds whatever a fail-over may lose */
 
 struct sim sim;
 struct sim_process *sim_self;
@@ -282,7 +281,7 @@ bury(struct sim_process *p)
 	p->memory = NULL;
 	p->memory_count = p->memory_room = 0;
 	p->active = 0;
-	p->terminate = NULL;
+	p->terminate = p->hangup = NULL;
 }
 
 static void
@@ -401,50 +400,77 @@ sim_run_until(int64_t us)
 
 /* ---- the journal's file and the machine ---- */
 
-/* Pages go to the disk when the kernel likes: each one is as it is now, or as it was at the last
- * look. */
-static char on_disk[SIM_DISPATCHERS][JOURNAL_HEADER_BYTES + JOURNAL_SLOTS * JOURNAL_SLOT_BYTES];
-static size_t disk_bytes[SIM_DISPATCHERS];
+static char folder[64];
+
+enum file { JOURNAL, LOCK };
 
 static void
-write_back(struct sim_process *p, uint32_t chance)
+path_of(const struct sim_process *p, int name, enum file file, char path[SIM_PATH_MAX])
 {
-	static char now[sizeof(on_disk[0])];
-	int fd = open(p->journal, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd >= 0 ? read(fd, now, sizeof(now)) : 0;
+	(void)snprintf(path, SIM_PATH_MAX, "%s/dispatcher-%c%d.%s", folder, "de"[name], p -> host,
+	    file == LOCK ? "lock" : "journal");
+}
 
+/* Pages go to the disk when the kernel likes, or by msync(): each one is as it is now, or as it was at
+ * the last look. */
+static struct disk {
+	char bytes[JOURNAL_HEADER_BYTES + JOURNAL_LONG * JOURNAL_SLOT_BYTES];
+	size_t n;
+} disks[SIM_DISPATCHERS][SIM_NAMES];
+
+static void
+write_back(const struct sim_process *p, int name, uint32_t chance)
+{
+	static char now[sizeof(disks[0][0].bytes)];
+	struct disk *disk = &disks[p->host][name];
+	char path[SIM_PATH_MAX];
+	ssize_t n;
+	int fd;
+
+	path_of(p, name, JOURNAL, path);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd >= 0 ? read(fd, now, sizeof(now)) : 0;
 	if (fd >= 0)
 		(void)close(fd);
-	for (size_t at = 0; at < (size_t)(n > 0 ? n : 0); at += 4096) {
-		size_t left = (size_t)n - at < 4096 ? (size_t)n - at : 4096;
-
-		if (chance == 1000000 || sim_chance(chance))
-			memcpy(on_disk[p->host] + at, now + at, left);
-	}
-	disk_bytes[p->host] = n > 0 ? (size_t)n : 0;
+	disk->n = n > 0 ? (size_t)n : 0;
+	for (size_t at = 0; at < disk->n; at += 4096)
+		if (sim_chance(chance))
+			memcpy(
+			    disk->bytes + at, now + at, disk->n - at < 4096 ? disk->n - at : 4096);
 }
 
 static void
 on_write_back(void *ctx, uint64_t number)
 {
+	struct sim_process *p = ctx;
+
 	(void)number;
-	write_back(ctx, 500000);
-	sim_after(NULL, SIM_SECOND + sim_random(10000) * SIM_MS, on_write_back, ctx, 0);
+	if (!sim.power)
+		return;
+	for (int name = 0; name < SIM_NAMES; name++)
+		write_back(p, name, 500000);
+	sim_after(NULL, SIM_SECOND + sim_random(10000) * SIM_MS, on_write_back, p, 0);
 }
 
 static void
 lose_power(struct sim_process *p)
 {
-	int fd = open(p->journal, O_WRONLY | O_CLOEXEC);
-
-	write_back(p, 300000);
 	sim.power_losses++;
 	sim.boots[p->host]++;
-	if (fd < 0)
-		return;
-	if (pwrite(fd, on_disk[p->host], disk_bytes[p->host], 0) < 0)
-		abort();
-	(void)close(fd);
+	p->losses++;
+	for (int name = 0; name < SIM_NAMES; name++) {
+		char path[SIM_PATH_MAX];
+		int fd;
+
+		write_back(p, name, 300000);
+		path_of(p, name, JOURNAL, path);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (pwrite(fd, disks[p->host][name].bytes, disks[p->host][name].n, 0) < 0)
+			abort();
+		(void)close(fd);
+	}
 }
 
 void
@@ -458,9 +484,45 @@ sim_kill(struct sim_process *p, bool power)
 		lose_power(p);
 }
 
-/* ---- begin and end ---- */
+/* ---- names and folders ---- */
 
-static char folder[64];
+void
+sim_name(const struct sim_process *p, char name[8])
+{
+	(void)snprintf(name, 8, "%c%d", "de"[p->name], p -> host);
+}
+
+struct sim_process *
+sim_process_named(const char *name)
+{
+	return &sim.process[name[1] - '0'];
+}
+
+void
+sim_rename(struct sim_process *p)
+{
+	p->name = (p->name + 1) % SIM_NAMES;
+	sim.renamed++;
+	sim_trace("dispatcher %d is called %c%d from now on", p->host, "de"[p->name], p -> host);
+	sim_write_config(p);
+}
+
+void
+sim_lose_folder(struct sim_process *p, bool lock_too)
+{
+	char path[SIM_PATH_MAX];
+
+	sim_fault(lock_too ? "a state folder is lost" : "a journal is lost");
+	sim.folders++;
+	p->losses++;
+	path_of(p, p->name, JOURNAL, path);
+	(void)unlink(path);
+	path_of(p, p->name, LOCK, path);
+	if (lock_too)
+		(void)unlink(path);
+}
+
+/* ---- begin and end ---- */
 
 static void
 put_file(const char *path, const char *text)
@@ -472,37 +534,40 @@ put_file(const char *path, const char *text)
 	(void)close(fd);
 }
 
-static void
-write_configs(void)
+void
+sim_write_config(struct sim_process *p)
 {
-	char text[2048], path[SIM_PATH_MAX];
+	char text[2048], name[8];
+
+	sim_name(p, name);
+	(void)snprintf(p->config, sizeof(p->config), "%s/%d.conf", folder, p->host);
+	(void)snprintf(text, sizeof(text),
+	    "[database]\nurl = postgresql://sim\ntimeout_s = 20\n[keys]\nfile = %s/key\n"
+	    "[log]\nlevel = %s\n[contain]\nenable = no\n[pace]\nadaptive = %s\n"
+	    "[dispatcher]\nname = %s\nstate_dir = %s\nbatch = %u\nretry_ladder = 5s,20s\n"
+	    "poll_ms = %u\nrecheck_s = %u\nexpire_after_s = %u\njournal_slots = 1024\n"
+	    "[feedback]\ndomain = bounces.example\n"
+	    "[relay]\nhost = unix:/sim/relay\ntls = off\nehlo = sim.example\n"
+	    "connections = %u\nmessages_per_connection = %u\ndot_timeout_s = 60\n"
+	    "pipelining = %s\nnext_behind_dot = %s\nchunking = %s\nidle_s = 5\n",
+	    folder, sim.trace ? "info" : "error", sim.adaptive ? "yes" : "no", name, folder,
+	    1 + sim_random(16), 500 + sim_random(3000), 1 + sim_random(60),
+	    sim_random(4) > 0 ? 86400 : 60 + sim_random(200), 1 + sim_random(4), 1 + sim_random(30),
+	    sim_random(4) > 0 ? "yes" : "no", sim_random(2) > 0 ? "yes" : "no",
+	    sim_random(2) > 0 ? "yes" : "no");
+	put_file(p->config, text);
+}
+
+static void
+write_key(void)
+{
+	char path[SIM_PATH_MAX];
 	struct err err;
 
 	(void)snprintf(path, sizeof(path), "%s/key", folder);
 	put_file(path, "1 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n");
 	if (token_keys_load(&sim.keys, path, &err) < 0)
 		abort();
-	for (int i = 0; i < SIM_DISPATCHERS; i++) {
-		struct sim_process *p = &sim.process[i];
-
-		(void)snprintf(p->config, sizeof(p->config), "%s/%d.conf", folder, i);
-		(void)snprintf(
-		    p->journal, sizeof(p->journal), "%s/dispatcher-d%d.journal", folder, i);
-		(void)snprintf(text, sizeof(text),
-		    "[database]\nurl = postgresql://sim\ntimeout_s = 20\n[keys]\nfile = %s/key\n"
-		    "[log]\nlevel = %s\n[contain]\nenable = no\n[pace]\nadaptive = no\n"
-		    "[dispatcher]\nname = d%d\nstate_dir = %s\nbatch = %u\nretry_ladder = 5s,20s\n"
-		    "poll_ms = %u\nrecheck_s = %u\njournal_slots = 1024\n"
-		    "[feedback]\ndomain = bounces.example\n"
-		    "[relay]\nhost = unix:/sim/relay\ntls = off\nehlo = sim.example\n"
-		    "connections = %u\nmessages_per_connection = %u\ndot_timeout_s = 60\n"
-		    "pipelining = %s\nnext_behind_dot = %s\nchunking = %s\nidle_s = 5\n",
-		    folder, sim.trace ? "info" : "error", i, folder, 1 + sim_random(16),
-		    500 + sim_random(3000), 1 + sim_random(60), 1 + sim_random(4),
-		    1 + sim_random(30), sim_random(4) > 0 ? "yes" : "no",
-		    sim_random(2) > 0 ? "yes" : "no", sim_random(2) > 0 ? "yes" : "no");
-		put_file(p->config, text);
-	}
 }
 
 void
@@ -517,7 +582,7 @@ sim_world_begin(uint64_t seed, bool trace)
 			abort();
 	}
 	memset(&pg, 0, sizeof(pg));
-	memset(on_disk, 0, sizeof(on_disk));
+	memset(disks, 0, sizeof(disks));
 	sim = (struct sim){ .seed = seed, .trace = trace, .pg = &pg, .now = SIM_SECOND };
 	random_state = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
 	heap_count = 0;
@@ -525,10 +590,9 @@ sim_world_begin(uint64_t seed, bool trace)
 	for (int i = 0; i < SIM_DISPATCHERS; i++) {
 		sim.process[i].host = i;
 		sim.process[i].stack = stacks[i];
-		disk_bytes[i] = 0;
 		sim_after(NULL, SIM_SECOND, on_write_back, &sim.process[i], 0);
 	}
-	write_configs();
+	write_key();
 	sim_pg_begin();
 	sim_redis_begin();
 	sim_relay_begin();
@@ -541,10 +605,13 @@ sim_world_end(void)
 
 	for (int i = 0; i < SIM_DISPATCHERS; i++) {
 		bury(&sim.process[i]);
-		(void)unlink(sim.process[i].journal);
 		(void)unlink(sim.process[i].config);
-		(void)snprintf(path, sizeof(path), "%s/dispatcher-d%d.lock", folder, i);
-		(void)unlink(path);
+		for (int name = 0; name < SIM_NAMES; name++) {
+			path_of(&sim.process[i], name, JOURNAL, path);
+			(void)unlink(path);
+			path_of(&sim.process[i], name, LOCK, path);
+			(void)unlink(path);
+		}
 	}
 	(void)snprintf(path, sizeof(path), "%s/key", folder);
 	(void)unlink(path);
@@ -670,6 +737,7 @@ void *__real_mmap64(void *at, size_t n, int prot, int flags, int fd, off_t offse
 void *__wrap_mmap64(void *at, size_t n, int prot, int flags, int fd, off_t offset);
 int __real_munmap(void *at, size_t n);
 int __wrap_munmap(void *at, size_t n);
+int __wrap_msync(void *at, size_t n, int flags);
 
 static void
 keep_file(int fd, int before)
@@ -748,6 +816,29 @@ __wrap_munmap(void *at, size_t n)
 	return __real_munmap(at, n);
 }
 
+/* Of the journal, the one mapping that is written to; n is up to the end of a page. */
+int
+__wrap_msync(void *at, size_t n, int flags)
+{
+	struct disk *disk = &disks[sim_self->host][sim_self->name];
+
+	if ((flags & MS_SYNC) == 0)
+		return 0; /* as Linux does: nothing */
+	if (sim_chance(sim.faults.refused)) {
+		errno = EIO;
+		return -1;
+	}
+	sim_may_die("before msync()");
+	for (size_t i = 0; i < 4; i++) {
+		uintptr_t from = (uintptr_t)at - (uintptr_t)sim_self->maps[i].at;
+
+		if (sim_self->maps[i].at != NULL && from < sim_self->maps[i].bytes)
+			memcpy(disk->bytes + from, at, n);
+	}
+	sim_may_die("after msync()");
+	return 0;
+}
+
 struct journal *__real_journal_open(
     const char *path, const char *lock_id, uint32_t slots, struct err *err);
 struct journal *__wrap_journal_open(
@@ -795,7 +886,7 @@ __wrap_curl_global_cleanup(void)
 static int64_t
 wall_us(void)
 {
-	return EPOCH_S * SIM_SECOND + sim.now + (sim_self != NULL ? sim_self->clock_skew : 0);
+	return PG_BEGINNING * SIM_SECOND + sim.now + (sim_self != NULL ? sim_self->clock_skew : 0);
 }
 
 time_t

@@ -349,11 +349,16 @@ the_newest_mark_counts_round_the_ring(void **state)
 	journal_close(j);
 }
 
-/* Claims are counted upwards alone; a count that was cut in writing is none. */
+/* Claims are counted upwards alone; a count whose writing was cut is the one before or behind it, since its
+ * complement is taken away first. A damaged one is none. */
 static void
 a_count_of_claims_is_whole_or_none(void **state)
 {
-	uint64_t seq[2] = { 12, 12 };
+	static const struct {
+		uint64_t seq[2];
+		uint64_t read;
+	} cases[] = { { { 12, 0 }, 12 }, { { 13, 0 }, 13 }, { { 13, ~UINT64_C(13) }, 13 },
+		{ { 12, 12 }, 0 }, { { 13, ~UINT64_C(12) }, 0 } };
 	struct journal *j;
 
 	(void)state;
@@ -365,10 +370,12 @@ a_count_of_claims_is_whole_or_none(void **state)
 	assert_int_equal(journal_claim_seq(j), 12);
 	assert_int_equal(journal_use(j).slots, 1024);
 	journal_close(j);
-	write_at(2048, seq, sizeof(seq));
-	j = open_or_fail(1024);
-	assert_int_equal(journal_header(j)->claim_seq, 0);
-	journal_close(j);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		write_at(2048, cases[i].seq, sizeof(cases[i].seq));
+		j = open_or_fail(1024);
+		assert_int_equal(journal_header(j)->claim_seq, cases[i].read);
+		journal_close(j);
+	}
 }
 
 /* A file that is longer than its slots goes on as it is; sizes that no version makes do not. */
@@ -436,6 +443,43 @@ lives_of_another_history_are_forgotten(void **state)
 	}
 }
 
+/* A file that was made with its lock can tell of each life that the lock ever had, none of which wrote into
+ * it; another new file of those alone that do. */
+static void
+the_first_file_of_a_lock_tells_of_all_its_lives(void **state)
+{
+	struct journal *j;
+
+	(void)state;
+	for (int first = 0; first < 2; first++) {
+		assert_int_equal(unlink(path), 0);
+		j = open_or_fail(64);
+		assert_int_equal(journal_header(j)->first_life, 0);
+		if (first)
+			journal_is_first(j);
+		journal_close(j); /* killed before its life began */
+		j = open_or_fail(64);
+		assert_string_equal(journal_was_damaged(j), "");
+		assert_int_equal(journal_header(j)->first_life, first);
+		assert_int_equal(journal_header(j)->life, 0);
+		assert_int_equal(journal_evidence(j, 1, SYSTEM), JOURNAL_SAYS_NOTHING);
+		journal_begin_life(j, 5, SYSTEM);
+		journal_close(j);
+		j = open_or_fail(64);
+		assert_int_equal(journal_header(j)->first_life, first ? 1 : 5);
+		assert_int_equal(journal_header(j)->life, 5);
+		assert_int_equal(journal_evidence(j, 3, SYSTEM),
+		    first ? JOURNAL_SAYS_ALL : JOURNAL_SAYS_NOTHING);
+		assert_int_equal(journal_evidence(j, 6, SYSTEM), JOURNAL_SAYS_NOTHING);
+		/* too late: somebody has written into it */
+		journal_is_first(j);
+		journal_close(j);
+		j = open_or_fail(64);
+		assert_int_equal(journal_header(j)->first_life, first ? 1 : 5);
+		journal_close(j);
+	}
+}
+
 static void
 damage_is_told_and_kept(void **state)
 {
@@ -475,6 +519,15 @@ damage_is_told_and_kept(void **state)
 	}
 	j = open_or_fail(1024);
 	assert_int_equal(journal_evidence(j, 8, SYSTEM), JOURNAL_SAYS_MARKS);
+	/* the next life is whole, but does not speak for those before */
+	journal_begin_life(j, 9, SYSTEM);
+	assert_int_equal(journal_sync(j, &err), 0);
+	journal_close(j);
+	j = open_or_fail(1024);
+	assert_true(journal_is_whole(j, SYSTEM));
+	assert_int_equal(journal_evidence(j, 9, SYSTEM), JOURNAL_SAYS_ALL);
+	assert_int_equal(journal_evidence(j, 8, SYSTEM), JOURNAL_SAYS_NOTHING);
+	assert_int_equal(journal_header(j)->first_life, 9);
 	journal_close(j);
 	/* both headers: put aside */
 	write_at(0, junk, sizeof(junk));
@@ -600,6 +653,7 @@ main(void)
 		cmocka_unit_test(a_count_of_claims_is_whole_or_none),
 		cmocka_unit_test(only_sizes_that_can_be),
 		cmocka_unit_test(lives_of_another_history_are_forgotten),
+		cmocka_unit_test(the_first_file_of_a_lock_tells_of_all_its_lives),
 		cmocka_unit_test(damage_is_told_and_kept),
 		cmocka_unit_test(a_damaged_file_without_another_name_stays),
 		cmocka_unit_test(a_header_cut_anywhere_leaves_the_one_before),
