@@ -41,6 +41,16 @@ cpu_seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* The most so far. */
+static long
+resident_mb(void)
+{
+	struct rusage usage;
+
+	(void)getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_maxrss / 1024;
+}
+
 static double
 largest(const struct played *p, bool order)
 {
@@ -230,7 +240,7 @@ rehearse(struct cli *cli, const struct scenario *s, FILE *trace)
 		code = cli_fail(cli, EXIT_FAILED, "%s", err.msg);
 	cli_progress_end(&showing.bar, NULL);
 	if (code == EXIT_DONE && cli->json)
-		cli_print_json(rehearsal_json(s, r, cpu_seconds()));
+		cli_print_json(rehearsal_json(s, r, cpu_seconds(), resident_mb()));
 	else if (code == EXIT_DONE)
 		rehearsal_print(s, r, cpu_seconds());
 	if (code == EXIT_DONE && rehearsal_broken(r) > 0)
@@ -246,7 +256,6 @@ play(struct cli *cli, struct played *p, FILE *trace, FILE *order, uint64_t every
 	struct simulation_hooks hooks = {
 		.trace = trace, .trace_every = every, .progress = show, .ctx = &showing
 	};
-	struct rusage usage;
 	struct err err = { 0 };
 	int result;
 
@@ -259,8 +268,7 @@ play(struct cli *cli, struct played *p, FILE *trace, FILE *order, uint64_t every
 	if (result == 0)
 		result = simulation_order(&p->scenario, order, every, p->order_worst, &err);
 	cli_progress_end(&showing.bar, NULL);
-	(void)getrusage(RUSAGE_SELF, &usage);
-	p->rss_mb = usage.ru_maxrss / 1024;
+	p->rss_mb = resident_mb();
 	p->cpu_s = cpu_seconds();
 	return result == 0 ? EXIT_DONE : cli_fail(cli, EXIT_FAILED, "%s", err.msg);
 }

@@ -252,8 +252,9 @@ gauge_quota_violations(const struct gauge *g)
 		sum += g->minutes[m];
 		if (m >= 1440)
 			sum -= g->minutes[m - 1440];
-		/* what had gone before the start counts for a day */
-		over += sum + (m < 1440 ? g->scenario->quota_used : 0) > quota;
+		/* what had gone before the start counts for a day, but it is not what broke a quota */
+		over +=
+		    g->minutes[m] > 0 && sum + (m <= 1440 ? g->scenario->quota_used : 0) > quota;
 	}
 	return over;
 }

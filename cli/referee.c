@@ -10,9 +10,9 @@
 
 #include "admission.h"
 #include "calendar.h"
+#include "referee_parts.h"
 #include "zone.h"
 
-#define S_US 1e6
 #define ROUNDING_US 0.01
 #define DAY_MINUTES 1440
 #define STRICT_US (4 * MINUTE_US)
@@ -20,7 +20,6 @@
 #define FEEDBACK_US 2e6 /* from a reply to its effect */
 #define HOLD_US 1e6
 #define LOOK_S 30 /* rates before and behind a cut */
-#define RING_S 128
 #define NOISE_US 300e6
 #define CUT_LEFT 0.85 /* of a rate behind a cut of 0.7, measured */
 #define CUT_SPARE 3   /* messages */
@@ -39,51 +38,6 @@
 #define GRACE_US 60e6
 #define FIRST_HOUR_SPARE 0.05
 #define FORECAST_OFF 0.05
-#define REACTIONS (REACTION_ACCOUNT_HOLD + 1)
-
-struct destination {
-	double tat;
-	uint32_t ring[RING_S]; /* leaves by second */
-	int64_t second;	       /* the last one counted */
-	double first_at;
-	double heard_at[REACTIONS];
-	double limit;	/* as published; below 0: never */
-	double fell_at; /* the last fall of the limit */
-	double cut_due; /* by when the limit must have fallen; 0: nothing is due */
-	double look_from, look_most;
-	uint64_t look;
-	double silent_from, silent_till, hold_s; /* of a hold */
-	bool stopped, probing, probe_out;
-	double probe_at;
-};
-
-struct referee {
-	struct referee_terms t;
-	struct referee_rule rules[REFEREE_RULES];
-	struct destination *destinations;
-	unsigned *open; /* connections by destination and dispatcher */
-	unsigned *window;
-	double *shrunk_at;
-	uint8_t *ended; /* by recipient */
-	struct retries {
-		uint64_t left, crowded; /* all; retries while first tries waited */
-	} * lists;
-	double tat; /* of the account */
-	double published_at;
-	uint32_t *minutes; /* ring of a day and an hour */
-	int64_t minute;
-	uint64_t day_sum, others_waiting;
-	double warmup_at; /* the present day began */
-	uint64_t warmup_hour, warmup_day;
-	float *waits;
-	size_t wait_count, wait_room;
-	uint64_t *block; /* by run */
-	uint64_t block_count;
-	bool block_good;
-	double bulk_at;
-	uint64_t bulk;
-	bool bulk_good, held;
-};
 
 static const char *const names[REFEREE_RULES + 1] = { "", "each recipient ends once",
 	"no window above a limit", "connections and messages within their limits",
@@ -113,8 +67,8 @@ referee_rule(const struct referee *f, int number)
 	return &f->rules[number - 1];
 }
 
-static void PRINTF_LIKE(4, 5)
-    check(struct referee *f, int number, bool good, const char *format, ...)
+void
+referee_check(struct referee *f, int number, bool good, const char *format, ...)
 {
 	struct referee_rule *r = rule_of(f, number);
 	va_list args;
@@ -127,11 +81,26 @@ static void PRINTF_LIKE(4, 5)
 	va_end(args);
 }
 
-/* Seconds behind the start, for a reader. */
-static double
-at_s(const struct referee *f, double at)
+double
+referee_at_s(const struct referee *f, double at)
 {
 	return (at - f->t.start) / S_US;
+}
+
+/* Minutes up to a time; the oldest ones leave. */
+static void
+roll_day(struct referee *f, double at)
+{
+	int64_t minute = (int64_t)floor(at / MINUTE_US);
+
+	if (f->minute == 0)
+		f->minute = minute;
+	for (; f->minute < minute; f->minute++) {
+		uint32_t *next = &f->minutes[(f->minute + 1) % (DAY_MINUTES + 1)];
+
+		f->day_sum -= *next; /* of the same minute a day and a minute ago */
+		*next = 0;
+	}
 }
 
 struct referee *
@@ -149,11 +118,12 @@ referee_new(const struct referee_terms *t, size_t lists)
 	f->shrunk_at = calloc(links, sizeof(*f->shrunk_at));
 	f->ended = calloc((size_t)t->recipients + 1, 1);
 	f->lists = calloc(lists + 1, sizeof(*f->lists));
+	f->list_count = lists;
 	f->minutes = calloc(DAY_MINUTES + 2, sizeof(*f->minutes));
 	f->block = calloc(t->runs + 1, sizeof(*f->block));
 	if (f->destinations == NULL || f->open == NULL || f->window == NULL ||
 	    f->shrunk_at == NULL || f->ended == NULL || f->lists == NULL || f->minutes == NULL ||
-	    f->block == NULL) {
+	    f->block == NULL || lines_begin(f) < 0) {
 		referee_free(f);
 		return NULL;
 	}
@@ -161,6 +131,9 @@ referee_new(const struct referee_terms *t, size_t lists)
 	f->block_good = f->bulk_good = true;
 	f->bulk_at = t->start;
 	f->warmup_at = -1;
+	roll_day(f, t->start);
+	f->minutes[f->minute % (DAY_MINUTES + 1)] = (uint32_t)t->quota_used;
+	f->day_sum = t->quota_used;
 	for (size_t i = 0; i < t->destinations; i++)
 		f->destinations[i].limit = -1;
 	return f;
@@ -171,6 +144,7 @@ referee_free(struct referee *f)
 {
 	if (f == NULL)
 		return;
+	lines_release(f);
 	free(f->destinations);
 	free(f->open);
 	free(f->window);
@@ -193,7 +167,7 @@ end_warmup_day(struct referee *f)
 	if (f->warmup_at < 0 || f->warmup_day < BLOCK / 10)
 		return;
 	/* a whole day's limit was there to be spread */
-	check(f, 12, (double)f->warmup_hour <= part * (double)f->t.warmup + 1,
+	referee_check(f, 12, (double)f->warmup_hour <= part * (double)f->t.warmup + 1,
 	    "%llu of a day's %llu left in its first hour", (unsigned long long)f->warmup_hour,
 	    (unsigned long long)f->t.warmup);
 }
@@ -209,22 +183,6 @@ referee_warmup(struct referee *f, uint64_t limit, double now)
 
 /* ---- 4, 12: days ---- */
 
-/* Minutes up to a time; the oldest ones leave. */
-static void
-roll_day(struct referee *f, double at)
-{
-	int64_t minute = (int64_t)floor(at / MINUTE_US);
-
-	if (f->minute == 0)
-		f->minute = minute;
-	for (; f->minute < minute; f->minute++) {
-		uint32_t *next = &f->minutes[(f->minute + 1) % (DAY_MINUTES + 1)];
-
-		f->day_sum -= *next; /* of the same minute a day and a minute ago */
-		*next = 0;
-	}
-}
-
 static void
 count_day(struct referee *f, double at)
 {
@@ -232,16 +190,17 @@ count_day(struct referee *f, double at)
 	f->minutes[f->minute % (DAY_MINUTES + 1)]++;
 	f->day_sum++;
 	if (f->t.quota > 0)
-		check(f, 4, f->day_sum <= f->t.quota,
+		referee_check(f, 4, f->day_sum <= f->t.quota,
 		    "%llu in the 24 hours before second %.0f, above %llu",
-		    (unsigned long long)f->day_sum, at_s(f, at), (unsigned long long)f->t.quota);
+		    (unsigned long long)f->day_sum, referee_at_s(f, at),
+		    (unsigned long long)f->t.quota);
 	if (f->warmup_at < 0)
 		return;
 	f->warmup_day++;
 	f->warmup_hour += at < f->warmup_at + HOUR_US;
-	check(f, 12, f->day_sum <= f->t.warmup,
+	referee_check(f, 12, f->day_sum <= f->t.warmup,
 	    "%llu in the 24 hours before second %.0f, above the warm-up's %llu",
-	    (unsigned long long)f->day_sum, at_s(f, at), (unsigned long long)f->t.warmup);
+	    (unsigned long long)f->day_sum, referee_at_s(f, at), (unsigned long long)f->t.warmup);
 }
 
 /* ---- 2, 5, 16: limits and hours ---- */
@@ -263,13 +222,13 @@ check_limits(struct referee *f, const struct referee_leave *l)
 
 	/* with an urgent part there are two clocks for one limit */
 	if (f->t.account_per_s > 0)
-		check(f, 2,
+		referee_check(f, 2,
 		    keeps_rate(&f->tat, l->permit, f->t.account_per_s, f->t.urgent_part > 0),
-		    "account: too early at second %.3f", at_s(f, l->permit));
+		    "account: too early at second %.3f", referee_at_s(f, l->permit));
 	if (d->cap_per_s > 0)
-		check(f, 2,
+		referee_check(f, 2,
 		    keeps_rate(&f->destinations[l->destination].tat, l->permit, d->cap_per_s, 0),
-		    "%s: too early at second %.3f", d->name, at_s(f, l->permit));
+		    "%s: too early at second %.3f", d->name, referee_at_s(f, l->permit));
 }
 
 /* us between a time and the nearest full hour of a zone. */
@@ -289,14 +248,15 @@ check_hour(struct referee *f, size_t destination, bool urgent, double at, const 
 	const struct referee_destination *d = &f->t.destination[destination];
 
 	if (d->guard == GUARD_STRICT && !urgent)
-		check(f, 5, from_hour(d->zone, at) >= STRICT_US,
+		referee_check(f, 5, from_hour(d->zone, at) >= STRICT_US,
 		    "%s: a %s %.0f s from the hour, at second %.0f", d->name, what,
-		    from_hour(d->zone, at) / S_US, at_s(f, at));
+		    from_hour(d->zone, at) / S_US, referee_at_s(f, at));
 }
 
 void
 referee_publish(struct referee *f, double now)
 {
+	lines_publish(f, now);
 	f->published_at = now;
 }
 
@@ -365,8 +325,9 @@ check_cut(struct referee *f, size_t i, double at)
 	struct destination *d = &f->destinations[i];
 
 	if (d->cut_due > 0 && at > d->cut_due) {
-		check(f, 13, false, "%s: no slower %.0f s behind a complaint, at second %.0f",
-		    f->t.destination[i].name, FEEDBACK_US / S_US, at_s(f, at));
+		referee_check(f, 13, false,
+		    "%s: no slower %.0f s behind a complaint, at second %.0f",
+		    f->t.destination[i].name, FEEDBACK_US / S_US, referee_at_s(f, at));
 		d->cut_due = 0;
 	}
 	if (d->look_from <= 0 || at < d->look_from)
@@ -375,10 +336,10 @@ check_cut(struct referee *f, size_t i, double at)
 		d->look++;
 		return;
 	}
-	check(f, 13, (double)d->look <= d->look_most,
+	referee_check(f, 13, (double)d->look <= d->look_most,
 	    "%s: %llu messages in %d s behind a complaint, more than %.0f, at second %.0f",
 	    f->t.destination[i].name, (unsigned long long)d->look, LOOK_S, d->look_most,
-	    at_s(f, at));
+	    referee_at_s(f, at));
 	d->look_from = 0;
 }
 
@@ -391,13 +352,15 @@ referee_limit(struct referee *f, size_t destination, double per_s, double now)
 	bool falls = d->limit < 0 ? per_s > 0 : per_s > 0 && per_s < d->limit * (1 - 1e-9);
 
 	f->held = f->held || per_s <= 0 || falls;
+	lines_disturb(f, t->is_account ? REFEREE_ANY : destination, now);
 	if (t->cap_per_s > 0)
-		check(f, 13, per_s <= t->cap_per_s * (1 + 1e-9),
-		    "%s: %.3f/s is above its limit, at second %.0f", t->name, per_s, at_s(f, now));
+		referee_check(f, 13, per_s <= t->cap_per_s * (1 + 1e-9),
+		    "%s: %.3f/s is above its limit, at second %.0f", t->name, per_s,
+		    referee_at_s(f, now));
 	if (falls) {
-		check(f, 13, d->fell_at <= 0 || now - d->fell_at >= every - S_US,
+		referee_check(f, 13, d->fell_at <= 0 || now - d->fell_at >= every - S_US,
 		    "%s: two cuts within %.0f s, at second %.0f", t->name,
-		    (now - d->fell_at) / S_US, at_s(f, now));
+		    (now - d->fell_at) / S_US, referee_at_s(f, now));
 		d->fell_at = now;
 		d->cut_due = 0;
 	}
@@ -432,17 +395,17 @@ check_hold(struct referee *f, size_t i, double at)
 	const char *name = f->t.destination[i].name;
 
 	if (d->stopped)
-		check(f, 14, at <= d->silent_from, "%s: sent to at second %.0f, behind a stop",
-		    name, at_s(f, at));
+		referee_check(f, 14, at <= d->silent_from,
+		    "%s: sent to at second %.0f, behind a stop", name, referee_at_s(f, at));
 	if (!d->probing || at <= d->silent_from)
 		return;
 	if (at < d->silent_till) {
-		check(f, 14, false, "%s: sent to at second %.1f, %.1f s into a hold", name,
-		    at_s(f, at), (at - d->silent_from) / S_US);
+		referee_check(f, 14, false, "%s: sent to at second %.1f, %.1f s into a hold", name,
+		    referee_at_s(f, at), (at - d->silent_from) / S_US);
 		return;
 	}
-	check(f, 14, !d->probe_out || at - d->probe_at >= PROBE_EVERY_US,
-	    "%s: more than one probe, at second %.1f", name, at_s(f, at));
+	referee_check(f, 14, !d->probe_out || at - d->probe_at >= PROBE_EVERY_US,
+	    "%s: more than one probe, at second %.1f", name, referee_at_s(f, at));
 	d->probe_out = true;
 	d->probe_at = at;
 }
@@ -458,6 +421,9 @@ referee_answer(struct referee *f, size_t destination, const struct provider_verd
 	    v->reaction == REACTION_HOLD || v->reaction == REACTION_ACCOUNT_RATE ||
 	    v->reaction == REACTION_ACCOUNT_HOLD;
 
+	if (v->reaction != REACTION_NONE && v->reaction != REACTION_RCPT &&
+	    v->reaction != REACTION_DROP)
+		lines_disturb(f, is_account ? REFEREE_ANY : destination, now);
 	if (of_probe && bad) {
 		expect_hold(f, d, v->reaction == REACTION_HOLD ? v->minutes : 0, now);
 		return;
@@ -489,8 +455,8 @@ referee_connect(
 	size_t i = destination * f->t.dispatchers + dispatcher;
 
 	f->open[i]++;
-	check(f, 3, f->open[i] <= window, "%s: %u connections of %u, at second %.1f",
-	    f->t.destination[destination].name, f->open[i], window, at_s(f, now));
+	referee_check(f, 3, f->open[i] <= window, "%s: %u connections of %u, at second %.1f",
+	    f->t.destination[destination].name, f->open[i], window, referee_at_s(f, now));
 	check_hour(f, destination, false, now, "connection");
 }
 
@@ -503,8 +469,8 @@ referee_disconnect(struct referee *f, size_t destination, size_t dispatcher)
 void
 referee_carry(struct referee *f, size_t destination, unsigned n, unsigned most, double now)
 {
-	check(f, 3, n <= most, "%s: message %u of a connection for %u, at second %.1f",
-	    f->t.destination[destination].name, n, most, at_s(f, now));
+	referee_check(f, 3, n <= most, "%s: message %u of a connection for %u, at second %.1f",
+	    f->t.destination[destination].name, n, most, referee_at_s(f, now));
 }
 
 /* ---- 10, 11: shares ---- */
@@ -535,9 +501,9 @@ check_bulk(struct referee *f, double now, bool bulk, bool waits)
 		return;
 	if (now >= f->bulk_at + BULK_WINDOW_US) {
 		if (f->bulk_good && now < f->bulk_at + 2 * BULK_WINDOW_US)
-			check(f, 10, (double)f->bulk >= least,
+			referee_check(f, 10, (double)f->bulk >= least,
 			    "bulk had %llu in 10 minutes, less than %.0f, at second %.0f",
-			    (unsigned long long)f->bulk, least, at_s(f, now));
+			    (unsigned long long)f->bulk, least, referee_at_s(f, now));
 		f->bulk = 0;
 		f->bulk_good = true;
 		f->bulk_at = now;
@@ -567,9 +533,9 @@ end_block(struct referee *f, double now)
 		double got = (double)f->block[i] / BLOCK, want = f->t.run[i].weight / weights;
 
 		if (is_bulk(f, i) && f->block[i] > 0)
-			check(f, 11, fabs(got - want) <= SHARE_OFF,
+			referee_check(f, 11, fabs(got - want) <= SHARE_OFF,
 			    "run %zu has %.1f %% of %d messages, not %.1f %%, at second %.0f",
-			    i + 1, got * 100, BLOCK, want * 100, at_s(f, now));
+			    i + 1, got * 100, BLOCK, want * 100, referee_at_s(f, now));
 	}
 	memset(f->block, 0, f->t.runs * sizeof(*f->block));
 	f->block_count = 0;
@@ -622,20 +588,22 @@ referee_urgent_wait_p99(const struct referee *f)
 static void
 check_retry(struct referee *f, const struct referee_leave *l)
 {
-	struct retries *r = &f->lists[l->list];
+	struct list *r = &f->lists[l->list];
 	double most = l->is_retry ? f->t.expire_us : f->t.expire_unsent_us;
 
 	r->left++;
 	if (l->is_retry) {
 		r->crowded += l->others_wait;
-		check(f, 15, (double)r->crowded <= RETRY_PART * (double)r->left + RETRY_FREE + 1,
+		referee_check(f, 15,
+		    (double)r->crowded <= RETRY_PART * (double)r->left + RETRY_FREE + 1,
 		    "%llu retries of %llu messages while first tries waited, at second %.0f",
-		    (unsigned long long)r->crowded, (unsigned long long)r->left, at_s(f, l->now));
-		check(f, 15, l->now >= l->due, "a retry %.0f s too early, at second %.0f",
-		    (l->due - l->now) / S_US, at_s(f, l->now));
+		    (unsigned long long)r->crowded, (unsigned long long)r->left,
+		    referee_at_s(f, l->now));
+		referee_check(f, 15, l->now >= l->due, "a retry %.0f s too early, at second %.0f",
+		    (l->due - l->now) / S_US, referee_at_s(f, l->now));
 	}
 	if (most > 0)
-		check(f, 15, l->now <= l->began + most + GRACE_US,
+		referee_check(f, 15, l->now <= l->began + most + GRACE_US,
 		    "a recipient sent to %.0f s behind his last moment",
 		    (l->now - l->began - most) / S_US);
 }
@@ -648,9 +616,9 @@ referee_leave(struct referee *f, const struct referee_leave *l)
 	size_t account = f->t.destinations - 1;
 	bool urgent = f->t.run[l->run].class == SHARE_URGENT;
 
-	check(f, 1, f->ended[l->recipient] == 0, "a recipient sent to again, at second %.0f",
-	    at_s(f, l->now));
-	check(f, 16, l->permit <= f->published_at + SILENCE_US,
+	referee_check(f, 1, f->ended[l->recipient] == 0,
+	    "a recipient sent to again, at second %.0f", referee_at_s(f, l->now));
+	referee_check(f, 16, l->permit <= f->published_at + SILENCE_US,
 	    "sent %.0f s behind the last calendar", (l->permit - f->published_at) / S_US);
 	check_limits(f, l);
 	check_hour(f, l->destination, urgent, l->now, "message");
@@ -662,14 +630,15 @@ referee_leave(struct referee *f, const struct referee_leave *l)
 	count_second(&f->destinations[l->destination], l->now);
 	count_second(&f->destinations[account], l->now);
 	count_shares(f, l);
+	lines_leave(f, l);
 	check_retry(f, l);
 }
 
 void
 referee_settle(struct referee *f, uint32_t recipient, enum referee_end end, double now)
 {
-	check(f, 1, f->ended[recipient] == 0, "a recipient ended twice, at second %.0f",
-	    at_s(f, now));
+	referee_check(f, 1, f->ended[recipient] == 0, "a recipient ended twice, at second %.0f",
+	    referee_at_s(f, now));
 	f->ended[recipient] = (uint8_t)end;
 }
 
@@ -685,16 +654,17 @@ referee_finish(struct referee *f, uint64_t open, double finish, double forecast)
 	end_warmup_day(f);
 	for (uint32_t i = 0; i < f->t.recipients; i++)
 		none += f->ended[i] == 0;
-	check(f, 1, none == open, "%llu recipients have no last state, not %llu",
+	referee_check(f, 1, none == open, "%llu recipients have no last state, not %llu",
 	    (unsigned long long)none, (unsigned long long)open);
 	if (f->wait_count > 0) {
 		qsort(f->waits, f->wait_count, sizeof(*f->waits), by_size);
-		check(f, 10, referee_urgent_wait_p99(f) <= bound,
+		referee_check(f, 10, referee_urgent_wait_p99(f) <= bound,
 		    "urgent mail waited %.2f s (99 %%), more than %.2f",
 		    referee_urgent_wait_p99(f) / S_US, bound / S_US);
 	}
 	if (forecast > 0 && !f->held)
-		check(f, 17, fabs(finish - forecast) <= FORECAST_OFF * (forecast - f->t.start),
-		    "it ended %.0f s behind the start, not %.0f", at_s(f, finish),
-		    at_s(f, forecast));
+		referee_check(f, 17,
+		    fabs(finish - forecast) <= FORECAST_OFF * (forecast - f->t.start),
+		    "it ended %.0f s behind the start, not %.0f", referee_at_s(f, finish),
+		    referee_at_s(f, forecast));
 }

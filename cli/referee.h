@@ -10,12 +10,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "admission.h"
 #include "err.h"
 #include "providers.h"
 #include "share.h"
 
 #define REFEREE_RULES 21 /* numbers from 1 */
 #define REFEREE_TEXT_MAX 160
+#define REFEREE_ANY SIZE_MAX
 
 struct referee_rule {
 	uint64_t checked, broken;
@@ -34,11 +36,13 @@ struct referee_destination {
 	enum guard_mode guard;
 	const struct zone *zone;
 	bool is_account;
+	unsigned lanes; /* of all runs */
 };
 
 struct referee_terms {
 	double start, account_per_s, urgent_part;
-	uint64_t quota;			    /* of 24 hours; 0: none */
+	uint64_t quota;			    /* of 24 hours; 0: none, */
+	uint64_t quota_used;		    /* and what had gone before the start */
 	uint64_t warmup;		    /* now in force, see referee_warmup() */
 	double active_s;		    /* of a day, for a warm-up */
 	double expire_us, expire_unsent_us; /* age of a run; 0: never */
@@ -47,7 +51,10 @@ struct referee_terms {
 	const struct referee_run *run;		       /* borrowed, as all below */
 	const struct referee_destination *destination; /* the last one is the account */
 	const uint64_t *waiting;		       /* by run: first tries that could go */
-	bool busy; /* no guard, quiet hours, brakes: what bulk gets is a matter of shares alone */
+	const uint64_t *waiting_at; /* as waiting, by destination, of other than urgent runs */
+	bool even;  /* nothing but guards and begins and ends of runs moves the rates */
+	bool lines; /* no quota, warm-up or stream holds lists below what was published */
+	bool busy;  /* no guard, quiet hours, brakes: what bulk gets is a matter of shares alone */
 };
 
 struct referee_leave {
@@ -68,10 +75,20 @@ struct referee;
 struct referee *referee_new(const struct referee_terms *t, size_t lists) MUST_CHECK;
 void referee_free(struct referee *f);
 
-/* A calendar was published; what it lets pass to a destination, 0: nothing. */
+/* What was published for a list, whose messages are all for one destination (or REFEREE_ANY). */
+void referee_calendar(struct referee *f, size_t list, size_t destination,
+    const struct admission_row *rows, size_t count, double now);
+/* That was all of it; what it lets pass to a destination, 0: nothing. */
 void referee_publish(struct referee *f, double now);
 void referee_limit(struct referee *f, size_t destination, double per_s, double now);
 void referee_warmup(struct referee *f, uint64_t limit, double now);
+
+/* A dispatcher asked for permits and got some. */
+void referee_call(struct referee *f, size_t permits, double now);
+/* A list was empty, or a permit of it was not used: its line is lost for a while. */
+void referee_unused(struct referee *f, size_t list, double now);
+/* Redis lost its clocks. */
+void referee_forget(struct referee *f, double now);
 
 void referee_leave(struct referee *f, const struct referee_leave *l);
 void referee_connect(

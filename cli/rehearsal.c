@@ -77,13 +77,32 @@ begin_list(struct sim *m, struct sim_run *run, int number, uint64_t room, uint64
 	struct sim_list *l = &run->lists[number];
 	char name[40];
 
-	*l = (struct sim_list){
-		.run = run, .number = number, .place = m->list_count, .fresh = fresh
-	};
+	*l = (struct sim_list){ .run = run,
+		.number = number,
+		.place = m->list_count,
+		.fresh = fresh,
+		.destination = number > 0 ? run->lanes[number - 1].destination : REFEREE_ANY };
 	(void)snprintf(name, sizeof(name), KEY_LANE_NAME, run->id, number);
 	l->admission = admission_text_lane(m->pool, name);
 	m->lists[m->list_count++] = l;
 	return l->admission >= 0 && heap_init(&l->later, room) ? 0 : err_set(m->err, "no memory");
+}
+
+/* All but the canary of a run, which is each lane's share of it. */
+static void
+hold_back(struct sim_run *run, uint64_t all)
+{
+	if (run->def->canary == 0 || run->def->canary >= all)
+		return;
+	for (size_t i = 0; i < run->def->lane_count; i++) {
+		struct sim_lane *l = &run->lanes[i];
+		uint64_t first =
+		    (uint64_t)ceil((double)l->def->count * (double)run->def->canary / (double)all);
+
+		l->held = l->def->count - first;
+		run->canary += first;
+	}
+	run->canary_until = INFINITY;
 }
 
 static int
@@ -117,19 +136,36 @@ begin_run(struct sim *m, struct sim_run *run, uint32_t *recipient)
 		all += l->def->count;
 		l->list =
 		    &run->lists[quiet || policy_is_paced(m->policy, l->group, l->tail) ? i + 1 : 0];
-		if (l->list == run->lists)
-			fresh += common[i] = l->def->count;
 	}
 	run->open = all;
+	hold_back(run, all);
+	for (size_t i = 0; i < def->lane_count; i++)
+		if (run->lanes[i].list == run->lists) {
+			common[i] = run->lanes[i].def->count;
+			fresh += run->lanes[i].def->count - run->lanes[i].held;
+		}
 	result = begin_list(m, run, 0, all, fresh);
 	for (size_t i = 0; result == 0 && i < def->lane_count; i++)
 		result = begin_list(m, run, (int)i + 1, run->lanes[i].def->count,
-		    run->lanes[i].list == run->lists ? 0 : run->lanes[i].def->count);
+		    run->lanes[i].list == run->lists
+			? 0
+			: run->lanes[i].def->count - run->lanes[i].held);
 	run->lists[0].order = fresh > 0 ? lane_order_new(common, def->lane_count) : NULL;
 	if (fresh > 0 && run->lists[0].order == NULL)
 		result = err_set(m->err, "no memory");
 	free(common);
 	return result;
+}
+
+static unsigned
+lanes_to(const struct sim *m, size_t destination)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < m->s->run_count; i++)
+		for (size_t k = 0; k < m->runs[i].def->lane_count; k++)
+			n += m->runs[i].lanes[k].destination == destination;
+	return n;
 }
 
 static int
@@ -151,6 +187,10 @@ begin_referee(struct sim *m)
 		.run = runs,
 		.destination = d,
 		.waiting = m->waiting,
+		.waiting_at = m->waiting_at,
+		.quota_used = s->quota_used,
+		.even = s->quota == 0 && s->warmup == NULL,
+		.lines = s->quota == 0 && s->warmup == NULL,
 		.busy = s->mood_count == 0 && s->provider_count == 0 && s->quota == 0 &&
 		    s->warmup == NULL };
 
@@ -163,6 +203,8 @@ begin_referee(struct sim *m)
 		runs[i] = (struct referee_run){ run->class, run->weight,
 			run->spread_s <= 0 && run->stream_per_s <= 0 };
 		t.busy = t.busy && minutes == 0;
+		t.even = t.even && minutes == 0;
+		t.lines = t.lines && run->stream_per_s <= 0;
 		if (run->class == SHARE_URGENT)
 			t.urgent_part = policy_urgent_part(m->policy);
 		else
@@ -176,7 +218,9 @@ begin_referee(struct sim *m)
 		bool account = i + 1 == m->destination_count;
 		bool tail = strncmp(to->name, "tail-", 5) == 0;
 
-		d[i] = (struct referee_destination){ .name = to->name, .is_account = account };
+		d[i] = (struct referee_destination){
+			.name = to->name, .is_account = account, .lanes = lanes_to(m, i)
+		};
 		if (account)
 			continue;
 		d[i].cap_per_s = tail ? 0 : policy_cap_per_s(m->policy, to->group);
@@ -218,10 +262,11 @@ begin(struct sim *m)
 	m->lists = calloc(s->lane_count + s->run_count + 1, sizeof(*m->lists));
 	m->destinations = calloc(s->lane_count + 2, sizeof(*m->destinations));
 	m->waiting = calloc(s->run_count + 1, sizeof(*m->waiting));
+	m->waiting_at = calloc(s->lane_count + 2, sizeof(*m->waiting_at));
 	if (m->policy == NULL)
 		return -1;
 	if (m->pool == NULL || m->recipients == NULL || m->runs == NULL || m->lists == NULL ||
-	    m->destinations == NULL || m->waiting == NULL)
+	    m->destinations == NULL || m->waiting == NULL || m->waiting_at == NULL)
 		return err_set(m->err, "no memory");
 	if (ladder_parse(&m->ladder, s->config.dispatcher_retry_ladder, m->err) < 0)
 		return -1;
@@ -258,6 +303,13 @@ fault(struct sim *m, const struct scenario_fault *f)
 		break;
 	case FAULT_REDIS_LOST:
 		admission_forget(admission_text_pool(m->pool));
+		referee_forget(m->referee, m->now);
+		break;
+	case FAULT_OLD_PLANNER:
+		sim_old_planner(m);
+		break;
+	case FAULT_GROUP_GONE:
+		sim_group_gone(m, f->group);
 		break;
 	}
 }
@@ -423,6 +475,7 @@ end(struct sim *m)
 	free(m->runs);
 	free(m->recipients);
 	free(m->waiting);
+	free(m->waiting_at);
 	free(m->answers);
 	free(m->free_answers);
 	heap_release(&m->answers_due);

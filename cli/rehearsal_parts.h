@@ -16,6 +16,7 @@
 #include "interleave.h"
 #include "ladder.h"
 #include "publication.h"
+#include "redis_time.h"
 #include "referee.h"
 #include "rehearsal.h"
 #include "retry_budget.h"
@@ -52,6 +53,7 @@ struct sim_list {
 	uint64_t fresh;	      /* first tries still to come */
 	struct retry_budget retries;
 	struct lane_order *order; /* of list 0 */
+	size_t destination;	  /* REFEREE_ANY of list 0 */
 };
 
 struct sim_lane {
@@ -62,6 +64,7 @@ struct sim_lane {
 	int group;
 	bool tail;
 	uint32_t first, next; /* recipients from `first`; tried up to `next` */
+	uint64_t held;	      /* of these behind a canary */
 };
 
 struct sim_run {
@@ -72,6 +75,8 @@ struct sim_run {
 	struct sim_list *lists; /* list 0 first */
 	uint64_t open, arrived, sent, failed, expired, doubt;
 	double next_arrival, finish, forecast;
+	uint64_t canary;     /* first tries of it still to come */
+	double canary_until; /* 0: it has none, or is judged; INFINITY: it is being sent */
 	bool is_on, paused;
 };
 
@@ -115,7 +120,8 @@ struct sim_dispatcher {
 	size_t free_count;
 	struct heap due; /* flights by permit */
 	double ask_at, urgent_at, look_at, down_until;
-	struct sim_site *sites; /* by destination */
+	struct redis_time clock; /* of its host, which may be off */
+	struct sim_site *sites;	 /* by destination */
 };
 
 /* An answer under way. */
@@ -161,7 +167,8 @@ struct sim {
 	struct referee *referee;
 	struct referee_run *referee_runs; /* owned, as the next */
 	struct referee_destination *referee_destinations;
-	uint64_t *waiting; /* by run, for the referee */
+	uint64_t *waiting;    /* by run, for the referee, */
+	uint64_t *waiting_at; /* and by destination */
 	struct err *err;
 	FILE *trace;
 	bool bound;  /* connections, not rates, were what it waited for */
@@ -178,6 +185,8 @@ struct sim_lane *sim_lane_of(const struct sim *m, uint32_t recipient);
 
 void sim_ids_push(struct sim *m, struct sim_ids *ids, uint32_t id);
 uint64_t sim_list_length(const struct sim_list *l);
+/* So many more of a lane can go. */
+void sim_lane_offer(struct sim *m, const struct sim_lane *lane, uint64_t count);
 /* The next of a list; false when it is empty. */
 bool sim_list_pop(struct sim *m, struct sim_list *l, uint32_t *recipient);
 /* To the front of his list, without another try. */
@@ -196,6 +205,9 @@ int sim_producer_round(struct sim *m) MUST_CHECK;
 /* Between rounds it looks for single mails alone. */
 void sim_producer_mail(struct sim *m);
 void sim_report(struct sim *m, const struct brake_report *r);
+/* One that was replaced publishes what it still believes. */
+void sim_old_planner(struct sim *m);
+void sim_group_gone(struct sim *m, const char *group);
 
 /* ---- dispatchers ---- */
 

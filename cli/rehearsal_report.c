@@ -108,7 +108,7 @@ events_json(const struct scenario *s, const struct rehearsal *r)
 }
 
 json_t *
-rehearsal_json(const struct scenario *s, const struct rehearsal *r, double cpu_s)
+rehearsal_json(const struct scenario *s, const struct rehearsal *r, double cpu_s, long rss_mb)
 {
 	char finish[40];
 	json_t *total = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o, s:o}",
@@ -122,14 +122,15 @@ rehearsal_json(const struct scenario *s, const struct rehearsal *r, double cpu_s
 	    "urgent_wait_p99_s", rehearsal_real(r->urgent_wait_p99 / 1e6));
 
 	return json_pack(
-	    "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "name",
-	    s->name, "messages", (json_int_t)s->messages, "sent", (json_int_t)r->sent, "failed",
-	    (json_int_t)r->failed, "expired", (json_int_t)r->expired, "in_doubt",
+	    "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:I}",
+	    "name", s->name, "messages", (json_int_t)s->messages, "sent", (json_int_t)r->sent,
+	    "failed", (json_int_t)r->failed, "expired", (json_int_t)r->expired, "in_doubt",
 	    (json_int_t)r->doubt, "unsent", (json_int_t)r->open, "finish",
 	    rehearsal_time(s, r->finish, finish, sizeof(finish)), "duration_s",
-	    rehearsal_real((r->finish - s->start) / 1e6), "cpu_s", rehearsal_real(cpu_s), "total",
-	    total, "invariants", rules_json(r), "campaigns", runs_json(s, r), "brakes",
-	    events_json(s, r), "brakes_left_out", (json_int_t)r->events_left_out);
+	    rehearsal_real((r->finish - s->start) / 1e6), "cpu_s", rehearsal_real(cpu_s), "rss_mb",
+	    (json_int_t)rss_mb, "total", total, "invariants", rules_json(r), "campaigns",
+	    runs_json(s, r), "brakes", events_json(s, r), "brakes_left_out",
+	    (json_int_t)r->events_left_out);
 }
 
 void

@@ -16,7 +16,8 @@ json_t *rehearsal_real(double value);
 /* Rules that were broken. */
 int rehearsal_broken(const struct rehearsal *r);
 
-json_t *rehearsal_json(const struct scenario *s, const struct rehearsal *r, double cpu_s);
+json_t *rehearsal_json(
+    const struct scenario *s, const struct rehearsal *r, double cpu_s, long rss_mb);
 void rehearsal_print(const struct scenario *s, const struct rehearsal *r, double cpu_s);
 
 #endif

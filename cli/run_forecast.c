@@ -27,6 +27,17 @@ cap_of(const struct run_forecast *f, const struct forecast_list *l)
 	return l->capped ? policy_cap_per_s(f->policy, l->group) : 0;
 }
 
+/* Of a run, that goes first; 0: all at once. */
+static double
+canary_part(const struct run_forecast *f)
+{
+	double messages = 0;
+
+	for (size_t i = 0; i < f->count; i++)
+		messages += (double)f->lists[i].count;
+	return f->canary < messages ? f->canary / messages : 0;
+}
+
 /* What goes of a list in a stage. */
 static uint64_t
 count_of(const struct forecast_list *l, const struct stage *g)
@@ -147,9 +158,11 @@ play_stage(
 	if (code == 0 && faults) {
 		double half = (f->p50 - stage->start) / 2e6;
 
+		s.faults[s.fault_count++] = (struct scenario_fault){
+			.kind = FAULT_DISPATCHER_CRASH, .at_s = half, .for_s = CRASH_FOR_S
+		};
 		s.faults[s.fault_count++] =
-		    (struct scenario_fault){ FAULT_DISPATCHER_CRASH, half, CRASH_FOR_S, 0 };
-		s.faults[s.fault_count++] = (struct scenario_fault){ FAULT_REDIS_LOST, half, 0, 0 };
+		    (struct scenario_fault){ .kind = FAULT_REDIS_LOST, .at_s = half };
 	}
 	if (code == 0)
 		code = simulation_run(&s, &hooks, plans, &g, &result, err);
@@ -179,17 +192,15 @@ static int
 play(struct run_forecast *f, bool faults, double *finish, struct err *err)
 {
 	struct stage stage = { .start = f->start, .window_s = f->spread_s, .to = 1 };
-	double messages = 0;
+	double part = canary_part(f);
 
-	for (size_t i = 0; i < f->count; i++)
-		messages += (double)f->lists[i].count;
 	if (!faults) {
 		run_forecast_release(f);
 		f->peak_per_min = 0;
 		f->others = f->start;
 	}
-	if (f->canary > 0 && f->canary < messages) {
-		stage.to = f->canary / messages;
+	if (part > 0) {
+		stage.to = part;
 		stage.window_s = f->spread_s * stage.to;
 		if (!faults && play_stage(f, &stage, false, &f->others, err) < 0)
 			return -1;
@@ -209,6 +220,7 @@ play(struct run_forecast *f, bool faults, double *finish, struct err *err)
 static int
 find_binding(struct run_forecast *f, struct err *err)
 {
+	const struct stage others = { .from = canary_part(f), .to = 1 };
 	struct forecast_lane *lanes = calloc(f->count + 1, sizeof(*lanes));
 	struct forecast_request r = { .policy = f->policy,
 		.per_s = f->per_s,
@@ -219,8 +231,9 @@ find_binding(struct run_forecast *f, struct err *err)
 	int code = lanes == NULL ? err_set(err, "no memory") : 0;
 
 	for (size_t i = 0; lanes != NULL && i < f->count; i++)
-		lanes[i] = (struct forecast_lane){ f->lists[i].group, (double)f->lists[i].count,
-			f->lists[i].capped, f->lists[i].zone };
+		lanes[i] = (struct forecast_lane){ f->lists[i].group,
+			(double)count_of(&f->lists[i], &others), f->lists[i].capped,
+			f->lists[i].zone };
 	if (code == 0)
 		code = forecast_finish(&r, lanes, f->count, &planned, err);
 	r.no_guard = true;

@@ -235,6 +235,42 @@ read_domains(struct reading *r, const char *file)
 	return 0;
 }
 
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp((*(struct scenario_domain *const *)a)->name,
+	    (*(struct scenario_domain *const *)b)->name);
+}
+
+/* Of domains large enough for their own (slot below 0), by name: where they stand in the file must not
+ * matter. */
+static int
+own_lanes(struct reading *r, const int *slot, int unknown)
+{
+	struct scenario *s = r->s;
+	struct scenario_domain **own;
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->domain_count; i++)
+		n += slot[i] < 0;
+	own = arena_array(&s->arena, n + 1, sizeof(struct scenario_domain *));
+	if (own == NULL)
+		return err_set(r->err, "no memory");
+	n = 0;
+	for (size_t i = 0; i < s->domain_count; i++)
+		if (slot[i] < 0)
+			own[n++] = &s->domains[i];
+	qsort(own, n, sizeof(*own), by_name);
+	for (size_t i = 0; i < n; i++) {
+		int lane = add_lane(r, own[i]->name, unknown, own[i]->count);
+
+		if (lane < 0)
+			return -1;
+		own[i]->lane = (uint32_t)lane;
+	}
+	return 0;
+}
+
 /* Lanes of groups, of domains large enough for their own, and the tail by hash of the name. */
 static int
 lanes_of_domains(struct reading *r)
@@ -274,16 +310,10 @@ lanes_of_domains(struct reading *r)
 				tail ? unknown : (int)i, sums[i])) < 0)
 			return -1;
 	}
-	for (size_t i = 0; i < s->domain_count; i++) {
-		struct scenario_domain *d = &s->domains[i];
-		int lane =
-		    slot[i] >= 0 ? lane_of[slot[i]] : add_lane(r, d->name, unknown, d->count);
-
-		if (lane < 0)
-			return -1;
-		d->lane = (uint32_t)lane;
-	}
-	return 0;
+	for (size_t i = 0; i < s->domain_count; i++)
+		if (slot[i] >= 0)
+			s->domains[i].lane = (uint32_t)lane_of[slot[i]];
+	return own_lanes(r, slot, unknown);
 }
 
 /* ---------------------------------------------------------------- other keys */
@@ -434,26 +464,33 @@ take_mode(struct reading *r)
 static int
 take_fault(struct reading *r, const json_t *v)
 {
-	static const char *const kinds[] = { "dispatcher_crash", "planner_down", "redis_lost" };
+	static const char *const kinds[] = { "dispatcher_crash", "planner_down", "redis_lost",
+		"old_planner", "group_gone" };
+	const int known = sizeof(kinds) / sizeof(kinds[0]);
 	struct scenario_fault f = { 0 };
 	const char *what = json_string_value(json_object_get(v, "what"));
+	const char *group;
 	double dispatcher;
 	int k = 0, result;
 
 	if (scenario_take_mood(r, v, &result))
 		return result;
-
-	while (k < 3 && (what == NULL || strcmp(what, kinds[k]) != 0))
+	while (k < known && (what == NULL || strcmp(what, kinds[k]) != 0))
 		k++;
-	if (k == 3)
+	if (k == known)
 		return err_set(r->err,
-		    "a fault's what is reply, dispatcher_crash, planner_down or redis_lost");
+		    "a fault's what is reply, dispatcher_crash, planner_down, redis_lost, "
+		    "old_planner or group_gone");
 	f.kind = (enum fault_kind)k;
 	if (scenario_number(r, v, "at_s", 0, 1e8, 0, &f.at_s) < 0 ||
 	    scenario_number(r, v, "for_s", 0, 1e8, 60, &f.for_s) < 0 ||
 	    scenario_number(r, v, "dispatcher", 0, r->s->dispatchers - 1, 0, &dispatcher) < 0)
 		return -1;
 	f.dispatcher = (int)dispatcher;
+	group = scenario_text(r, v, "provider", "");
+	f.group = group != NULL ? arena_str(&r->s->arena, group) : NULL;
+	if (f.group == NULL)
+		return -1;
 	if (r->s->fault_count == SCENARIO_FAULTS_MAX)
 		return err_set(r->err, "more than %d faults", SCENARIO_FAULTS_MAX);
 	r->s->faults[r->s->fault_count++] = f;
@@ -464,7 +501,7 @@ static int
 take_behaviour(struct reading *r)
 {
 	static const char *const keys[] = { "release_jitter_ms", "guard_lead_s", "latency_ms",
-		"providers", NULL };
+		"clock_off_s", "providers", NULL };
 	json_t *b = json_object_get(r->json, "behaviour"), *f;
 	size_t i;
 

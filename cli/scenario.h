@@ -29,13 +29,16 @@
 enum fault_kind {
 	FAULT_DISPATCHER_CRASH, /* what it had reserved is lost; it comes back after `for_s` */
 	FAULT_PLANNER_DOWN,	/* no calendar is published for `for_s` */
-	FAULT_REDIS_LOST	/* clocks of all limiters are gone */
+	FAULT_REDIS_LOST,	/* clocks of all limiters are gone */
+	FAULT_OLD_PLANNER, /* one that does not know it was replaced publishes without limits */
+	FAULT_GROUP_GONE   /* the provider table does not have a group any more */
 };
 
 struct scenario_fault {
 	enum fault_kind kind;
 	double at_s, for_s; /* after the start */
 	int dispatcher;
+	const char *group; /* in the arena */
 };
 
 /* Parts of the rules that a scenario leaves out, to see that their checks notice. */
@@ -50,7 +53,12 @@ enum scenario_omission {
 	OMIT_BUDGET = 128,
 	OMIT_LADDER = 256, /* retries come before their time */
 	OMIT_EXPIRY = 512,
-	OMIT_ONCE = 1024 /* what was in the hands of a dispatcher that died is sent again */
+	OMIT_ONCE = 1024, /* what was in the hands of a dispatcher that died is sent again */
+	OMIT_GUARD_PLAN =
+	    2048, /* plans know no guard: what falls due meanwhile waits for its end */
+	OMIT_CLOSED_SHARE = 4096, /* of the rate: the others take it while a guard closes */
+	OMIT_CLOCK = 8192, /* permits are read by the clock of the host, not by that of Redis */
+	OMIT_GENERATION = 16384 /* calendars of old planners are taken */
 };
 
 struct scenario_provider {
@@ -70,6 +78,8 @@ struct scenario_run {
 	double weight, at_s, spread_s;
 	double arrive_per_s; /* of urgent mail: comes one after the other; 0: all at once */
 	int quiet_from, quiet_till;
+	uint64_t canary; /* recipients that go first; 0: all at once */
+	double canary_wait_s;
 	size_t first_lane, lane_count;
 };
 
@@ -122,7 +132,8 @@ struct scenario {
 	struct scenario_mood *moods;
 	size_t mood_count;
 	double latency_us;
-	const char *warmup; /* schedule; NULL: none */
+	double clock_off_us[SCENARIO_DISPATCHERS_MAX]; /* of the host of each dispatcher */
+	const char *warmup;			       /* schedule; NULL: none */
 	int warmup_day;
 	bool guard_off;
 	bool is_relay; /* else mail servers of each provider */

@@ -139,7 +139,8 @@ take_settings(struct reading *r)
 	if (config_set(c, "pace.account_rate", rate, r->err) < 0 ||
 	    config_set(c, "pace.group_limits", r->unlimited ? "no" : "yes", r->err) < 0 ||
 	    config_set(c, "pace.hour_guard",
-		r->guard_off || (r->s->omit & OMIT_GUARD) ? "off" : "all", r->err) < 0 ||
+		r->guard_off || (r->s->omit & (OMIT_GUARD | OMIT_GUARD_PLAN)) ? "off" : "all",
+		r->err) < 0 ||
 	    config_set(c, "pace.mode", r->s->mode == PLAN_ASAP ? "asap" : "together", r->err) < 0)
 		return -1;
 	c->pace_quota_24h = (long)r->s->quota;
@@ -163,7 +164,8 @@ static int
 take_omissions(struct reading *r)
 {
 	static const char *const names[] = { "quota", "guard", "window", "urgent", "weights", "cut",
-		"hold", "budget", "ladder", "expiry", "once" };
+		"hold", "budget", "ladder", "expiry", "once", "guard_plan", "closed_share", "clock",
+		"generation" };
 	json_t *v;
 	size_t i;
 
@@ -238,14 +240,15 @@ static int
 take_run(struct reading *r, const json_t *v, size_t number)
 {
 	static const char *const keys[] = { "name", "class", "stream", "stream_rate", "weight",
-		"at_s", "spread_h", "arrive", "quiet_hours", "zone", "lanes", NULL };
+		"at_s", "spread_h", "arrive", "quiet_hours", "zone", "canary", "canary_wait_s",
+		"lanes", NULL };
 	struct scenario *s = r->s;
 	struct scenario_run *run = &s->runs[number];
 	char standard[32];
 	const char *name, *stream, *rate, *class, *arrive, *quiet, *zone;
 	const struct zone *hours = s->zone;
 	json_t *lanes = json_object_get(v, "lanes");
-	double spread;
+	double spread, canary;
 	int n;
 
 	(void)snprintf(standard, sizeof(standard), "campaign-%zu", number + 1);
@@ -264,8 +267,13 @@ take_run(struct reading *r, const json_t *v, size_t number)
 	    (arrive[0] != '\0' && rate_parse(&run->arrive_per_s, slice_str(arrive), r->err) < 0) ||
 	    scenario_number(r, v, "weight", 1, 100, 1, &run->weight) < 0 ||
 	    scenario_number(r, v, "at_s", 0, 1e8, 0, &run->at_s) < 0 ||
-	    scenario_number(r, v, "spread_h", 0, 24 * 60, 0, &spread) < 0)
+	    scenario_number(r, v, "spread_h", 0, 24 * 60, 0, &spread) < 0 ||
+	    scenario_number(r, v, "canary", 0, 1e6, 0, &canary) < 0 ||
+	    scenario_number(r, v, "canary_wait_s", 0, 604800, 1800, &run->canary_wait_s) < 0)
 		return -1;
+	if (run->arrive_per_s > 0 && canary > 0)
+		return err_set(r->err, "campaign %s: what arrives has no canary", name);
+	run->canary = (uint64_t)canary;
 	if (run->arrive_per_s > 0 && run->class != SHARE_URGENT)
 		return err_set(r->err, "campaign %s: arrive is of class transactional", name);
 	if (!json_is_object(lanes))
@@ -313,6 +321,39 @@ take_campaigns(struct reading *r)
 
 /* ---- the whole ---- */
 
+/* Seconds by which the clocks of hosts are off, one for each dispatcher. */
+static int
+take_clocks(struct reading *r, const json_t *clocks)
+{
+	json_t *v;
+	size_t i;
+
+	if (clocks != NULL &&
+	    (!json_is_array(clocks) || json_array_size(clocks) > (size_t)r->s->dispatchers))
+		return err_set(
+		    r->err, "clock_off_s is an array of seconds, at most one for each dispatcher");
+	json_array_foreach(clocks, i, v)
+	{
+		if (!json_is_number(v) || fabs(json_number_value(v)) > 86400)
+			return err_set(r->err, "clock_off_s: a number from -86400 to 86400");
+		r->s->clock_off_us[i] = json_number_value(v) * 1e6;
+	}
+	return 0;
+}
+
+static int
+check_faults(struct reading *r)
+{
+	for (size_t i = 0; i < r->s->fault_count; i++) {
+		const struct scenario_fault *f = &r->s->faults[i];
+
+		if (f->kind == FAULT_GROUP_GONE &&
+		    providers_find(r->providers, slice_str(f->group)) == PROVIDERS_NONE)
+			return err_set(r->err, "group_gone: there is no group '%.40s'", f->group);
+	}
+	return 0;
+}
+
 static bool
 is_rehearsed(const struct reading *r)
 {
@@ -320,10 +361,12 @@ is_rehearsed(const struct reading *r)
 		"leave_out" };
 	const json_t *b = json_object_get(r->json, "behaviour");
 	bool any = r->s->mood_count > 0 || json_object_get(b, "latency_ms") != NULL ||
-	    json_object_get(b, "providers") != NULL;
+	    json_object_get(b, "providers") != NULL || json_object_get(b, "clock_off_s") != NULL;
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		any = any || json_object_get(r->json, keys[i]) != NULL;
+	for (size_t i = 0; i < r->s->fault_count; i++)
+		any = any || r->s->faults[i].kind >= FAULT_OLD_PLANNER;
 	return any;
 }
 
@@ -339,8 +382,8 @@ scenario_take_runs(struct reading *r)
 		return -1;
 	if (!is_rehearsed(r))
 		return 0;
-	if (s->domain_count > 0)
-		return err_set(r->err, "domains cannot stand beside " REHEARSED "; give lanes");
+	if (s->domain_count > 0 && json_object_get(r->json, "campaigns") != NULL)
+		return err_set(r->err, "campaigns have lanes of their own; leave out domains");
 	s->guard_off = r->guard_off;
 	s->is_relay = strcmp(transport, "relay") == 0;
 	if (!s->is_relay && strcmp(transport, "mx") != 0)
@@ -350,6 +393,7 @@ scenario_take_runs(struct reading *r)
 	s->latency_us = latency * 1e3;
 	s->rehearsed = true;
 	if (take_omissions(r) < 0 || take_settings(r) < 0 || take_warmup(r) < 0 ||
+	    take_clocks(r, json_object_get(b, "clock_off_s")) < 0 || check_faults(r) < 0 ||
 	    take_providers(r, json_object_get(b, "providers")) < 0 || take_campaigns(r) < 0)
 		return -1;
 	if (s->messages > SCENARIO_REHEARSED_MAX)

@@ -10,18 +10,36 @@
 
 #define RECONNECT_US 5e6 /* behind a connection that was refused */
 #define HOST_RUN 0
+#define SIM_LINK_US 5e3 /* to Redis, and back */
 
 /* ---- permits ---- */
 
+/* When its host's clock shows the time of a permit that was asked for now. */
+static double
+due_of(struct sim *m, struct sim_dispatcher *d, double permit)
+{
+	double off = m->s->clock_off_us[d->number], there, back, shown;
+
+	if (off == 0)
+		return permit;
+	there = sim_random(m) * SIM_LINK_US;
+	back = sim_random(m) * SIM_LINK_US;
+	shown = (double)redis_time_ours(&d->clock, (uint64_t)(m->now - there + off),
+		    (int64_t)m->now, (uint64_t)(m->now + back + off)) +
+	    permit - m->now;
+	return (m->s->omit & OMIT_CLOCK ? permit : shown) - off;
+}
+
 static void
-fly(struct sim_dispatcher *d, struct sim_list *list, uint32_t recipient, double permit)
+fly(struct sim *m, struct sim_dispatcher *d, struct sim_list *list, uint32_t recipient,
+    double permit)
 {
 	uint32_t place = d->free_flights[--d->free_count];
 
 	d->flights[place] = (struct sim_flight){
 		.permit = permit, .recipient = recipient, .list = list, .used = true
 	};
-	heap_push(&d->due, permit, place);
+	heap_push(&d->due, due_of(m, d, permit), place);
 }
 
 static struct sim_flight
@@ -52,6 +70,7 @@ sim_dispatcher_ask(struct sim *m, struct sim_dispatcher *d, bool urgent)
 		.wants = wants,
 		.max =
 		    (uint32_t)fmin((double)m->s->config.dispatcher_batch, (double)d->free_count) };
+	bool full = d->free_count < (size_t)m->s->config.dispatcher_batch;
 	uint64_t unused = 0;
 	double wake = m->now + SIM_LOOK_US;
 	size_t n = 0;
@@ -60,6 +79,8 @@ sim_dispatcher_ask(struct sim *m, struct sim_dispatcher *d, bool urgent)
 		struct sim_list *l = m->lists[i];
 		uint64_t length = l->run->is_on && !l->run->paused ? sim_list_length(l) : 0;
 
+		if (l->run->is_on && (length == 0 || full) && !urgent)
+			referee_unused(m->referee, i, m->now);
 		if (length == 0 || (urgent && !is_urgent(l)))
 			continue;
 		asked[ask.want_count] = l;
@@ -69,6 +90,8 @@ sim_dispatcher_ask(struct sim *m, struct sim_dispatcher *d, bool urgent)
 	if (ask.want_count > 0 && ask.max > 0) {
 		m->result->calls++;
 		n = admission_reserve(admission_text_pool(m->pool), &ask, permits, &wake);
+		if (!urgent)
+			referee_call(m->referee, n, m->now);
 	}
 	for (size_t i = 0; i < n; i++) {
 		struct sim_list *list = NULL;
@@ -78,9 +101,11 @@ sim_dispatcher_ask(struct sim *m, struct sim_dispatcher *d, bool urgent)
 			if (asked[k]->admission == (int)permits[i].lane)
 				list = asked[k];
 		if (list != NULL && sim_list_pop(m, list, &recipient))
-			fly(d, list, recipient, permits[i].at);
+			fly(m, d, list, recipient, permits[i].at);
 		else
 			unused++;
+		if (list != NULL && sim_list_length(list) == 0)
+			referee_unused(m->referee, list->place, m->now);
 	}
 	admission_return_quota(admission_text_pool(m->pool), unused, m->now);
 	if (urgent)
@@ -268,8 +293,12 @@ send(struct sim *m, struct sim_dispatcher *d, size_t destination, const struct s
 	a->closes = session >= 0 &&
 	    (site->sessions[session].messages >= batch ||
 		a->reply == &dest->provider.manners.enough);
-	if (r->first_at < 0)
+	if (r->first_at < 0) {
+		struct sim_run *run = sim_run_of(m, f->recipient);
+
 		r->first_at = m->now;
+		run->canary -= run->canary > 0;
+	}
 	m->result->tries++;
 	heap_push(&m->answers_due, a->at, place);
 }
@@ -283,6 +312,7 @@ keep(struct sim *m, struct sim_dispatcher *d, size_t destination, const struct s
 
 	if (account->mode != BRAKE_HOLD && brake_lets_leave(told, m->now, f->list->number > 0))
 		return false;
+	referee_unused(m->referee, f->list->place, m->now);
 	if (account->mode == BRAKE_HOLD || f->list->number > 0)
 		sim_list_return(m, f->recipient);
 	else
@@ -338,6 +368,21 @@ tell_referee(struct sim *m, const struct sim_flight *f, size_t destination)
 	m->tried_day++;
 }
 
+/* Without a plan that knows of it. */
+static bool
+waits_for_guard(struct sim *m, struct sim_dispatcher *d, size_t destination, uint32_t flight)
+{
+	const struct referee_destination *to = &m->referee_destinations[destination];
+	double opens = to->guard == GUARD_STRICT && (m->s->omit & OMIT_GUARD_PLAN)
+	    ? guard_start(GUARD_STRICT, to->zone, 0, m->now)
+	    : m->now;
+
+	if (opens <= m->now)
+		return false;
+	heap_push(&d->due, opens, flight);
+	return true;
+}
+
 void
 sim_dispatcher_leave(struct sim *m, struct sim_dispatcher *d)
 {
@@ -345,7 +390,10 @@ sim_dispatcher_leave(struct sim *m, struct sim_dispatcher *d)
 	struct sim_flight *f = &d->flights[place];
 	size_t destination = sim_lane_of(m, f->recipient)->destination;
 
+	if (waits_for_guard(m, d, destination, place))
+		return;
 	if (f->list->run->paused) {
+		referee_unused(m->referee, f->list->place, m->now);
 		sim_list_return(m, f->recipient);
 		(void)land(d, place);
 		return;
@@ -452,6 +500,7 @@ sim_dispatcher_die(struct sim *m, struct sim_dispatcher *d, double back_at)
 	for (uint32_t i = 0; i < SIM_FLIGHTS_MAX; i++) {
 		if (!d->flights[i].used)
 			continue;
+		referee_unused(m->referee, d->flights[i].list->place, m->now);
 		sim_list_return(m, land(d, i).recipient);
 		m->result->lost_permits++;
 	}

@@ -61,6 +61,14 @@ next_lane(struct sim_list *l)
 	return NULL;
 }
 
+void
+sim_lane_offer(struct sim *m, const struct sim_lane *lane, uint64_t count)
+{
+	m->waiting[lane->run - m->runs] += count;
+	if (lane->run->def->class != SHARE_URGENT)
+		m->waiting_at[lane->destination] += count;
+}
+
 bool
 sim_list_pop(struct sim *m, struct sim_list *l, uint32_t *recipient)
 {
@@ -74,6 +82,8 @@ sim_list_pop(struct sim *m, struct sim_list *l, uint32_t *recipient)
 		*recipient = lane->first + lane->next++;
 		l->fresh--;
 		m->waiting[l->run - m->runs]--;
+		if (l->run->def->class != SHARE_URGENT)
+			m->waiting_at[lane->destination]--;
 	}
 	retry_budget_earn(&l->retries, 1);
 	return true;
@@ -172,6 +182,7 @@ sim_lane_relist(struct sim *m, struct sim_lane *lane)
 		return;
 	lane->list = to;
 	to->fresh = lane->def->count - lane->next;
+	to->fresh -= lane->held < to->fresh ? lane->held : to->fresh;
 	from->fresh -= to->fresh;
 	move(m, from, to, lane);
 }

@@ -11,6 +11,7 @@
 #include "embed.h"
 #include "forecast.h"
 #include "keys.h"
+#include "rate.h"
 #include "warmup.h"
 
 #define PUBLISH_US 60e6 /* PACER_EVERY_MS */
@@ -196,6 +197,8 @@ expect(struct sim *m, struct sim_run *run)
 	struct forecast_rates rates = { .stream_per_s = run->def->stream_per_s };
 	struct forecast_request r = { .policy = m->policy,
 		.start = m->now,
+		.canary = (double)run->def->canary,
+		.canary_wait_us = run->def->canary_wait_s * 1e6,
 		.quiet_from = run->def->quiet_from,
 		.quiet_till = run->def->quiet_till };
 	struct forecast_lane others = { .group = PROVIDERS_NONE };
@@ -249,9 +252,40 @@ begin_runs(struct sim *m)
 		run->began = m->now;
 		run->next_arrival = m->now;
 		for (size_t k = 0; k < run->def->lane_count; k++)
-			m->waiting[i] += run->def->arrive_per_s > 0 ? 0 : run->lanes[k].def->count;
+			if (run->def->arrive_per_s <= 0)
+				sim_lane_offer(m, &run->lanes[k],
+				    run->lanes[k].def->count - run->lanes[k].held);
 		if (run->def->class != SHARE_URGENT)
 			expect(m, run);
+	}
+}
+
+/* Everybody else goes as well. */
+static void
+end_canary(struct sim *m, struct sim_run *run)
+{
+	for (size_t i = 0; i < run->def->lane_count; i++) {
+		struct sim_lane *l = &run->lanes[i];
+
+		l->list->fresh += l->held;
+		sim_lane_offer(m, l, l->held);
+		l->held = 0;
+	}
+	run->canary_until = 0;
+	m->dirty = true;
+}
+
+/* As canary_check() does, which has nothing against any of them here. */
+static void
+look_at_canaries(struct sim *m)
+{
+	for (size_t i = 0; i < m->s->run_count; i++) {
+		struct sim_run *run = &m->runs[i];
+
+		if (run->canary_until > 0 && m->now >= run->canary_until)
+			end_canary(m, run);
+		else if (isinf(run->canary_until) && run->canary == 0)
+			run->canary_until = m->now + run->def->canary_wait_s * 1e6;
 	}
 }
 
@@ -296,6 +330,8 @@ sweep(struct sim *m)
 		if (!run->is_on || run->open == 0 ||
 		    (age <= (double)c->dispatcher_expire_after_s * 1e6 + SWEEP_GRACE_US && !unsent))
 			continue;
+		if (unsent)
+			end_canary(m, run);
 		for (size_t k = 0; k <= run->def->lane_count; k++) {
 			struct sim_list *l = &run->lists[k];
 			size_t kept = 0;
@@ -328,13 +364,20 @@ find_brake(const void *brakes, const char *name)
 	return d != NULL && brake_is_limiting(&d->brake) ? &d->brake : NULL;
 }
 
+/* While its guard closes it, the others would take its share. */
+static bool
+gives_way(const struct sim *m, const struct sim_lane *l)
+{
+	return (m->s->omit & OMIT_CLOSED_SHARE) != 0 &&
+	    policy_opens(m->policy, l->group, m->now) > m->now;
+}
+
 /* Lists of one run for publication.h; returns how many. */
 static size_t
 count_lanes(const struct sim *m, const struct sim_run *run, struct pacer_lane *lanes)
 {
 	size_t n = 1;
 
-	(void)m;
 	lanes[0] = (struct pacer_lane){ .group = PROVIDERS_NONE,
 		.name = "",
 		.remaining = (double)sim_list_length(&run->lists[0]) };
@@ -347,7 +390,8 @@ count_lanes(const struct sim *m, const struct sim_run *run, struct pacer_lane *l
 										     : NULL,
 				.group = l->group,
 				.name = l->def->name,
-				.remaining = (double)sim_list_length(l->list) };
+				.remaining =
+				    gives_way(m, l) ? 0 : (double)sim_list_length(l->list) };
 	}
 	return n;
 }
@@ -359,8 +403,19 @@ show(struct sim *m, const char *field, const char *value)
 	const char *bar = strchr(value, '|');
 	bool account = strcmp(field, ADMISSION_TEXT_ACCOUNT) == 0;
 	struct sim_destination *d = NULL;
-	double from, till, interval, per_s = 0;
+	struct admission_row rows[ADMISSION_ROWS_MAX];
+	double per_s = 0;
+	size_t n = 0;
 
+	if (bar == NULL || admission_text_rows(bar + 1, rows, &n) < 0)
+		n = 0;
+	if (strncmp(field, ADMISSION_TEXT_LANE, strlen(ADMISSION_TEXT_LANE)) == 0) {
+		/* lanes of the pool are numbered as the lists are */
+		const struct sim_list *l = m->lists[admission_text_lane(m->pool, field)];
+
+		if (l->run->def->class != SHARE_URGENT)
+			referee_calendar(m->referee, l->place, l->destination, rows, n, m->now);
+	}
 	if (account)
 		d = &m->destinations[m->destination_count - 1];
 	else if (strncmp(field, "g:", 2) == 0)
@@ -368,9 +423,8 @@ show(struct sim *m, const char *field, const char *value)
 	if (d == NULL || (!brake_is_limiting(&d->brake) && !d->published))
 		return;
 	d->published = brake_is_limiting(&d->brake);
-	if (d->published && bar != NULL &&
-	    sscanf(bar + 1, "%lf,%lf,%lf", &from, &till, &interval) == 3)
-		per_s = d->brake.mode == BRAKE_RATE ? 1e6 / interval : 0;
+	if (d->published && n > 0)
+		per_s = d->brake.mode == BRAKE_RATE ? 1e6 / rows[0].interval : 0;
 	if (d->published)
 		referee_limit(m->referee, (size_t)(d - m->destinations), per_s, m->now);
 }
@@ -451,6 +505,42 @@ publish(struct sim *m)
 	return result;
 }
 
+/* ---- others who publish, other tables ---- */
+
+void
+sim_old_planner(struct sim *m)
+{
+	uint64_t generation = m->generation - (m->s->omit & OMIT_GENERATION ? 0 : 1);
+	double from = m->now - PUBLISH_US, till = m->now + PUBLICATION_AHEAD_S * 1e6;
+	char name[40], value[100];
+	struct err err = { 0 };
+
+	/* no account, no groups, and as fast as can be written */
+	(void)snprintf(value, sizeof(value), "|%.17g,%.17g,%.17g;", from, till, 1e6 / RATE_MAX);
+	for (size_t i = 0; i < m->list_count; i++) {
+		const struct sim_list *l = m->lists[i];
+
+		(void)snprintf(name, sizeof(name), KEY_LANE_NAME, l->run->id, l->number);
+		if (admission_text_put(m->pool, generation, m->now, name, value, &err) < 0)
+			return; /* refused, as plan.lua would */
+	}
+	admission_text_end(m->pool);
+}
+
+void
+sim_group_gone(struct sim *m, const char *group)
+{
+	const struct providers *table = policy_providers(m->policy);
+	int gone = providers_find(table, slice_str(group));
+
+	for (size_t i = 0; i < m->s->run_count; i++)
+		for (size_t k = 0; k < m->runs[i].def->lane_count; k++)
+			if (m->runs[i].lanes[k].group == gone)
+				m->runs[i].lanes[k].group =
+				    providers_find(table, SLICE(POLICY_DEFAULT));
+	m->dirty = true;
+}
+
 /* ---- rounds ---- */
 
 /* Those who had nothing to ask for look again. */
@@ -495,6 +585,7 @@ sim_producer_round(struct sim *m)
 	m->round_at = m->now + SIM_POLL_US;
 	begin_runs(m);
 	take_arrivals(m);
+	look_at_canaries(m);
 	if (m->now >= m->sweep_at)
 		sweep(m);
 	if (m->now < m->planner_down_until)

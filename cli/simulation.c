@@ -320,6 +320,9 @@ fault(struct simulation *m, const struct scenario_fault *f, double now)
 	case FAULT_REDIS_LOST:
 		admission_forget(m->a);
 		break;
+	case FAULT_OLD_PLANNER: /* of rehearsals */
+	case FAULT_GROUP_GONE:
+		break;
 	}
 }
 

@@ -66,12 +66,12 @@ read_lanes(
 
 static int
 read_rates(struct db *db, const char *run, struct forecast_rates *rates,
-    struct forecast_request *request, double *spread_s, double *canary_s, struct err *err)
+    struct forecast_request *request, double *spread_s, struct err *err)
 {
 	PGresult *r = db_query(db,
 	    "SELECT coalesce(f.rate_per_s, 0), f.of_stream, f.of_account, coalesce(f.seen_per_s, "
 	    "0), coalesce(c.spread_s, 0), coalesce(c.quiet_from, 0), coalesce(c.quiet_till, 0), "
-	    "coalesce(k.wait_s, 0) "
+	    "coalesce(k.recipients, 0), coalesce(k.wait_s, 0) "
 	    "FROM kairan.run r JOIN kairan.campaign c ON c.id = r.campaign_id "
 	    "JOIN kairan.stream s ON s.id = c.stream_id LEFT JOIN kairan.canary k ON k.run_id = "
 	    "r.id, kairan.plan_rates(s.name, r.id) AS f "
@@ -87,7 +87,8 @@ read_rates(struct db *db, const char *run, struct forecast_rates *rates,
 	*spread_s = strtod(db_text(r, 0, 4), NULL);
 	request->quiet_from = (int)db_number(r, 0, 5);
 	request->quiet_till = (int)db_number(r, 0, 6);
-	*canary_s = strtod(db_text(r, 0, 7), NULL);
+	request->canary = (double)db_number(r, 0, 7);
+	request->canary_wait_us = (double)db_number(r, 0, 8) * 1e6;
 	PQclear(r);
 	return 0;
 }
@@ -141,18 +142,16 @@ expect_note(struct db *db, const struct config *config, struct policy *policy, c
 	struct forecast_rates rates;
 	enum forecast_basis basis = FORECAST_NONE;
 	struct forecast_request request = { .policy = policy };
-	double begin, finish, spread_s = 0, canary_s = 0;
+	double begin, finish, spread_s = 0;
 	struct timespec now;
 	int result = -1;
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	begin = (double)(now.tv_sec - ADMISSION_EPOCH_S) * 1e6 + (double)now.tv_nsec / 1e3;
 	if (read_lanes(db, policy, run, &e, err) == 0 &&
-	    read_rates(db, run, &rates, &request, &spread_s, &canary_s, err) == 0) {
+	    read_rates(db, run, &rates, &request, &spread_s, err) == 0) {
 		request.per_s = forecast_rate(policy, &rates, &basis);
-		/* the canary is a small part: the wait counts as if it came first */
-		request.start = begin + canary_s * 1e6;
-		finish = request.start;
+		request.start = finish = begin;
 		if (basis == FORECAST_NONE && !e.capped && spread_s <= 0)
 			result = 0;
 		else if ((basis == FORECAST_NONE && !e.capped) ||

@@ -204,10 +204,11 @@ local function chain_of(text)
 	chain.lanes = chain.lanes + 1
 	return chain
 end
-local bulk = 0
+local bulk, blind = 0, false
 for k = 1, #lanes do
 	local l, text = lanes[k]
 	text, l.rows = split(found[k + 1])
+	blind = blind or not found[k + 1] -- it has no calendar yet
 	l.chain = chain_of(text)
 	bulk = bulk + (l.chain.urgent and 0 or 1)
 end
@@ -624,7 +625,7 @@ if limit > 0 then -- a call spans two minutes at most
 	end
 	redis.call('HSET', KEYS[3], 'sum', sum + n, 'tail', tail)
 end
-local wake = now + 250e3
+local wake = now + ((blind or n > 0) and 250e3 or 1e6) -- closed as far as calendars reach
 if n == max then
 	wake = now
 elseif n == left then

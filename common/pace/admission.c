@@ -10,7 +10,7 @@
 
 #define WAKE_MIN_US 1e3
 #define WAKE_MAX_US 1e6
-#define WAKE_BLIND_US 250e3 /* no calendar at all */
+#define WAKE_BLIND_US 250e3 /* more may come, or a first calendar */
 
 /* `at` plus `owed` messages of the calendar behind it. */
 struct clock {
@@ -575,10 +575,20 @@ next_moment(struct admission *a, double s)
 	return line_open(a, s);
 }
 
-static double
-wake_time(const struct admission_ask *ask, double moment, bool full, bool quota)
+/* Whoever gives nothing then is closed as far as its calendar reaches. */
+static bool
+all_known(const struct admission *a, const struct admission_ask *ask)
 {
-	double wake = ask->now + WAKE_BLIND_US;
+	for (size_t i = 0; i < ask->want_count; i++)
+		if (ask->wants[i].count > 0 && a->lanes[ask->wants[i].lane].calendar.rows == NULL)
+			return false;
+	return true;
+}
+
+static double
+wake_time(const struct admission_ask *ask, double moment, bool full, bool quota, bool closed)
+{
+	double wake = ask->now + (closed ? WAKE_MAX_US : WAKE_BLIND_US);
 
 	if (full)
 		wake = ask->now;
@@ -639,6 +649,7 @@ admission_reserve(struct admission *a, const struct admission_ask *ask,
 		if (at < INFINITY)
 			heap_push(&a->waiting, at, i);
 	}
-	*wake = wake_time(ask, s < urgent ? s : urgent, n == ask->max, n == left);
+	*wake = wake_time(
+	    ask, s < urgent ? s : urgent, n == ask->max, n == left, n == 0 && all_known(a, ask));
 	return n;
 }

@@ -107,9 +107,8 @@ admission_text_lane(struct admission_text *t, const char *name)
 	return f != NULL && f->is_lane ? f->number : -1;
 }
 
-/* "from,till,interval;" and so on. -1 when it is none, or there are too many. */
-static int
-read_rows(const char *text, struct admission_row rows[ADMISSION_ROWS_MAX], size_t *count)
+int
+admission_text_rows(const char *text, struct admission_row rows[ADMISSION_ROWS_MAX], size_t *count)
 {
 	for (*count = 0; *text != '\0'; (*count)++) {
 		double values[3];
@@ -185,7 +184,7 @@ admission_text_put(struct admission_text *t, uint64_t generation, double now, co
 		drop(t, f);
 		return 0;
 	}
-	if (bar == NULL || read_rows(bar + 1, rows, &n) < 0 ||
+	if (bar == NULL || admission_text_rows(bar + 1, rows, &n) < 0 ||
 	    (f->is_lane && read_chain(t, f, value, bar) < 0))
 		return err_set(err, "the calendar of %s is not understood", field);
 	f->known = true;

@@ -27,6 +27,11 @@ int admission_text_lane(struct admission_text *t, const char *name) MUST_CHECK;
 int admission_text_put(struct admission_text *t, uint64_t generation, double now, const char *field,
     const char *value, struct err *err) MUST_CHECK;
 
+/* "from,till,interval;" and so on, what stands behind the bar of a value. -1 when it is none, or there
+ * are too many. */
+int admission_text_rows(
+    const char *text, struct admission_row rows[ADMISSION_ROWS_MAX], size_t *count) MUST_CHECK;
+
 /* Behind the last pair: fields that this publication did not name go. */
 void admission_text_end(struct admission_text *t);
 

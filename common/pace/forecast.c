@@ -114,8 +114,9 @@ pass(const struct plan_lane *plans, size_t count, double from, double till, doub
 	return all;
 }
 
-int
-forecast_finish(const struct forecast_request *r, const struct forecast_lane *lanes, size_t count,
+/* When the last lane ends of those that go together. */
+static int
+finish_together(const struct forecast_request *r, const struct forecast_lane *lanes, size_t count,
     double *finish, struct err *err)
 {
 	struct shape *shapes = calloc(count + 1, sizeof(*shapes));
@@ -151,4 +152,41 @@ forecast_finish(const struct forecast_request *r, const struct forecast_lane *la
 	free(plans);
 	free(left);
 	return result;
+}
+
+/* A part of each lane, from a time on. */
+static int
+finish_part(const struct forecast_request *r, const struct forecast_lane *lanes, size_t count,
+    double start, double part, double *finish, struct err *err)
+{
+	struct forecast_request later = *r;
+	struct forecast_lane *some = calloc(count + 1, sizeof(*some));
+	int result;
+
+	if (some == NULL)
+		return err_set(err, "no memory");
+	for (size_t i = 0; i < count; i++) {
+		some[i] = lanes[i];
+		some[i].count *= part;
+	}
+	later.start = start;
+	result = finish_together(&later, some, count, finish, err);
+	free(some);
+	return result;
+}
+
+int
+forecast_finish(const struct forecast_request *r, const struct forecast_lane *lanes, size_t count,
+    double *finish, struct err *err)
+{
+	double all = 0, heard;
+
+	for (size_t i = 0; i < count; i++)
+		all += lanes[i].count;
+	if (r->canary <= 0 || r->canary >= all)
+		return finish_together(r, lanes, count, finish, err);
+	if (finish_part(r, lanes, count, r->start, r->canary / all, &heard, err) < 0)
+		return -1;
+	return finish_part(
+	    r, lanes, count, heard + r->canary_wait_us, 1 - r->canary / all, finish, err);
 }

@@ -36,6 +36,8 @@ struct forecast_request {
 	double start;		    /* us since 2026 */
 	int quiet_from, quiet_till; /* minutes of the recipients' day; equal: none */
 	bool no_guard, no_quiet;
+	double canary; /* recipients that go first; 0: all at once. They end before the others */
+	double canary_wait_us; /* begin, so much later */
 };
 
 /* Messages a second that a run gets while all others under way go on. */

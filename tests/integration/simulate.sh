@@ -12,22 +12,45 @@ programs=${KAIRAN_BIN:-$PWD/bin}
 D=$(mktemp -d "${TMPDIR:-/tmp}/kairan.sim.XXXXXX")
 trap 'rm -rf "$D"' EXIT
 
-# arguments: name, members of the scenario; leaves $D/NAME.out
+# arguments: name, members of the scenario; leaves $D/NAME.out. Guards are shifted by the scenario's name: $called when
+# it is set
 simulate()
 {
 	local name=$1
 
-	printf '{"name":"%s",%s}' "$name" "$2" >"$D/$name.json"
+	printf '{"name":"%s",%s}' "${called:-$name}" "$2" >"$D/$name.json"
 	shift 2
 	"$programs/kairan" simulate --quiet --json "$@" "$D/$name.json" >"$D/$name.out"
 }
 
-# arguments: name, Python expression over d (the object), t (its total), l (lanes by name)
+# arguments: name, Python expression over d (the object), t (its total), l (lanes by name), r (rules by number); of a trace
+# beside it: at (seconds behind the first), lane, campaign
 holds()
 {
-	python3 -c 'import json, sys
-d = json.load(open(sys.argv[1])); t = d["total"]; l = {x["lane"]: x for x in d["lanes"]}
-sys.exit(0 if eval(sys.argv[2]) else "# " + json.dumps(t))' "$D/$1.out" "$2"
+	python3 -c 'import json, os, sys
+d = json.load(open(sys.argv[1] + ".out")); t = d["total"]; l = {x["lane"]: x for x in d.get("lanes", [])}; r = d.get("invariants", {})
+rows = [x.split() for x in open(sys.argv[1] + ".trace")] if os.path.exists(sys.argv[1] + ".trace") else []
+us = [int(x[0]) for x in rows]; at = [(x - us[0]) / 1e6 for x in us]; lane = [x[1] for x in rows]; campaign = [x[2] for x in rows]
+sys.exit(0 if eval(sys.argv[2]) else "# " + json.dumps(t))' "$D/$1" "$2"
+}
+
+# arguments: two names; says which figures differ by more than rounding, or "same"
+compare()
+{
+	python3 - "$D/$1.out" "$D/$2.out" <<-'PY'
+		import json, sys
+		def flat(x, path, out):
+		    if isinstance(x, (dict, list)):
+		        for k, v in x.items() if isinstance(x, dict) else enumerate(x):
+		            flat(v, f"{path}.{k}", out)
+		    elif path.rsplit(".", 1)[-1] not in ("cpu_s", "rss_mb"):
+		        out[path] = x
+		    return out
+		a, b = (flat(json.load(open(f)), "", {}) for f in sys.argv[1:])
+		near = lambda x, y: abs(x - y) <= 1e-6 * max(1, abs(x)) if isinstance(x, (int, float)) else x == y
+		off = [f"{k} {a.get(k)} {b.get(k)}" for k in a.keys() | b.keys() if k not in a or k not in b or not near(a[k], b[k])]
+		print("same" if not off and len(a) > 20 else " ".join(sorted(off)[:5]))
+	PY
 }
 
 python3 tests/support/domains.py 300000 20000 >"$D/sorted.txt"
@@ -36,6 +59,7 @@ python3 tests/support/domains.py 300000 20000 shuffled >"$D/shuffled.txt"
 common='"start":"2026-11-24T09:58:00+09:00","zone":"Asia/Tokyo","account_rate":"100/s","providers":"unlimited","dispatchers":3'
 
 # ---- a sorted list over the hour: limits 2, guard 5 to 8, input order 9, memory 19, calls 20
+called=list
 tap_ok 'a list sorted by domain is played' simulate sorted "$common,\"domains\":\"sorted.txt\"" \
 	--trace "$D/trace" --trace-order "$D/order"
 tap_is "$(python3 tests/support/check_trace.py "$D/sorted.out" "$D/trace" "$D/order" 100)" ok \
@@ -54,20 +78,27 @@ tap_ok 'it ends when it was planned to, within 5 % (17)' holds sorted \
 	'abs(d["duration_s"] - d["planned_duration_s"]) <= 0.05 * d["planned_duration_s"]'
 tap_ok 'at most one call for 20 messages (20)' holds sorted 't["calls_per_message"] <= 0.05'
 for order in reversed shuffled; do
-	tap_ok "the list $order" simulate "$order" "$common,\"domains\":\"$order.txt\""
-	tap_is "$(python3 - "$D/sorted.out" "$D/$order.out" <<-'PY'
-		import json, sys
-		a, b = ({x["group"] + str(x["count"]): (x["order_D"], x["near_hour"][12:]) for x in json.load(open(f))["lanes"]} for f in sys.argv[1:])
-		print("same" if a.keys() == b.keys() and all(abs(a[k][0] - b[k][0]) < 0.5 for k in a) else "different")
-	PY
-	)" same "gives the same lanes and the same bounds when $order (9)"
+	tap_ok "the list $order" simulate "$order" "$common,\"domains\":\"$order.txt\"" --trace-order "$D/$order.order"
+	tap_is "$(compare sorted "$order")" same "gives every figure of it (9)"
+	tap_ok 'and the same order' cmp "$D/order" "$D/$order.order"
 done
+for order in sorted reversed shuffled; do
+	python3 tests/support/domains.py 8000 500 "$order" >"$D/few.txt"
+	tap_ok "a list rehearsed, $order" simulate "rehearsed-$order" \
+		'"start":"2026-11-24T09:31:00+09:00","account_rate":"3/s","providers":"unlimited","dispatchers":2,"behaviour":{"latency_ms":150},"domains":"few.txt"'
+	tap_is "$(compare rehearsed-sorted "rehearsed-$order")" same 'gives the same figures recipient by recipient (9)'
+done
+unset called
 
 # ---- the quota of 24 hours (4)
 tap_ok 'a run larger than the quota' simulate quota \
 	'"start":"2026-11-24T09:11:00+09:00","lanes":{"google":3000,"au":1500,"docomo":1500},"providers":"unlimited","quota_24h":2000,"quota_used":500,"dispatchers":2'
 tap_ok 'takes its days and breaks no day (4)' holds quota \
 	't["quota_violations"] == 0 and d["duration_s"] > 2.5 * 86400 and d["unsent"] == 0'
+tap_ok 'one whose quota was used up before it began' simulate used \
+	'"start":"2026-11-24T09:11:00+09:00","lanes":{"google":900,"docomo":600},"providers":"unlimited","quota_24h":2000,"quota_used":2500' --trace "$D/used.trace"
+tap_ok 'waits for a day, and breaks none (4)' holds used \
+	't["quota_violations"] == 0 and us[0] >= 1795479060e6 + 86400e6 and d["unsent"] == 0 and len(us) == 1500'
 
 # ---- faults: planner (16), Redis and dispatchers (2, 5)
 cp docs/examples/crash.json "$D/crash.json"
@@ -79,10 +110,69 @@ tap_is "$(awk -v start=$((1795479060)) '{ s = int($1 / 1000000) - start } s >= 1
 tap_ok 'and sending again when it is back' test \
 	"$(awk -v start=$((1795479060)) '{ s = int($1 / 1000000) - start } s >= 3360 && s < 3480 { n++ } END { print n + 0 }' "$D/crash.trace")" -gt 100
 
+# ---- recipient by recipient; each rule in more than one world
+# arguments: name, members, rules that must have been looked at, what else there is to see, in words and as in holds
+rehearse()
+{
+	tap_ok "rehearsed: $1" simulate "$1" "$2" --trace "$D/$1.trace"
+	tap_ok "nobody is left, rules $3 hold; $4" holds "$1" \
+		"d['unsent'] == 0 and t['broken_rules'] == 0 and all(r[x]['checked'] > 0 for x in '$3'.split()) and ($5)"
+}
+
+# argument: how many times the recipients and rates of the small suite
+rehearse_all()
+{
+	local k=$1 long='"settings":{"dispatcher.expire_after_s":"604800"}' day='"start":"2026-11-24T09:11:00+09:00","providers":"unlimited","dispatchers":2'
+
+	rehearse restart "$day,\"account_rate\":\"$((4 * k))/s\",\"campaigns\":[{\"lanes\":{\"docomo\":$((5000 * k)),\"softbank\":$((2500 * k)),\"google\":$((9500 * k)),\"tail-00\":$((1000 * k))}}],\"faults\":[{\"what\":\"redis_lost\",\"at_s\":1500}]" '2 5 6 7 8 16 20' \
+		'Redis restarted: a moment of silence, then paced, no burst' \
+		"0.9 < max(b - a for a, b in zip(at, at[1:]) if 1400 < a < 1600) < 5 and max(sum(1 for x in at if s <= x < s + 1) for s in range(1495, 1530)) <= $((4 * k + 1))"
+	rehearse clocks "$day,\"account_rate\":\"$((3 * k))/s\",\"campaigns\":[{\"lanes\":{\"docomo\":$((1500 * k)),\"softbank\":$((1500 * k)),\"au\":$((1000 * k)),\"google\":$((6000 * k))}}],\"behaviour\":{\"clock_off_s\":[60,-60]}" '2 5 16' 'a minute off does not show' True
+	rehearse old "$day,\"account_rate\":\"$((20 * k))/s\",\"campaigns\":[{\"lanes\":{\"google\":$((9000 * k)),\"apple\":$((3000 * k))}}],\"faults\":[{\"what\":\"old_planner\",\"at_s\":330}]" '2 8' 'its calendars are not taken' True
+	rehearse weights "$day,\"guard\":\"off\",\"account_rate\":\"$((40 * k))/s\",\"campaigns\":[{\"weight\":5,\"lanes\":{\"google\":$((10000 * k)),\"yahoo-jp\":$((5000 * k))}},{\"weight\":3,\"lanes\":{\"google\":$((9000 * k))}},{\"weight\":2,\"lanes\":{\"apple\":$((6000 * k))}},{\"name\":\"single\",\"class\":\"transactional\",\"arrive\":\"$k/s\",\"lanes\":{\"default\":$((600 * k))}}]" '2 10 11' \
+		'half, three tenths, a fifth, beside single mails' \
+		'all(abs(campaign[5000:15000].count(f"campaign-{i}") / len([x for x in campaign[5000:15000] if x != "single"]) - w) < 0.02 for i, w in ((1, 0.5), (2, 0.3), (3, 0.2)))'
+	rehearse canary "${day/T09:11/T19:31},\"account_rate\":\"$k/s\",\"campaigns\":[{\"quiet_hours\":\"21:00-08:00\",\"canary\":$((1000 * k)),\"canary_wait_s\":7200,\"lanes\":{\"google\":$((6000 * k)),\"docomo\":$((2000 * k)),\"yahoo-jp\":$((4000 * k))}}],$long" '5 8 17' \
+		'nobody behind the canary before its wait is over, which is at night' \
+		"sum(1 for x in at if x < 7200) in range($((1000 * k)), $((1000 * k)) + 4) and at[$((1000 * k)) + 4] > 44000"
+	for start in 2026-10-24T19:31:00+02:00 2026-10-31T19:31:00-04:00; do
+		rehearse continents "${day/2026-11-24T09:11:00+09:00/$start},\"account_rate\":\"$k/s\",\"campaigns\":[{\"quiet_hours\":\"21:00-08:00\",\"lanes\":{\"berlin\":{\"count\":$((8000 * k)),\"zone\":\"Europe/Berlin\"},\"ny\":{\"count\":$((8000 * k)),\"zone\":\"America/New_York\"}}}],$long" '8 17' \
+			'clocks change, nights stay quiet' \
+			'__import__("zoneinfo") and all(8 <= __import__("datetime").datetime.fromtimestamp(u / 1e6, z[n]).hour < 21 for z in [{"berlin": __import__("zoneinfo").ZoneInfo("Europe/Berlin"), "ny": __import__("zoneinfo").ZoneInfo("America/New_York")}] for u, n in zip(us, lane))'
+	done
+}
+rehearse_all 1
+printf 'group\town\t2\t20\t5/s\tsoft\tAsia/Tokyo\ttest\ndomain\town.example\town\ttest\n' >"$D/own.tsv"
+rehearse dangling '"start":"2026-11-24T09:11:00+09:00","providers":"own.tsv","campaigns":[{"lanes":{"own":2500}}],"faults":[{"what":"group_gone","provider":"own","at_s":300}]' '1 2' \
+	'a group that the table has no more is a site that nobody knows' \
+	'sum(1 for x in at if x < 290) > 1000 and max(sum(1 for x in at if s <= x < s + 60) for s in range(320, 900, 60)) <= 61'
+
+# ---- what it costs: memory 19, calls 20
+# arguments: name, lanes, recipients of each, more members
+cost()
+{
+	simulate "$1" "\"start\":\"2026-11-24T09:11:00+09:00\",\"providers\":\"unlimited\",\"guard\":\"off\",\"account_rate\":\"1000/s\",\"lanes\":{$(seq -f "\"l%g\":$3" -s, "$2")}${4:-}"
+}
+mb()
+{
+	python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["rss_mb"])' "$D/$1.out"
+}
+cost few 10 1000
+cost many 10 100000
+cost lanes 1010 10
+cost slow 10 1000 ',"behaviour":{"latency_ms":10}'
+cost crowd 10 11000 ',"behaviour":{"latency_ms":10}'
+tap_ok "memory does not grow with the recipients: $(mb few) MB, $(mb many) MB (19)" test "$(($(mb many) - $(mb few)))" -le 2
+tap_ok "nor much with lanes: $(mb lanes) MB with 1,000 more (19)" test "$(($(mb lanes) - $(mb few)))" -le 100
+tap_ok "rehearsed, a recipient takes 100 bytes: $(mb slow) MB, $(mb crowd) MB with 100,000 more (19)" test "$(($(mb crowd) - $(mb slow)))" -le 12
+tap_ok 'a rehearsed run of normal speed, too, has at most one call for 20 messages (20)' holds crowd 't["calls_per_message"] <= 0.05'
+
 # ---- odd hours: DST in the run, a zone of 5:45, tiny and single lists
-tap_ok 'a change of offset in the run' simulate dst \
-	'"start":"2026-10-25T00:30:00+02:00","zone":"Europe/Berlin","open_hours":"08:00-21:00","lanes":{"google":5000,"softbank":5000},"account_rate":"2/s","providers":"unlimited"'
-tap_ok 'keeps hours and guard' holds dst 't["strict_within_4_min"] == 0 and t["window_violations"] == 0 and d["unsent"] == 0'
+for change in 2026-10-25T00:30:00+02:00,Europe/Berlin 2027-03-14T00:30:00-05:00,America/New_York; do
+	tap_ok "a change of offset in the run, ${change#*,}" simulate dst \
+		"\"start\":\"${change%,*}\",\"zone\":\"${change#*,}\",\"open_hours\":\"08:00-21:00\",\"lanes\":{\"google\":5000,\"softbank\":5000},\"account_rate\":\"2/s\",\"providers\":\"unlimited\""
+	tap_ok 'keeps hours and guard' holds dst 't["strict_within_4_min"] == 0 and t["window_violations"] == 0 and d["unsent"] == 0'
+done
 printf 'group\tnepal\t2\t20\t5/s\tstrict\tAsia/Kathmandu\ttest\ndomain\tnepal.example\tnepal\ttest\n' >"$D/nepal.tsv"
 tap_ok 'a zone of 5:45' simulate nepal \
 	'"start":"2026-11-24T09:58:00+09:00","providers":"nepal.tsv","lanes":{"nepal":20000},"dispatchers":2'
@@ -111,6 +201,7 @@ tap_ok 'a window that is too short' refused "$common,\"mode\":\"window\",\"windo
 tap_ok 'the provider table has no mistake' "$programs/kairan" provider check
 
 if [ "${FULL:-0}" = 1 ]; then
+	rehearse_all 20
 	python3 tests/support/domains.py 10000000 500000 >"$D/ten.txt"
 	big='"start":"2026-11-24T09:58:00+09:00","zone":"Asia/Tokyo","providers":"unlimited","dispatchers":3'
 	simulate ten "$big,\"account_rate\":\"1000/s\",\"domains\":\"ten.txt\""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A list as `kairan simulate` reads it: domains.py RECIPIENTS DOMAINS [sorted|reversed|shuffled]
 
-A few large providers as in Japan, some abroad, and a long tail in which one domain in five has
+A few large providers as in Japan, some abroad, two sites of one size that no provider has, and a long tail in which one domain in five has
 several recipients. The same numbers always give the same list.
 """
 import random
@@ -11,7 +11,7 @@ BIG = {"gmail.com": 30, "docomo.ne.jp": 12, "softbank.ne.jp": 7, "ezweb.ne.jp": 
        "icloud.com": 6, "hotmail.co.jp": 2, "outlook.jp": 1.5, "i.softbank.jp": 1.5, "ymobile.ne.jp": 0.8, "ocn.ne.jp": 1,
        "nifty.com": 0.9, "biglobe.ne.jp": 0.7, "yahoo.com": 1, "so-net.ne.jp": 0.5, "uqmobile.jp": 0.4, "rakuten.jp": 0.3,
        "me.com": 0.3, "plala.or.jp": 0.3, "outlook.com": 0.5, "live.jp": 0.4, "jcom.home.ne.jp": 0.4, "qq.com": 0.2,
-       "163.com": 0.15, "naver.com": 0.12, "mail.ru": 0.1, "comcast.net": 0.1, "gmx.de": 0.08, "orange.fr": 0.09}
+       "large-a.example.com": 0.25, "large-b.example.com": 0.25, "163.com": 0.15, "naver.com": 0.12, "mail.ru": 0.1, "comcast.net": 0.1, "gmx.de": 0.08, "orange.fr": 0.09}
 recipients, domains = int(sys.argv[1]), int(sys.argv[2])
 order = sys.argv[3] if len(sys.argv) > 3 else "sorted"
 rows = {name: max(1, int(recipients * share / 100)) for name, share in BIG.items()}

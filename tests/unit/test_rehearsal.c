@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "rehearsal.h"
+#include "run_forecast.h"
 
 #define START "\"start\":\"2026-11-24T09:11:00+09:00\","
 #define ALL(...)                                                                                   \
@@ -118,6 +119,55 @@ static const struct trial trials[] = {
 	    "s\",\"campaigns\":[{\"lanes\":{\"google\":30000}}],\"providers\":"
 	    "\"unlimited\",\"faults\":[{\"what\":\"planner_down\",\"at_s\":600,\"for_s\":3600}]",
 	    ALL(16), NULL, 0 },
+	{ "strict groups over the hour, while Redis loses its clocks",
+	    "\"account_rate\":\"4/s\",\"dispatchers\":2,\"campaigns\":[{\"lanes\":{"
+	    "\"docomo\":5000,\"softbank\":2500,\"google\":9500,\"tail-00\":1000}}],\"faults\":[{"
+	    "\"what\":\"redis_lost\",\"at_s\":3100}]",
+	    ALL(2, 5, 6, 7, 8, 20), "guard_plan", 6 },
+	{ "others take what a guard leaves free", NULL, ALL(7), "closed_share", 7 },
+	{ "hosts whose clocks are a minute off",
+	    "\"account_rate\":\"3/s\",\"dispatchers\":3,\"campaigns\":[{\"lanes\":{"
+	    "\"docomo\":1500,\"softbank\":1500,\"au\":1000,\"ymobile\":1000,\"google\":5000}}],"
+	    "\"behaviour\":{\"clock_off_s\":[60,-180]}",
+	    ALL(2, 5), "clock", 5 },
+	{ "a planner that was replaced and does not know it",
+	    "\"account_rate\":\"20/s\",\"dispatchers\":2,\"campaigns\":[{\"lanes\":{"
+	    "\"google\":9000,\"apple\":3000}}],\"faults\":[{\"what\":\"old_planner\",\"at_s\":330}"
+	    "]",
+	    ALL(2, 8), "generation", 2 },
+	{ "a group that the table does not have any more",
+	    "\"account_rate\":\"5/s\",\"campaigns\":[{\"lanes\":{\"google\":3000,"
+	    "\"apple\":1000}}],\"faults\":[{\"what\":\"group_gone\",\"provider\":\"google\","
+	    "\"at_s\":300}]",
+	    ALL(1, 2), NULL, 0 },
+	{ "three campaigns and single mails",
+	    "\"dispatchers\":2,\"account_rate\":\"40/"
+	    "s\",\"providers\":\"unlimited\",\"guard\":\"off\","
+	    "\"campaigns\":[{\"weight\":5,\"lanes\":{\"google\":30000,\"yahoo-jp\":15000}},{"
+	    "\"weight\":3,\"lanes\":{\"google\":27000}},{\"weight\":2,\"lanes\":{\"apple\":18000}},"
+	    "{"
+	    "\"name\":\"single\",\"class\":\"transactional\",\"arrive\":\"1/s\",\"lanes\":{"
+	    "\"default\":1500}}]",
+	    ALL(2, 10, 11), "weights", 11 },
+	{ "a canary before the night",
+	    "\"account_rate\":\"2/"
+	    "s\",\"dispatchers\":2,\"providers\":\"unlimited\",\"campaigns\":[{"
+	    "\"quiet_hours\":\"21:00-08:00\",\"canary\":2000,\"canary_wait_s\":14400,\"lanes\":{"
+	    "\"google\":30000,\"docomo\":9000,\"pa\":{\"count\":10000,\"zone\":\"Europe/"
+	    "Paris\"}}}],"
+	    "\"settings\":{\"dispatcher.expire_after_s\":\"604800\"}",
+	    ALL(5, 8, 17), NULL, 0 },
+	{ "a quota that was used up before the start",
+	    "\"quota_24h\":2000,\"quota_used\":2500,\"campaigns\":[{\"lanes\":{\"google\":900,"
+	    "\"docomo\":600}}],\"settings\":{\"dispatcher.expire_after_s\":\"604800\"}",
+	    ALL(4), "quota", 4 },
+	{ "clocks put back in one of two zones",
+	    "\"start\":\"2026-10-24T19:31:00+02:00\",\"account_rate\":\"1/"
+	    "s\",\"providers\":\"unlimited\","
+	    "\"campaigns\":[{\"quiet_hours\":\"21:00-08:00\",\"lanes\":{\"berlin\":{\"count\":8000,"
+	    "\"zone\":\"Europe/Berlin\"},\"ny\":{\"count\":12000,\"zone\":\"America/New_York\"}}}],"
+	    "\"settings\":{\"dispatcher.expire_after_s\":\"604800\"}",
+	    ALL(8, 17), NULL, 0 },
 };
 
 static void
@@ -132,7 +182,8 @@ play(const char *members, const char *leave_out, struct rehearsal *result)
 	int loaded;
 
 	assert_non_null(f);
-	fprintf(f, "{\"name\":\"trial\"," START "%s", members);
+	fprintf(f, "{\"name\":\"trial\",%s%s", strstr(members, "\"start\"") != NULL ? "" : START,
+	    members);
 	if (leave_out != NULL)
 		fprintf(f, ",\"leave_out\":[\"%s\"]", leave_out);
 	fputs("}", f);
@@ -268,6 +319,230 @@ test_referee_sees(void **state)
 	referee_free(f);
 }
 
+/* ---- the referee by itself: how even it is, and what that costs ---- */
+
+static void
+leave_at(struct referee *f, size_t destination, double at)
+{
+	referee_leave(f,
+	    &(struct referee_leave){
+		.now = at, .permit = at, .destination = destination, .began = at });
+}
+
+/* So many to a destination within a minute. */
+static void
+minute_of(struct referee *f, size_t destination, double at, int n)
+{
+	for (int i = 0; i < n; i++)
+		leave_at(f, destination, at + i * 60e6 / n);
+}
+
+static void
+test_referee_sees_rises(void **state)
+{
+	static struct zone utc;
+	const struct referee_run run = { SHARE_BULK, 1, true };
+	const struct referee_destination destinations[] = {
+		{ .name = "closes", .guard = GUARD_STRICT, .zone = &utc, .lanes = 1 },
+		{ .name = "open", .zone = &utc, .lanes = 1 },
+		{ .name = "account", .is_account = true }
+	};
+	const uint64_t waiting[3] = { 1, 1, 0 };
+	const double hour = 3600e6 * 2400;
+	struct referee_terms t = { .start = hour + 11 * 60e6,
+		.recipients = 9,
+		.runs = 1,
+		.destinations = 3,
+		.dispatchers = 1,
+		.run = &run,
+		.destination = destinations,
+		.waiting = waiting,
+		.waiting_at = waiting,
+		.even = true,
+		.active_s = 86400 };
+	struct referee *f;
+
+	(void)state;
+	zone_utc(&utc);
+	for (int rush = 0; rush <= 1; rush++) {
+		f = referee_new(&t, 1);
+		assert_non_null(f);
+		for (int minute = 11; minute < 85; minute++) {
+			if (minute < 52 || minute >= 68)
+				minute_of(f, 0, hour + minute * 60e6,
+				    rush == 1 && minute == 69 ? 70 : 60);
+			minute_of(f, 1, hour + minute * 60e6, rush == 1 && minute == 61 ? 70 : 60);
+		}
+		for (int rule = 6; rule <= 7; rule++) {
+			assert_true(referee_rule(f, rule)->checked > 5);
+			assert_int_equal(referee_rule(f, rule)->broken, rush);
+		}
+		referee_free(f);
+	}
+}
+
+static void
+test_referee_sees_lines_and_calls(void **state)
+{
+	const struct referee_run run = { SHARE_BULK, 1, true };
+	const struct referee_destination destinations[] = { { .name = "d" },
+		{ .name = "account", .is_account = true } };
+	const uint64_t waiting[2] = { 1, 0 };
+	struct referee_terms t = { .start = 86400e6 * 100,
+		.recipients = 9,
+		.runs = 1,
+		.destinations = 2,
+		.dispatchers = 1,
+		.run = &run,
+		.destination = destinations,
+		.waiting = waiting,
+		.lines = true,
+		.active_s = 86400 };
+	const struct admission_row row = { t.start - 60e6, t.start + 900e6, 1e6 };
+	struct referee *f = referee_new(&t, 1);
+
+	(void)state;
+	assert_non_null(f);
+	referee_calendar(f, 0, 0, &row, 1, t.start);
+	referee_publish(f, t.start);
+	for (int i = 0; i < 100; i++)
+		leave_at(f, 0, t.start + (i + 0.5) * 1e6);
+	assert_int_equal(referee_rule(f, 8)->checked, 99);
+	assert_int_equal(referee_rule(f, 8)->broken, 0);
+	leave_at(f, 0, t.start + 102.5e6); /* two messages late */
+	assert_int_equal(referee_rule(f, 8)->broken, 1);
+	/* a pause draws it anew */
+	referee_unused(f, 0, t.start + 103e6);
+	leave_at(f, 0, t.start + 110e6);
+	assert_int_equal(referee_rule(f, 8)->checked, 100);
+	/* two calls a second, then ten */
+	for (int i = 0; i <= 120; i++)
+		referee_call(f, 1, t.start + i * 0.5e6);
+	assert_true(referee_rule(f, 20)->checked == 1 && referee_rule(f, 20)->broken == 0);
+	for (int i = 0; i <= 600; i++)
+		referee_call(f, 1, t.start + 60e6 + i * 0.1e6);
+	assert_true(referee_rule(f, 20)->checked == 2 && referee_rule(f, 20)->broken == 1);
+	referee_free(f);
+}
+
+/* ---- what must not matter ---- */
+
+/* Dispatchers ask by chance a little earlier or later. */
+static bool
+is_near(uint64_t x, uint64_t y)
+{
+	return fabs((double)x - (double)y) <= 0.02 * (double)y;
+}
+
+static void
+test_order_of_lanes_changes_nothing(void **state)
+{
+	static const char *const orders[] = { "\"docomo\":2500,\"google\":6000,\"site\":800,"
+					      "\"apple\":2000,\"yahoo-jp\":3000,\"other\":800",
+		"\"other\":800,\"yahoo-jp\":3000,\"apple\":2000,\"site\":800,\"google\":6000,"
+		"\"docomo\":2500",
+		"\"apple\":2000,\"other\":800,\"docomo\":2500,\"yahoo-jp\":3000,\"google\":6000,"
+		"\"site\":800" };
+	struct rehearsal *first = calloc(1, sizeof(*first)), *r = calloc(1, sizeof(*r));
+	char members[400];
+
+	(void)state;
+	assert_non_null(first);
+	assert_non_null(r);
+	for (int i = 0; i < 3; i++) {
+		(void)snprintf(members, sizeof(members),
+		    "\"account_rate\":\"5/s\",\"dispatchers\":2,\"campaigns\":[{\"lanes\":{%s}}]",
+		    orders[i]);
+		play(members, NULL, i == 0 ? first : r);
+		if (i == 0)
+			continue;
+		assert_true(r->sent == first->sent && r->tries == first->tries);
+		assert_true(r->deferred == 0 && r->given_back == 0 && r->open == 0);
+		assert_true(fabs(r->finish - first->finish) <=
+		    0.005 * (first->finish - first->runs[0].began));
+		assert_true(is_near(r->calls, first->calls));
+		for (int k = 0; k < REFEREE_RULES; k++) {
+			assert_int_equal(r->rules[k].broken, 0);
+			assert_true(is_near(r->rules[k].checked, first->rules[k].checked));
+		}
+	}
+	free(first);
+	free(r);
+}
+
+/* ---- what `campaign plan` says of a canary that waits into the night ---- */
+
+static struct policy *
+policy_of(struct config *c, const char *rate)
+{
+	struct err err = { 0 };
+	struct policy *p = NULL;
+
+	assert_int_equal(config_defaults(c, &err), 0);
+	if (config_set(c, "pace.account_rate", rate, &err) < 0 ||
+	    config_set(c, "pace.group_limits", "no", &err) < 0 || (p = policy_new(c, &err)) == NULL)
+		fail_msg("%s", err.msg);
+	return p;
+}
+
+static void
+test_forecast_of_a_canary_at_night(void **state)
+{
+	static const double canaries[] = { 2000, 16000 };
+	struct rehearsal *r = calloc(1, sizeof(*r));
+	struct config c;
+	struct err err = { 0 };
+	struct policy *p = policy_of(&c, "2/s");
+	const struct providers *table = policy_providers(p);
+	struct forecast_list lists[] = { { .name = "google",
+					     .group = providers_find(table, SLICE("google")),
+					     .count = 30000,
+					     .zone = policy_zone_named(p, "Asia/Tokyo", &err) },
+		{ .name = "docomo",
+		    .group = providers_find(table, SLICE("docomo")),
+		    .count = 9000,
+		    .zone = policy_zone_named(p, "Asia/Tokyo", &err) },
+		{ .name = "pa",
+		    .group = providers_find(table, SLICE(POLICY_DEFAULT)),
+		    .count = 10000,
+		    .zone = policy_zone_named(p, "Europe/Paris", &err) } };
+	struct run_forecast f = { .policy = p,
+		.canary_wait_s = 14400,
+		.quiet_from = 21 * 60,
+		.quiet_till = 8 * 60,
+		.dispatchers = 2,
+		.lists = lists,
+		.count = 3 };
+	char members[700];
+	int32_t east;
+
+	(void)state;
+	assert_non_null(r);
+	assert_int_equal(scenario_time(&f.start, &east, "2026-11-24T09:11:00+09:00", &err), 0);
+	for (size_t i = 0; i < sizeof(canaries) / sizeof(canaries[0]); i++) {
+		f.canary = canaries[i];
+		if (run_forecast_make(&f, &err) < 0)
+			fail_msg("%s", err.msg);
+		(void)snprintf(members, sizeof(members),
+		    "\"account_rate\":\"2/s\",\"dispatchers\":2,\"providers\":\"unlimited\","
+		    "\"campaigns\":[{\"quiet_hours\":\"21:00-08:00\",\"canary\":%.0f,"
+		    "\"canary_wait_s\":14400,\"lanes\":{\"google\":30000,\"docomo\":9000,\"pa\":{"
+		    "\"count\":10000,\"zone\":\"Europe/Paris\"}}}],\"settings\":{"
+		    "\"dispatcher.expire_after_s\":\"604800\"}",
+		    f.canary);
+		play(members, NULL, r);
+		assert_int_equal(r->open, 0);
+		if (fabs(f.p50 - r->finish) > 0.05 * (r->finish - f.start))
+			fail_msg("a canary of %.0f: foreseen %.0f s, came %.0f s", f.canary,
+			    (f.p50 - f.start) / 1e6, (r->finish - f.start) / 1e6);
+		assert_true(f.others >= f.start + 14400e6 && f.p90 >= f.p50);
+	}
+	run_forecast_release(&f);
+	policy_free(p);
+	config_release(&c);
+	free(r);
+}
+
 int
 main(void)
 {
@@ -276,6 +551,10 @@ main(void)
 		cmocka_unit_test(test_what_is_left_out_is_noticed),
 		cmocka_unit_test(test_stop_ends_it),
 		cmocka_unit_test(test_referee_sees),
+		cmocka_unit_test(test_referee_sees_rises),
+		cmocka_unit_test(test_referee_sees_lines_and_calls),
+		cmocka_unit_test(test_order_of_lanes_changes_nothing),
+		cmocka_unit_test(test_forecast_of_a_canary_at_night),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
