@@ -135,7 +135,22 @@ struct rule {
 	"not a valid address|unknown local user|local user unknown|unknown local|"                                                      \
 	"recipient not known|recipient is not known|not known here|user is not known|"                                                  \
 	"user not recognized|account unknown|account is unknown|no user here|no mail "                                                  \
-	"box" FOREIGN_UNKNOWN_USER
+	"box|"                                                                                                                          \
+	"non-existent account|nonexistent account|non existent account|receiver not "                                                   \
+	"found|receiver unknown|"                                                                                                       \
+	"unknown receiver|unknown quickmail recipient|illegal user|illegal recipient|illegal "                                          \
+	"mailbox|"                                                                                                                      \
+	"no user of that name|no user with that name|no mailbox of that name|no mailbox with "                                          \
+	"that|"                                                                                                                         \
+	"no account with that name|name was not found|addresses were unknown|address was unknown|"                                      \
+	"addresses are unknown|not known on this|550 does not exist|550 doesn't exist|550 not "                                         \
+	"found|"                                                                                                                        \
+	"550 is unknown|550 unknown|account is unavailable|is not registered|not a registered "                                         \
+	"user|"                                                                                                                         \
+	"not registered here|mailbox * could not be found|mailbox cannot be found|mailbox was "                                         \
+	"not found|"                                                                                                                    \
+	"no longer exist|is no longer a|no longer with us|no one here by|address * not in "                                             \
+	"use|mailbox * not in use" FOREIGN_UNKNOWN_USER
 
 static const struct rule rules[] = {
 	/* what providers mean by their own codes */
@@ -167,6 +182,8 @@ static const struct rule rules[] = {
 	    "resolver.rst.auth|resolver.rst.sender|resolver.rst.notauth|delivery restriction "
 	    "check|only accepts messages from",
 	    OUTCOME_BLOCK, RECIPIENT, "policy", "Exchange: who may write to a group" },
+	{ 0, NO_ENHANCED, P_ALL, "aup#", OUTCOME_BLOCK, ROUTE, "reputation",
+	    "Charter, Spectrum: AUP#In-1310 and its sisters" },
 	{ 0, NO_ENHANCED, P_ALL, "email address is not verified", OUTCOME_CONFIG, ROUTE, "config",
 	    "SES 554" },
 
@@ -182,10 +199,11 @@ static const struct rule rules[] = {
 	    "deferred: connection|deferred: operation timed|deferred: network|deferred: no route",
 	    OUTCOME_SOFT, RECIPIENT, "network", "words: Sendmail's queue" },
 	{ 0, NO_ENHANCED, P_ALL,
-	    "may not exist, or|may not have permission|existiert möglicherweise nicht|"
+	    "may not exist, or|may not exist, they|may not have permission|existiert "
+	    "möglicherweise nicht|"
 	    "n'existe peut-être pas|es posible que * no exista|potrebbe non esistere|"
 	    "pode não existir|возможно, не существует|権限がない可能性|可能不存在|않을 수 있",
-	    OUTCOME_SOFT, RECIPIENT, "undefined", "Google Groups: a guess is no evidence" },
+	    OUTCOME_SOFT, RECIPIENT, "undefined", "Google Groups, Axigen: a guess is no evidence" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "greylist|graylist|grey-list|gray-list|grey listed|gray listed|greet-pause",
 	    OUTCOME_SOFT, RECIPIENT, "greylisted", "RFC 6647" },
@@ -202,7 +220,7 @@ static const struct rule rules[] = {
 	    "server access * forbidden|temporarily deferred due to unexpected|"
 	    "deferred due to user complaints|connection refused by|bad sender ip|"
 	    "suspicious ip|not allowed to send mail from|banned for|on our block|"
-	    "policy reasons * ip",
+	    "policy reasons * ip|ipcheck.|blocked - see http",
 	    OUTCOME_BLOCK, ROUTE, "reputation", "words" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "rdns|reverse dns|ptr record|no ptr|missing ptr|does not have a reverse|"
@@ -231,6 +249,13 @@ static const struct rule rules[] = {
 	    OUTCOME_SOFT, RECIPIENT, "mailbox_full", "words; 552 in RFC 5321 4.2.3" },
 	/* sentences that hold words of a lost address, and are about something else */
 	{ 0, NO_ENHANCED, P_ALL,
+	    "unknown error|unknown reason|unbekannter fehler|unbekannter grund|erreur inconnue|"
+	    "raison inconnue|error desconocido|erro desconhecido|errore sconosciuto|"
+	    "onbekende fout|okänt fel|ukjent feil|ukendt fejl|tuntematon virhe|nieznany błąd|"
+	    "neznámá chyba|ismeretlen hiba|bilinmeyen hata|неизвестная ошибка|невідома помилка|"
+	    "άγνωστο σφάλμα|不明なエラー|原因不明|未知错误|未知錯誤|알 수 없는 오류",
+	    OUTCOME_SOFT, RECIPIENT, "undefined", "words: the cause is unknown, not the user" },
+	{ 0, NO_ENHANCED, P_ALL,
 	    "helo command rejected|helo name|invalid helo|bad helo|helo rejected|ehlo rejected|"
 	    "helo * invalid|helo hostname|helo/ehlo|invalid ehlo|helo access denied",
 	    OUTCOME_CONFIG, ROUTE, "config", "words: our name in EHLO" },
@@ -247,6 +272,7 @@ static const struct rule rules[] = {
 	    OUTCOME_CONFIG, ROUTE, "auth", "words: TLS asked for" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "tls handshake|tls negotiation|cannot start tls|starttls failed|tls failed|"
+	    "certificate not verified|"
 	    "tls not available|tls is not available|certificate verif|certificate not trusted|"
 	    "untrusted certificate|certificate * expired|certificate * match|ssl_connect|"
 	    "mta-sts|dane |tlsa |tls is disabled|no shared cipher|ssl handshake",
@@ -260,7 +286,8 @@ static const struct rule rules[] = {
 	    "зациклива|цикл",
 	    OUTCOME_SOFT, RECIPIENT, "network", "words: a loop" },
 	{ 0, NO_ENHANCED, P_ALL,
-	    "too many invalid|too many bad|too many unknown|too many nonexistent|"
+	    "unknown users|invalid users|too many invalid|too many bad|too many unknown|too many "
+	    "nonexistent|"
 	    "too many non-existent|too many errors|too many recipients|too many failed|"
 	    "too many rcpt|too many envelope recipients|number of invalid recipients|"
 	    "directory harvest",
@@ -272,8 +299,12 @@ static const struct rule rules[] = {
 	    "not allowed to send|not authorized to send|not authorised to send|"
 	    "not permitted to send|account is not allowed to send|your domain * not|"
 	    "your domain is not|sender's domain|sending domain|mail from your domain|"
-	    "envelope from|helo domain",
-	    OUTCOME_CONFIG, ROUTE, "config", "words: our account or domain" },
+	    "envelope from|helo domain|verification failed for <>|sender callback|"
+	    "sender callout" FOREIGN_SENDER,
+	    OUTCOME_CONFIG, ROUTE, "config", "words: our account, address or domain" },
+	{ 0, NO_ENHANCED, P_ALL,
+	    "header contains|header field|header line|header from:|from header", OUTCOME_MESSAGE,
+	    MESSAGE, "content", "words: an address in the header" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
 	    "temporarily disabled|temporarily suspended|temporarily inactive|temporarily blocked|"
 	    "temporarily locked|temporarily closed|temporarily deactivated|"
@@ -297,7 +328,8 @@ static const struct rule rules[] = {
 	{ 0, NO_ENHANCED, P_ALL,
 	    "looks like spam|classified as spam|detected as spam|identified as spam|spam firewall|"
 	    "spam detected|considered spam|marked as spam|spam content|spam scale|scored too high|"
-	    "suspicion of spam|contains a virus|"
+	    "suspicion of spam|contains a virus|attachment type|attachment * not permitted|"
+	    "attachment * not allowed|blacklisted url|blacklisted link|"
 	    "contains virus|virus detected|virus found|infected with|ウイルスが検出|"
 	    "ウィルスが検出|迷惑メールと判定",
 	    OUTCOME_MESSAGE, MESSAGE, "content", "words: about the content" },
@@ -336,7 +368,9 @@ static const struct rule rules[] = {
 	    "no longer accepting|account has been deleted|account * deleted|"
 	    "mailbox * deleted|has been deleted|due to inactivity|dormant|"
 	    "account cancelled|account canceled|account * blocked|mailbox * blocked|"
-	    "account has been closed|mailbox closed|mailbox is closed" FOREIGN_CLOSED,
+	    "account has been closed|mailbox closed|mailbox is closed|account removed|"
+	    "account has been removed|mailbox has been removed|account is not active|"
+	    "no longer receives|no longer receiving|no longer has" FOREIGN_CLOSED,
 	    OUTCOME_HARD, RECIPIENT, "mailbox_disabled", "words" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
 	    "has moved|user moved|mailbox moved|moved to another|"
@@ -353,7 +387,8 @@ static const struct rule rules[] = {
 	    "sender's address|sender address",
 	    OUTCOME_CONFIG, ROUTE, "config", "words: our sender address" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
-	    "no such domain|host * not found|domain not found|domain name not found|host not found|"
+	    "no such domain|^host * not found|failure: host * not found|550 host * not found|"
+	    "host name not found|domain not found|domain name not found|host not found|"
 	    "host unknown|unknown host|nxdomain|unknown domain|domain unknown|"
 	    "domain does not exist|domain * does not exist|domain * doesn't exist|"
 	    "domain * couldn't be found|domain * could not be found|domain * not found|"
@@ -364,6 +399,7 @@ static const struct rule rules[] = {
 	    "all relevant mx records point|no mx * for|no mx or|couldn't find any host|"
 	    "couldn't find a mail exchanger|no mail exchanger|no dns information|"
 	    "recipient domain * exist|no host * found|cannot find a host|"
+	    "no mail servers appear to exist|no matches to nameserver|"
 	    "domain is inactive|host or domain name not found|unable to find host|"
 	    "invalid recipient domain|recipient domain invalid|unknown recipient domain|"
 	    "recipient domain not|no such host|domain * not exist|has no mx" FOREIGN_UNKNOWN_DOMAIN,
@@ -409,7 +445,7 @@ static const struct rule rules[] = {
 	    "spam message|considered spam|spam content|spam pattern|spam filter|"
 	    "spam points|anti-spam|antispam|is spam|as spam|spam score|spam-id|"
 	    "spamassassin|spam * rejected|rejected * spam|spam engine|unsolicited|virus|"
-	    "malware|trojan|infected|content rejected|message content|spam not accepted|"
+	    "malware|trojan|infected|banned:|content rejected|message content|spam not accepted|"
 	    "(spam)|- spam|content denied|junk mail|phishing|likely suspicious|"
 	    "suspicious content|banned content|prohibited attachment|"
 	    "attachment * not allowed|blocked attachment|banned file|content policy|"
@@ -465,8 +501,8 @@ static const struct rule rules[] = {
 	{ 0, DETAIL(6, 7), P_RCPT | P_LATE, NULL, OUTCOME_CONFIG, RECIPIENT, "smtputf8_unsupported",
 	    "RFC 6531 X.6.7" },
 	{ 0, SUBJECT(6), P_ALL, NULL, OUTCOME_MESSAGE, MESSAGE, "content", "RFC 3463 X.6.x" },
-	{ 0, DETAIL(7, 2), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "policy",
-	    "RFC 3463 X.7.2: list expansion" },
+	{ 0, DETAIL(7, 2), P_RCPT | P_LATE, NULL, OUTCOME_BLOCK, RECIPIENT, "policy",
+	    "RFC 3463 X.7.2: a list that we may not write to; it exists" },
 	{ 0, DETAIL(7, 13), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "mailbox_disabled",
 	    "RFC 5248 X.7.13" },
 	{ 0, DETAILS(7, 17, 18), P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "moved",

@@ -111,6 +111,25 @@ behind(struct slice text, const char *hit, size_t len)
 	return slice_make(hit + len, (size_t)(text.ptr + text.len - hit) - len);
 }
 
+/* The first of the alternatives "a~b~c" that stands in text; hit_len is its length. */
+static const char *
+find_part(struct slice text, const char *part, size_t n, size_t *hit_len)
+{
+	for (;;) {
+		const char *end = memchr(part, '~', n);
+		size_t len = end != NULL ? (size_t)(end - part) : n;
+		size_t window = len + WORDS_GAP_MAX;
+		const char *hit =
+		    memmem(text.ptr, text.len < window ? text.len : window, part, len);
+
+		*hit_len = len;
+		if (hit != NULL || end == NULL)
+			return hit;
+		part += len + 1;
+		n -= len + 1;
+	}
+}
+
 /* The parts of one phrase in order, with short gaps between them. */
 static bool
 match_rest(struct slice text, const char *phrase, size_t n)
@@ -118,13 +137,12 @@ match_rest(struct slice text, const char *phrase, size_t n)
 	while (n > 0) {
 		const char *star = memchr(phrase, '*', n);
 		size_t len = star != NULL ? (size_t)(star - phrase) : n;
-		size_t window = len + WORDS_GAP_MAX;
-		const char *hit =
-		    memmem(text.ptr, text.len < window ? text.len : window, phrase, len);
+		size_t hit_len;
+		const char *hit = find_part(text, phrase, len, &hit_len);
 
 		if (hit == NULL)
 			return false;
-		text = behind(text, hit, len);
+		text = behind(text, hit, hit_len);
 		phrase += star != NULL ? len + 1 : len;
 		n -= star != NULL ? len + 1 : len;
 	}

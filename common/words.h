@@ -4,7 +4,8 @@
  *
  * A list of phrases is one string: "user unknown|no such user|mailbox * is full". Phrases are in
  * lower case, with single blanks; '*' stands for up to WORDS_GAP_MAX bytes of anything, '^' at
- * the front of a phrase for the beginning of the text. Text must be normalised first. For long
+ * the front of a phrase for the beginning of the text. Behind a '*' there may be alternatives:
+ * "account * closed~ locked". Text must be normalised first. For long
  * lists there is phrases.h.
  */
 #ifndef KAIRAN_WORDS_H

@@ -65,8 +65,7 @@ is_original_mark(struct slice line)
 	/* decorated on both sides, it may say less */
 	marks_find(words, &found);
 	return phrases_has(&found, MARK_ORIGINAL) ||
-	    (plain.ptr >= line.ptr + 3 && line.ptr[0] == '-' &&
-		phrases_has(&found, MARK_ORIGINAL_FRAMED));
+	    (slice_starts_nocase(line, SLICE("---")) && phrases_has(&found, MARK_ORIGINAL_FRAMED));
 }
 
 /* Fields of a returned header that stands without announcement. */
@@ -207,6 +206,8 @@ struct candidate {
 struct reader {
 	struct arena *arena;
 	struct slice own;
+	struct slice lone; /* the first address that may have failed */
+	bool has_others;   /* there is another one */
 	struct slice *lines;
 	size_t line_count;
 	struct candidate *candidates;
@@ -260,7 +261,8 @@ is_reply_front(struct slice before)
 	return has_digit && before.len < 30 && is_only(before, " \t0123456789.-#<(:[");
 }
 
-/* "Who: a@b": one or two words and a colon, and nothing behind the address. */
+/* "Who: a@b" and nothing behind the address: one or two words, then a colon or, between the cells
+ * of a table, a tab. */
 static bool
 is_labelled(struct slice before, struct slice tail)
 {
@@ -268,6 +270,9 @@ is_labelled(struct slice before, struct slice tail)
 
 	while (label.len > 0 && strchr("<\"'([ ", label.ptr[label.len - 1]) != NULL)
 		label.len--;
+	if (label.len > 1 && label.len <= 24 && label.ptr + label.len < before.ptr + before.len &&
+	    label.ptr[label.len] == '\t')
+		return is_only(tail, " \t:;,.)]>|\r");
 	return label.len > 1 && label.len <= 24 && label.ptr[label.len - 1] == ':' &&
 	    memchr(label.ptr, ':', label.len) == label.ptr + label.len - 1 &&
 	    is_only(tail, " \t:;,.)]>|\r");
@@ -350,7 +355,7 @@ wrapped_from(const struct reader *r, size_t number)
 	if (number == 0 || r->lines[number].ptr[0] == ' ' || r->lines[number].ptr[0] == '\t')
 		return slice_make(NULL, 0);
 	above = slice_trim(r->lines[number - 1]);
-	if (above.len < WRAPPED_MIN || strchr(".:;!?", above.ptr[above.len - 1]) != NULL)
+	if (above.len < WRAPPED_MIN || strchr(".:;!?)>", above.ptr[above.len - 1]) != NULL)
 		return slice_make(NULL, 0);
 	return above;
 }
@@ -372,6 +377,16 @@ is_under_contact(const struct reader *r, size_t number)
 		}
 	return above.len > 0 && above.len < HEADING_MAX &&
 	    marks_match(words_normalise(above, bytes, false), MARK_CONTACT);
+}
+
+/* Remembers an address that nothing else tells to be the failed one. */
+static void
+note_lone(struct reader *r, struct slice address)
+{
+	if (slice_equal_nocase(address, r->own) || slice_equal_nocase(address, r->lone))
+		return;
+	r->has_others = r->has_others || r->lone.len > 0;
+	r->lone = address;
 }
 
 /* All addresses of one line; a list "a@b, c@d" has the rank of its first. */
@@ -402,6 +417,7 @@ read_line(struct reader *r, size_t number)
 			(is_foreign(address, wrapped_from(r, number)) ||
 			    is_under_contact(r, number))))
 			continue;
+		note_lone(r, address);
 		if (r->count > first && is_only(before, " \t,;<>\"'") && start > 0)
 			rank = r->candidates[r->count - 1].rank;
 		else if (r->count > first)
@@ -478,6 +494,27 @@ block_of(const struct reader *r, const struct candidate *c)
 			 : slice_make(NULL, 0);
 }
 
+/* The alias that was written to, where the text behind the address names it; else the address. */
+static struct slice
+written_to(const struct candidate *c, struct slice block)
+{
+	static const char *const marks[] = { "(expanded from", "(generated from",
+		"(ultimately generated from" };
+	struct slice said = slice_make(c->behind, (size_t)(block.ptr + block.len - c->behind));
+
+	for (size_t i = 0; block.len > 0 && i < sizeof(marks) / sizeof(marks[0]); i++) {
+		const char *mark = memmem(said.ptr, said.len, marks[i], strlen(marks[i]));
+		struct slice alias;
+		size_t at = 0;
+
+		if (mark != NULL &&
+		    bounce_text_address(
+			slice_make(mark, (size_t)(said.ptr + said.len - mark)), &at, &alias))
+			return alias;
+	}
+	return c->address;
+}
+
 /* Our own address counts only when there is no other. */
 static void
 drop_own(struct reader *r)
@@ -508,19 +545,23 @@ choose(struct reader *r, struct bounce_text *out)
 	for (size_t i = 0; i < r->count && out->count < BOUNCE_TEXT_RECIPIENTS_MAX; i++) {
 		const struct candidate *c = &r->candidates[i];
 		struct bounce_text_recipient *same = NULL;
+		struct slice text, address;
 
 		if (c->rank != out->rank)
 			continue;
+		text = c->rank == BOUNCE_TEXT_REPLY ? transcript_of(r, c) : block_of(r, c);
+		address = c->rank == BOUNCE_TEXT_LINE ? written_to(c, text) : c->address;
 		for (size_t k = 0; k < out->count && same == NULL; k++)
-			if (slice_equal_nocase(out->recipients[k].address, c->address))
+			if (slice_equal_nocase(out->recipients[k].address, address))
 				same = &out->recipients[k];
 		if (same != NULL && same->text.len > 0)
 			continue;
 		if (same == NULL) {
 			same = &out->recipients[out->count++];
-			same->address = c->address;
+			same->address = address;
+			same->final = c->address;
 		}
-		same->text = c->rank == BOUNCE_TEXT_REPLY ? transcript_of(r, c) : block_of(r, c);
+		same->text = text;
 	}
 	/* a list of addresses with one reason below it */
 	for (size_t i = out->count; i-- > 1;)
@@ -547,5 +588,6 @@ bounce_text_read(struct bounce_text *out, struct slice text, struct slice own, s
 	for (size_t i = 0; i < r.line_count; i++)
 		if (memchr(r.lines[i].ptr, '@', r.lines[i].len) != NULL)
 			read_line(&r, i);
+	out->lone = r.has_others ? slice_make(NULL, 0) : r.lone;
 	return choose(&r, out);
 }

@@ -35,8 +35,9 @@ enum bounce_text_rank {
 };
 
 struct bounce_text_recipient {
-	struct slice address;
-	struct slice text; /* what is said about it; may be several lines; may be empty */
+	struct slice address; /* that was written to */
+	struct slice final;   /* that failed: another one behind an alias */
+	struct slice text;    /* what is said about it; may be several lines; may be empty */
 };
 
 struct bounce_text {
@@ -45,6 +46,7 @@ struct bounce_text {
 	struct bounce_text_recipient *recipients;
 	size_t count;
 	enum bounce_text_rank rank; /* of all of them */
+	struct slice lone; /* the only address in the notice that may have failed; a guess */
 };
 
 /* Where the returned original begins in text: fills notice and original. */

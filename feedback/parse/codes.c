@@ -104,6 +104,13 @@ ends_with(struct slice s, const char *word)
 	    (s.len == w.len || !is_letter(s.ptr[s.len - w.len - 1]));
 }
 
+/* "：" of Chinese and Japanese texts. */
+static bool
+ends_with_wide_colon(struct slice s)
+{
+	return s.len >= 3 && memcmp(s.ptr + s.len - 3, "\xEF\xBC\x9A", 3) == 0;
+}
+
 /* "... for six months: 550 account is closed": a reply to a recipient, and no measure. */
 static bool
 is_behind_colon(struct slice before, struct slice number)
@@ -111,15 +118,26 @@ is_behind_colon(struct slice before, struct slice number)
 	static const char *const measures[] = { "byte", "kb", "kib", "mb", "mib", "gb", "message",
 		"mail", "second", "minute", "hour", "day", "recipient" };
 
-	if (before.len < 2 || before.ptr[before.len - 1] != ' ' ||
-	    before.ptr[before.len - 2] != ':' || number.len < 6 || number.ptr[0] < '4' ||
-	    number.ptr[1] != '5' || (number.ptr[3] != ' ' && number.ptr[3] != '\n'))
+	char ahead =
+	    before.len > 1 && before.ptr[before.len - 1] == ' ' ? before.ptr[before.len - 2] : ' ';
+	bool is_mixed = (ahead & 0x80) != 0; /* "不存在 550 Mailbox not found" */
+
+	if ((ahead != ':' && !is_mixed && !ends_with_wide_colon(before)) || number.len < 6 ||
+	    number.ptr[0] < '4' || number.ptr[1] != '5' ||
+	    (number.ptr[3] != ' ' && number.ptr[3] != '\n'))
 		return false;
-	number = slice_make(number.ptr + 4, number.len - 4);
-	for (size_t i = 0; i < sizeof(measures) / sizeof(*measures); i++)
-		if (slice_starts_nocase(number, slice_str(measures[i])))
+	number = slice_trim(slice_make(number.ptr + 4, number.len - 4));
+	if (number.len == 0)
+		return false;
+	for (size_t i = 0; i < sizeof(measures) / sizeof(*measures); i++) {
+		size_t n = strlen(measures[i]);
+
+		if (slice_starts_nocase(number, slice_str(measures[i])) &&
+		    (number.len == n || !is_letter(number.ptr[n]) || number.ptr[n] == 's'))
 			return false;
-	return is_letter(number.ptr[0]) || number.ptr[0] == '<' || (number.ptr[0] & 0x80) != 0;
+	}
+	return is_letter(number.ptr[0]) ||
+	    (!is_mixed && (number.ptr[0] == '<' || (number.ptr[0] & 0x80) != 0));
 }
 
 /* "(550 no such user)", "(000B09B6) 550 Unknown user": words follow at once. */
@@ -151,7 +169,7 @@ static int
 rank_place(struct slice before)
 {
 	static const char *const quoting[] = { "said", "replied", "<<<", "says", "answered",
-		"received >>>" };
+		"received >>>", "talk to me" };
 	static const char *const leading[] = { "error", "code", "reply", "response", "responded",
 		"reason", "returned", "with", "status", "was", "smtp", "diagnostic", "server",
 		"text", "failed", "rejected", "result", "message", "erreur", "antwort", "respuesta",
@@ -196,7 +214,8 @@ static bool
 may_precede(char c)
 {
 	return c == ' ' || c == '\t' || c == '\n' || c == '(' || c == '[' || c == ':' || c == ';' ||
-	    c == '#' || c == '\'' || c == '"' || c == '<' || c == '>' || c == '=';
+	    c == '#' || c == '\'' || c == '"' || c == '<' || c == '>' || c == '=' ||
+	    (c & 0x80) != 0; /* scripts that have no blanks, or "：" */
 }
 
 /* An enhanced code by itself: behind '#', in brackets, or as a word. Of the class wanted, or 4

@@ -68,6 +68,12 @@ static const char frame_words[] =
     "nem kézbesíthető|nem lehetett kézbesíteni|ulaştırılamadı|gönderilemedi|"
     "nu a fost livrat|nije isporučen|ni bila dostavljena|не може да бъде доставен|"
     "не вдалося доставити|không thể gửi|tidak dapat dikirim|gagal terkirim|"
+    "не може бути доставлен|не було доставлено|niet worden afgeleverd|kunde ej levereras|"
+    "nådde inte fram|sa nepodarilo doručiť|nebolo možné doručiť|mancata consegna|"
+    "ei õnnestunud|neizdevās piegādāt|nepavyko pristatyti|poslana nazaj|"
+    "לא נמסרה|לא ניתן היה למסור|לא ניתן למסור|تعذر تسليم|لم يتم تسليم|فشل تسليم|"
+    "تحویل داده نشد|ไม่สามารถส่ง|không gửi được|không chuyển được|"
+    "無法寄達|無法遞送|無法送達|未能寄達|"
     /* Yahoo, AOL, Lotus, Sun, PMDF, gateways and appliances */
     "unable to deliver your message|unable to deliver message|unable to deliver mail|"
     "unable to deliver the message|unable to deliver a message|unable to deliver this|"
@@ -110,7 +116,15 @@ static const char delay_words[] =
     "you will be notified if delivery proves impossible|"
     "wird weiterhin versucht|noch nicht zugestellt|verzögert|"
     "réessayer|retardée|se reintentará|se ha retrasado|"
-    "再送を試み|再送を続け|遅延|配送が遅れ|будут продолжены|задерживается";
+    "再送を試み|再送を続け|遅延|配送が遅れ|будут продолжены|задерживается|"
+    "retrasad|seguirá intentando|volverá a intentar|atrasad|continuará tentando|"
+    "tentará novamente|ritardat|in ritardo|riproverà|nuovi tentativi|nouvelle tentative|"
+    "erneut versucht|vertraagd|opnieuw geprobeerd|fördröj|försenad|forsinket|viivästy|"
+    "opóźnion|zpožděn|oneskoren|késik|késlelte|gecikti|gecikme|întârziat|va reîncerca|"
+    "отложен|повторит попытк|затриму|затримано|забавен|καθυστερ|מתעכב|ינסה שוב|"
+    "تأخر|تأخير|سنحاول|延迟|延遲|继续重试|继续尝试|繼續嘗試|暂时无法投递|引き続き|"
+    "まだ配信され|まだ届いて|まだ送信され|지연되|재시도합니다|계속 시도|bị trì hoãn|"
+    "tiếp tục thử|tertunda|ล่าช้า";
 
 static const char final_words[] =
     "given up|giving up|gave up|failed permanently|permanent error|permanent failure|"
@@ -118,7 +132,10 @@ static const char final_words[] =
     "no longer trying|will not be retried|has been returned|returned to sender|"
     "delivery has failed|message expired|could not be delivered within|"
     "this is a permanent|undeliverable mail|did not reach|"
-    "was not delivered|couldn't be delivered|delivery failed|returned below";
+    "was not delivered|couldn't be delivered|delivery failed|returned below|"
+    "endgültig|dauerhafter fehler|erreur permanente|définitivement|error permanente|"
+    "definitivamente|errore permanente|erro permanente|permanente fout|błąd trwały|"
+    "постоянная ошибка|永久性|永久错误|恒久的|永続的|영구적";
 
 static const char failure_words[] =
     "unknown|not found|no such|not exist|n't exist|rejected|refused|failed|failure|"
@@ -200,12 +217,19 @@ static const char bounce_subject_words[] =
     "no entregada|échec de remise|message non livré|non délivré|mislykkedes|misslyckades|"
     "ikke leveres|kézbesítési hiba|teslimat başarısız|iletilemedi|nedoručen|"
     "αποτυχία παράδοσης|αδυναμία παράδοσης|доставка не удалась|ошибка доставки|"
-    "配送されません|配信されません|送信されません|配信に失敗|配送に失敗|未达|投递失败";
+    "配送されません|配信されません|送信されません|配信に失敗|配送に失敗|未达|投递失败|"
+    "niet afgeleverd|ej levereras|nepodarilo|nemohla byť|mancata consegna|не вдалося|"
+    "ei õnnestunud|neizdevās|nepavyko|nije isporučen|ni bila dostavljena|не е доставен|"
+    "לא נמסרה|تعذر تسليم|فشل تسليم|تحویل داده نشد|ไม่สามารถส่ง|không thể gửi|"
+    "tidak terkirim|gagal terkirim|nu a putut fi livrat|退回通知|無法寄達";
 
 static const char delay_subject_words[] =
     "delayed|delay)|delay:|^delay|delivery delay|warning: message|warning: could not send|"
     "delivery warning|still being retried|temporarily|verzögert|retard|遅延|"
-    "message delivery has been delayed|delivery incomplete";
+    "message delivery has been delayed|delivery incomplete|"
+    "retrasad|atrasad|ritardat|in ritardo|vertraagd|fördröj|försenad|forsinket|viivästy|"
+    "opóźnion|zpožděn|oneskoren|késik|késlelte|gecik|întârziat|задерживается|задержк|"
+    "отложен|затрим|забавен|καθυστερ|延迟|延遲|지연|trì hoãn|tertunda|تأخر|تأخير";
 
 static const char reply_subject_words[] =
     "^re:|^re :|^re[|^aw:|^sv:|^antw:|^rif:|^res:|^fwd:|^fw:|^wg:|"
@@ -240,6 +264,7 @@ static const char complaint_subject_words[] =
 static const char challenge_words[] =
     "boxbe|bluebottle|spamarrest|challenge-response|challenge/response|"
     "confirm that you are a|confirm you are a human|verify that you are a human|"
+    "verify that you are a person|once you verify|verification required|"
     "to confirm that your message|sender verification|verify your email address * deliver|"
     "approved senders|guest list|waiting list|whitelist|white list|"
     "click * to have your message delivered|request for permission|"
@@ -292,7 +317,7 @@ static const char sentence_words[] =
     "problem delivering|the recipient|recipient |the address|this address|following address|"
     "mailbox for|the mailbox|mailbox of|for user|the user|user |the account|account |"
     "generated from|message for|mail for|email bounced|nachricht an|message à|mensaje a|messaggio "
-    "a|"
+    "a|all'utente|"
     "mensagem para|to:";
 
 static const char not_failed_words[] =

@@ -16,9 +16,10 @@
 
 #define FRONT_MAX 3000 /* bytes of a notice in which its marks stand */
 #define PHASE_TEXT_MAX 1024
-#define SUBJECT_MAX 500 /* bytes of a field that are compared */
-#define TEXTS_MAX 4	/* text parts that are read */
-#define FOOTER_MAX 200	/* bytes of a line that are compared */
+#define SUBJECT_MAX 500	   /* bytes of a field that are compared */
+#define TEXTS_MAX 4	   /* text parts that are read */
+#define FOOTER_MAX 200	   /* bytes of a line that are compared */
+#define HOST_FRONT_MAX 400 /* bytes in which a reporter names the host */
 
 static const struct slice nothing = { NULL, 0 };
 
@@ -35,7 +36,7 @@ struct reader {
 	struct phrases_found in_subject, in_from, in_front; /* marks of these */
 	struct bounce_text prose;
 	bool has_prose;	   /* prose was read */
-	bool each_told;	   /* it says of each recipient why */
+	bool some_told;	   /* it says of one recipient at least why */
 	bool is_daemon;	   /* from a mail system: null return path or its name */
 	bool is_null_path; /* Return-Path: <>, which auto-replies have, too */
 	bool is_system;	   /* named like a mail system */
@@ -286,10 +287,31 @@ phase_of(struct slice text)
 	return OUTCOME_PHASE_NONE;
 }
 
+/* "host mx.one.test[192.0.2.1] said: 550 …": what the reporter says of the host is no word of its
+ * reply. Text without such a front is returned whole. */
+static struct slice
+reply_of(struct slice text)
+{
+	static const char *const fronts[] = { "] said:", "] refused to talk to me:" };
+	struct slice front = cut(text, HOST_FRONT_MAX);
+
+	for (size_t i = 0; i < sizeof(fronts) / sizeof(fronts[0]); i++) {
+		const char *at = front.len > 0
+		    ? memmem(front.ptr, front.len, fronts[i], strlen(fronts[i]))
+		    : NULL;
+
+		if (at != NULL) {
+			at += strlen(fronts[i]);
+			return slice_trim(slice_make(at, (size_t)(text.ptr + text.len - at)));
+		}
+	}
+	return text;
+}
+
 static struct classify_verdict
 classify_text(const struct notice_recipient *r, struct slice text)
 {
-	struct classify_input in = { phase_of(text), r->code, { 0, 0, 0 }, text };
+	struct classify_input in = { phase_of(text), r->code, { 0, 0, 0 }, reply_of(text) };
 
 	memcpy(in.enhanced, r->enhanced, sizeof(in.enhanced));
 	return classify(&in);
@@ -375,7 +397,7 @@ fallback_address(struct reader *r, size_t number)
 	if (number == 0 && bounce_text_address(to, &at, &address) &&
 	    !bounce_text_address(to, &at, &second))
 		return address;
-	return nothing;
+	return number == 0 ? r->prose.lone : nothing;
 }
 
 static enum dsn_action
@@ -395,7 +417,8 @@ prose_about(struct reader *r, struct slice address, bool is_only)
 	if (read_prose(r) < 0)
 		return nothing;
 	for (size_t i = 0; i < r->prose.count; i++)
-		if (slice_equal_nocase(r->prose.recipients[i].address, address) &&
+		if ((slice_equal_nocase(r->prose.recipients[i].address, address) ||
+			slice_equal_nocase(r->prose.recipients[i].final, address)) &&
 		    r->prose.recipients[i].text.len > 0)
 			return r->prose.recipients[i].text;
 	return is_only ? lines_but(r, cut(r->prose.notice, FRONT_MAX), is_footer) : nothing;
@@ -657,6 +680,19 @@ names_mail(const struct reader *r)
 	return r->prose.count > 0 || r->notice->original.len > 0;
 }
 
+/* A mail system's own address returns an address that stands by itself: no word is needed to know
+ * what that is, only that nobody answered somebody. */
+static bool
+is_wordless_notice(const struct reader *r)
+{
+	return r->prose.rank >= BOUNCE_TEXT_REPLY &&
+	    phrases_has(&r->in_from, MARK_DAEMON_ADDRESS) &&
+	    !slice_equal_nocase(r->prose.recipients[0].address, own_address(r->mail)) &&
+	    (r->is_null_path ||
+		(mail_field(r->mail, "In-Reply-To").len == 0 &&
+		    codes_find(r->prose.recipients[0].text).code != 0));
+}
+
 /* Is it the failure notice of a mail system? */
 static bool
 is_bounce_prose(const struct reader *r)
@@ -674,6 +710,8 @@ is_bounce_prose(const struct reader *r)
 	if (has_failed || (r->is_daemon && has_subject && (has_frame || r->prose.count > 0)))
 		return true;
 	if (has_frame && (r->is_daemon || (has_subject && names_mail(r))))
+		return true;
+	if (is_wordless_notice(r))
 		return true;
 	/* the outer header was replaced on the way */
 	return has_frame && r->prose.rank >= BOUNCE_TEXT_LABEL &&
@@ -727,13 +765,13 @@ tells_by_words(struct slice text)
 }
 
 static bool
-is_each_told(const struct bounce_text *prose)
+is_some_told(const struct bounce_text *prose)
 {
 	for (size_t i = 0; i < prose->count; i++)
-		if (!has_codes(codes_find(prose->recipients[i].text)) &&
-		    !tells_by_words(prose->recipients[i].text))
-			return false;
-	return prose->count > 0;
+		if (has_codes(codes_find(prose->recipients[i].text)) ||
+		    tells_by_words(prose->recipients[i].text))
+			return true;
+	return false;
 }
 
 static int
@@ -759,7 +797,8 @@ read_prose_recipient(
 		if (text.len == 0)
 			text = line;
 	}
-	if (text.len == 0)
+	/* of several, what is said of another one is not about this */
+	if (text.len == 0 && (is_only || !r->some_told))
 		text = notice;
 	if (said.len == 0)
 		said = text;
@@ -767,8 +806,7 @@ read_prose_recipient(
 	out->address = feedback_text(r->arena, address, FEEDBACK_ADDRESS_MAX);
 	out->text = feedback_text(r->arena, text, OUTCOME_TEXT_MAX);
 	take_codes(out, codes);
-	/* where others have words of their own, what surrounds them is about these */
-	judge(out, said, is_only || !r->each_told ? notice : nothing);
+	judge(out, said, is_only || !r->some_told ? notice : nothing);
 	return 0;
 }
 
@@ -831,7 +869,7 @@ read_bounce_prose(struct reader *r)
 	    !phrases_has(&r->in_front, MARK_FAILURE))
 		action = DSN_DELIVERED;
 	notice->source = "text";
-	r->each_told = is_each_told(prose);
+	r->some_told = is_some_told(prose);
 	if (read_failed_field(r, mail_field(r->mail, "X-Failed-Recipients"), action) < 0)
 		return -1;
 	for (size_t i = 0; notice->count < prose->count && is_sure && i < prose->count; i++) {
@@ -970,7 +1008,7 @@ read_unmarked(struct reader *r)
 		return read_bounce_prose(r);
 	if (is_auto_reply(r))
 		return settle(r, NOTICE_AUTO_REPLY, is_challenge(r) ? "challenge" : "auto_reply");
-	if (r->is_daemon && is_challenge(r))
+	if (is_challenge(r) && (r->is_daemon || phrases_has(&r->in_subject, MARK_CHALLENGE)))
 		return settle(r, NOTICE_AUTO_REPLY, "challenge");
 	return settle(r, NOTICE_OTHER, "unrecognised");
 }

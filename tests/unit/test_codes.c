@@ -32,6 +32,11 @@ test_find(void **state)
 		{ " 09:00:01: <-- 250 SIZE\n 09:00:01: <-- 550 not here", "550 0.0.0" },
 		{ "cause\t550 no such user", "550 0.0.0" },
 		{ "not seen for 6 months: 550 account is inactive", "550 0.0.0" },
+		{ "退信原因：550 User suspended", "550 0.0.0" },
+		{ "收件人不存在 550 Mailbox not found", "550 0.0.0" },
+		{ "理由：550 宛先不明", "550 0.0.0" },
+		{ "host x.test[192.0.2.1] refused to talk to me: 554\n    Service unavailable",
+		    "554 0.0.0" },
 		/* the remote's word, not the relay's summary */
 		{ "<<< 452 4.2.2 full\n554 5.0.0 Service unavailable", "452 4.2.2" },
 		/* no codes */
@@ -39,6 +44,8 @@ test_find(void **state)
 		{ "limit of 500 messages, 552 kB", "0 0.0.0" },
 		{ "what you sent has a size of: 550 bytes, limit: 452 KB", "0 0.0.0" },
 		{ "no_550_reply", "0 0.0.0" },
+		{ "容量：550 MB", "0 0.0.0" },
+		{ "более 550 сообщений, 452 mails", "0 0.0.0" },
 		{ "Exim 4.52, version 5.65.1.2, from 209.85.1.1", "0 0.0.0" },
 		{ "at 192.0.2.4 (5.65/1.37)", "0 0.0.0" },
 		{ "", "0 0.0.0" },

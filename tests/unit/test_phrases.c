@@ -14,7 +14,7 @@
 
 static const char *const lists[] = { "no|mailbox is full", "mailbox * full", "^re:|^fwd:", "a * c",
 	"<>|ab", "a * b * c||宛先|ab", NULL, "user unknown|unknown user|user * not found",
-	"ull n|x y" };
+	"ull n|x y", "mailbox * full~ shut~d * c", "宛先*不明~x" };
 #define LISTS (sizeof(lists) / sizeof(lists[0]))
 
 static struct phrases all;
@@ -45,7 +45,8 @@ test_examples(void **state)
 {
 	static const char *const texts[] = { "the mailbox is full now", "mailbox of a user is full",
 		"mailbox full", "full mailbox", "re: x", "x re:", "a b a c", "", "a", "ab", "<>",
-		"宛先が不明", "user a was not found", "mailbox is ful" };
+		"宛先が不明", "user a was not found", "mailbox is ful", "mailbox is shut",
+		"mailbox d c", "mailbox d full", "mailbox shut c", "宛先x" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -78,6 +79,17 @@ test_random(void **state)
 }
 
 static void
+test_alternatives(void **state)
+{
+	(void)state;
+	assert_true(words_match(SLICE("account of a user is locked"), "account * closed~ locked"));
+	assert_true(words_match(SLICE("account closed"), "account * closed~ locked"));
+	assert_false(words_match(SLICE("account is here"), "account * closed~ locked"));
+	assert_true(words_match(SLICE("a x b y"), "a * w~x * z~y"));
+	assert_false(words_match(SLICE("a y b x"), "a * w~x * z~y"));
+}
+
+static void
 test_limits(void **state)
 {
 	static struct phrases p;
@@ -99,6 +111,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_examples),
 		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_alternatives),
 		cmocka_unit_test(test_limits),
 	};
 
