@@ -22,7 +22,8 @@
 
 #define CALM_MAX (3 * 3600 * SIM_SECOND) /* in which everything must be settled */
 #define LOOK (5 * SIM_SECOND)
-#define SILENT (600 * SIM_SECOND) /* then a life counts as dead: producer.dead_after_s, but sooner */
+#define SILENT                                                                                     \
+	(600 * SIM_SECOND) /* then a life counts as dead: producer.dead_after_s, but sooner */
 
 /* ---- plan of a run ---- */
 
