@@ -68,7 +68,8 @@ phrases_add(struct phrases *p, size_t list, const char *phrases)
 	}
 }
 
-/* The phrases of a chain that stand at this place of the text. */
+/* The phrases of a chain that stand at this place of the text. Their first bytes are mostly alike,
+ * so the last is looked at before all are compared. */
 static void
 try_chain(const struct phrases *p, uint16_t number, struct slice text, size_t at,
     struct phrases_found *found)
@@ -80,7 +81,9 @@ try_chain(const struct phrases *p, uint16_t number, struct slice text, size_t at
 
 		number = item->next;
 		if (!phrases_has(found, item->list) && !(item->at_front && at > 0) &&
-		    item->first <= rest.len && memcmp(rest.ptr, item->text, item->first) == 0 &&
+		    item->first <= rest.len &&
+		    rest.ptr[item->first - 1] == item->text[item->first - 1] &&
+		    memcmp(rest.ptr, item->text, item->first) == 0 &&
 		    words_continue(rest, slice_make(item->text, item->len), item->first))
 			found->lists[item->list / 64] |= (uint64_t)1 << (item->list % 64);
 	}

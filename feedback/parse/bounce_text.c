@@ -498,18 +498,18 @@ block_of(const struct reader *r, const struct candidate *c)
 static struct slice
 written_to(const struct candidate *c, struct slice block)
 {
-	static const char *const marks[] = { "(expanded from", "(generated from",
-		"(ultimately generated from" };
 	struct slice said = slice_make(c->behind, (size_t)(block.ptr + block.len - c->behind));
+	const char *open;
 
-	for (size_t i = 0; block.len > 0 && i < sizeof(marks) / sizeof(marks[0]); i++) {
-		const char *mark = memmem(said.ptr, said.len, marks[i], strlen(marks[i]));
+	while (block.len > 0 && said.len > 0 && (open = memchr(said.ptr, '(', said.len)) != NULL) {
 		struct slice alias;
 		size_t at = 0;
 
-		if (mark != NULL &&
-		    bounce_text_address(
-			slice_make(mark, (size_t)(said.ptr + said.len - mark)), &at, &alias))
+		said = slice_make(open + 1, (size_t)(said.ptr + said.len - open) - 1);
+		if ((slice_starts_nocase(said, SLICE("expanded from")) ||
+			slice_starts_nocase(said, SLICE("generated from")) ||
+			slice_starts_nocase(said, SLICE("ultimately generated from"))) &&
+		    bounce_text_address(said, &at, &alias))
 			return alias;
 	}
 	return c->address;

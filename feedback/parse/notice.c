@@ -292,18 +292,18 @@ phase_of(struct slice text)
 static struct slice
 reply_of(struct slice text)
 {
-	static const char *const fronts[] = { "] said:", "] refused to talk to me:" };
 	struct slice front = cut(text, HOST_FRONT_MAX);
+	const char *end;
 
-	for (size_t i = 0; i < sizeof(fronts) / sizeof(fronts[0]); i++) {
-		const char *at = front.len > 0
-		    ? memmem(front.ptr, front.len, fronts[i], strlen(fronts[i]))
-		    : NULL;
+	while (front.len > 0 && (end = memchr(front.ptr, ']', front.len)) != NULL) {
+		struct slice behind =
+		    slice_trim(slice_make(end + 1, (size_t)(text.ptr + text.len - end) - 1));
 
-		if (at != NULL) {
-			at += strlen(fronts[i]);
-			return slice_trim(slice_make(at, (size_t)(text.ptr + text.len - at)));
-		}
+		if (slice_starts_nocase(behind, SLICE("said:")))
+			return slice_trim(slice_make(behind.ptr + 5, behind.len - 5));
+		if (slice_starts_nocase(behind, SLICE("refused to talk to me:")))
+			return slice_trim(slice_make(behind.ptr + 22, behind.len - 22));
+		front = slice_make(end + 1, (size_t)(front.ptr + front.len - end) - 1);
 	}
 	return text;
 }
