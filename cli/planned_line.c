@@ -39,6 +39,16 @@ planned_line_set(struct planned_line *l, const struct admission_row *rows, size_
 	return 0;
 }
 
+double
+planned_line_rate(const struct planned_line *l, double at)
+{
+	size_t row = l->row;
+
+	while (row < l->count && l->rows[row].till <= at)
+		row++;
+	return row < l->count && l->rows[row].from <= at ? 1e6 / l->rows[row].interval : 0;
+}
+
 void
 planned_line_release(struct planned_line *l)
 {

@@ -26,6 +26,8 @@ struct planned_line {
 /* From now on; rows are copied. -1 without memory. */
 int planned_line_set(
     struct planned_line *l, const struct admission_row *rows, size_t count, double now) MUST_CHECK;
+/* Messages a second at a time that has not passed; 0: closed. */
+double planned_line_rate(const struct planned_line *l, double at);
 void planned_line_release(struct planned_line *l);
 
 /* Nothing before a time says how close it is. */

@@ -119,7 +119,7 @@ referee_calendar(struct referee *f, size_t list, size_t destination,
     const struct admission_row *rows, size_t count, double now)
 {
 	struct list *l = &f->lists[list];
-	double before = l->planned;
+	double before = planned_line_rate(&l->line, now), after;
 
 	l->named = true;
 	l->destination = destination;
@@ -128,8 +128,9 @@ referee_calendar(struct referee *f, size_t list, size_t destination,
 		if (rows[i].till > now)
 			l->planned = fmax(l->planned, S_US / rows[i].interval);
 	set_line(f, list, rows, count, now);
+	after = planned_line_rate(&l->line, now);
 	/* what was reserved leaves at the rate of before */
-	if (before > 0 && fabs(l->planned - before) > CHANGED * before)
+	if (before > 0 && fabs(after - before) > CHANGED * before)
 		pause_line(f, list, now + CATCH_UP_US);
 }
 
