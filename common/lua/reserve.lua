@@ -625,7 +625,7 @@ if limit > 0 then -- a call spans two minutes at most
 	end
 	redis.call('HSET', KEYS[3], 'sum', sum + n, 'tail', tail)
 end
-local wake = now + ((blind or n > 0) and 250e3 or 1e6) -- closed as far as calendars reach
+local wake = now + ((blind or n > 0) and 250e3 or 500e3) -- closed as far as calendars reach
 if n == max then
 	wake = now
 elseif n == left then

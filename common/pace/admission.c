@@ -11,6 +11,8 @@
 #define WAKE_MIN_US 1e3
 #define WAKE_MAX_US 1e6
 #define WAKE_BLIND_US 250e3 /* more may come, or a first calendar */
+#define WAKE_CLOSED_US                                                                             \
+	500e3 /* nothing comes, unless a person changes it: that holds within a second */
 
 /* `at` plus `owed` messages of the calendar behind it. */
 struct clock {
@@ -588,7 +590,7 @@ all_known(const struct admission *a, const struct admission_ask *ask)
 static double
 wake_time(const struct admission_ask *ask, double moment, bool full, bool quota, bool closed)
 {
-	double wake = ask->now + (closed ? WAKE_MAX_US : WAKE_BLIND_US);
+	double wake = ask->now + (closed ? WAKE_CLOSED_US : WAKE_BLIND_US);
 
 	if (full)
 		wake = ask->now;
