@@ -429,19 +429,20 @@ start(struct program *p)
 /* Not while rows say that we hold them: PostgreSQL has lost outcomes that it had acknowledged (a
  * fail-over). They are in the journal, and the next life settles them. */
 #define GOODBYE                                                                                    \
-	"UPDATE kairan.dispatcher SET stopped_at = now() WHERE id = $1 AND stopped_at IS NULL "    \
+	"UPDATE kairan.dispatcher SET stopped_at = now() WHERE id = $1 AND lock_id = $2 "          \
+	"AND stopped_at IS NULL "                                                                  \
 	"AND NOT EXISTS (SELECT FROM kairan.tally WHERE owner = $1 GROUP BY run_id "               \
 	"HAVING sum(claimed) > 0)"
 
 static void
 say_goodbye(struct program *p)
 {
-	const char *params[] = { p->d.owner_text };
+	const char *params[] = { p->d.owner_text, p->identity.lock_id };
 	struct err err;
 	struct db db;
 
 	if (db_open(&db, p->config.database_url, ROLE, "kairan-dispatcher", &err) == 0 &&
-	    db_run(&db, GOODBYE, 1, params) < 0)
+	    db_run(&db, GOODBYE, 2, params) < 0)
 		log_warn("goodbye not noted error=\"%s\"", db.error);
 	db_close(&db);
 }
@@ -462,6 +463,7 @@ run_program(struct program *p)
 		fatal(EXIT_FAILED, "%s", err.msg);
 	life = begin_life(p);
 	d->owner = life.id;
+	d->lock_id = p->identity.lock_id;
 	(void)snprintf(d->owner_text, sizeof(d->owner_text), "%d", d->owner);
 	check_rights(&p->config);
 	if (uv_loop_init(&d->loop) != 0)

@@ -706,13 +706,14 @@ on_timer(uv_timer_t *timer)
 {
 	struct runs *r = timer->data;
 	char known[24];
-	const char *params[] = { r->d->owner_text, r->d->news->trouble(r->d), known };
+	const char *params[] = { r->d->owner_text, r->d->news->trouble(r->d), known,
+		r->d->lock_id };
 
 	(void)snprintf(
 	    known, sizeof(known), "%llu", (unsigned long long)journal_claim_seq(r->d->journal));
 	if (!r->looking && pgloop_is_ready(r->d->claims))
 		r->looking = pgloop_submit(r->d->claims, "active", embed_dispatcher_sql_active_sql,
-		    3, params, on_looked, r);
+		    4, params, on_looked, r);
 }
 
 void

@@ -2,7 +2,8 @@
 -- $5 claims of this dispatcher that were acknowledged: when PostgreSQL knows of fewer, it has lost
 -- commits, and nothing is claimed; when of many more, fence_claims has been in between. The last
 -- fixed columns are the number of this claim and the row's lane. On a new timeline of PostgreSQL nobody
--- claims before everybody was heard on it.
+-- claims before everybody was heard on it. $6 our lock: behind a fail-over that lost our registration our
+-- number may be another dispatcher's.
 -- Rows that are not free any more, not due, or whose owner is fenced or run not running, are
 -- left alone; suppressed ones become skipped; those of a lane that the breaker has paused are put off
 -- until it is resumed (lane_release()). Only returned rows may be sent. not_before stays
@@ -15,6 +16,7 @@ WITH me AS (
 	    AND claim_seq < $5::bigint + 1048576
 	    AND EXISTS (SELECT FROM kairan.run WHERE id = $2 AND state = 'running')
 	    AND EXISTS (SELECT FROM kairan.installation WHERE one AND timeline = kairan.timeline())
+	    AND lock_id = $6
 	RETURNING id, claim_seq),
 b AS (
 	SELECT array_agg(lane) AS lanes FROM kairan.lane_break WHERE run_id = $2 AND resumed_at IS NULL),

@@ -56,10 +56,11 @@ statement()
 }
 
 # The number of claims that the dispatcher knows of is the one PostgreSQL has, unless it is given.
-# arguments: dispatcher, run, ids, [scopes], [claims]; stdout: "id attempt" of each row that may be sent
+# arguments: dispatcher, run, ids, [scopes], [claims], [lock]; stdout: "id attempt" of each row that may be sent
 claim()
 {
-	statement claim "$1, $2, '{$3}', '{${4:-all}}', ${5:-$(one "claim_seq FROM kairan.dispatcher WHERE id = $1")}" |
+	statement claim "$1, $2, '{$3}', '{${4:-all}}', ${5:-$(one "claim_seq FROM kairan.dispatcher WHERE id = $1")},
+		'${6:-$(one "lock_id FROM kairan.dispatcher WHERE id = $1")}'" |
 		cut -d '|' -f 1,2 | sort -n | tr '|\n' ' ,'
 }
 
@@ -289,10 +290,10 @@ missing()
 }
 
 # A look of a dispatcher at the runs; stdout: who is waited for, and 1 for a life of an earlier timeline
-# arguments: dispatcher, claims that it knows of
+# arguments: dispatcher, claims that it knows of, [lock]
 look()
 {
-	statement active "$1, '', $2" | sed -n 's/^0|alive|[0-9]*|\(.*|[01]\)$/\1/p'
+	statement active "$1, '', $2, '${3:-$(one "lock_id FROM kairan.dispatcher WHERE id = $1")}'" | sed -n 's/^0|alive|[0-9]*|\(.*|[01]\)$/\1/p'
 }
 
 # arguments: name, lock, [timeline], [first life that its journal knows of], [journal has everything], [join_s]; stdout: id and wait in units of 10,000 s
@@ -301,6 +302,7 @@ enter()
 	one "id || ' ' || round(wait_s / 10000) FROM kairan.dispatcher_enter('$1', 'h', '$2', ${3:-kairan.timeline()}, ${4:-1}, ${5:-true}, ${6:-0})"
 }
 
+tap_is "$(claim 61 60 1 all 0 other)$(look 61 0 other)" '' 'who has the number of another one neither claims nor is alive'
 tap_is "$(claim 61 60 1)" '1 1,' 'before a fail-over claims find rows'
 timeline_begin
 tap_is "$(claim 61 60 2)|$(row 60 2)" '|queued attempt 0 owner 0' 'on a new timeline they find none'

@@ -400,6 +400,13 @@ owner_of_first(struct arguments *a)
 		(void)snprintf(a->owner, sizeof(a->owner), "%d", owner);
 }
 
+/* The owner's lock, at times another one. */
+static const char *
+lock_of(const struct arguments *a)
+{
+	return pick(12) == 0 ? "other" : pg.life[atoi(a->owner)].lock_id;
+}
+
 static const char *
 claim_sql(void)
 {
@@ -422,7 +429,8 @@ call_claim(struct arguments *a)
 	a->params[2] = pgarray_end(&a->list[0]);
 	a->params[3] = scopes[pick(3)];
 	a->params[4] = a->number;
-	return both("claim", claim_sql(), claim_sql(), 5, a->params, a->params, 1U << 5, true);
+	a->params[5] = lock_of(a);
+	return both("claim", claim_sql(), claim_sql(), 6, a->params, a->params, 1U << 5, true);
 }
 
 static int
@@ -613,7 +621,8 @@ call_active(struct arguments *a)
 	a->params[0] = a->owner;
 	a->params[1] = "";
 	a->params[2] = a->number;
-	return both("active", embed_dispatcher_sql_active_sql, embed_dispatcher_sql_active_sql, 3,
+	a->params[3] = lock_of(a);
+	return both("active", embed_dispatcher_sql_active_sql, embed_dispatcher_sql_active_sql, 4,
 	    a->params, a->params, 1U << 2, true);
 }
 

@@ -380,7 +380,8 @@ active(struct pg *pg, const char *const *p)
 	PGresult *r = table(5);
 	int n = 0;
 
-	if (l != NULL && l->fenced_at == PG_NEVER && l->stopped_at == PG_NEVER) {
+	if (l != NULL && strcmp(l->lock_id, p[3]) == 0 && l->fenced_at == PG_NEVER &&
+	    l->stopped_at == PG_NEVER) {
 		l->heartbeat_at = pg->now;
 		if (l->claim_seq >= strtoll(p[2], NULL, 10))
 			l->heard = pg->here;
@@ -443,10 +444,10 @@ claim(struct pg *pg, const char *const *p)
 
 	read_list(&ids, p[2]);
 	read_list(&scopes, p[3]);
-	if (l == NULL || l->fenced_at != PG_NEVER || l->stopped_at != PG_NEVER ||
-	    l->claim_seq < acknowledged || l->claim_seq >= acknowledged + UNKNOWN_CLAIM_STEP ||
-	    pg->cleared != pg->here || l->heard != pg->here || run < 1 || run > PG_RUNS ||
-	    !pg->run[run].running)
+	if (l == NULL || strcmp(l->lock_id, p[5]) != 0 || l->fenced_at != PG_NEVER ||
+	    l->stopped_at != PG_NEVER || l->claim_seq < acknowledged ||
+	    l->claim_seq >= acknowledged + UNKNOWN_CLAIM_STEP || pg->cleared != pg->here ||
+	    l->heard != pg->here || run < 1 || run > PG_RUNS || !pg->run[run].running)
 		return r;
 	l->claim_seq++;
 	l->heartbeat_at = pg->now;
@@ -745,7 +746,7 @@ goodbye(struct pg *pg, const char *const *p)
 
 	for (int run = 1; run <= PG_RUNS && l != NULL; run++)
 		holds = holds || pg->tally[run][number(p[0])][PG_T_CLAIMED] > 0;
-	if (l != NULL && !holds)
+	if (l != NULL && strcmp(l->lock_id, p[1]) == 0 && !holds)
 		stop(pg, l);
 	return table(1);
 }
