@@ -172,7 +172,7 @@ test_nothing_outside_the_calendar(void **state)
 	assert_int_equal(admission_plan_lane(a, 5, 0, rows, 2, &err), 0);
 	assert_int_equal(ask(a, START, 1, 4000, 4000, &wake), 1000);
 	assert_int_equal(ask(a, START + 2 * S, 1, 4000, 4000, &wake), 0);
-	assert_true(wake == START + 2.5 * S);
+	assert_true(wake == START + 3 * S);
 	n = ask(a, START + 60 * S, 1, 4000, 4000, &wake);
 	assert_int_equal(n, 1000); /* none was saved up */
 	assert_true(permits[0].at >= START + 60 * S);
