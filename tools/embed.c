@@ -4,7 +4,8 @@
  *   embed OUT.c OUT.h FILE...
  * schema/001_core.sql becomes `extern const char embed_schema_001_core_sql[]`; a table
  * embed_files[] lists name and text of all of them, sorted as given.
- * '?' is escaped as well: strict -std=c17 knows trigraphs.
+ * '?' is escaped as well: strict -std=c17 knows trigraphs. Of statements (SQL outside of schema/) the lines
+ * that begin as comments are left out: PostgreSQL shows operators the first 1,024 bytes of what runs.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,17 +24,45 @@ symbol(FILE *out, const char *path)
 }
 
 static int
+is_statement(const char *path)
+{
+	size_t n = strlen(path);
+
+	return n > 4 && strcmp(path + n - 4, ".sql") == 0 && strncmp(path, "schema/", 7) != 0;
+}
+
+/* The next character that is not of a line "--"; EOF at the end. */
+static int
+next_character(FILE *in, int without_comments, int *is_first)
+{
+	int c = fgetc(in), second;
+
+	while (without_comments && *is_first && c == '-') {
+		second = fgetc(in);
+		if (second != '-') {
+			(void)ungetc(second, in);
+			break;
+		}
+		while (c != '\n' && c != EOF)
+			c = fgetc(in);
+		c = c == EOF ? EOF : fgetc(in);
+	}
+	*is_first = c == '\n';
+	return c;
+}
+
+static int
 text(FILE *out, const char *path)
 {
 	FILE *in = fopen(path, "rb");
-	int c, column = 0;
+	int c, column = 0, is_first = 1, without_comments = is_statement(path);
 
 	if (in == NULL) {
 		perror(path);
 		return -1;
 	}
 	fputs("[] = \"", out);
-	while ((c = fgetc(in)) != EOF) {
+	while ((c = next_character(in, without_comments, &is_first)) != EOF) {
 		if (c == '\n') {
 			fputs("\\n\"\n\"", out);
 			column = 0;

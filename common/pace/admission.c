@@ -10,9 +10,8 @@
 
 #define WAKE_MIN_US 1e3
 #define WAKE_MAX_US 1e6
-#define WAKE_BLIND_US 250e3 /* more may come, or a first calendar */
-#define WAKE_CLOSED_US                                                                             \
-	500e3 /* nothing comes, unless a person changes it: that holds within a second */
+#define WAKE_BLIND_US 250e3  /* more may come, or a first calendar */
+#define WAKE_CLOSED_US 500e3 /* nothing comes but what somebody changes */
 
 /* `at` plus `owed` messages of the calendar behind it. */
 struct clock {
