@@ -422,6 +422,8 @@ start(struct program *p)
 	(void)uv_signal_start(&p->term, on_signal, SIGTERM);
 	(void)uv_signal_start(&p->interrupt, on_signal, SIGINT);
 	(void)uv_signal_start(&p->hangup, on_hangup, SIGHUP);
+	if (early_stop) /* since the life began, nobody has looked */
+		(void)raise(SIGTERM);
 	(void)uv_timer_start(&p->drain, on_drain, DRAIN_POLL_MS, DRAIN_POLL_MS);
 	start_metrics(p);
 }

@@ -115,5 +115,19 @@ dispatcher_start one KAIRAN_DISPATCHER_BATCH=16
 tap_ok 'F42: the next life finishes the run' run_wait "$RUN" finished 30
 truth_load
 tap_is "$(one "count(*) FROM (SELECT FROM test.truth WHERE run = $RUN GROUP BY send HAVING count(*) > 1) AS t")" 0 'F42: nobody got it twice'
+
+# it is stopped while it registers, and PostgreSQL answers then
+: >"$D/dispatcher.log"
+sql -c 'BEGIN' -c 'LOCK kairan.dispatcher' -c 'SELECT pg_sleep(600)' -c 'COMMIT' >"$D/out" 2>&1 &
+wait_for 5 "count(*) > 0 FROM pg_locks WHERE relation = 'kairan.dispatcher'::regclass AND mode = 'AccessExclusiveLock'" || tap_note 'no lock'
+FIRST=$DISPATCHER
+dispatcher_start early
+wait_for 10 "count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%dispatcher_enter%'" || tap_note 'it does not register'
+kill -TERM "$DISPATCHER"
+one "pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()" >"$D/out"
+tap_ok 'F42: SIGTERM while it registers is not lost' services_wait 4 _services_gone "$DISPATCHER"
+service_stop "$DISPATCHER" 2>/dev/null && status=0 || status=$?
+tap_is "$status" 0 'with status 0'
+DISPATCHER=$FIRST
 programs_stopped 'both programs end well' "$DISPATCHER" "$PRODUCER"
 tap_done
