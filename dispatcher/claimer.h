@@ -10,7 +10,6 @@
 #include "redis_time.h"
 
 #define TROUBLE_MS 1000 /* wait after a refusal */
-#define BATCH_WITHIN 8	/* a claim takes what leaves within this part of a second */
 
 struct claimer {
 	struct dispatcher *d;

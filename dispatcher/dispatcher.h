@@ -63,10 +63,9 @@ struct dispatcher {
 	struct journal *journal;
 	int owner; /* dispatcher.id of this life */
 	char owner_text[16];
-	const char
-	    *lock_id;  /* of the identity; a number alone may be another's behind a fail-over */
-	bool stopping; /* no new claims, no new transactions */
-	bool fenced;   /* declared dead, or PostgreSQL has lost commits: stop, exit with an error */
+	const char *lock_id; /* of the identity: behind a fail-over another may have our number */
+	bool stopping;	     /* no new claims, no new transactions */
+	bool fenced; /* declared dead, or PostgreSQL has lost commits: stop, exit with an error */
 	uint64_t claims_from_ms; /* loop clock: nothing is claimed before (dispatcher.join_s) */
 	char quarantine[200];	 /* who has to be heard on a new timeline; "": nobody */
 	struct runs *runs;

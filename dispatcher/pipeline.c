@@ -18,7 +18,8 @@
 
 #define LEAD_US 50000	       /* behind its time leaves what has a limit: time to pop and claim */
 #define HORIZON_US "950000"    /* at most a second ahead, LEAD_US included */
-#define MEASURE_MS 250	       /* for the size of a batch */
+#define MEASURE_MS 250	       /* for the size of a batch: */
+#define BATCH_WITHIN 8	       /* what leaves within this part of a second */
 #define IDLE_MIN_MS 20	       /* first wait when all lists are empty, doubled up to poll_ms */
 #define RESERVE_HEAD 6	       /* arguments of reserve.lua before the lanes */
 #define LATE_MIN_US 5000       /* later than that, or than the next one of its clock: */

@@ -35,17 +35,6 @@ of_send()
 	one "coalesce($2::text, '-') FROM kairan.send WHERE run_id = 1 AND id = $1"
 }
 
-# arguments: seconds, SQL condition
-wait_for()
-{
-	services_wait "$1" is_true "$2"
-}
-
-is_true()
-{
-	[ "$(one "$1")" = t ]
-}
-
 token()
 {
 	local known

@@ -180,17 +180,6 @@ dispatcher_start()
 	DISPATCHER=$SERVICE_PID
 }
 
-# arguments: seconds, SQL condition
-wait_for()
-{
-	services_wait "$1" is_true "$2"
-}
-
-is_true()
-{
-	[ "$(one "$1")" = t ]
-}
-
 run_wait()
 {
 	wait_for "$3" "state = '$2' FROM kairan.run WHERE id = $1" && return 0

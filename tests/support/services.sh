@@ -116,6 +116,18 @@ services_wait()
 	done
 }
 
+# argument: SQL condition. one(), of whoever sources this, prints an expression as the owner.
+is_true()
+{
+	[ "$(one "$1")" = t ]
+}
+
+# arguments: seconds, SQL condition
+wait_for()
+{
+	services_wait "$1" is_true "$2"
+}
+
 # ---- PostgreSQL ------------------------------------------------------------------------
 
 pg_bindir()
