@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "addr.h"
 #include "slice.h"
 
 #define REDRAW_MS 100
@@ -68,9 +69,11 @@ take_option(struct cli *cli, const struct cli_option *options, int argc, char **
 			*o->flag = true;
 		return 0;
 	}
-	if (equals == NULL && *at + 1 >= argc) {
-		(void)cli_fail(cli, EXIT_USAGE, "--%s needs a value: --%s %s", o->name, o->name,
-		    o->value_name);
+	/* `--run-key $KEY --wait` without a KEY must not start a run of the name "--wait" */
+	if (equals == NULL && (*at + 1 >= argc || strncmp(argv[*at + 1], "--", 2) == 0)) {
+		(void)cli_fail(cli, EXIT_USAGE,
+		    "--%s needs a value: --%s %s (--%s=%s when it begins with --)", o->name,
+		    o->name, o->value_name, o->name, o->value_name);
 		return -1;
 	}
 	*o->value = equals != NULL ? equals + 1 : argv[++*at];
@@ -116,6 +119,22 @@ cli_parse_number(struct cli *cli, const char *name, const char *text, int64_t mi
 	(void)cli_fail(cli, EXIT_USAGE,
 	    "--%s takes a number from %" PRId64 " to %" PRId64 ", not '%s'", name, min, max, text);
 	return -1;
+}
+
+int
+cli_take_domain(struct cli *cli, const char *text, char domain[256])
+{
+	char address[300];
+	struct addr a;
+	struct err err = { 0 };
+
+	/* the one place that knows what a domain is, IDN and all */
+	(void)snprintf(
+	    address, sizeof(address), "%s%.255s", strchr(text, '@') == NULL ? "x@" : "", text);
+	if (addr_parse(&a, slice_str(address), &err) < 0)
+		return cli_fail(cli, EXIT_USAGE, "'%s' is neither a domain nor an address", text);
+	(void)snprintf(domain, 256, "%.*s", SLICE_ARG(addr_domain(&a)));
+	return EXIT_DONE;
 }
 
 /* ---------------------------------------------------------------- errors, database */

@@ -139,6 +139,10 @@ void cli_put_text(FILE *out, const char *text);
 int64_t cli_parse_number(
     struct cli *cli, const char *name, const char *text, int64_t min, int64_t max) MUST_CHECK;
 
+/* The domain that text is, or that is behind its @, as it is looked up: in lower case, by its A-labels. EXIT_DONE,
+ * or EXIT_USAGE after printing that it is neither. */
+int cli_take_domain(struct cli *cli, const char *text, char domain[256]) MUST_CHECK;
+
 /* COPY … FROM STDIN, text format: appends one cell, escaped; the caller puts the tabs and
  * newlines between. */
 void cli_copy_cell(struct buf *line, struct slice value);

@@ -2,6 +2,7 @@
 /* cmd_pace: `kairan pace show|set`: what paces sending now, and changing it while it runs. */
 #include "cli.h"
 
+#include <endian.h>
 #include <hiredis/hiredis.h>
 #include <math.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #include "warmup.h"
 
 #define WARMUP "warmup"
+#define CALENDAR_ROW 24	  /* bytes: from, till, interval, each a double of eight */
 #define AS_FILE "default" /* what takes a setting back */
 
 /* ---------------------------------------------------------------- show */
@@ -30,24 +32,37 @@ struct showing {
 	json_t *out;
 };
 
-/* The row of a calendar that holds now: messages a second, 0 closed; *until: its end, us. */
+/* Of eight bytes, the least first. */
 static double
-rate_now(const char *text, double now, double *until)
+read_double(const char *bytes)
 {
-	const char *p = strchr(text, '|');
+	uint64_t bits;
+	double value;
+
+	memcpy(&bits, bytes, sizeof(bits));
+	bits = le64toh(bits);
+	memcpy(&value, &bits, sizeof(value));
+	return value;
+}
+
+/* The row of a calendar (packed as plan.lua does) that holds now: messages a second, 0 closed;
+ * *until: its end, us. */
+static double
+rate_now(struct slice calendar, double now, double *until)
+{
+	const char *mark = calendar.len > 0 ? memchr(calendar.ptr, '=', calendar.len) : NULL;
+	size_t at = mark != NULL ? (size_t)(mark - calendar.ptr) + 1 : calendar.len;
 
 	*until = 0;
-	for (p = p != NULL ? p + 1 : text; *p != '\0';) {
-		double from, till, interval;
-		int n = 0;
+	for (; calendar.len - at >= CALENDAR_ROW; at += CALENDAR_ROW) {
+		double from = read_double(calendar.ptr + at);
+		double till = read_double(calendar.ptr + at + 8);
+		double interval = read_double(calendar.ptr + at + 16);
 
-		if (sscanf(p, "%lf,%lf,%lf;%n", &from, &till, &interval, &n) != 3 || n == 0)
-			return 0;
 		if (till > now) {
 			*until = from > now ? from : till;
-			return from > now ? 0 : 1e6 / interval;
+			return from > now || interval <= 0 ? 0 : 1e6 / interval;
 		}
-		p += n;
 	}
 	return 0;
 }
@@ -88,15 +103,17 @@ add_calendars(struct showing *s, const redisReply *reply, const json_t *names, d
 	if (pairs != NULL)
 		qsort(pairs, n, 2 * sizeof(*pairs), compare_fields);
 	for (size_t i = 0; pairs != NULL && i < n; i++) {
-		const char *field = pairs[2 * i]->str, *value = pairs[2 * i + 1]->str;
+		const char *field = pairs[2 * i]->str;
+		const redisReply *value = pairs[2 * i + 1];
 		double until, per_s;
 		json_t *o;
 
 		if (strcmp(field, "#") == 0) {
-			(void)json_object_set_new(s->out, "generation", json_integer(atoll(value)));
+			(void)json_object_set_new(
+			    s->out, "generation", json_integer(atoll(value->str)));
 			continue;
 		}
-		per_s = rate_now(value, now, &until);
+		per_s = rate_now(slice_make(value->str, value->len), now, &until);
 		o = json_pack("{s:s, s:f, s:f}", "name", field, "per_s", round(per_s * 1e3) / 1e3,
 		    "for_s", until > now ? round((until - now) / 1e5) / 10 : 0.0);
 		name_list(names, field, o);

@@ -444,6 +444,15 @@ compare(struct reconcile *r)
 	return r->runs == 0 && r->figures == NULL ? EXIT_NOTHING : EXIT_DONE;
 }
 
+static bool
+is_run(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n > 0 && n <= 10 && strspn(text, "0123456789") == n && strtoll(text, NULL, 10) > 0 &&
+	    strtoll(text, NULL, 10) <= INT32_MAX;
+}
+
 static int
 parse(struct reconcile *r, int argc, char **argv)
 {
@@ -464,8 +473,9 @@ parse(struct reconcile *r, int argc, char **argv)
 		return EXIT_USAGE;
 	if (argc > 1)
 		return cli_fail(r->cli, EXIT_USAGE, "name one run, or none");
-	if (argc == 1 && cli_parse_number(r->cli, "RUN", argv[0], 1, INT32_MAX) < 0)
-		return EXIT_USAGE;
+	if (argc == 1 && !is_run(argv[0]))
+		return cli_fail(r->cli, EXIT_USAGE,
+		    "name a run by its number: kairan reconcile 7; not '%s'", argv[0]);
 	r->run = argc == 1 ? argv[0] : NULL;
 	if ((n = cli_parse_number(r->cli, "days", days, 1, 3650)) < 0)
 		return EXIT_USAGE;

@@ -23,15 +23,6 @@ is_atext(unsigned char c)
 	return strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL;
 }
 
-static bool
-is_ascii(struct slice s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.ptr[i] >= 0x80)
-			return false;
-	return true;
-}
-
 static char
 lower(char c)
 {
@@ -181,7 +172,7 @@ to_a_labels(struct slice domain, char *dst, size_t *len, struct err *err)
 {
 	if (domain.len > DOMAIN_MAX)
 		return err_set(err, "domain longer than %d characters", DOMAIN_MAX);
-	if (is_ascii(domain)) {
+	if (slice_is_ascii(domain)) {
 		for (size_t i = 0; i < domain.len; i++)
 			dst[i] = lower(domain.ptr[i]);
 		*len = domain.len;
@@ -228,7 +219,7 @@ addr_parse(struct addr *a, struct slice input, struct err *err)
 		return err_set(err, "more than one @ in the address");
 	if (domain.len > 0 && domain.ptr[0] == '[')
 		return err_set(err, "address literals are not supported");
-	if (!is_ascii(local) && to_nfc(&local, nfc, err) < 0)
+	if (!slice_is_ascii(local) && to_nfc(&local, nfc, err) < 0)
 		return -1;
 	if (check_local(local, err) < 0 || to_a_labels(domain, ascii, &domain_len, err) < 0)
 		return -1;
@@ -253,7 +244,7 @@ addr_domain(const struct addr *a)
 bool
 addr_needs_utf8(struct slice address)
 {
-	return !is_ascii(address);
+	return !slice_is_ascii(address);
 }
 
 int

@@ -4,13 +4,16 @@
  * and where the rule comes from. Order: what a provider is known to mean by its own words, words
  * that leave no doubt, enhanced codes, weaker words, bare reply codes.
  *
- * Two rules stand outside the table: a HARD verdict on anything but a 5xx is SOFT (the server
- * itself says "not now"), and a scope of the row is only ever widened by the phase.
+ * Four rules stand outside the table: a HARD verdict on anything but a 5xx is SOFT (the server
+ * itself says "not now"), so is one beside words that say so; a HARD row is passed over when the
+ * enhanced code is about something else than the address; and a scope of the row is only ever
+ * widened by the phase.
  */
 #include "classify.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <threads.h>
 
 #include "classify_words.h"
@@ -103,7 +106,8 @@ struct rule {
 	"not in * directory|no match in * directory|not in our database|no match for|"                                                  \
 	"is not recognized|not recognised|> does not exist|> doesn't exist|<>: no such|"                                                \
 	"<>: unknown|<> unknown|<> not found|<>: not found|<> is not known|"                                                            \
-	"<> is invalid|does not exist here|recipient address rejected: access denied|"                                                  \
+	"<> is invalid|does not exist here|recipient address rejected: access denied|recipient "                                        \
+	"addresses rejected * access denied|"                                                                                           \
 	"recipient * not exist|email * does not exist|destinataire invalide|"                                                           \
 	"destinataire inconnu|utilisateur inconnu|adresse inconnue|adresse * "                                                          \
 	"introuvable|utilisateur introuvable|"                                                                                          \
@@ -132,7 +136,8 @@ struct rule {
 	"recipient could not be found|name not found|no such mbox|"                                                                     \
 	"does not have an account|has no account|no account by that name|"                                                              \
 	"not a known recipient|recipient is not exist|not a local address|"                                                             \
-	"not a valid address|unknown local user|local user unknown|unknown local|"                                                      \
+	"not a valid address|not a valid e-mail|not a valid email|unknown local user|local user "                                       \
+	"unknown|unknown local|"                                                                                                        \
 	"recipient not known|recipient is not known|not known here|user is not known|"                                                  \
 	"user not recognized|account unknown|account is unknown|no user here|no mail "                                                  \
 	"box|"                                                                                                                          \
@@ -150,9 +155,92 @@ struct rule {
 	"not registered here|mailbox * could not be found|mailbox cannot be found|mailbox was "                                         \
 	"not found|"                                                                                                                    \
 	"no longer exist|is no longer a|no longer with us|no one here by|address * not in "                                             \
-	"use|mailbox * not in use" FOREIGN_UNKNOWN_USER
+	"use|mailbox * not in use|not known at|is not defined|user not defined|undefined user|"                                         \
+	"user undefined|address is unknown|recipient is unknown|mailbox is unknown|unknown at "                                         \
+	"this|unknown on this|unknown to this|not a valid subscriber|no such subscriber|no such "                                       \
+	"customer|no such member|no such login|unknown subscriber|unknown mail user|unknown "                                           \
+	"username|unknown customer|invalid username|invalid account|invalid rcpt|invalid alias|"                                        \
+	"invalid destination mailbox|nonexistent user|non-existent user|nonexistent mailbox|"                                           \
+	"non-existent mailbox|nonexistent recipient|non-existent recipient|unrecognized "                                               \
+	"recipient|"                                                                                                                    \
+	"unrecognised recipient|unrecognized user|unrecognised user|unable to find * user~ "                                            \
+	"recipient~ mailbox~ account~ address|cannot find * user~ recipient~ mailbox~ account~ "                                        \
+	"address|"                                                                                                                      \
+	"could not find * user~ mailbox~ account~ address|cannot locate * user~ recipient~ "                                            \
+	"mailbox~ account|unable to locate * user~ recipient~ mailbox~ account|not a mailbox "                                          \
+	"here|is not on this server|not in service|unknown destination address|is not an "                                              \
+	"existing|recipient * not recognized~ not recognised|address * not recognized~ not "                                            \
+	"recognised|user * not recognised|resolver.adr.|cuda_nsu|user * not here~ not in our~ "                                         \
+	"not "                                                                                                                          \
+	"on file~ not on this~ never existed|name * not in our~ not on file|recipient * not in "                                        \
+	"our~ not on file~ not here|address * not in our~ not on file~ not on this|not in our "                                         \
+	"list "                                                                                                                         \
+	"of|does not have a mailbox|doesn't have a mailbox|nobody here|no one here|no such "                                            \
+	"object|"                                                                                                                       \
+	"there is no user|there is no mailbox|there is no account|there is no "                                                         \
+	"such" FOREIGN_UNKNOWN_USER
+
+/* Said beside a code or word of a lost address: what was refused now may be there tomorrow, or
+ * nobody could look. */
+static const char not_now[] =
+    /* come back */
+    "try again later|try again in |try again tomorrow|try later|retry later|retry in |retry after|"
+    "retry tomorrow|please retry|come back later|later time|resend later|resend it later|plus tard|"
+    "más tarde|più tardi|mais tarde|später erneut|später noch|"
+    /* for now */
+    "temporarily|temporary failure|temporary problem|temporary condition|: temporary error|"
+    ", temporary error|(temporary|transient|at the moment|at this moment|for the moment|"
+    "at this time|right now|currently|for now| deferred|550 4.|551 4.|552 4.|553 4.|554 4.|"
+    "vorübergehend|derzeit|zurzeit|zur zeit|momentan|temporaire|en ce moment|temporal |"
+    "actualmente|en este momento|al momento|attualmente|no momento|atualmente|momenteel|"
+    /* something of theirs is out of order */
+    "user lookup fail|recipient lookup fail|address lookup fail|mailbox lookup fail|lookup "
+    "error|lookup timed out|unverified address|unable to verify user|"
+    "unable to verify recipient|unable to verify address|ldap|directory server|directory service|"
+    "database|backend| referral| cache|locked for|timed "
+    "out|timeout|offline|overload|maintenance|shutting down|"
+    "server unreachable|disk failure|disk error|dismounted|not mounted|out of sync|replica|"
+    "migrat|in progress|another process|another session";
+
+/* Words that no reply about a lost address was seen to hold, of some 560: who writes, what he writes,
+ * from where, how much, and who may. Beside them the words or the code of a lost address are about
+ * something else. */
+static const char not_the_address[] =
+    /* who writes */
+    "sender |sender's|(sender|sender)|unknown sender|invalid sender|bad sender|originator|"
+    "return path|return-path|return address|reply-to|from <>:|550 from <>|in from|mail from was|"
+    "bad mail from|adresse de retour|di ritorno|de retorno|emisor|de origem|de origen|"
+    "expéditeur|absender|remitente|remetente|mittente|afzender|avsändare|avsender|afsender|"
+    "odesílatel|odosielateľ|nadawc|feladó|gönderen|lähettäj|отправител|відправник|差出人|送信元|"
+    "送信者|来信|发信|发件人|寄件者|寄件人|보낸 사람|발신자|"
+    /* from where */
+    "your ip|your host|your server|your smtp|your client|your domain|your network|your country|"
+    "your region|your account|your helo|your connection|your mail server|your mta|your dns|"
+    "your address|your organi|the sending|sending system|helo |ehlo |helo)|ehlo)|in helo|in ehlo|"
+    "in auth|credential|authenticat|host not found for|dns mx|resource record|unknown client|"
+    "ihre adresse|votre adresse|su correo|seu endereço|your list|domain of <>|domain of "
+    "does|client host|client name|client ip|adresse ip|indirizzo ip|dirección ip|endereço ip|"
+    "ip-adresse|ihr server|ihre domain|ihr host|votre serveur|votre domaine|domaine de votre|"
+    "su servidor|su dominio|seu servidor|seu domínio| il server|connexion refus|"
+    "connection rejected|relais interdit|geoip| spf| dkim|domain key|reputation|"
+    /* what he writes */
+    " content|attachment|message-id|in header|in the header|in url|in the url|of link|in link|"
+    "in the link|user agent|bulk|newsletter|commercial mail|advertis| spam |spam)|as spam|"
+    "spam trap|spam filter|spamassassin|spammer|quarantin| size| tls |for sending| virus "
+    "|antivirus|daemon error|"
+    /* how much */
+    "too many|threshold|percentage| rate |rate limit| count:|recipient count|maximum|limit |"
+    "limits |limited|exceed|"
+    /* who may */
+    "policy|whitelist|white list|white-list|allowlist|liste blanche|lista blanca|lista branca|"
+    "lista bianca|not wish|not want";
 
 static const struct rule rules[] = {
+	/* reply codes that speak of a login, whatever "user" they do not know */
+	{ 535, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth", "RFC 4954 6" },
+	{ 538, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth", "RFC 4954 6" },
+	{ 503, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, SESSION, "config",
+	    "RFC 5321 4.2.4: commands out of order; what came before says why" },
 	/* what providers mean by their own codes */
 	{ 0, DETAILS(7, 20, 27), P_ALL, "unauthenticated|spf|dkim|dmarc|ptr|authenticat|reverse",
 	    OUTCOME_CONFIG, ROUTE, "auth", "Gmail 5.7.25-27; RFC 7372" },
@@ -220,7 +308,8 @@ static const struct rule rules[] = {
 	    "server access * forbidden|temporarily deferred due to unexpected|"
 	    "deferred due to user complaints|connection refused by|bad sender ip|"
 	    "suspicious ip|not allowed to send mail from|banned for|on our block|"
-	    "policy reasons * ip|ipcheck.|blocked - see http",
+	    "policy reasons * ip|ipcheck.|blocked - see http|from your network|"
+	    "for your network|your network is|sending host|sending server|connecting host",
 	    OUTCOME_BLOCK, ROUTE, "reputation", "words" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "rdns|reverse dns|ptr record|no ptr|missing ptr|does not have a reverse|"
@@ -245,7 +334,8 @@ static const struct rule rules[] = {
 	    "user has too many messages|reached its maximum size|reached its quota|"
 	    "insufficient mailbox|mailbox space|storage is full|storage space|"
 	    "reached * quota|storage quota|mail quota|over its quota|over their quota|"
-	    "exceeded the local limit|mailbox reached" FOREIGN_FULL,
+	    "exceeded the local limit|mailbox reached|remaining space|space left in|"
+	    "overdrawn|has no space|no space left in|no space left for" FOREIGN_FULL,
 	    OUTCOME_SOFT, RECIPIENT, "mailbox_full", "words; 552 in RFC 5321 4.2.3" },
 	/* sentences that hold words of a lost address, and are about something else */
 	{ 0, NO_ENHANCED, P_ALL,
@@ -257,7 +347,8 @@ static const struct rule rules[] = {
 	    OUTCOME_SOFT, RECIPIENT, "undefined", "words: the cause is unknown, not the user" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "helo command rejected|helo name|invalid helo|bad helo|helo rejected|ehlo rejected|"
-	    "helo * invalid|helo hostname|helo/ehlo|invalid ehlo|helo access denied",
+	    "in helo|in ehlo|helo * invalid|helo hostname|helo/ehlo|invalid ehlo|helo access "
+	    "denied",
 	    OUTCOME_CONFIG, ROUTE, "config", "words: our name in EHLO" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "command not recogni|command is not recogni|command unrecogni|unrecognized command|"
@@ -268,7 +359,8 @@ static const struct rule rules[] = {
 	{ 0, NO_ENHANCED, P_ALL,
 	    "must issue a starttls|tls required|requires tls|require tls|tls is required|"
 	    "requires encryption|encryption required|encryption needed|session encryption is|"
-	    "ssl required|secure connection required",
+	    "ssl required|secure connection required|authentication required|"
+	    "authentication is required|must authenticate",
 	    OUTCOME_CONFIG, ROUTE, "auth", "words: TLS asked for" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "tls handshake|tls negotiation|cannot start tls|starttls failed|tls failed|"
@@ -300,11 +392,13 @@ static const struct rule rules[] = {
 	    "not permitted to send|account is not allowed to send|your domain * not|"
 	    "your domain is not|sender's domain|sending domain|mail from your domain|"
 	    "envelope from|helo domain|verification failed for <>|sender callback|"
-	    "sender callout" FOREIGN_SENDER,
+	    "sender callout|account of sender|sender * suspended~ disabled~ locked|"
+	    "from address" FOREIGN_SENDER,
 	    OUTCOME_CONFIG, ROUTE, "config", "words: our account, address or domain" },
 	{ 0, NO_ENHANCED, P_ALL,
-	    "header contains|header field|header line|header from:|from header", OUTCOME_MESSAGE,
-	    MESSAGE, "content", "words: an address in the header" },
+	    "header contains|header field|header line|header from:|from header|in header|"
+	    "in the header|headers fail",
+	    OUTCOME_MESSAGE, MESSAGE, "content", "words: an address in the header" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
 	    "temporarily disabled|temporarily suspended|temporarily inactive|temporarily blocked|"
 	    "temporarily locked|temporarily closed|temporarily deactivated|"
@@ -329,7 +423,8 @@ static const struct rule rules[] = {
 	    "looks like spam|classified as spam|detected as spam|identified as spam|spam firewall|"
 	    "spam detected|considered spam|marked as spam|spam content|spam scale|scored too high|"
 	    "suspicion of spam|contains a virus|attachment type|attachment * not permitted|"
-	    "attachment * not allowed|blacklisted url|blacklisted link|"
+	    "attachment * not allowed|blacklisted url|blacklisted link|surbl|uribl|url in "
+	    "message|contains malware|"
 	    "contains virus|virus detected|virus found|infected with|ウイルスが検出|"
 	    "ウィルスが検出|迷惑メールと判定",
 	    OUTCOME_MESSAGE, MESSAGE, "content", "words: about the content" },
@@ -338,6 +433,8 @@ static const struct rule rules[] = {
 	    "violates our policy|violation of policy|administrative prohibition|"
 	    "administratively prohibited|administratively denied|administrative block|"
 	    "blocked by policy|rejected by policy|refused by policy|email policy|"
+	    "no smtp service|mail filter|filtering program|sender filter|unknown-sender|unknown "
+	    "senders|"
 	    "受信拒否|受信を拒否|ポリシーにより|ポリシー違反|richtlinie|règles de "
 	    "sécurité|政策|политик",
 	    OUTCOME_BLOCK, RECIPIENT, "policy", "words: policy beside a code of a lost address" },
@@ -370,7 +467,14 @@ static const struct rule rules[] = {
 	    "account cancelled|account canceled|account * blocked|mailbox * blocked|"
 	    "account has been closed|mailbox closed|mailbox is closed|account removed|"
 	    "account has been removed|mailbox has been removed|account is not active|"
-	    "no longer receives|no longer receiving|no longer has" FOREIGN_CLOSED,
+	    "no longer receives|no longer receiving|no longer has|mailbox * discontinued|"
+	    "been discontinued|is discontinued|been terminated|permanently closed|"
+	    "permanently disabled|been retired|been decommissioned|is defunct|"
+	    "mailbox * was closed~ is closed~ has been closed~ terminated~ was deleted~ is deleted|"
+	    "mailbox terminated|account terminated|mailbox deleted|account deleted|"
+	    "account * was closed~ was deleted~ was removed|user * was deleted~ was "
+	    "removed|closed the mailbox|closed the account|closed this mailbox|closed this account|"
+	    "closed his account|closed their account" FOREIGN_CLOSED,
 	    OUTCOME_HARD, RECIPIENT, "mailbox_disabled", "words" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
 	    "has moved|user moved|mailbox moved|moved to another|"
@@ -400,7 +504,8 @@ static const struct rule rules[] = {
 	    "couldn't find a mail exchanger|no mail exchanger|no dns information|"
 	    "recipient domain * exist|no host * found|cannot find a host|"
 	    "no mail servers appear to exist|no matches to nameserver|"
-	    "domain is inactive|host or domain name not found|unable to find host|"
+	    "550 host * unknown|domain is inactive|host or domain name not found|unable to find "
+	    "host|"
 	    "invalid recipient domain|recipient domain invalid|unknown recipient domain|"
 	    "recipient domain not|no such host|domain * not exist|has no mx" FOREIGN_UNKNOWN_DOMAIN,
 	    OUTCOME_HARD, RECIPIENT, "domain_unknown", "words; RFC 7505" },
@@ -457,8 +562,9 @@ static const struct rule rules[] = {
 
 	/* reply codes of one meaning */
 	{ 530, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth", "RFC 4954 6" },
-	{ 535, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth", "RFC 4954 6" },
-	{ 538, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, ROUTE, "auth", "RFC 4954 6" },
+	{ 521, NO_ENHANCED, P_RCPT | P_LATE, NULL, OUTCOME_BLOCK, RECIPIENT, "policy",
+	    "RFC 7504; but some providers block with it, AOL as 521 5.2.1: hard only by its "
+	    "words" },
 
 	/* enhanced codes: RFC 3463, RFC 5248 registry */
 	{ 0, DETAIL(1, 0), P_RCPT | P_LATE, "address rejected", OUTCOME_HARD, RECIPIENT,
@@ -557,8 +663,6 @@ static const struct rule rules[] = {
 	/* bare reply codes: RFC 5321 4.2, by phase */
 	{ 421, NO_ENHANCED, P_ALL, NULL, OUTCOME_SOFT, SESSION, "system", "RFC 5321 3.8, 4.2.3" },
 	{ 454, NO_ENHANCED, P_SESSION, NULL, OUTCOME_SOFT, ROUTE, "auth", "RFC 3207, RFC 4954" },
-	{ 521, NO_ENHANCED, P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "domain_unknown",
-	    "RFC 7504" },
 	{ 556, NO_ENHANCED, P_RCPT | P_LATE, NULL, OUTCOME_HARD, RECIPIENT, "domain_unknown",
 	    "RFC 7504" },
 	{ 551, NO_ENHANCED, P_RCPT, NULL, OUTCOME_HARD, RECIPIENT, "moved", "RFC 5321 3.4" },
@@ -572,7 +676,6 @@ static const struct rule rules[] = {
 	    "RFC 5321 4.2.4: hard only by its words" },
 	{ 501, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, SESSION, "config", "RFC 5321 4.2.4" },
 	{ 502, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, SESSION, "config", "RFC 5321 4.2.4" },
-	{ 503, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, SESSION, "config", "RFC 5321 4.2.4" },
 	{ 504, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, SESSION, "config", "RFC 5321 4.2.4" },
 	{ 555, NO_ENHANCED, P_ALL, NULL, OUTCOME_CONFIG, SESSION, "config", "RFC 5321 4.1.1.11" },
 	{ 5, NO_ENHANCED, P_SESSION, NULL, OUTCOME_BLOCK, ROUTE, "policy", "RFC 5321 3.1" },
@@ -587,16 +690,24 @@ static const struct rule rules[] = {
 	{ 0, NO_ENHANCED, P_ALL, NULL, OUTCOME_SOFT, RECIPIENT, "undefined", "nothing known" },
 };
 
-/* The words of rule i are list i. Constant once they are compiled. */
+#define RULES (sizeof(rules) / sizeof(rules[0]))
+
+enum { NOT_NOW = RULES, NOT_THE_ADDRESS, LISTS };
+
+/* The words of rule i are list i, these two behind them. Constant once they are compiled. */
 static struct phrases phrases;
 static once_flag is_compiled = ONCE_FLAG_INIT;
 
 static void
 compile(void)
 {
-	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
-		if (!phrases_add(&phrases, i, rules[i].words))
-			abort(); /* the rules do not fit PHRASES_MAX */
+	bool fits = phrases_add(&phrases, NOT_NOW, not_now) &&
+	    phrases_add(&phrases, NOT_THE_ADDRESS, not_the_address);
+
+	for (size_t i = 0; fits && i < RULES; i++)
+		fits = phrases_add(&phrases, i, rules[i].words);
+	if (!fits)
+		abort(); /* the rules do not fit PHRASES_MAX */
 }
 
 static unsigned
@@ -633,6 +744,17 @@ enhanced_match(const struct rule *rule, const uint16_t enhanced[3])
 	    (enhanced[2] >= rule->detail[0] && enhanced[2] <= rule->detail[1]);
 }
 
+/* The enhanced code says that it is not about the address: the content (X.6), a loop or the end of
+ * a long trying (X.4.5-7); with X.7.0 and X.7.1 an unknown host is ours. */
+static bool
+is_about_other(const struct rule *rule, const uint16_t enhanced[3])
+{
+	return rule->cls == OUTCOME_HARD &&
+	    (enhanced[1] == 6 || (enhanced[1] == 4 && enhanced[2] >= 5 && enhanced[2] <= 7) ||
+		(enhanced[1] == 7 && enhanced[2] <= 1 && rule->subject == ANY &&
+		    strcmp(rule->reason, "domain_unknown") == 0));
+}
+
 static enum outcome_scope
 scope_floor(unsigned phase)
 {
@@ -652,8 +774,8 @@ classify(const struct classify_input *in)
 	struct classify_verdict v;
 
 	if (digit == 2)
-		return (
-		    struct classify_verdict){ OUTCOME_CLASS_NONE, RECIPIENT, "undefined", "2xx" };
+		return (struct classify_verdict){ OUTCOME_CLASS_NONE, RECIPIENT, "undefined", "2xx",
+			false };
 	call_once(&is_compiled, compile);
 	phrases_find(&phrases, words_normalise(text, bytes, true), &found);
 	/* the last row matches everything */
@@ -662,14 +784,23 @@ classify(const struct classify_input *in)
 			continue;
 		if (rule->code != 0 && rule->code != digit && rule->code != in->code)
 			continue;
-		if (!enhanced_match(rule, in->enhanced))
+		if (!enhanced_match(rule, in->enhanced) || is_about_other(rule, in->enhanced))
 			continue;
 		if (rule->words == NULL || phrases_has(&found, (size_t)(rule - rules)))
 			break;
 	}
-	v = (struct classify_verdict){ rule->cls, rule->scope, rule->reason, rule->source };
+	v = (struct classify_verdict){ rule->cls, rule->scope, rule->reason, rule->source,
+		rule->words != NULL };
 	if (v.cls == OUTCOME_HARD && digit != 5 && digit != 0)
 		v.cls = OUTCOME_SOFT;
+	if (v.cls == OUTCOME_HARD && phrases_has(&found, NOT_NOW)) {
+		v.cls = OUTCOME_SOFT;
+		v.reason = "system";
+	}
+	if (v.cls == OUTCOME_HARD && phrases_has(&found, NOT_THE_ADDRESS)) {
+		v.cls = OUTCOME_BLOCK;
+		v.reason = "policy";
+	}
 	if (v.scope < scope_floor(phase))
 		v.scope = scope_floor(phase);
 	return v;

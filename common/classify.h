@@ -27,6 +27,7 @@
 #ifndef KAIRAN_CLASSIFY_H
 #define KAIRAN_CLASSIFY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "outcome.h"
@@ -43,6 +44,7 @@ struct classify_verdict {
 	enum outcome_scope scope;
 	const char *reason; /* static */
 	const char *rule;   /* static: where the rule that matched comes from */
+	bool by_words;	    /* of the text; else by its codes alone */
 };
 
 /* Never fails; a success (2xx) gives CLASS_NONE, "undefined". */

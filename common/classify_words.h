@@ -10,11 +10,11 @@
 
 /* clang-format off */
 #define FOREIGN_UNKNOWN_USER \
-	"|unbekannter benutzer|adresse ist nicht bekannt|kein benutzer|kein solcher benutzer|" \
+	"|empfaenger nicht|boite n'existe|unbekannter benutzer|adresse ist nicht bekannt|kein benutzer|kein solcher benutzer|" \
 	"postfach nicht vorhanden|postfach existiert|benutzer nicht vorhanden|adresse nicht vorhanden|destinataire inexistant|" \
 	"utilisateur inexistant|adresse inexistante|adresse * inexistante|adresse * inconnue|" \
 	"adresse invalide|adresse * n'est pas valide|destinataire * introuvable|compte inconnu|" \
-	"boite inexistante|usuario inexistente|usuario * no existe|destinatario inexistente|" \
+	"usuario inexistente|usuario * no existe|destinatario inexistente|" \
 	"destinatario no encontrado|cuenta inexistente|cuenta no existe|no se encuentra el usuario|" \
 	"conta inexistente|caixa postal inexistente|caixa postal desconhecida|utente non trovato|utente inesistente|" \
 	"destinatario non trovato|destinatario non valido|destinatario inesistente|indirizzo non valido|" \
@@ -26,8 +26,8 @@
 	"|unbekannter empfänger|empfänger nicht bekannt|empfänger * nicht gefunden|adresse ungültig|" \
 	"ungültige adresse|ungültiger empfänger|adresse ist ungültig|empfänger existiert|" \
 	"usuario no válido|destinatario no válido|buzón no existe|buzón inexistente|" \
-	"dirección * no válida|dirección inexistente|no se ha encontrado * dirección|usuário inexistente|" \
-	"usuário não encontrado|usuário inválido|destinatário não encontrado|destinatário inexistente|" \
+	"dirección * no válida|dirección inexistente|no se ha encontrado * dirección|" \
+	"usuário não encontrado|usuário inválido|destinatário não encontrado|" \
 	"destinatário inválido|endereço inexistente|endereço inválido|nie znaleziono użytkownika|" \
 	"nieprawidłowy adres|такого пользователя|ящик не найден|ящик не существует|адресат не найден|" \
 	"получатель не найден|получатель неизвестен|адрес не существует|неверный адрес|" \
@@ -38,7 +38,7 @@
 	"ユーザーが見つかりません|ユーザが見つかりません|ユーザー不明|ユーザ不明|受信者が見つかりません|受信者が不明|受信者不明|宛先が不明|宛先アドレス不明|該当するアドレス|" \
 	"該当するメールアドレス|アドレスは使用されて|アドレスは現在使用されて|存在していません|実在しません|" \
 	"empfänger ist unbekannt|empfänger * unbekannt|benutzer * unbekannt|adresse * unbekannt|postfach nicht verfügbar|nutzer unbekannt|kein postfach|destinataire * inconnu|destinataire n'est pas|no ha sido encontrad|utente * sconosciut|utenza inesistente|modtageren findes ikke|modtager findes ikke|ukendt modtager|ukendt bruger|brugeren findes ikke|adressen findes ikke|mottakeren finnes ikke|mottakeren er ukjent|ukjent mottaker|ukjent bruker|brukeren finnes ikke|adressen finnes ikke|mottagaren finns inte|okänd mottagare|användaren finns inte|adressen finns inte|vastaanottajaa ei löyd|tuntematon vastaanottaja|tuntematon käyttäjä|käyttäjää ei löyd|osoitetta ei löyd|nem létezik|ismeretlen címzett|ismeretlen felhasználó|nincs ilyen felhasználó|postafiók nem létezik|kullanıcı bulunamadı|alıcı bulunamadı|böyle bir kullanıcı|adres bulunamadı|geçersiz alıcı|geçersiz adres|hesap bulunamadı|uživatel neexistuje|neznámý uživatel|příjemce neexistuje|neznámý příjemce|schránka neexistuje|adresa neexistuje|používateľ neexistuje|utilizator necunoscut|utilizatorul nu există|destinatar necunoscut|adresa nu există|nepoznat korisnik|korisnik ne postoji|uporabnik ne obstaja|ο χρήστης δεν υπάρχει|άγνωστος χρήστης|άγνωστος παραλήπτης|ο παραλήπτης δεν υπάρχει|невідомий користувач|користувача не знайдено|няма такъв потребител|ユーザが存在|ユーザーが存在|メールボックスはありません|メールボックスがありません" \
-	"|pas répertorié|verzeichnis aufgeführt|nicht im * verzeichnis|n'existe plus" \
+	"|mailbox * unbekannt|mailbox unbekannt|postfach * unbekannt|konto * unbekannt|ユーザー * 登録されて|ユーザ * 登録されて|ディレクトリに登録|アドレス * 登録されて|宛先 * 登録されて|ne figure pas|verzeichnis nicht|pas répertorié|verzeichnis aufgeführt|nicht im * verzeichnis|n'existe plus" \
 	"|destinataire * inexistant~ introuvable~ invalide|utilisateur * inconnu~ inexistant~ introuvable" \
 	"|boîte * n'existe~ inexistante~ introuvable" \
 	"|adresse * introuvable~ n'est plus valide~ unbekannt~ nicht gefunden~ existiert nicht~ nicht vorhanden~ ungültig" \
@@ -67,7 +67,7 @@
 	"|adresas * neegzistuoja~ nerastas|nie znaleziono adresu|użytkownik * nieznan~ nie został" \
 	"|skrzynk* nie znaleziono|uživatel * nenalezen~ neznám|příjemce * nenalezen~ neznám" \
 	"|adresa * nebyla nalezena~ nebola nájdená~ nu a fost găsită~ ne postoji|neexistuje" \
-	"|používateľ * neznám|cím * nem található|címzett * nem található" \
+	"|používateľ * neznám~ nenájden|cím * nem található|címzett * nem található" \
 	"|felhasználó * nem található~ nem létezik|cím nem létezik|utilizator inexistent" \
 	"|utilizator * inexistent~ necunoscut~ nu există|destinatar inexistent" \
 	"|destinatar * inexistent~ nu există|căsuța * nu există|korisnik * ne postoji~ nepoznat" \
@@ -87,6 +87,8 @@
 	"|ไม่พบผู้รับ|người dùng không tồn tại" \
 	"|địa chỉ không tồn tại|địa chỉ * không tồn tại" \
 	"|tài khoản không tồn tại|không tìm thấy địa chỉ|không tìm thấy người" \
+	"|adressat unbekannt|adressat * unbekannt|usager inconnu|neexistující|nincs ilyen címzett|gibt es nicht|existiert bei uns nicht|existiert hier nicht|n existe pas|kendes ikke" \
+	"|konto * finns inte~ finnes ikke~ findes ikke|には登録されて|adresse* blev ikke fundet~ ble ikke funnet" \
 	"|pengguna * tidak ditemukan~ tidak ada~ tidak dikenal|alamat * tidak ditemukan~ tidak ada" \
 	"|penerima * tidak ditemukan~ tidak ada~ tidak dikenal|akun * tidak ditemukan"
 
@@ -122,14 +124,14 @@
 	"dominio no existe|dominio inexistente|dominio no encontrado|dominio non esiste|" \
 	"dominio non trovato|dominio sconosciuto|domein bestaat niet|domein niet gevonden|" \
 	"domena nie istnieje|nie znaleziono domeny" \
-	"|domäne existiert nicht|domäne nicht gefunden|domínio não existe|domínio inexistente|" \
+	"|domäne existiert nicht|domäne nicht gefunden|domínio não existe|" \
 	"domínio não encontrado|домен не существует|домен не найден|несуществующий домен|域名不存在|网域不存在|" \
 	"網域不存在|找不到域名|도메인을 찾을 수 없|존재하지 않는 도메인|ドメインが見つかり|ドメインは見つかり|ドメインが存在|ドメインは存在|存在しないドメイン|ドメイン不明|" \
 	"ドメインが不明|ドメイン名が正しく"
 
 #define FOREIGN_FULL \
 	"|zuviele mails|postfach * voll|postfach voll|postfach ist voll|speicherlimit|speicherplatz|" \
-	"boite * pleine|espace insuffisant|quota atteint|buzon * lleno|cuota|espacio insuficiente|" \
+	"espace insuffisant|quota atteint|cuota|espacio insuficiente|" \
 	"bandeja * llena|caixa * cheia|caixa cheia|cota excedida|quota excedida|casella piena|" \
 	"casella * piena|spazio insufficiente|quota superata|spazio esaurito|mailbox is vol|mailbox vol|" \
 	"postvak * vol|postvak vol|postbus * vol|quotum overschreden|limit skrzynki|przekroczono limit|" \
@@ -140,7 +142,7 @@
 	"недостаточно места|ящик полон|邮箱已满|信箱已滿|空间不足|空間不足|邮箱空间|容量不足|已超出容量|超过容量|가득 찼|가득찼|용량이 초과|용량을 초과|" \
 	"용량 초과|용량이 부족|용량 부족|空き容量|容量オーバー|容量制限|容量を超|容量超過|容量が不足|いっぱいです|いっぱいのため|いっぱいになって|一杯です|一杯のため|一杯になって|" \
 	"満杯|容量が一杯|容量がいっぱい|保存件数を超|上限件数|" \
-	"postafiókja megtelt|postafiók megtelt|posta kutusu dolu|kutusu dolu|kota aşıldı|kotası dol|postilaatikko on täynnä|postilaatikko täynnä|postkassen er full|postboksen er full|postkasse er fuld|indbakke er fuld|brevlådan är full|inkorgen är full|schránka je plná|schránka plná|překročena kvóta|prekročená kvóta|γραμματοκιβώτιο * πλήρες|θυρίδα * γεμάτη|скринька переповнена|limit erreicht|größe überschritten" \
+	"postafiókja megtelt|postafiók megtelt|posta kutusu dolu|kutusu dolu|kota aşıldı|kotası dol|postilaatikko on täynnä|postilaatikko täynnä|postkassen er full|postboksen er full|postkasse er fuld|indbakke er fuld|brevlådan är full|inkorgen är full|schránka je plná|schránka plná|překročena kvóta|γραμματοκιβώτιο * πλήρες|θυρίδα * γεμάτη|скринька переповнена|limit erreicht|größe überschritten" \
 	"|boîte * saturée|messagerie * pleine~ saturée|cuenta * llena|mailbox * voll~ piena~ penuh" \
 	"|brevlåda * full|inkorg * full|postlåda * full|postboks * full|postkasse * full~ fuld" \
 	"|innboks * full|indbakke * fuld|mailboks * fuld|postilaatik* täynnä" \
@@ -167,7 +169,6 @@
 	"已注销|已被封禁|휴면 계정|휴면계정|탈퇴한|이용이 정지|사용이 중지|정지된 계정|本サービスは停止|利用停止|利用できません|解約|休止|アカウントは停止|アカウントが停止|" \
 	"停止されています|利用を停止|使用停止|無効になっています|無効化されて|アカウントが無効|退会|閉鎖されて|サービスを終了|" \
 	"kontoen er lukket|kontoen er deaktivert|kontot är avstängt|kontot är inaktivt|tili on suljettu|tili on poistettu|fiók megszűnt|hesap kapatıl|hesabı kapatıl|účet byl zrušen|účet je zablokován|cont dezactivat|konto wurde gelöscht|postfach wurde gelöscht|compte n'est plus actif|cuenta ya no está activa|退会済|契約を解除" \
-	"" \
 	"|konto * gesperrt~ gekündigt~ gelöscht~ geschlossen~ deaktiviert~ zablokowan~ wyłączon~ nieaktywn~ usunięt" \
 	"|postfach * gekündigt~ gelöscht~ geschlossen~ gesperrt|benutzer * deaktiviert~ gesperrt" \
 	"|compte * suspendu~ clôturé~ fermé~ bloqué~ supprimé~ résilié~ inactif" \

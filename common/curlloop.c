@@ -32,7 +32,6 @@ collect(struct curlloop *l)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		(void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &priv);
-		(void)curl_multi_remove_handle(l->multi, easy);
 		l->done(l->ctx, priv, code);
 	}
 }

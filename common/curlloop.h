@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * curlloop: libcurl's multi interface on a libuv loop. Add an easy handle with
- * curl_multi_add_handle(curlloop_multi(l), easy); when its transfer has ended, the handle has
- * been taken off again and `done` is called with CURLOPT_PRIVATE of it.
+ * curl_multi_add_handle(curlloop_multi(l), easy); when its transfer has ended, `done` is called with
+ * CURLOPT_PRIVATE of it. Whoever added it takes it off again: at once, or, with
+ * CURLOPT_CONNECT_ONLY, when its connection is to be closed.
  */
 #ifndef KAIRAN_CURLLOOP_H
 #define KAIRAN_CURLLOOP_H
@@ -12,7 +13,7 @@
 
 struct curlloop;
 
-/* May add the handle again, or others. */
+/* May take handles off and add them. */
 typedef void (*curlloop_done)(void *ctx, void *priv, CURLcode code);
 
 /* NULL without memory. */

@@ -2,7 +2,7 @@
 /*
  * dns: what programs ask of DNS and what they tell people to publish. Asking is behind one function
  * for commands, so that the checks are tested against a table, and run against c-ares
- * (cli/resolver.h); daemons ask on their loop (dnsloop.h). Everything in an answer comes from
+ * (cli/doctor/resolver.h); daemons ask on their loop (dnsloop.h). Everything in an answer comes from
  * strangers: bounded here, never trusted.
  */
 #ifndef KAIRAN_DNS_H

@@ -8,7 +8,6 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-#include "classify.h"
 #include "utf8.h"
 
 struct feedback_event *
@@ -34,21 +33,6 @@ feedback_event_add(struct feedback_events *events, struct arena *arena)
 	event->reason = "none";
 	event->source = "mail";
 	return event;
-}
-
-void
-feedback_judge_failure(struct feedback_event *event)
-{
-	struct classify_input in = { OUTCOME_PHASE_NONE, event->code, { 0, 0, 0 }, event->text };
-	struct classify_verdict verdict;
-	int digit = event->enhanced[0] != 0 ? event->enhanced[0] : event->code / 100;
-
-	memcpy(in.enhanced, event->enhanced, sizeof(in.enhanced));
-	verdict = classify(&in);
-	event->cls = verdict.cls;
-	event->reason = verdict.reason;
-	if (event->cls == OUTCOME_CLASS_NONE || (event->cls == OUTCOME_HARD && digit != 5))
-		event->cls = OUTCOME_SOFT;
 }
 
 /* C0, DEL, C1 and the two line separators of Unicode: they move a terminal or break a line. */
@@ -172,9 +156,14 @@ json_put(char *out, struct slice text)
 struct slice
 feedback_detail(struct arena *arena, const struct feedback_pair *pairs, size_t count)
 {
-	char *out = arena_alloc(arena, FEEDBACK_DETAIL_MAX + 1);
-	size_t n = 0;
+	size_t n = 0, bound = 2;
+	char *out;
 
+	for (size_t i = 0; i < count; i++)
+		bound += strlen(pairs[i].name) + 2 * pairs[i].value.len + 8;
+	if (bound > FEEDBACK_DETAIL_MAX)
+		bound = FEEDBACK_DETAIL_MAX;
+	out = arena_alloc(arena, bound + 1);
 	if (out == NULL)
 		return (struct slice){ NULL, 0 };
 	out[n++] = '{';

@@ -51,10 +51,6 @@ struct feedback_events {
  * list is full (FEEDBACK_EVENTS_MAX). The pointer is good until the next add. */
 struct feedback_event *feedback_event_add(struct feedback_events *events, struct arena *arena);
 
-/* Class and reason of a final failure from the event's code, enhanced and text. A 4.x.x is never
- * hard, nor is a failure without any code. */
-void feedback_judge_failure(struct feedback_event *event);
-
 /* Copy of at most max bytes, fit for text columns, JSON and terminals: control characters
  * become spaces, broken UTF-8 becomes '?', trimmed; cut at a character. Empty without room. */
 struct slice feedback_text(struct arena *arena, struct slice s, size_t max);

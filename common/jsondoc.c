@@ -2,6 +2,7 @@
 /* jsondoc: see jsondoc.h. Owns nothing; every step looks at the end of the text first. */
 #include "jsondoc.h"
 
+#include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,18 +99,23 @@ read_unicode(struct reader *r, char out[4], size_t *n)
 static bool
 read_escape(struct reader *r, char *out, size_t *n)
 {
-	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-	const char *found;
+	static const char meant[UCHAR_MAX + 1] = { ['"'] = '"',
+		['\\'] = '\\',
+		['/'] = '/',
+		['b'] = '\b',
+		['f'] = '\f',
+		['n'] = '\n',
+		['r'] = '\r',
+		['t'] = '\t' };
 
 	if (r->at == r->end)
 		return false;
 	if (take(r, 'u'))
 		return read_unicode(r, out, n);
-	found = *r->at != '\0' ? strchr(from, *r->at) : NULL;
-	if (found == NULL)
+	*out = meant[(unsigned char)*r->at];
+	if (*out == '\0')
 		return false;
 	r->at++;
-	*out = to[found - from];
 	*n = 1;
 	return true;
 }

@@ -50,6 +50,49 @@ add_phrase(struct phrases *p, size_t list, const char *text, size_t len)
 	return true;
 }
 
+/* The phrase with "ae" for "ä" and so on, in dst, which holds len bytes; false when it has none. */
+static bool
+spell_umlauts(const char *text, size_t len, char *dst)
+{
+	static const struct {
+		char umlaut[3], spelled[3];
+	} pairs[] = { { "ä", "ae" }, { "ö", "oe" }, { "ü", "ue" } };
+	bool found = false;
+
+	memcpy(dst, text, len);
+	for (size_t i = 0; i + 1 < len; i++)
+		for (size_t k = 0; k < sizeof(pairs) / sizeof(*pairs); k++)
+			if (memcmp(dst + i, pairs[k].umlaut, 2) == 0) {
+				memcpy(dst + i, pairs[k].spelled, 2);
+				found = true;
+			}
+	return found;
+}
+
+/* A phrase as it stands in normalised texts, a copy when it has accents; and as it is written
+ * without umlauts. */
+static bool
+add_spellings(struct phrases *p, size_t list, const char *text, size_t len)
+{
+	char *dst = p->folded + p->folded_len;
+	size_t n;
+
+	if (sizeof(p->folded) - p->folded_len < len * 2)
+		return false;
+	n = words_fold(slice_make(text, len), dst);
+	if (n == len && memcmp(dst, text, len) == 0)
+		return add_phrase(p, list, text, len);
+	p->folded_len += n;
+	if (!add_phrase(p, list, dst, n))
+		return false;
+	dst += n;
+	if (!spell_umlauts(text, len, dst))
+		return true;
+	n = words_fold(slice_make(dst, len), dst);
+	p->folded_len += n;
+	return add_phrase(p, list, dst, n);
+}
+
 bool
 phrases_add(struct phrases *p, size_t list, const char *phrases)
 {
@@ -60,7 +103,7 @@ phrases_add(struct phrases *p, size_t list, const char *phrases)
 	for (;;) {
 		const char *end = strchrnul(phrases, '|');
 
-		if (end > phrases && !add_phrase(p, list, phrases, (size_t)(end - phrases)))
+		if (end > phrases && !add_spellings(p, list, phrases, (size_t)(end - phrases)))
 			return false;
 		if (*end == '\0')
 			return true;

@@ -4,6 +4,9 @@
  * and texts are those of words.h; what words_match() finds for each list by itself, this finds for
  * all of them: at each place the next four bytes (two for short phrases) choose the few that may
  * begin there.
+ *
+ * Phrases are written with their accents; what is looked for is without them, as normalised texts
+ * are, and also with "ae", "oe", "ue" for "ä", "ö", "ü", as who has no such keys writes German.
  */
 #ifndef KAIRAN_PHRASES_H
 #define KAIRAN_PHRASES_H
@@ -15,7 +18,8 @@
 #include "slice.h"
 
 #define PHRASES_LISTS_MAX 128
-#define PHRASES_MAX 2560
+#define PHRASES_MAX 3072
+#define PHRASES_BYTES (16 * 1024) /* of the phrases that have accents */
 #define PHRASES_LONG_BITS 13
 #define PHRASES_SHORT_BITS 10
 
@@ -35,6 +39,8 @@ struct phrases {
 	/* 1 + number of the first of a chain: by four bytes, by two for what is shorter */
 	uint16_t longs[1 << PHRASES_LONG_BITS];
 	uint16_t shorts[1 << PHRASES_SHORT_BITS];
+	char folded[PHRASES_BYTES];
+	size_t folded_len;
 };
 
 struct phrases_found {

@@ -28,9 +28,16 @@ plain_length(const char *at, const char *end)
 
 	for (; end - p >= 8; p += 8) {
 		memcpy(&w, p, 8);
-		if ((((w - PLAIN_ONES * 0x20) | w) & PLAIN_HIGH) != 0 || plain_has(w, '"') != 0 ||
-		    plain_has(w, '\\') != 0)
-			break;
+		w = (((w - PLAIN_ONES * 0x20) | w) & PLAIN_HIGH) | plain_has(w, '"') |
+		    plain_has(w, '\\');
+		if (w == 0)
+			continue;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+		/* borrows reach bytes behind the first one that is not plain alone */
+		return (size_t)(p - at) + (size_t)__builtin_ctzll(w) / 8;
+#else
+		break;
+#endif
 	}
 	while (p < end && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x80 && *p != '"' &&
 	    *p != '\\')

@@ -33,22 +33,39 @@ begin(SHA256_CTX *ctx, const void *key, size_t key_bytes, unsigned char pad)
 }
 
 void
-sha256_hmac(const void *key, size_t key_bytes, struct slice bytes, uint8_t sum[SHA256_BYTES])
+sha256_key_make(struct sha256_key *made, const void *key, size_t key_bytes)
 {
-	SHA256_CTX inner, outer;
-	uint8_t middle[SHA256_BYTES], hashed[SHA256_BYTES];
+	uint8_t hashed[SHA256_BYTES];
 
 	if (key_bytes > SHA256_CBLOCK) {
 		sha256(slice_make(key, key_bytes), hashed);
 		key = hashed;
 		key_bytes = sizeof(hashed);
 	}
-	begin(&inner, key, key_bytes, 0x36);
-	begin(&outer, key, key_bytes, 0x5c);
-	(void)SHA256_Update(&inner, bytes.ptr, bytes.len);
-	(void)SHA256_Final(middle, &inner);
-	(void)SHA256_Update(&outer, middle, sizeof(middle));
-	(void)SHA256_Final(sum, &outer);
-	OPENSSL_cleanse(&inner, sizeof(inner));
-	OPENSSL_cleanse(&outer, sizeof(outer));
+	begin(&made->inner, key, key_bytes, 0x36);
+	begin(&made->outer, key, key_bytes, 0x5c);
+	OPENSSL_cleanse(hashed, sizeof(hashed));
+}
+
+void
+sha256_key_hmac(const struct sha256_key *made, struct slice bytes, uint8_t sum[SHA256_BYTES])
+{
+	SHA256_CTX ctx = made->inner;
+	uint8_t middle[SHA256_BYTES];
+
+	(void)SHA256_Update(&ctx, bytes.ptr, bytes.len);
+	(void)SHA256_Final(middle, &ctx);
+	ctx = made->outer;
+	(void)SHA256_Update(&ctx, middle, sizeof(middle));
+	(void)SHA256_Final(sum, &ctx);
+}
+
+void
+sha256_hmac(const void *key, size_t key_bytes, struct slice bytes, uint8_t sum[SHA256_BYTES])
+{
+	struct sha256_key made;
+
+	sha256_key_make(&made, key, key_bytes);
+	sha256_key_hmac(&made, bytes, sum);
+	OPENSSL_cleanse(&made, sizeof(made));
 }

@@ -7,6 +7,7 @@
 #ifndef KAIRAN_SHA256_H
 #define KAIRAN_SHA256_H
 
+#include <openssl/sha.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,7 +17,14 @@
 
 void sha256(struct slice bytes, uint8_t sum[SHA256_BYTES]);
 
-/* key may be `sum` itself. */
+/* A key made ready, for many texts: half the work of a short one. Wipe it with OPENSSL_cleanse. */
+struct sha256_key {
+	SHA256_CTX inner, outer;
+};
+void sha256_key_make(struct sha256_key *made, const void *key, size_t key_bytes);
+void sha256_key_hmac(const struct sha256_key *made, struct slice bytes, uint8_t sum[SHA256_BYTES]);
+
+/* The same for one text. key may be `sum` itself. */
 void sha256_hmac(const void *key, size_t key_bytes, struct slice bytes, uint8_t sum[SHA256_BYTES]);
 
 #endif

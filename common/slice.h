@@ -34,6 +34,13 @@ slice_str(const char *str)
 	return (struct slice){ str, str != NULL ? strlen(str) : 0 };
 }
 
+/* The first max bytes at most. */
+static inline struct slice
+slice_cut(struct slice s, size_t max)
+{
+	return slice_make(s.ptr, s.len < max ? s.len : max);
+}
+
 static inline bool
 slice_equal(struct slice a, struct slice b)
 {
@@ -62,6 +69,15 @@ static inline bool
 slice_starts_nocase(struct slice s, struct slice prefix)
 {
 	return s.len >= prefix.len && slice_equal_nocase(slice_make(s.ptr, prefix.len), prefix);
+}
+
+static inline bool
+slice_is_ascii(struct slice s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] >= 0x80)
+			return false;
+	return true;
 }
 
 /* Without leading and trailing SP, TAB, CR and LF. */

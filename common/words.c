@@ -36,54 +36,100 @@ take_byte(struct slice text, size_t at, size_t *used)
 	return c;
 }
 
-/* A letter of two bytes in small: Latin-1, Latin Extended-A, Greek, Cyrillic. False for any other. */
+/* U+00C0 to U+017F in small and without their marks; a blank is nothing. */
+static const char latin[] = "a a a a a a aec e e e e i i i i d n o o o o o x o u u u u y thss"
+			    "a a a a a a aec e e e e i i i i d n o o o o o : o u u u u y thy "
+			    "a a a a a a c c c c c c c c d d d d e e e e e e e e e e g g g g "
+			    "g g g g h h h h i i i i i i i i i i ijijj j k k k l l l l l l l "
+			    "l l l n n n n n n n n n o o o o o o oeoer r r r r r s s s s s s "
+			    "s s t t t t t t u u u u u u u u u u u u w w y y y z z z z z z s ";
+
+/* Greek and Cyrillic in small, without the marks that are left out in capitals or by habit; anything
+ * else as it is. */
+static unsigned
+small_letter(unsigned c)
+{
+	static const struct {
+		unsigned c, plain;
+	} marked[] = { { 0x386, 0x3B1 }, { 0x388, 0x3B5 }, { 0x389, 0x3B7 }, { 0x38A, 0x3B9 },
+		{ 0x38C, 0x3BF }, { 0x38E, 0x3C5 }, { 0x38F, 0x3C9 }, { 0x3AC, 0x3B1 },
+		{ 0x3AD, 0x3B5 }, { 0x3AE, 0x3B7 }, { 0x3AF, 0x3B9 }, { 0x3C2, 0x3C3 },
+		{ 0x3CC, 0x3BF }, { 0x3CD, 0x3C5 }, { 0x3CE, 0x3C9 }, { 0x401, 0x435 },
+		{ 0x451, 0x435 } };
+
+	if (c < 0x370 || c > 0x45F)
+		return c;
+	for (size_t i = 0; i < sizeof(marked) / sizeof(*marked); i++)
+		if (marked[i].c == c)
+			return marked[i].plain;
+	if ((c >= 0x391 && c <= 0x3A9) || (c >= 0x410 && c <= 0x42F))
+		return c + 32;
+	return c >= 0x400 && c <= 0x40F ? c + 80 : c;
+}
+
+/* A letter of two bytes, in small and without marks, or a mark by itself (U+0300 to U+036F), which
+ * is nothing: writes len bytes of at most two. False for anything else. */
 static bool
-take_letter(struct slice text, size_t at, char out[2])
+take_letter(struct slice text, size_t at, char out[2], size_t *len)
 {
 	unsigned lead = (unsigned char)text.ptr[at], c;
 
-	if (lead < 0xC3 || lead > 0xD0 || (lead > 0xC5 && lead < 0xCE) || at + 1 >= text.len ||
+	if (lead < 0xC3 || lead > 0xD1 || at + 1 >= text.len ||
 	    ((unsigned char)text.ptr[at + 1] & 0xC0) != 0x80)
 		return false;
 	c = (lead & 0x1F) << 6 | ((unsigned char)text.ptr[at + 1] & 0x3F);
-	if ((c >= 0xC0 && c <= 0xDE && c != 0xD7) || (c >= 0x410 && c <= 0x42F))
-		c += 32;
-	else if (c >= 0x391 && c <= 0x3A9)
-		c += 32;
-	else if (c == 0x386)
-		c += 38;
-	else if (c >= 0x388 && c <= 0x38A)
-		c += 37;
-	else if (c >= 0x38C && c <= 0x38F && c != 0x38D)
-		c += c == 0x38C ? 64 : 63;
-	else if (c >= 0x400 && c <= 0x40F)
-		c += 80;
-	else if (((c >= 0x100 && c <= 0x137 && c != 0x130) || (c >= 0x14A && c <= 0x177)) &&
-	    c % 2 == 0)
-		c++;
-	else if (((c >= 0x139 && c <= 0x148) || (c >= 0x179 && c <= 0x17E)) && c % 2 == 1)
-		c++;
-	out[0] = (char)(0xC0 | c >> 6);
-	out[1] = (char)(0x80 | (c & 0x3F));
+	if (c >= 0xC0 && c <= 0x17F) {
+		memcpy(out, latin + (size_t)(c - 0xC0) * 2, 2);
+		*len = out[1] == ' ' ? 1 : 2;
+		return true;
+	}
+	*len = c >= 0x300 && c <= 0x36F ? 0 : 2;
+	if (c >= 0x218 && c <= 0x21B) { /* Romanian */
+		out[0] = c < 0x21A ? 's' : 't';
+		*len = 1;
+	} else if (*len == 2) {
+		c = small_letter(c);
+		out[0] = (char)(0xC0 | c >> 6);
+		out[1] = (char)(0x80 | (c & 0x3F));
+	}
 	return true;
+}
+
+size_t
+words_fold(struct slice text, char *dst)
+{
+	size_t n = 0, len;
+
+	for (size_t i = 0; i < text.len; i++) {
+		if (take_letter(text, i, dst + n, &len)) {
+			n += len;
+			i++;
+		} else {
+			dst[n++] = text.ptr[i];
+		}
+	}
+	return n;
 }
 
 struct slice
 words_normalise(struct slice text, char *dst, bool drop_addresses)
 {
-	size_t len = 0, token = 0, used;
+	size_t len = 0, token = 0, used, letter;
 	bool address = false;
 
 	for (size_t i = 0; i < text.len; i += used) {
+		bool is_end;
 		char c;
 
-		if (take_letter(text, i, dst + len)) {
-			len += 2;
+		if (take_letter(text, i, dst + len, &letter)) {
+			len += letter;
 			used = 2;
 			continue;
 		}
 		c = take_byte(text, i, &used);
-		if (drop_addresses && ends_token(c)) {
+		/* scripts without blanks write on behind an address */
+		is_end = ends_token(c) || (c & 0x80) != 0;
+		if (drop_addresses && is_end) {
 			if (address)
 				len = token;
 			address = false;
@@ -91,7 +137,7 @@ words_normalise(struct slice text, char *dst, bool drop_addresses)
 		if (c == ' ' && (len == 0 || dst[len - 1] == ' '))
 			continue;
 		dst[len++] = c;
-		if (ends_token(c))
+		if (is_end)
 			token = len;
 		address = address || c == '@';
 	}

@@ -96,7 +96,7 @@ name_of(
 		name[i] = domain.ptr[i] >= 'A' && domain.ptr[i] <= 'Z' ? (char)(domain.ptr[i] + 32)
 								       : domain.ptr[i];
 	name[domain.len] = '\0';
-	return providers_find(b->table, SLICE(POLICY_DEFAULT));
+	return providers_unknown(b->table);
 }
 
 static const struct brake *

@@ -18,6 +18,7 @@
 #include "dkim.h"
 #include "message.h"
 #include "outcome.h"
+#include "run_sql.h"
 #include "ses_content.h"
 #include "token.h"
 
@@ -54,7 +55,7 @@ struct live_run {
 	enum ses_content content;	   /* how its mail goes to the API of Amazon SES */
 	struct slice ses_template;	   /* of SES_CONTENT_BULK: as ses_bulk_begin() takes it */
 	bool has_name; /* the customer relation has a name column, it comes before the fields */
-	char *claim_sql, *claim_name;
+	struct run_sql claim, record, release, unsend, recheck;
 
 	/* claiming */
 	int *lanes; /* lists of ids: 0, then the lanes with a list of their own, ascending */

@@ -8,6 +8,7 @@
 #include "auth.h"
 #include "brakes.h"
 #include "log.h"
+#include "mark.h"
 #include "metric.h"
 #include "mx_route.h"
 #include "ready.h"
@@ -423,7 +424,7 @@ give_back(void *ctx, struct relay *relay, struct flight *f, const struct outcome
 
 		settle_release(r->d->settler, f);
 		r->d->news->refused(r->d, run, "the message is larger than the relay's SIZE");
-	} else if (r->stopping || !flight_run(f)->running) {
+	} else if (r->stopping || !mark_may(r->d, f)) {
 		settle_release(r->d->settler, f);
 	} else if (f->resends > RESENDS_MAX) {
 		struct outcome o = *why;

@@ -67,6 +67,19 @@ run_free(struct live_run *run)
 	free(run);
 }
 
+/* PostgreSQL keeps them, with their plans, as long as the connection. */
+static void
+forget_statements(struct dispatcher *d, const struct live_run *run)
+{
+	if (!run->loaded)
+		return;
+	pgloop_forget(d->claims, run->claim.name);
+	pgloop_forget(d->records, run->record.name);
+	pgloop_forget(d->records, run->release.name);
+	pgloop_forget(d->records, run->unsend.name);
+	pgloop_forget(d->records, run->recheck.name);
+}
+
 struct runs *
 runs_new(struct dispatcher *d)
 {
@@ -108,15 +121,15 @@ domain_of(const char *address)
 	return at != NULL ? at + 1 : address;
 }
 
-/* The claim of this run, with its template's fields in the select list. */
+/* The statements of this run; its claim with its template's fields in the select list. */
 static int
-build_claim(struct live_run *run, const char *columns, const char *base, struct err *err)
+build_statements(struct live_run *run, const char *columns, const char *base, struct err *err)
 {
 	static const char mark[] = "/*fields*/";
 	const char *text = embed_dispatcher_sql_claim_sql, *at = strstr(text, mark);
 	const struct slice *fields = message_fields(run->plan, &run->field_count);
 	struct buf sql;
-	char name[32];
+	bool good;
 
 	buf_init(&sql, SQL_MAX);
 	buf_append(&sql, text, (size_t)(at - text));
@@ -136,13 +149,18 @@ build_claim(struct live_run *run, const char *columns, const char *base, struct 
 		    &sql, columns, "cu", fields[i], message_field_is_json(run->plan, i));
 	}
 	buf_append_str(&sql, at + sizeof(mark) - 1);
-	(void)snprintf(name, sizeof(name), "claim_%d", run->id);
-	run->claim_name = arena_str(&run->arena, name);
-	run->claim_sql = buf_failed(&sql) ? NULL : arena_str(&run->arena, buf_str(&sql));
+	good = !buf_failed(&sql) &&
+	    run_sql_make(&run->claim, &run->arena, "claim", buf_str(&sql), run->id) &&
+	    run_sql_make(
+		&run->record, &run->arena, "record", embed_dispatcher_sql_record_sql, run->id) &&
+	    run_sql_make(
+		&run->release, &run->arena, "release", embed_dispatcher_sql_release_sql, run->id) &&
+	    run_sql_make(
+		&run->unsend, &run->arena, "unsend", embed_dispatcher_sql_unsend_sql, run->id) &&
+	    run_sql_make(
+		&run->recheck, &run->arena, "recheck", embed_dispatcher_sql_recheck_sql, run->id);
 	buf_release(&sql);
-	if (run->claim_sql == NULL || run->claim_name == NULL)
-		return err_set(err, "no memory");
-	return 0;
+	return good ? 0 : err_set(err, "no memory");
 }
 
 static bool
@@ -315,8 +333,9 @@ compile(struct runs *r, struct live_run *run, const PGresult *row, struct err *e
 	if (result == 0)
 		result = check_content(run, err);
 	buf_release(&list_id);
-	return result == 0 ? build_claim(run, db_text(row, 0, L_COLUMNS), config->web_base, err)
-			   : -1;
+	return result == 0
+	    ? build_statements(run, db_text(row, 0, L_COLUMNS), config->web_base, err)
+	    : -1;
 }
 
 /* List 0, and those of lanes. */
@@ -596,6 +615,7 @@ update(struct runs *r, const PGresult *result)
 			r->d->news->halted(r->d, run);
 		if (!run->running && run->flights == 0) {
 			*link = run->next;
+			forget_statements(r->d, run);
 			run_free(run);
 		} else {
 			link = &run->next;

@@ -338,20 +338,20 @@ submit_arrays(struct sheet *sheet)
 	if (sheet->kind == SHEET_RELEASE) {
 		const char *release[] = { params[0], params[1], params[3], params[4] };
 
-		queued = pgloop_submit(d->records, "release", embed_dispatcher_sql_release_sql, 4,
-		    release, on_answer, sheet);
+		queued = pgloop_submit(d->records, sheet->run->release.name,
+		    sheet->run->release.sql, 4, release, on_answer, sheet);
 	} else if (sheet->kind == SHEET_LATE_RELEASE) {
 		const char *release[] = { params[0], params[1], params[3], params[4] };
 
-		queued = pgloop_submit(d->records, "unsend", embed_dispatcher_sql_unsend_sql, 4,
-		    release, on_answer, sheet);
+		queued = pgloop_submit(d->records, sheet->run->unsend.name, sheet->run->unsend.sql,
+		    4, release, on_answer, sheet);
 	} else if (sheet->kind == SHEET_RECHECK) {
 		const char *recheck[] = { params[0], params[3], sheet->run->scopes };
 
-		queued = pgloop_submit(d->records, "recheck", embed_dispatcher_sql_recheck_sql, 3,
-		    recheck, on_answer, sheet);
+		queued = pgloop_submit(d->records, sheet->run->recheck.name,
+		    sheet->run->recheck.sql, 3, recheck, on_answer, sheet);
 	} else {
-		queued = pgloop_submit(d->records, "record", embed_dispatcher_sql_record_sql,
+		queued = pgloop_submit(d->records, sheet->run->record.name, sheet->run->record.sql,
 		    3 + COLUMNS, params, on_answer, sheet);
 	}
 	if (!queued)
@@ -481,7 +481,10 @@ settle_after(struct settler *s, struct flight *f, const struct outcome *o, long 
 void
 settle_outcome(struct settler *s, struct flight *f, const struct outcome *o)
 {
-	settle_after(s, f, o, ladder_wait_s(&s->ladder, f->tries, arc4random()), true);
+	/* only who is tried again waits, and each random number is a system call */
+	bool waits = o->kind == OUTCOME_DEFERRED;
+
+	settle_after(s, f, o, waits ? ladder_wait_s(&s->ladder, f->tries, arc4random()) : 0, true);
 }
 
 void

@@ -549,8 +549,7 @@ lane_of(struct transfer *t, struct lanes *l, int run, struct domain_slot *slot, 
 		(void)snprintf(name, sizeof(name), "tail-%02zu", part);
 	if (*lane == 0 &&
 	    add_lane(t, l, run, name,
-		slot->group != PROVIDERS_NONE ? slot->group
-					      : providers_find(p, SLICE(POLICY_DEFAULT)),
+		slot->group != PROVIDERS_NONE ? slot->group : providers_unknown(p),
 		slot->group == PROVIDERS_NONE, slot->zone, lane, err) < 0)
 		return -1;
 	slot->lane = *lane;
@@ -561,7 +560,7 @@ lane_of(struct transfer *t, struct lanes *l, int run, struct domain_slot *slot, 
 static int
 make_lanes(struct transfer *t, int run, const uint32_t *ranked, size_t count, struct err *err)
 {
-	int unknown = providers_find(policy_providers(t->policy), SLICE(POLICY_DEFAULT));
+	int unknown = providers_unknown(policy_providers(t->policy));
 	struct lanes l = { .count = 0 };
 	uint64_t all = 0, own;
 	char number[16];

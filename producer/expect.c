@@ -42,11 +42,11 @@ read_lanes(
 		return failed(db, err);
 	e->lanes = calloc((size_t)PQntuples(r) + 1, sizeof(*e->lanes));
 	for (int i = 0; e->lanes != NULL && i < PQntuples(r); i++) {
-		struct forecast_lane l = { .group = providers_find(p, slice_str(db_text(r, i, 0))),
+		struct forecast_lane l = { .group = providers_filed(p, slice_str(db_text(r, i, 0))),
 			.count = (double)db_number(r, i, 1) };
 
 		e->messages += l.count;
-		if (db_text(r, i, 2)[0] != 't' || l.group == PROVIDERS_NONE) {
+		if (db_text(r, i, 2)[0] != 't') {
 			others.count += l.count;
 			continue;
 		}

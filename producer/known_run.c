@@ -49,16 +49,13 @@ read_lists(struct policy *policy, struct db *db, struct known_run *k)
 		*l = (struct list){ .lane = (int)db_number(r, i, 0),
 			.name = strdup(db_text(r, i, 1)),
 			.group =
-			    providers_find(policy_providers(policy), slice_str(db_text(r, i, 2))),
+			    providers_filed(policy_providers(policy), slice_str(db_text(r, i, 2))),
 			.recipients = db_number(r, i, 3),
 			.pushed = db_number(r, i, 4),
 			.handed = db_number(r, i, 5),
 			.refill_at = -1 };
 		if (db_text(r, i, 6)[0] != '\0')
 			l->zone = policy_zone_named(policy, db_text(r, i, 6), &err);
-		/* a group that the table no longer has is an unknown site */
-		if (l->group == PROVIDERS_NONE)
-			l->group = providers_find(policy_providers(policy), SLICE(POLICY_DEFAULT));
 		buf_printf(&others, "%s%d", i > 0 ? "," : "AND lane <> ALL ('{", l->lane);
 	}
 	buf_append_str(&others, n > 0 ? "}')" : "");

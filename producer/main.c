@@ -34,17 +34,19 @@
 #include "planner.h"
 #include "policy.h"
 #include "settings.h"
+#include "wake.h"
 #include "warm.h"
 
 #define AGAIN_MS 1000 /* between attempts to reach PostgreSQL */
 #define ROLE "kairan_producer"
 #define FIGURES_MS 5000	  /* between two looks at the figures for /metrics */
-#define DOUBT_EVERY_S 5	  /* looks at recipients in doubt read their runs */
+#define DOUBT_EVERY_S 5	  /* looks at recipients in doubt and at what is too late */
 #define EXPIRE_GRACE_S 55 /* with DOUBT_EVERY_S a minute at most */
 #define POLICY_EVERY_S 60
-#define MAIL_LOOK_MS 100 /* between two looks for single mails, within a longer poll_ms */
-#define JOIN_MAX "1000"	 /* waiting events looked for in one round */
-#define DROP_MAX "20"	 /* runs dropped in one round of retention */
+#define LOOK_MS 100	/* between two looks for what should not wait, within a longer poll_ms */
+#define JOIN_MAX "1000" /* waiting events looked for in one round */
+#define DROP_MAX "20"	/* runs dropped in one round of retention */
+#define FOLD_MAX "5000" /* rows of tally summed in one look */
 
 static atomic_bool stop_asked; /* set by the signal handler, read by all threads */
 
@@ -57,6 +59,8 @@ struct producer {
 	atomic_llong epoch;	/* of the lease */
 	struct account account; /* asked by a thread of its own, read by two others */
 	atomic_bool planning;	/* the planner has a run in hand */
+	struct wake planned;	/* the main thread: a run can be handed over */
+	struct wake due;	/* the planner: a run can be planned */
 	bool once;
 	time_t doubt_looked;  /* last look at who is to be sent to again, or too late */
 	time_t policy_looked; /* ... at rests and provisional bounces */
@@ -172,6 +176,7 @@ plan(struct producer *p, struct db *db, int run)
 	switch (planner_run(
 	    db, &p->config, p->planner_policy, run, atomic_load(&p->epoch), &stop_asked, &err)) {
 	case PLANNER_DONE:
+		wake_up(&p->planned);
 		break;
 	case PLANNER_AGAIN:
 		log_warn("planning interrupted run=%d why=\"%s\"", run, err.msg);
@@ -193,6 +198,19 @@ plan(struct producer *p, struct db *db, int run)
 		log_warn("working tables stay run=%d error=\"%s\"", run, db->error);
 }
 
+/* Runs are sealed without statistics of their rows; gathering them would keep the first ones waiting. */
+static void
+gather_statistics(struct db *db)
+{
+	PGresult *r = db_query(db, "SELECT kairan.plan_analyze()", 0, NULL);
+
+	if (r == NULL)
+		log_warn("statistics wait error=\"%s\"", db->error);
+	else if (db_int(r, 0) > 0)
+		log_debug("statistics gathered run=%s", db_text(r, 0, 0));
+	PQclear(r);
+}
+
 static void *
 planner_thread(void *context)
 {
@@ -204,12 +222,13 @@ planner_thread(void *context)
 	while (!atomic_load(&stop_asked)) {
 		if (!atomic_load(&p->leading) ||
 		    !have_db(&db, &p->config, "kairan-producer planner", &complained)) {
-			nap_ms(p->config.producer_poll_ms);
+			(void)wake_wait(&p->due, p->config.producer_poll_ms);
 			continue;
 		}
 		run = next_run(&db);
 		if (run == 0) {
-			nap_ms(p->config.producer_poll_ms);
+			if (!wake_wait(&p->due, p->config.producer_poll_ms))
+				gather_statistics(&db);
 			continue;
 		}
 		atomic_store(&p->planning, true);
@@ -449,6 +468,13 @@ suppression_policy(struct db *db)
 	return 0;
 }
 
+/* Minutes that are over go into the totals of their runs. */
+static int
+fold_tally(struct db *db)
+{
+	return db_run(db, "SELECT kairan.tally_fold(" FOLD_MAX ")", 0, NULL);
+}
+
 /* What is older than retention.* says. */
 static int
 drop_old(struct db *db, const struct config *config)
@@ -493,7 +519,8 @@ single_jobs(struct producer *p, struct db *db, time_t *daily)
 	}
 	if (now - p->doubt_looked >= DOUBT_EVERY_S) {
 		p->doubt_looked = now;
-		if (resend_doubtful(db, &p->config) < 0 || expire(db, &p->config) < 0)
+		if (resend_doubtful(db, &p->config) < 0 || expire(db, &p->config) < 0 ||
+		    fold_tally(db) < 0)
 			return -1;
 	}
 	if (now - *daily < 3600)
@@ -545,20 +572,27 @@ round_of_leader(
 	return -1;
 }
 
-/* Until the next round, or a single mail that should not wait so long. */
+/* Until the next round, or a run that was planned or a single mail, which should not wait so long. The
+ * planner is told of runs that are due. */
 static void
-nap_until_mail(struct producer *p, struct db *db)
+nap_until_work(struct producer *p, struct db *db)
 {
 	bool waits = false;
 
-	for (long ms = p->config.producer_poll_ms; ms > 0 && !waits; ms -= MAIL_LOOK_MS) {
+	for (long ms = p->config.producer_poll_ms; ms > 0 && !waits && !atomic_load(&stop_asked);
+	     ms -= LOOK_MS) {
 		PGresult *r;
 
-		nap_ms(ms < MAIL_LOOK_MS ? ms : MAIL_LOOK_MS);
-		if (ms <= MAIL_LOOK_MS || !atomic_load(&p->leading) || atomic_load(&stop_asked))
+		waits = wake_wait(&p->planned, ms < LOOK_MS ? ms : LOOK_MS);
+		if (waits || ms <= LOOK_MS || !atomic_load(&p->leading))
 			continue;
-		r = db_query(db, "SELECT kairan.mail_waits()", 0, NULL);
+		r = db_query(db,
+		    "SELECT kairan.mail_waits(), EXISTS (SELECT FROM kairan.run WHERE state = "
+		    "'scheduled' AND due_at <= now())",
+		    0, NULL);
 		waits = r != NULL && db_text(r, 0, 0)[0] == 't';
+		if (r != NULL && db_text(r, 0, 1)[0] == 't')
+			wake_up(&p->due);
 		PQclear(r);
 	}
 }
@@ -593,7 +627,7 @@ lead(struct producer *p, struct db *db, struct lease *lease, struct handover *ha
 				return p->worked > 0 ? EXIT_DONE : EXIT_NOTHING;
 			p->worked += left;
 		}
-		nap_until_mail(p, db);
+		nap_until_work(p, db);
 	}
 	return EXIT_DONE;
 }
@@ -619,6 +653,7 @@ run_producer(struct producer *p)
 		fatal(EXIT_FAILED, "cannot start a thread");
 	status = lead(p, &db, &lease, handover);
 	atomic_store(&stop_asked, true);
+	wake_up(&p->due);
 	(void)pthread_join(planner, NULL);
 	(void)pthread_join(hooks, NULL);
 	if (is_ses)
@@ -702,6 +737,8 @@ main(int argc, char **argv)
 		fatal(EXIT_USAGE,
 		    "no database is configured; set database.url or KAIRAN_DATABASE_URL");
 	account_init(&p.account);
+	wake_init(&p.planned);
+	wake_init(&p.due);
 	if ((p.policy = policy_new(&p.config, &err)) == NULL ||
 	    (p.planner_policy = policy_new(&p.config, &err)) == NULL)
 		fatal(EXIT_USAGE, "%s", err.msg);

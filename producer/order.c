@@ -19,7 +19,8 @@
 #include "slice.h"
 
 #define FLUSH_BYTES 65536
-#define HELD_MAX 100000 /* rows that wait for their turn; more and the order gives way */
+#define ORDER_FENCED "55000" /* as plan_fence() says it */
+#define HELD_MAX 100000	     /* rows that wait for their turn; more and the order gives way */
 
 /* Rows of a lane that came before their turn, oldest first. */
 struct lane_queue {
@@ -74,8 +75,7 @@ open_reader(struct writing *w, struct err *err)
 		"kairan-producer order", err) < 0)
 		return -1;
 	(void)snprintf(sql, sizeof(sql),
-	    "COPY (SELECT d.lane, c.recipient_id, coalesce(c.address, c.address_key), "
-	    "c.address_key "
+	    "COPY (SELECT d.lane, c.recipient_id, c.address, c.address_key "
 	    "FROM kairan.candidate_%d c JOIN kairan.domain_%d d ON d.domain = c.domain "
 	    "ORDER BY CASE WHEN c.j IS NULL THEN c.recipient_id * 0.6180339887498949::float8 "
 	    "- floor(c.recipient_id * 0.6180339887498949::float8) ELSE (c.j + d.phase) / "
@@ -84,6 +84,8 @@ open_reader(struct writing *w, struct err *err)
 	    w->job->run, w->job->run);
 	if (db_run(&w->reader, "BEGIN TRANSACTION READ ONLY", 0, NULL) < 0 ||
 	    db_run(&w->reader, "SET LOCAL work_mem = '128MB'", 0, NULL) < 0 ||
+	    /* nothing else has a processor busy while rows are sorted, whatever a row costs to pass on */
+	    db_run(&w->reader, "SET LOCAL parallel_tuple_cost = 0", 0, NULL) < 0 ||
 	    (r = db_query(&w->reader, sql, 0, NULL)) == NULL)
 		return err_set(err, "ordering the audience: %s", w->reader.error);
 	PQclear(r);
@@ -124,11 +126,35 @@ begin_page(struct writing *w, struct err *err)
 	return 0;
 }
 
+/* From where we know it to be. A producer that slept in the middle of a page may find that another one
+ * has written it meanwhile. */
+static int
+move_cursor(struct writing *w, struct err *err)
+{
+	struct db *db = w->job->writer;
+	char from[24], to[24];
+	const char *params[] = { w->run, from, to };
+	PGresult *r;
+	bool moved;
+
+	(void)snprintf(from, sizeof(from), "%lld", (long long)w->cursor);
+	(void)snprintf(to, sizeof(to), "%lld", (long long)w->number);
+	r = db_query(db,
+	    "UPDATE kairan.run SET plan_cursor = $3 WHERE id = $1 AND plan_cursor = $2 RETURNING 1",
+	    3, params);
+	if (r == NULL)
+		return writer_failed(w, err);
+	moved = PQntuples(r) == 1;
+	PQclear(r);
+	if (moved)
+		return 0;
+	(void)snprintf(db->sqlstate, sizeof(db->sqlstate), ORDER_FENCED);
+	return err_set(err, "writing send rows: another producer has written them");
+}
+
 static int
 end_page(struct writing *w, struct err *err)
 {
-	char number[24];
-	const char *params[] = { w->run, number };
 	struct db *db = w->job->writer;
 	PGresult *r;
 	bool good = true;
@@ -152,16 +178,34 @@ end_page(struct writing *w, struct err *err)
 	}
 	if (!good)
 		return -1;
-	(void)snprintf(number, sizeof(number), "%lld", (long long)w->number);
-	if (db_run(db, "UPDATE kairan.run SET plan_cursor = $2 WHERE id = $1", 2, params) < 0 ||
-	    db_run(db, "COMMIT", 0, NULL) < 0)
+	if (move_cursor(w, err) < 0)
+		return -1;
+	if (db_run(db, "COMMIT", 0, NULL) < 0)
 		return writer_failed(w, err);
 	w->cursor = w->number;
 	log_debug("page written run=%d rows=%lld", w->job->run, (long long)w->cursor);
 	return 0;
 }
 
-/* A row of the sorted candidates is the rest of the line for COPY as it stands. */
+/* A row of the sorted candidates, lane TAB recipient TAB address TAB key LF, is the rest of the line for
+ * COPY, but for an address that is its own key. */
+static void
+append_row(struct buf *lines, struct slice row)
+{
+	static const char same[] = "\t\\N\t";
+	const char *address = memmem(row.ptr, row.len, same, sizeof(same) - 1), *key;
+
+	if (address == NULL) {
+		buf_append_slice(lines, row);
+		return;
+	}
+	key = address + sizeof(same) - 1;
+	buf_append(lines, row.ptr, (size_t)(address + 1 - row.ptr));
+	buf_append(lines, key, (size_t)(row.ptr + row.len - 1 - key));
+	buf_append_char(lines, '\t');
+	buf_append(lines, key, (size_t)(row.ptr + row.len - key));
+}
+
 static int
 write_row(struct writing *w, struct slice line, struct err *err)
 {
@@ -176,7 +220,7 @@ write_row(struct writing *w, struct slice line, struct err *err)
 	buf_append_str(&w->lines, w->prefix);
 	buf_append_uint(&w->lines, (uint64_t)w->number);
 	buf_append_char(&w->lines, '\t');
-	buf_append_slice(&w->lines, line);
+	append_row(&w->lines, line);
 	if (w->lines.len >= FLUSH_BYTES && flush(w, err) < 0)
 		return -1;
 	if (w->number - w->cursor < w->job->config->producer_page)
@@ -191,12 +235,13 @@ write_row(struct writing *w, struct slice line, struct err *err)
 
 /* ---- turns */
 
-/* How many rows each lane will have, very nearly: a numbered twin may still have been left out. */
+/* How many rows each lane will have, very nearly: a numbered twin may still have been left out. When all
+ * who were read had a number, nobody is looked for who has none. */
 static int
 read_lanes(struct writing *w, struct err *err)
 {
 	uint64_t *counts = NULL;
-	char sql[600];
+	char sql[800];
 	PGresult *r;
 
 	(void)snprintf(sql, sizeof(sql),
@@ -204,9 +249,10 @@ read_lanes(struct writing *w, struct err *err)
 	    "lane, "
 	    "sum(n) AS n FROM (SELECT lane, recipients AS n FROM kairan.domain_%d UNION ALL "
 	    "SELECT d.lane, count(*) FROM kairan.candidate_%d c JOIN kairan.domain_%d d "
-	    "ON d.domain = c.domain WHERE c.j IS NULL GROUP BY 1) AS t GROUP BY 1) AS n "
-	    "ON n.lane = l.lane WHERE l.run_id = %d ORDER BY 1",
-	    w->job->run, w->job->run, w->job->run, w->job->run);
+	    "ON d.domain = c.domain WHERE c.j IS NULL AND (SELECT r.audience > (SELECT "
+	    "sum(recipients) FROM kairan.domain_%d) FROM kairan.run r WHERE r.id = %d) GROUP BY 1) "
+	    "AS t GROUP BY 1) AS n ON n.lane = l.lane WHERE l.run_id = %d ORDER BY 1",
+	    w->job->run, w->job->run, w->job->run, w->job->run, w->job->run, w->job->run);
 	r = db_query(w->job->writer, sql, 0, NULL);
 	if (r == NULL)
 		return writer_failed(w, err);
@@ -312,13 +358,17 @@ give_rest(struct writing *w, struct err *err)
 static int
 save_lanes(struct writing *w, struct err *err)
 {
+	struct db *db = w->job->writer;
+
+	if (db_run(db, "BEGIN", 0, NULL) < 0)
+		return writer_failed(w, err);
 	for (size_t i = 1; i < w->lane_count; i++) {
 		char lane[24], given[24];
 		const char *params[] = { w->run, lane, given };
 
 		(void)snprintf(lane, sizeof(lane), "%zu", i);
 		(void)snprintf(given, sizeof(given), "%llu", (unsigned long long)w->lanes[i].given);
-		if (db_run(w->job->writer,
+		if (db_run(db,
 			"UPDATE kairan.run_lane SET recipients = $3 WHERE run_id = $1 AND lane = "
 			"$2 "
 			"AND recipients <> $3",
@@ -327,7 +377,7 @@ save_lanes(struct writing *w, struct err *err)
 		log_debug("lane run=%d lane=%zu recipients=%s deviation=%.3f", w->job->run, i,
 		    given, lane_order_deviation(w->turns, i));
 	}
-	return 0;
+	return db_run(db, "COMMIT", 0, NULL) < 0 ? writer_failed(w, err) : 0;
 }
 
 static int

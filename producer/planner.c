@@ -29,10 +29,16 @@ is_passing(const struct db *db)
 }
 
 static enum planner_result
+trouble_of(struct planning *p, const struct db *db, const char *doing)
+{
+	(void)err_set(p->err, "%s: %s", doing, db->error);
+	return is_passing(db) ? PLANNER_AGAIN : PLANNER_FAILED;
+}
+
+static enum planner_result
 db_trouble(struct planning *p, const char *doing)
 {
-	(void)err_set(p->err, "%s: %s", doing, p->db->error);
-	return is_passing(p->db) ? PLANNER_AGAIN : PLANNER_FAILED;
+	return trouble_of(p, p->db, doing);
 }
 
 static enum planner_result
@@ -88,6 +94,38 @@ write_rows(struct planning *p, int run, int64_t epoch)
 	return result == 0 ? PLANNER_DONE : PLANNER_AGAIN;
 }
 
+/* Each on a connection of its own, since building an index keeps one processor busy; plan_seal() builds
+ * those whose connection is not to be had. When one fails the others go on in PostgreSQL, and are found
+ * when planning is taken up again. */
+static enum planner_result
+index_rows(struct planning *p)
+{
+	static const char sql[] = "SELECT kairan.plan_index($1, $2, $3)",
+			  doing[] = "indexing send rows";
+	static const char *const beside[] = { "{address}", "{recipient}" };
+	const char *params[] = { p->run, "{id,lane}", p->epoch };
+	struct db others[sizeof(beside) / sizeof(beside[0])] = { 0 };
+	enum planner_result result = PLANNER_DONE;
+	struct err err;
+
+	for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++) {
+		const char *theirs[] = { p->run, beside[i], p->epoch };
+
+		if (db_open(&others[i], p->config->database_url, "kairan_producer",
+			"kairan-producer index", &err) == 0 &&
+		    db_begin(&others[i], sql, 3, theirs) < 0)
+			db_close(&others[i]);
+	}
+	if (db_run(p->db, sql, 3, params) < 0)
+		result = db_trouble(p, doing);
+	for (size_t i = 0; i < sizeof(beside) / sizeof(beside[0]); i++) {
+		if (others[i].conn != NULL && result == PLANNER_DONE && db_end(&others[i]) < 0)
+			result = trouble_of(p, &others[i], doing);
+		db_close(&others[i]);
+	}
+	return result;
+}
+
 enum planner_result
 planner_run(struct db *db, const struct config *config, struct policy *policy, int run,
     int64_t epoch, const atomic_bool *stop, struct err *err)
@@ -113,8 +151,12 @@ planner_run(struct db *db, const struct config *config, struct policy *policy, i
 	CRASH_POINT("plan_staged");
 	if (result == PLANNER_DONE)
 		result = write_rows(&p, run, epoch);
+	CRASH_POINT("plan_written");
+	if (result == PLANNER_DONE)
+		result = index_rows(&p);
 	if (result != PLANNER_DONE)
 		return result;
+	log_debug("rows indexed run=%d", run);
 	if (db_run(db, "SELECT kairan.canary_plan($1, $2)", 2, params) < 0)
 		return db_trouble(&p, "noting the canary");
 	/* a forecast is no reason not to send */
@@ -122,7 +164,7 @@ planner_run(struct db *db, const struct config *config, struct policy *policy, i
 		log_warn("no forecast run=%d why=\"%s\"", run, err->msg);
 	CRASH_POINT("plan_before_seal");
 	if (db_run(db, "SELECT kairan.plan_seal($1, $2)", 2, params) < 0)
-		return db_trouble(&p, "indexing send rows");
+		return db_trouble(&p, "sealing the run");
 	CRASH_POINT("plan_sealed");
 	log_info("run planned run=%d", run);
 	return PLANNER_DONE;

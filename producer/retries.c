@@ -57,15 +57,8 @@ find_retries(const struct known_run *runs, struct db *db)
 	params[1] = pgarray_end(&lanes);
 	if (params[0] != NULL && params[1] != NULL)
 		r = db_query(db,
-		    "SELECT t.run_id, t.send_id, CASE WHEN l.paced THEN l.lane ELSE 0 END "
-		    "FROM kairan.retry t JOIN kairan.run r ON r.id = t.run_id "
-		    "JOIN kairan.send s ON s.run_id = t.run_id AND s.id = t.send_id "
-		    "LEFT JOIN kairan.run_lane l ON l.run_id = t.run_id AND l.lane = s.lane "
-		    "WHERE t.due_at <= now() AND (t.pushed_at IS NULL OR t.pushed_at < now() - "
-		    "CASE WHEN l.paced THEN interval '1 h' ELSE interval '30 s' END) "
-		    "AND r.state = 'running' AND NOT EXISTS (SELECT FROM unnest($1::int[], "
-		    "$2::int[]) AS x(run, lane) WHERE x.run = t.run_id AND x.lane = CASE WHEN "
-		    "l.paced THEN l.lane ELSE 0 END) ORDER BY t.run_id, t.due_at LIMIT 1000",
+		    "SELECT run_id, send_id, lane FROM kairan.retries_due($1::int[], $2::int[], "
+		    "1000)",
 		    2, params);
 	buf_release(&ids);
 	buf_release(&lanes);
@@ -108,12 +101,5 @@ retries_push(struct jobs *j, struct db *db, struct known_run *runs)
 int
 retries_forget(struct db *db)
 {
-	return db_run(db,
-	    "DELETE FROM kairan.retry t USING kairan.run r WHERE r.id = t.run_id "
-	    "AND (t.due_at <= now() OR t.due_at = 'infinity') "
-	    "AND (r.state NOT IN ('running', 'paused') "
-	    "OR (t.pushed_at < now() - interval '1 s' AND NOT EXISTS "
-	    "(SELECT FROM kairan.send s WHERE s.run_id = t.run_id AND s.id = t.send_id "
-	    "AND s.state = 'deferred')))",
-	    0, NULL);
+	return db_run(db, "SELECT kairan.retries_forget()", 0, NULL);
 }

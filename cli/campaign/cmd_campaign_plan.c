@@ -174,7 +174,7 @@ static int
 make_shares(struct planning *p, const struct campaign_count *c, int zone)
 {
 	const struct providers *table = policy_providers(p->policy);
-	int unknown = providers_find(table, SLICE(POLICY_DEFAULT)), code = EXIT_DONE;
+	int unknown = providers_unknown(table), code = EXIT_DONE;
 	uint64_t own = policy_site_min((uint64_t)c->kept), of_group[PROVIDERS_GROUPS_MAX] = { 0 };
 	uint64_t tail = 0;
 	const char *name = c->zone_count > 0 ? c->zones[zone].name : "";
@@ -231,8 +231,7 @@ count_run(struct planning *p)
 	char id[24];
 	const char *params[] = { id };
 	PGresult *r;
-	int code = EXIT_DONE,
-	    unknown = providers_find(policy_providers(p->policy), SLICE(POLICY_DEFAULT));
+	int code = EXIT_DONE, unknown = providers_unknown(policy_providers(p->policy));
 
 	(void)snprintf(id, sizeof(id), "%lld", (long long)p->run.id);
 	r = db_query(&p->db,

@@ -19,6 +19,7 @@
 #include "addr.h"
 #include "auth.h"
 #include "campaign_compose.h"
+#include "curl_transfer.h"
 #include "jsontext.h"
 #include "relay.h"
 
@@ -266,22 +267,6 @@ campaign_preview(struct cli *cli, int argc, char **argv)
 
 /* ---------------------------------------------------------------- test */
 
-struct upload {
-	struct slice rest;
-};
-
-static size_t
-give_bytes(char *dst, size_t size, size_t count, void *user)
-{
-	struct upload *u = user;
-	size_t n = size * count < u->rest.len ? size * count : u->rest.len;
-
-	if (n > 0)
-		memcpy(dst, u->rest.ptr, n);
-	u->rest = slice_make(u->rest.ptr + n, u->rest.len - n);
-	return n;
-}
-
 /* curl writes the reply lines of the relay here; the last one is kept. */
 static size_t
 take_reply(char *bytes, size_t size, size_t count, void *user)
@@ -381,7 +366,7 @@ set_tls(CURL *curl, const struct config *config)
 
 static CURLcode
 curl_send(CURL *curl, struct way *way, const struct config *config, const char *from,
-    const struct curl_slist *to, struct upload *upload, struct err *reply, char *reason)
+    const struct curl_slist *to, struct slice *rest, struct err *reply, char *reason)
 {
 	bool token = way->auth.mechanisms == AUTH_XOAUTH2;
 	char sender[300];
@@ -401,9 +386,7 @@ curl_send(CURL *curl, struct way *way, const struct config *config, const char *
 	(void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(curl, CURLOPT_MAIL_FROM, sender);
 	(void)curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, to);
-	(void)curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
-	(void)curl_easy_setopt(curl, CURLOPT_READFUNCTION, give_bytes);
-	(void)curl_easy_setopt(curl, CURLOPT_READDATA, upload);
+	curl_transfer_gives(curl, rest);
 	(void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_reply);
 	(void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, reply);
 	(void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
@@ -416,7 +399,6 @@ int
 campaign_send_one(const struct config *config, const char *from, const char *to,
     struct slice message, bool *temporary, struct err *err)
 {
-	struct upload upload = { message };
 	char reason[CURL_ERROR_SIZE] = "";
 	struct err reply = { 0 };
 	struct curl_slist *list;
@@ -439,7 +421,7 @@ campaign_send_one(const struct config *config, const char *from, const char *to,
 		way_release(&way);
 		return err_set(err, "there is not enough memory");
 	}
-	code = curl_send(curl, &way, config, from, list, &upload, &reply, reason);
+	code = curl_send(curl, &way, config, from, list, &message, &reply, reason);
 	(void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer);
 	curl_easy_cleanup(curl);
 	curl_slist_free_all(list);

@@ -250,9 +250,6 @@ run_erase(struct cli *cli, int argc, char **argv)
 {
 	bool yes = false;
 	const struct cli_option options[] = { { .name = "yes", .flag = &yes }, { 0 } };
-	PGresult *result;
-	struct db db;
-	int code;
 
 	argc = cli_options(cli, options, argc, argv);
 	if (argc < 0)
@@ -262,18 +259,8 @@ run_erase(struct cli *cli, int argc, char **argv)
 	if (!yes)
 		return cli_fail(cli, EXIT_USAGE,
 		    "this cannot be undone; say --yes: kairan customer erase %s --yes", argv[0]);
-	code = cli_open_db(cli, &db);
-	if (code != EXIT_DONE)
-		return code;
-	result =
-	    db_query(&db, "SELECT * FROM kairan.customer_erase($1)", 1, (const char *const *)argv);
-	if (result == NULL)
-		code = cli_db_failed(cli, &db, "erasing");
-	else
-		cli_print_result(cli, result);
-	PQclear(result);
-	db_close(&db);
-	return code;
+	return cli_print_rows(cli, "SELECT * FROM kairan.customer_erase($1)", 1,
+	    (const char *const *)argv, "erasing");
 }
 
 const struct cli_command cli_customer_commands[] = {

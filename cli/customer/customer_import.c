@@ -195,14 +195,16 @@ is_date(int year, int month, int day)
 	    day <= days[month - 1] + (month == 2 && leap);
 }
 
-/* YYYY-MM-DD, with [T ]HH:MM[:SS[.f]] and [Z|+HH[[:]MM]] behind it if wanted. */
+/* YYYY-MM-DD or YYYY/MM/DD, with [T ]HH:MM[:SS[.f]] and [Z|+HH[[:]MM]] behind it if wanted. PostgreSQL
+ * must take all of them: one that it refused would end the whole import. */
 static bool
 is_time(struct slice s)
 {
 	int year, month, day, hour, minute, second = 0, zone_hour, zone_minute = 0;
+	const char *between = s.len > 4 && s.ptr[4] == '/' ? "/" : "-";
 
-	if (!slice_take_digits(&s, 4, &year) || !slice_take_char(&s, "-/") ||
-	    !slice_take_digits(&s, 2, &month) || !slice_take_char(&s, "-/") ||
+	if (!slice_take_digits(&s, 4, &year) || !slice_take_char(&s, between) ||
+	    !slice_take_digits(&s, 2, &month) || !slice_take_char(&s, between) ||
 	    !slice_take_digits(&s, 2, &day) || !is_date(year, month, day))
 		return false;
 	if (s.len == 0)
@@ -341,15 +343,6 @@ append_cell(struct import *im, enum column column)
 	buf_append_char(&im->out, '\t');
 }
 
-static bool
-is_ascii(struct slice s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.ptr[i] >= 0x80)
-			return false;
-	return true;
-}
-
 static void
 append_line(struct import *im, const struct addr *a)
 {
@@ -363,7 +356,7 @@ append_line(struct import *im, const struct addr *a)
 	buf_append_char(&im->out, '\t');
 	cli_copy_cell(&im->out, slice_make(a->text, a->len));
 	buf_append_char(&im->out, '\t');
-	if (is_ascii(domain))
+	if (slice_is_ascii(domain))
 		buf_append_str(&im->out, "\\N");
 	else
 		cli_copy_cell(&im->out, domain);
@@ -481,6 +474,9 @@ take_header(struct import *im)
 	struct slice first = im->csv.fields[0];
 
 	im->columns = im->csv.count;
+	if (im->columns == 1 && memchr(first.ptr, '\t', first.len) != NULL)
+		return cli_fail(im->cli, EXIT_USAGE,
+		    "the columns seem to be separated by tabs; add --separator tab");
 	for (size_t i = 0; i < im->columns; i++) {
 		int code = take_column(im, i);
 
@@ -492,9 +488,6 @@ take_header(struct import *im)
 	if (im->columns == 1 && memchr(first.ptr, ';', first.len) != NULL)
 		return cli_fail(im->cli, EXIT_USAGE,
 		    "the columns seem to be separated by ';'; add --separator ';'");
-	if (im->columns == 1 && memchr(first.ptr, '\t', first.len) != NULL)
-		return cli_fail(im->cli, EXIT_USAGE,
-		    "the columns seem to be separated by tabs; add --separator tab");
 	return cli_fail(im->cli, EXIT_USAGE,
 	    "no column is named email in the header line; if it has another name: "
 	    "--map NAME=email");

@@ -12,7 +12,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "addr.h"
 #include "dkim_store.h"
 #include "doctor.h"
 #include "doctor_host.h"
@@ -221,21 +220,6 @@ tell(struct cli *cli, const struct doctor_checks *d)
 }
 
 static int
-from_domain(struct cli *cli, const char *text, char domain[256])
-{
-	char address[300];
-	struct addr a;
-	struct err err = { 0 };
-
-	(void)snprintf(
-	    address, sizeof(address), "%s%.255s", strchr(text, '@') == NULL ? "x@" : "", text);
-	if (addr_parse(&a, slice_str(address), &err) < 0)
-		return cli_fail(cli, EXIT_USAGE, "'%s' is neither a domain nor an address", text);
-	(void)snprintf(domain, 256, "%.*s", SLICE_ARG(addr_domain(&a)));
-	return EXIT_DONE;
-}
-
-static int
 check_all(struct cli *cli, struct doctor_checks *d, const struct request *q, int argc, char **argv)
 {
 	char **names = NULL, domain[256];
@@ -253,7 +237,7 @@ check_all(struct cli *cli, struct doctor_checks *d, const struct request *q, int
 		check_domain(d, cli, q, names[i]);
 	dkim_store_free_domains(names, count);
 	for (int i = 0; i < argc; i++) {
-		if (from_domain(cli, argv[i], domain) != EXIT_DONE)
+		if (cli_take_domain(cli, argv[i], domain) != EXIT_DONE)
 			return EXIT_USAGE;
 		check_domain(d, cli, q, domain);
 	}

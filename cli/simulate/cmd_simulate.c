@@ -407,9 +407,11 @@ run_provider_of(struct cli *cli, int argc, char **argv)
 	const struct cli_option options[] = {
 		{ .name = "table", .value_name = "FILE", .value = &path }, { 0 }
 	};
+	char domain[256];
 	struct providers *p;
 	struct arena arena;
 	json_t *all;
+	int code = EXIT_DONE;
 
 	argc = cli_options(cli, options, argc, argv);
 	if (argc < 0)
@@ -423,23 +425,27 @@ run_provider_of(struct cli *cli, int argc, char **argv)
 		return EXIT_USAGE;
 	all = json_array();
 	for (int i = 0; i < argc; i++) {
-		int group = providers_of_domain(p, slice_str(argv[i]));
-		const struct provider_group *g =
-		    providers_group(p, group >= 0 ? group : providers_find(p, SLICE("default")));
+		const struct provider_group *g;
+		int group;
 
+		code = cli_take_domain(cli, argv[i], domain);
+		if (code != EXIT_DONE)
+			break;
+		group = providers_of_domain(p, slice_str(domain));
+		g = providers_group(p, group >= 0 ? group : providers_unknown(p));
 		if (!cli->json)
-			printf("%s\t%s\t%s\t%g/s\n", argv[i], g->name, guard_name(g->guard),
+			printf("%s\t%s\t%s\t%g/s\n", domain, g->name, guard_name(g->guard),
 			    g->rate_per_s);
 		(void)json_array_append_new(all,
-		    json_pack("{s:s, s:s, s:s, s:f}", "domain", argv[i], "group", g->name, "guard",
+		    json_pack("{s:s, s:s, s:s, s:f}", "domain", domain, "group", g->name, "guard",
 			guard_name(g->guard), "rate_per_s", g->rate_per_s));
 	}
-	if (cli->json)
+	if (cli->json && code == EXIT_DONE)
 		cli_print_json(all);
 	else
 		json_decref(all);
 	providers_free(p);
-	return EXIT_DONE;
+	return code;
 }
 
 const struct cli_command cli_simulate_commands[] = {

@@ -109,7 +109,7 @@ static int
 begin_run(struct sim *m, struct sim_run *run, uint32_t *recipient)
 {
 	const struct scenario_run *def = run->def;
-	int unknown = providers_find(policy_providers(m->policy), SLICE(POLICY_DEFAULT));
+	int unknown = providers_unknown(policy_providers(m->policy));
 	bool quiet = def->quiet_from != def->quiet_till;
 	uint64_t *common = calloc(def->lane_count + 1, sizeof(*common)), all = 0, fresh = 0;
 	int result = 0;

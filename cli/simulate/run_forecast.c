@@ -50,7 +50,7 @@ static int
 fill_scenario(
     const struct run_forecast *f, const struct stage *stage, struct scenario *s, struct err *err)
 {
-	int unknown = providers_find(policy_providers(f->policy), SLICE(POLICY_DEFAULT));
+	int unknown = providers_unknown(policy_providers(f->policy));
 
 	s->name = POLICY_POOL; /* the guard's edges are shifted by it */
 	s->start = stage->start;

@@ -142,7 +142,7 @@ add_lane(struct reading *r, const char *name, int group, uint64_t count)
 	struct scenario *s = r->s;
 	const struct provider_group *g = providers_group(r->providers, group);
 	struct scenario_lane *lane;
-	bool known = strcmp(g->name, "default") != 0;
+	bool known = group != providers_unknown(r->providers);
 
 	if (s->lane_count == SCENARIO_LANES_MAX)
 		return err_set(r->err, "more than %d lanes", SCENARIO_LANES_MAX);
@@ -280,7 +280,7 @@ lanes_of_domains(struct reading *r)
 	uint64_t *sums = arena_array(&s->arena, groups + TAIL_LANES, sizeof(*sums));
 	int *lane_of = arena_array(&s->arena, groups + TAIL_LANES, sizeof(*lane_of));
 	int *slot = arena_array(&s->arena, s->domain_count + 1, sizeof(*slot));
-	int unknown = providers_find(r->providers, SLICE("default"));
+	int unknown = providers_unknown(r->providers);
 	uint64_t all = 0, own;
 	char name[32];
 
@@ -386,18 +386,20 @@ scenario_lanes(struct reading *r, json_t *lanes, const struct zone *zone)
 				return -1;
 			count = json_object_get(value, "count");
 			of = json_object_get(value, "group");
+			if (of != NULL && !json_is_string(of))
+				return err_set(r->err, "lane %s: group is a text", name);
 			place = scenario_text(r, value, "zone", "");
 			if (place == NULL ||
 			    (place[0] != '\0' && (hours = scenario_zone(r, place)) == NULL))
 				return -1;
 		}
-		if (json_is_string(of) &&
+		if (of != NULL &&
 		    (group = providers_find(r->providers, slice_str(json_string_value(of)))) < 0)
 			return err_set(r->err,
 			    "lane %s: there is no group '%s'; kairan provider of DOMAIN names them",
 			    name, json_string_value(of));
 		if (group < 0)
-			group = providers_find(r->providers, SLICE("default"));
+			group = providers_unknown(r->providers);
 		if (!json_is_integer(count) || json_integer_value(count) < 0)
 			return err_set(r->err, "lane %s: the count is a number from 0", name);
 		if (strlen(name) > 63 || strpbrk(name, " \t\r\n") != NULL)
@@ -467,6 +469,8 @@ take_fault(struct reading *r, const json_t *v)
 	static const char *const kinds[] = { "dispatcher_crash", "planner_down", "redis_lost",
 		"old_planner", "group_gone" };
 	const int known = sizeof(kinds) / sizeof(kinds[0]);
+	static const char *const keys[] = { "what", "at_s", "for_s", "dispatcher", "provider",
+		NULL };
 	struct scenario_fault f = { 0 };
 	const char *what = json_string_value(json_object_get(v, "what"));
 	const char *group;
@@ -482,7 +486,8 @@ take_fault(struct reading *r, const json_t *v)
 		    "a fault's what is reply, dispatcher_crash, planner_down, redis_lost, "
 		    "old_planner or group_gone");
 	f.kind = (enum fault_kind)k;
-	if (scenario_number(r, v, "at_s", 0, 1e8, 0, &f.at_s) < 0 ||
+	if (scenario_keys(r, v, "a fault", keys) < 0 ||
+	    scenario_number(r, v, "at_s", 0, 1e8, 0, &f.at_s) < 0 ||
 	    scenario_number(r, v, "for_s", 0, 1e8, 60, &f.for_s) < 0 ||
 	    scenario_number(r, v, "dispatcher", 0, r->s->dispatchers - 1, 0, &dispatcher) < 0)
 		return -1;
@@ -503,6 +508,7 @@ take_behaviour(struct reading *r)
 	static const char *const keys[] = { "release_jitter_ms", "guard_lead_s", "latency_ms",
 		"clock_off_s", "providers", NULL };
 	json_t *b = json_object_get(r->json, "behaviour"), *f;
+	json_t *faults = json_object_get(r->json, "faults");
 	size_t i;
 
 	if (b != NULL && !json_is_object(b))
@@ -514,8 +520,9 @@ take_behaviour(struct reading *r)
 		return -1;
 	r->s->jitter_us *= 1e3;
 	r->s->lead_us *= 1e6;
-	json_array_foreach(
-	    json_object_get(r->json, "faults"), i, f) if (take_fault(r, f) < 0) return -1;
+	if (faults != NULL && !json_is_array(faults))
+		return err_set(r->err, "faults is an array of objects");
+	json_array_foreach(faults, i, f) if (take_fault(r, f) < 0) return -1;
 	return 0;
 }
 

@@ -166,10 +166,12 @@ take_omissions(struct reading *r)
 	static const char *const names[] = { "quota", "guard", "window", "urgent", "weights", "cut",
 		"hold", "budget", "ladder", "expiry", "once", "guard_plan", "closed_share", "clock",
 		"generation" };
-	json_t *v;
+	json_t *left = json_object_get(r->json, "leave_out"), *v;
 	size_t i;
 
-	json_array_foreach(json_object_get(r->json, "leave_out"), i, v)
+	if (left != NULL && !json_is_array(left))
+		return err_set(r->err, "leave_out is an array of names of rules");
+	json_array_foreach(left, i, v)
 	{
 		const char *name = json_is_string(v) ? json_string_value(v) : "";
 		size_t k = 0, n = sizeof(names) / sizeof(names[0]);
@@ -193,6 +195,8 @@ take_warmup(struct reading *r)
 
 	if (v == NULL)
 		return 0;
+	if (!json_is_object(v))
+		return err_set(r->err, "warmup is an object with schedule and day");
 	schedule = scenario_text(r, v, "schedule", "growth");
 	if (schedule == NULL || scenario_keys(r, v, "warmup", keys) < 0 ||
 	    scenario_number(r, v, "day", 0, 10000, 0, &day) < 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim_dispatcher: see rehearsal_parts.h. Permits, connections, replies, and what is heard of them, as
- * dispatcher/claim.c, mx_site.c, brakes.c and settle.c do it. */
+ * dispatcher/claim/claim.c, mx_site.c, brakes.c and settle.c do it. */
 #include "rehearsal_parts.h"
 
 #include <math.h>

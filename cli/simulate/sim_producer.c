@@ -536,8 +536,7 @@ sim_group_gone(struct sim *m, const char *group)
 	for (size_t i = 0; i < m->s->run_count; i++)
 		for (size_t k = 0; k < m->runs[i].def->lane_count; k++)
 			if (m->runs[i].lanes[k].group == gone)
-				m->runs[i].lanes[k].group =
-				    providers_find(table, SLICE(POLICY_DEFAULT));
+				m->runs[i].lanes[k].group = providers_unknown(table);
 	m->dirty = true;
 }
 

@@ -6,6 +6,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "curl_transfer.h"
+
+#define OF_LIBCURL 2 /* the first lines only take away what libcurl would add */
+
 void
 aws_reply_init(struct aws_reply *reply)
 {
@@ -32,7 +36,7 @@ aws_ca_file(const char *ca_file)
 void
 aws_headers_init(struct aws_headers *headers)
 {
-	*headers = (struct aws_headers){ 0 };
+	*headers = (struct aws_headers){ .date_s = -1 };
 	buf_init(&headers->text, AWS_TOKEN_MAX + 4096);
 }
 
@@ -76,13 +80,25 @@ link_lines(struct aws_headers *h)
 	return h->lines;
 }
 
+/* Most requests are made in the same second as the one before. */
+static const char *
+date_of(struct aws_headers *h, time_t at)
+{
+	if (at != h->date_s) {
+		sigv4_date(at, h->date);
+		h->date_s = at;
+	}
+	return h->date;
+}
+
 struct curl_slist *
 aws_headers_sign(struct aws_headers *h, struct sigv4_signer *signer,
     const struct aws_endpoint *endpoint, const struct aws_credentials *credentials,
     const struct aws_request *request, time_t at)
 {
 	struct slice token = slice_str(credentials->session_token);
-	char date[SIGV4_DATE_BYTES], hash[SIGV4_HASH_BYTES];
+	const char *date = date_of(h, at);
+	char hash[SIGV4_HASH_BYTES];
 	bool is_s3 = strcmp(endpoint->signing_name, "s3") == 0;
 	struct sigv4_header headers[6];
 	struct sigv4_request to_sign = { .method = request->method,
@@ -93,10 +109,11 @@ aws_headers_sign(struct aws_headers *h, struct sigv4_signer *signer,
 		.body_hash = hash };
 	size_t n = 0;
 
-	sigv4_date(at, date);
 	sigv4_hash(request->body, hash);
 	buf_reset(&h->text);
 	h->count = 0;
+	add_line(h, "Expect", slice_make(NULL, 0));
+	add_line(h, "Accept", slice_make(NULL, 0));
 	headers[n++] = (struct sigv4_header){ "host", slice_str(endpoint->host) };
 	headers[n++] = (struct sigv4_header){ "x-amz-date", slice_str(date) };
 	add_line(h, "X-Amz-Date", slice_str(date));
@@ -118,11 +135,34 @@ aws_headers_sign(struct aws_headers *h, struct sigv4_signer *signer,
 		add_line(h, "X-Amz-Target", slice_str(request->target));
 	}
 	to_sign.header_count = n;
-	add_line(h, "Expect", slice_make(NULL, 0));
-	add_line(h, "Accept", slice_make(NULL, 0));
 	begin_line(h, "Authorization");
 	buf_append_char(&h->text, ' ');
 	return sigv4_sign(signer, &to_sign, date, &h->text) == 0 ? link_lines(h) : NULL;
+}
+
+void
+aws_headers_put(const struct aws_headers *h, const struct aws_endpoint *endpoint,
+    const struct aws_request *request, struct buf *out)
+{
+	buf_append_str(out, request->method);
+	buf_append_char(out, ' ');
+	buf_append_slice(out, request->path);
+	if (request->query.len > 0)
+		buf_append_char(out, '?');
+	buf_append_slice(out, request->query);
+	buf_append_str(out, " HTTP/1.1\r\nHost: ");
+	buf_append_str(out, endpoint->host);
+	buf_append_str(out, "\r\nUser-Agent: " AWS_USER_AGENT "\r\n");
+	for (size_t i = OF_LIBCURL; i < h->count; i++) {
+		buf_append_str(out, h->lines[i].data);
+		buf_append_str(out, "\r\n");
+	}
+	if (request->content_type != NULL) {
+		buf_append_str(out, "Content-Length: ");
+		buf_append_uint(out, request->body.len);
+		buf_append_str(out, "\r\n");
+	}
+	buf_append_str(out, "\r\n");
 }
 
 /* ---- the request ---- */
@@ -155,18 +195,6 @@ on_header(char *data, size_t size, size_t count, void *context)
 	return count;
 }
 
-static int
-on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-	const atomic_bool *stop = context;
-
-	(void)a;
-	(void)b;
-	(void)c;
-	(void)d;
-	return atomic_load(stop) ? 1 : 0;
-}
-
 static void
 set_options(CURL *curl, const struct aws_http *http, const char *method, struct slice body,
     struct aws_reply *reply)
@@ -189,17 +217,14 @@ set_options(CURL *curl, const struct aws_http *http, const char *method, struct 
 		(void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, http->headers);
 	if (ca != NULL)
 		(void)curl_easy_setopt(curl, CURLOPT_CAINFO, ca);
-	if (http->stop != NULL) {
-		(void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-		(void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-		(void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, http->stop);
-	}
+	if (http->stop != NULL)
+		curl_transfer_stops(curl, http->stop);
 	if (http->no_proxy)
 		(void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
 	(void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, http->connect_timeout_ms);
 	(void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, http->timeout_ms);
 	(void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(curl, CURLOPT_USERAGENT, "kairan/" KAIRAN_VERSION);
+	(void)curl_easy_setopt(curl, CURLOPT_USERAGENT, AWS_USER_AGENT);
 	(void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
 	(void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, reply);
 	(void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);

@@ -18,6 +18,7 @@
 
 #define AWS_REPLY_MAX ((size_t)1 << 20)
 #define AWS_ERROR_TYPE_MAX 200
+#define AWS_USER_AGENT "kairan/" KAIRAN_VERSION
 
 struct aws_reply {
 	int status;
@@ -67,9 +68,11 @@ MUST_CHECK int aws_http(const struct aws_http *http, const char *method, struct 
  * Accept. The lines point into the text. Made once, written again for each request. */
 #define AWS_HEADER_LINES 8
 struct aws_headers {
-	struct buf text; /* owned */
+	struct buf text; /* owned; a NUL behind each line */
 	struct curl_slist lines[AWS_HEADER_LINES];
 	size_t count;
+	char date[SIGV4_DATE_BYTES]; /* of date_s */
+	time_t date_s;
 };
 void aws_headers_init(struct aws_headers *headers);
 void aws_headers_release(struct aws_headers *headers);
@@ -79,6 +82,11 @@ void aws_headers_release(struct aws_headers *headers);
 struct curl_slist *aws_headers_sign(struct aws_headers *headers, struct sigv4_signer *signer,
     const struct aws_endpoint *endpoint, const struct aws_credentials *credentials,
     const struct aws_request *request, time_t at);
+
+/* Appends the whole head of the request whose headers these are, for a connection of one's own: request
+ * line, Host, User-Agent, the headers, Content-Length (RFC 9112 3). */
+void aws_headers_put(const struct aws_headers *headers, const struct aws_endpoint *endpoint,
+    const struct aws_request *request, struct buf *out);
 
 /* ca_file, else AWS_CA_BUNDLE, else NULL. */
 const char *aws_ca_file(const char *ca_file);

@@ -68,7 +68,7 @@ is_theirs(struct slice name)
 }
 
 static bool
-is_ascii(struct slice s)
+is_printable(struct slice s)
 {
 	for (size_t i = 0; i < s.len; i++)
 		if (s.ptr[i] < ' ' || s.ptr[i] > '~')
@@ -84,7 +84,8 @@ add_field(struct ses_fields *f, struct slice name, struct slice value, struct er
 	if (slice_starts_nocase(name, SLICE("X-SES-")))
 		return err_set(
 		    err, "header %.*s: SES reads it in whole mails only", SLICE_ARG(name));
-	if (name.len > NAME_MAX_BYTES || name.len + value.len > SES_HEADER_MAX || !is_ascii(value))
+	if (name.len > NAME_MAX_BYTES || name.len + value.len > SES_HEADER_MAX ||
+	    !is_printable(value))
 		return err_set(err, "header %.*s: longer than the %d bytes that SES takes",
 		    SLICE_ARG(name), SES_HEADER_MAX);
 	if (f->count == SES_HEADERS_MAX)

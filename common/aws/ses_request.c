@@ -3,9 +3,9 @@
  * a request and should be copied once. */
 #include "ses_request.h"
 
-#include <openssl/evp.h>
 #include <time.h>
 
+#include "base64.h"
 #include "sigv4.h"
 
 bool
@@ -108,17 +108,14 @@ reply_to_member(struct buf *out, struct slice reply_to)
 }
 
 static void
-base64(struct buf *out, struct slice bytes)
+put_base64(struct buf *out, struct slice bytes)
 {
-	size_t room = (bytes.len + 2) / 3 * 4 + 1;
-
-	if (bytes.len > SES_MESSAGE_MAX || !buf_reserve(out, room)) {
+	if (bytes.len > SES_MESSAGE_MAX || !buf_reserve(out, BASE64_SIZE(bytes.len))) {
 		out->failed = true;
 		return;
 	}
-	buf_commit(out,
-	    (size_t)EVP_EncodeBlock((unsigned char *)out->data + out->len,
-		(const unsigned char *)bytes.ptr, (int)bytes.len));
+	(void)base64_put(out->data + out->len, bytes.ptr, bytes.len);
+	buf_commit(out, BASE64_SIZE(bytes.len));
 }
 
 void
@@ -126,7 +123,7 @@ ses_send_raw(
     struct buf *out, const struct ses_common *common, struct slice to, struct slice message)
 {
 	buf_append_str(out, "{\"Content\":{\"Raw\":{\"Data\":\"");
-	base64(out, message);
+	put_base64(out, message);
 	buf_append_str(out, "\"}},");
 	destination(out, to);
 	common_members(out, common);

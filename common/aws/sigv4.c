@@ -35,12 +35,14 @@ sigv4_init(struct sigv4_signer *s, const struct aws_credentials *credentials, co
 	(void)snprintf(s->service, sizeof(s->service), "%s", service);
 	(void)snprintf(s->access_key, sizeof(s->access_key), "%s", credentials->access_key);
 	(void)snprintf(s->secret, sizeof(s->secret), "%s", credentials->secret_key);
+	buf_init(&s->text, CANONICAL_MAX);
 	return 0;
 }
 
 void
 sigv4_release(struct sigv4_signer *s)
 {
+	buf_release(&s->text);
 	OPENSSL_cleanse(s, sizeof(*s));
 }
 
@@ -80,38 +82,47 @@ static void
 derive_key(struct sigv4_signer *s, const char *date)
 {
 	char first[4 + sizeof(s->secret)];
+	uint8_t key[SHA256_BYTES];
 
 	if (memcmp(s->day, date, 8) == 0)
 		return;
 	memcpy(s->day, date, 8);
 	s->day[8] = '\0';
 	(void)snprintf(first, sizeof(first), "AWS4%s", s->secret);
-	sha256_hmac(first, strlen(first), slice_str(s->day), s->key);
-	sha256_hmac(s->key, sizeof(s->key), slice_str(s->region), s->key);
-	sha256_hmac(s->key, sizeof(s->key), slice_str(s->service), s->key);
-	sha256_hmac(s->key, sizeof(s->key), slice_str("aws4_request"), s->key);
+	sha256_hmac(first, strlen(first), slice_str(s->day), key);
+	sha256_hmac(key, sizeof(key), slice_str(s->region), key);
+	sha256_hmac(key, sizeof(key), slice_str(s->service), key);
+	sha256_hmac(key, sizeof(key), slice_str("aws4_request"), key);
+	sha256_key_make(&s->key, key, sizeof(key));
 	OPENSSL_cleanse(first, sizeof(first));
+	OPENSSL_cleanse(key, sizeof(key));
+}
+
+static bool
+is_plain(unsigned char c, bool keep_slash)
+{
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+	    c == '-' || c == '.' || c == '_' || c == '~' || (keep_slash && c == '/');
 }
 
 void
 sigv4_encode(struct buf *out, struct slice text, bool keep_slash)
 {
 	static const char digits[] = "0123456789ABCDEF";
+	size_t from = 0;
 
 	for (size_t i = 0; i < text.len; i++) {
 		unsigned char c = (unsigned char)text.ptr[i];
-		bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-		    (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~' ||
-		    (keep_slash && c == '/');
+		char code[3] = { '%', digits[c >> 4], digits[c & 15] };
 
-		if (plain) {
-			buf_append_char(out, (char)c);
-		} else {
-			char code[3] = { '%', digits[c >> 4], digits[c & 15] };
-
-			buf_append(out, code, sizeof(code));
-		}
+		if (is_plain(c, keep_slash))
+			continue;
+		buf_append(out, text.ptr + from, i - from);
+		buf_append(out, code, sizeof(code));
+		from = i + 1;
 	}
+	if (text.len > from)
+		buf_append(out, text.ptr + from, text.len - from);
 }
 
 static int
@@ -166,41 +177,45 @@ append_query(struct buf *out, struct slice query)
 	return 0;
 }
 
+static bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
 /* Blanks at the ends go, runs of them inside become one. */
 static void
 append_trimmed(struct buf *out, struct slice value)
 {
-	bool blank = false;
+	size_t from = 0;
 
 	value = slice_trim(value);
 	for (size_t i = 0; i < value.len; i++) {
-		bool is_blank = value.ptr[i] == ' ' || value.ptr[i] == '\t';
-
-		if (!is_blank)
-			buf_append_char(out, value.ptr[i]);
-		else if (!blank)
-			buf_append_char(out, ' ');
-		blank = is_blank;
+		if (!is_blank(value.ptr[i]) || (value.ptr[i] == ' ' && !is_blank(value.ptr[i + 1])))
+			continue;
+		buf_append(out, value.ptr + from, i - from);
+		buf_append_char(out, ' ');
+		while (is_blank(value.ptr[i + 1]))
+			i++;
+		from = i + 1;
 	}
+	if (value.len > from)
+		buf_append(out, value.ptr + from, value.len - from);
 }
 
-static int
-compare_headers(const void *a, const void *b)
-{
-	const struct sigv4_header *const *x = a, *const *y = b;
-
-	return strcmp((*x)->name, (*y)->name);
-}
-
-/* Sorted; 0 headers or too many: -1. */
+/* Sorted by name; 0 headers or too many: -1. */
 static int
 sort_headers(const struct sigv4_request *request, const struct sigv4_header **sorted)
 {
 	if (request->header_count == 0 || request->header_count > SIGV4_HEADERS_MAX)
 		return -1;
-	for (size_t i = 0; i < request->header_count; i++)
-		sorted[i] = &request->headers[i];
-	qsort(sorted, request->header_count, sizeof(sorted[0]), compare_headers);
+	for (size_t i = 0; i < request->header_count; i++) {
+		size_t at = i;
+
+		for (; at > 0 && strcmp(sorted[at - 1]->name, request->headers[i].name) > 0; at--)
+			sorted[at] = sorted[at - 1];
+		sorted[at] = &request->headers[i];
+	}
 	return 0;
 }
 
@@ -214,13 +229,10 @@ append_names(struct buf *out, const struct sigv4_header *const *sorted, size_t c
 	}
 }
 
-int
-sigv4_canonical(const struct sigv4_request *request, struct buf *out)
+static int
+canonical(
+    const struct sigv4_request *request, const struct sigv4_header *const *sorted, struct buf *out)
 {
-	const struct sigv4_header *sorted[SIGV4_HEADERS_MAX];
-
-	if (sort_headers(request, sorted) < 0)
-		return -1;
 	buf_append_str(out, request->method);
 	buf_append_char(out, '\n');
 	if (request->path.len == 0)
@@ -246,6 +258,14 @@ sigv4_canonical(const struct sigv4_request *request, struct buf *out)
 	return buf_failed(out) ? -1 : 0;
 }
 
+int
+sigv4_canonical(const struct sigv4_request *request, struct buf *out)
+{
+	const struct sigv4_header *sorted[SIGV4_HEADERS_MAX];
+
+	return sort_headers(request, sorted) < 0 ? -1 : canonical(request, sorted, out);
+}
+
 static void
 append_all(struct buf *out, const char *a, const char *b, const char *c)
 {
@@ -267,31 +287,26 @@ sigv4_sign(
 {
 	const struct sigv4_header *sorted[SIGV4_HEADERS_MAX];
 	char hash[SIGV4_HASH_BYTES], signature[SIGV4_HASH_BYTES];
-	uint8_t sum[32];
-	struct buf text;
-	int result = -1;
+	uint8_t sum[SHA256_BYTES];
 
-	buf_init(&text, CANONICAL_MAX);
-	if (strlen(date) != SIGV4_DATE_BYTES - 1 || sigv4_canonical(request, &text) < 0 ||
-	    sort_headers(request, sorted) < 0)
-		goto out;
-	sigv4_hash(buf_slice(&text), hash);
+	buf_reset(&s->text);
+	if (strlen(date) != SIGV4_DATE_BYTES - 1 || sort_headers(request, sorted) < 0 ||
+	    canonical(request, sorted, &s->text) < 0)
+		return -1;
+	sigv4_hash(buf_slice(&s->text), hash);
 	derive_key(s, date);
-	buf_reset(&text);
-	append_all(&text, "AWS4-HMAC-SHA256\n", date, "\n");
-	append_scope(&text, s);
-	append_all(&text, "\n", hash, "");
-	if (buf_failed(&text))
-		goto out;
-	sha256_hmac(s->key, sizeof(s->key), buf_slice(&text), sum);
+	buf_reset(&s->text);
+	append_all(&s->text, "AWS4-HMAC-SHA256\n", date, "\n");
+	append_scope(&s->text, s);
+	append_all(&s->text, "\n", hash, "");
+	if (buf_failed(&s->text))
+		return -1;
+	sha256_key_hmac(&s->key, buf_slice(&s->text), sum);
 	hex(sum, sizeof(sum), signature);
 	append_all(out, "AWS4-HMAC-SHA256 Credential=", s->access_key, "/");
 	append_scope(out, s);
 	buf_append_str(out, ", SignedHeaders=");
 	append_names(out, sorted, request->header_count);
 	append_all(out, ", Signature=", signature, "");
-	result = buf_failed(out) ? -1 : 0;
-out:
-	buf_release(&text);
-	return result;
+	return buf_failed(out) ? -1 : 0;
 }

@@ -2,7 +2,7 @@
 /*
  * sigv4: signs requests to Amazon's services (AWS General Reference, Signature Version 4). No
  * I/O, no clock: the caller gives the time. One signer serves one region and service; the key
- * derived for a day is kept, so that most requests cost three hashes.
+ * derived for a day is kept, so that most requests cost three short hashes.
  */
 #ifndef KAIRAN_SIGV4_H
 #define KAIRAN_SIGV4_H
@@ -15,6 +15,7 @@
 #include "aws_credentials.h"
 #include "buf.h"
 #include "err.h"
+#include "sha256.h"
 #include "slice.h"
 
 #define SIGV4_DATE_BYTES 17 /* 20150830T123600Z and NUL */
@@ -45,7 +46,8 @@ struct sigv4_signer {
 	char region[SIGV4_REGION_MAX + 1], service[SIGV4_SERVICE_MAX + 1];
 	char secret[AWS_SECRET_MAX + 1];
 	char day[9]; /* of key; "" before the first use */
-	uint8_t key[32];
+	struct sha256_key key;
+	struct buf text; /* owned: what is being signed */
 };
 
 /* 0, or -1 with err when region or service is no such word. Wipe it with sigv4_release. */

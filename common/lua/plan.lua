@@ -4,8 +4,9 @@
 --   KEYS[2]  {p:POOL}:next   hash of clocks, see reserve.lua; may be missing. With it, what is left
 --            of an interval counts on at the new rate, and a calendar that is removed takes its
 --            clock along
---   ARGV     generation, now (- for Redis's clock), then fields and calendars in turn; an empty
---            calendar removes the field
+--   ARGV     generation, now (- for Redis's clock), then fields and calendars in turn,
+--            "LIMITER,LIMITER|from,till,interval;from,till,interval;" (limiters: lanes only; with "!"
+--            in front the lane is urgent); an empty calendar removes the field
 -- Returns 1; 0, and nothing changed, when a newer generation has written before.
 local now = tonumber(ARGV[2])
 if not now then
@@ -17,13 +18,23 @@ if tonumber(ARGV[1]) < tonumber(redis.call('HGET', KEYS[1], '#') or 0) then
 end
 redis.call('HSET', KEYS[1], '#', ARGV[1])
 
--- messages that a calendar lets pass between two times
-local function messages(text, from, till)
+-- A calendar as reserve.lua reads it: "LIMITER,LIMITER=", and three doubles for each row.
+local function packed(text)
+	local out = { string.match(text, '^[^|]*') .. '=' }
+	for from, till, interval in string.gmatch(text, '([^,;|]+),([^,;]+),([^,;]+);') do
+		out[#out + 1] = struct.pack('<ddd', from, till, interval)
+	end
+	return table.concat(out)
+end
+
+-- messages that a packed calendar lets pass between two times
+local function messages(calendar, from, till)
 	local sum = 0
-	for a, b, c in string.gmatch(text, '([^,;|]+),([^,;]+),([^,;]+);') do
-		local low, high = math.max(tonumber(a), from), math.min(tonumber(b), till)
+	for i = (string.find(calendar, '=', 1, true) or #calendar) + 1, #calendar, 24 do
+		local a, b, interval = struct.unpack('<ddd', calendar, i)
+		local low, high = math.max(a, from), math.min(b, till)
 		if high > low then
-			sum = sum + (high - low) / tonumber(c)
+			sum = sum + (high - low) / interval
 		end
 	end
 	return sum
@@ -60,7 +71,7 @@ for i = 3, #ARGV, 2 do
 	if ARGV[i + 1] == '' then
 		redis.call('HDEL', KEYS[1], ARGV[i])
 	else
-		redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+		redis.call('HSET', KEYS[1], ARGV[i], packed(ARGV[i + 1]))
 	end
 end
 return 1

@@ -431,6 +431,8 @@ make_fixed_jis(struct maker *m)
 	m->err = &why;
 	status = make_fixed(m, f);
 	m->err = err;
+	if (status != 0 && (m->plan->arena->failed || buf_failed(&m->scratch)))
+		return err_set(m->err, "no memory for the message in ISO-2022-JP");
 	if (status != 0) {
 		f->jis = NULL;
 		buf_reset(&m->scratch);

@@ -4,6 +4,7 @@
  * encoders reserve the worst case once and then write through a pointer.
  */
 #include "mime.h"
+#include "base64.h"
 #include "utf8.h"
 
 #include <assert.h>
@@ -209,33 +210,7 @@ word_fit(const struct words *w, struct slice s, size_t room, bool split)
 	return fit;
 }
 
-static const char base64_digit[] =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 static const char hex_digit[] = "0123456789ABCDEF";
-
-/* Up to and with the last, perhaps padded, group. Returns the end of what was written. */
-static char *
-base64_bytes(char *p, const unsigned char *s, size_t n)
-{
-	for (; n >= 3; s += 3, n -= 3, p += 4) {
-		uint32_t v = (uint32_t)s[0] << 16 | (uint32_t)s[1] << 8 | s[2];
-
-		p[0] = base64_digit[v >> 18];
-		p[1] = base64_digit[v >> 12 & 63];
-		p[2] = base64_digit[v >> 6 & 63];
-		p[3] = base64_digit[v & 63];
-	}
-	if (n > 0) {
-		uint32_t v = (uint32_t)s[0] << 16 | (n == 2 ? (uint32_t)s[1] << 8 : 0);
-
-		p[0] = base64_digit[v >> 18];
-		p[1] = base64_digit[v >> 12 & 63];
-		p[2] = n == 2 ? base64_digit[v >> 6 & 63] : '=';
-		p[3] = '=';
-		p += 4;
-	}
-	return p;
-}
 
 static void
 put_word(const struct words *w, struct slice s)
@@ -247,9 +222,9 @@ put_word(const struct words *w, struct slice s)
 	p += n;
 	if (w->kind == WORD_JIS) {
 		n = jis_encode(w->jis, s, jis);
-		p = base64_bytes(p, (const unsigned char *)jis, n);
+		p = base64_put(p, jis, n);
 	} else if (w->kind == WORD_B) {
-		p = base64_bytes(p, (const unsigned char *)s.ptr, s.len);
+		p = base64_put(p, s.ptr, s.len);
 	} else {
 		for (size_t i = 0; i < s.len; i++) {
 			unsigned char c = (unsigned char)s.ptr[i];
@@ -599,7 +574,7 @@ mime_date(char dst[MIME_DATE_BYTES], time_t when, int zone_minutes)
 size_t
 mime_base64_size(size_t n)
 {
-	return (n + 2) / 3 * 4 + (n + BASE64_LINE - 1) / BASE64_LINE * 2;
+	return BASE64_SIZE(n) + (n + BASE64_LINE - 1) / BASE64_LINE * 2;
 }
 
 static void
@@ -608,7 +583,7 @@ base64_lines(char *p, const unsigned char *s, size_t n)
 	while (n > 0) {
 		size_t take = n < BASE64_LINE ? n : BASE64_LINE;
 
-		p = base64_bytes(p, s, take);
+		p = base64_put(p, s, take);
 		*p++ = '\r';
 		*p++ = '\n';
 		s += take;
@@ -641,7 +616,7 @@ base64_groups(char *p, const unsigned char *s, size_t n, size_t *column)
 		}
 		room = (MIME_BODY_COLUMNS - *column) / 4 * 3;
 		take = n < room ? n : room;
-		p = base64_bytes(p, s, take);
+		p = base64_put(p, s, take);
 		*column += take / 3 * 4;
 		s += take;
 		n -= take;
@@ -689,7 +664,7 @@ mime_base64_end(struct mime_base64 *b)
 	if (b->carried > 0) {
 		if (b->column == MIME_BODY_COLUMNS)
 			buf_append(b->out, "\r\n", 2);
-		p = base64_bytes(p, b->carry, b->carried);
+		p = base64_put(p, b->carry, b->carried);
 		b->column = 1;
 	}
 	if (b->column > 0) {

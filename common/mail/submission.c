@@ -643,5 +643,7 @@ submission_make(const struct submission_input *in, struct arena *arena, struct b
 	if (read_entity(&m, text, &e) < 0 || sift(&m, &e) < 0 || add_missing(&m, &e) < 0 ||
 	    put_read_entity(&m, &e, 0) < 0)
 		return -1;
+	if (arena->failed) /* a field that could not be unfolded was taken for none */
+		return err_set(err, "no memory for the parts and fields of the mail");
 	return buf_failed(out) ? err_set(err, "the mail is too large once it is encoded") : 0;
 }

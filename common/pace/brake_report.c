@@ -40,14 +40,12 @@ struct brake_terms
 brake_terms_of(const struct policy *policy, const char *name, unsigned connections, unsigned batch)
 {
 	const struct providers *table = policy_providers(policy);
-	int group = providers_find(table, slice_str(name));
+	int group = providers_filed(table, slice_str(name));
 
 	if (strcmp(name, BRAKE_ACCOUNT) == 0)
 		return (struct brake_terms){ .cap_per_s = policy_account_per_s(policy),
 			.start_per_s = BRAKE_ACCOUNT_PER_S,
 			.is_account = true };
-	if (group == PROVIDERS_NONE)
-		group = providers_find(table, SLICE(POLICY_DEFAULT));
 	return (struct brake_terms){ .cap_per_s = policy_cap_per_s(policy, group),
 		.start_per_s = providers_group(table, group)->rate_per_s,
 		.connections = connections,

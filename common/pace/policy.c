@@ -123,7 +123,7 @@ read_table(struct policy *p, const char *path, struct err *err)
 	free((char *)(uintptr_t) override.ptr);
 	if (p->providers == NULL)
 		return err_set(err, "pace.providers %s, line %zu: %s", path, why.offset, why.msg);
-	p->unknown = providers_find(p->providers, SLICE(POLICY_DEFAULT));
+	p->unknown = providers_unknown(p->providers);
 	groups = providers_count(p->providers);
 	p->zone_of = calloc(groups, sizeof(struct zone *));
 	p->set_cap = calloc(groups, sizeof(*p->set_cap));

@@ -21,7 +21,6 @@
 #define POLICY_TAIL_LANES 16
 #define POLICY_OWN_MIN 500	/* recipients from which a site without a group has its own lane, */
 #define POLICY_OWN_SHARE 0.0005 /* and their share of the run */
-#define POLICY_DEFAULT "default" /* the group of sites that the table does not know */
 
 struct policy;
 

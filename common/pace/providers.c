@@ -37,6 +37,7 @@ struct providers {
 	struct provider_group groups[PROVIDERS_GROUPS_MAX];
 	bool group_overriding[PROVIDERS_GROUPS_MAX];
 	size_t group_count;
+	int unknown; /* group of PROVIDERS_UNKNOWN */
 	struct name_row *names;
 	size_t name_count, name_room;
 	struct rule *rules;
@@ -157,6 +158,20 @@ providers_find(const struct providers *p, struct slice name)
 		if (slice_equal(name, slice_str(p->groups[i].name)))
 			return (int)i;
 	return PROVIDERS_NONE;
+}
+
+int
+providers_unknown(const struct providers *p)
+{
+	return p->unknown;
+}
+
+int
+providers_filed(const struct providers *p, struct slice name)
+{
+	int group = providers_find(p, name);
+
+	return group != PROVIDERS_NONE ? group : p->unknown;
 }
 
 static int
@@ -438,8 +453,10 @@ providers_new(struct slice text, struct slice override, struct err *err)
 		providers_free(p);
 		return NULL;
 	}
-	if (providers_find(p, SLICE("default")) == PROVIDERS_NONE) {
-		(void)err_set(err, "the group 'default' is missing; it holds whatever is unknown");
+	p->unknown = providers_find(p, SLICE(PROVIDERS_UNKNOWN));
+	if (p->unknown == PROVIDERS_NONE) {
+		(void)err_set(err,
+		    "the group '" PROVIDERS_UNKNOWN "' is missing; it holds whatever is unknown");
 		providers_free(p);
 		return NULL;
 	}

@@ -17,6 +17,7 @@
 #define PROVIDERS_NAME_MAX 40
 #define PROVIDERS_GROUPS_MAX 512
 #define PROVIDERS_NONE (-1)
+#define PROVIDERS_UNKNOWN "default" /* the group of sites that the table does not know */
 
 enum guard_mode { GUARD_OFF, GUARD_SOFT, GUARD_STRICT };
 
@@ -62,6 +63,10 @@ void providers_free(struct providers *p);
 size_t providers_count(const struct providers *p);
 const struct provider_group *providers_group(const struct providers *p, int group);
 int providers_find(const struct providers *p, struct slice name); /* PROVIDERS_NONE: unknown */
+int providers_unknown(const struct providers *p);		  /* the group of that name */
+
+/* The group that something was filed under; a group that the table no longer has is unknown. */
+int providers_filed(const struct providers *p, struct slice name);
 
 /* By the domain's own row: its name, then name.*, then the longest .suffix; any case, one dot at
  * the end is ignored. PROVIDERS_NONE when there is none. */

@@ -210,7 +210,7 @@ divide(struct publishing *b)
 static bool
 same_limiter(const struct publishing *b, const struct pacer_lane *x, const struct pacer_lane *y)
 {
-	int unknown = providers_find(policy_providers(b->r->policy), SLICE(POLICY_DEFAULT));
+	int unknown = providers_unknown(policy_providers(b->r->policy));
 
 	return x->group == y->group && (x->group != unknown || strcmp(x->name, y->name) == 0);
 }
@@ -221,16 +221,15 @@ limiter_name(const struct publishing *b, const struct pacer_lane *l)
 {
 	const struct providers *table = policy_providers(b->r->policy);
 
-	return l->group == providers_find(table, SLICE(POLICY_DEFAULT))
-	    ? l->name
-	    : providers_group(table, l->group)->name;
+	return l->group == providers_unknown(table) ? l->name
+						    : providers_group(table, l->group)->name;
 }
 
 /* Tail lanes hold many sites: the rate of one of them is no limit for all. */
 static double
 cap_of(const struct publishing *b, const struct pacer_lane *l)
 {
-	int unknown = providers_find(policy_providers(b->r->policy), SLICE(POLICY_DEFAULT));
+	int unknown = providers_unknown(policy_providers(b->r->policy));
 
 	if (l->group == PROVIDERS_NONE ||
 	    (l->group == unknown && strncmp(l->name, "tail-", 5) == 0))

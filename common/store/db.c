@@ -131,20 +131,23 @@ db_is_lost(const struct db *db)
 	    strncmp(db->sqlstate, "57P", 3) == 0 || strncmp(db->sqlstate, "08", 2) == 0;
 }
 
-PGresult *
-db_query(struct db *db, const char *sql, int count, const char *const *params)
+static bool
+begin_question(struct db *db)
 {
-	PGresult *result;
-	ExecStatusType status;
+	db->error[0] = db->sqlstate[0] = '\0';
+	if (db->conn != NULL)
+		return true;
+	(void)snprintf(db->error, sizeof(db->error), "not connected");
+	return false;
+}
+
+/* The result when the statement succeeded; else it is cleared, and the reason kept. */
+static PGresult *
+take_result(struct db *db, PGresult *result)
+{
+	ExecStatusType status = PQresultStatus(result);
 	const char *state;
 
-	db->error[0] = db->sqlstate[0] = '\0';
-	if (db->conn == NULL) {
-		(void)snprintf(db->error, sizeof(db->error), "not connected");
-		return NULL;
-	}
-	result = PQexecParams(db->conn, sql, count, NULL, params, NULL, NULL, 0);
-	status = PQresultStatus(result);
 	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_COPY_IN ||
 	    status == PGRES_COPY_OUT)
 		return result;
@@ -155,6 +158,37 @@ db_query(struct db *db, const char *sql, int count, const char *const *params)
 	keep_line(db->error, sizeof(db->error), state != NULL ? state : PQerrorMessage(db->conn));
 	PQclear(result);
 	return NULL;
+}
+
+PGresult *
+db_query(struct db *db, const char *sql, int count, const char *const *params)
+{
+	return begin_question(db)
+	    ? take_result(db, PQexecParams(db->conn, sql, count, NULL, params, NULL, NULL, 0))
+	    : NULL;
+}
+
+int
+db_begin(struct db *db, const char *sql, int count, const char *const *params)
+{
+	if (!begin_question(db))
+		return -1;
+	if (PQsendQueryParams(db->conn, sql, count, NULL, params, NULL, NULL, 0) == 1)
+		return 0;
+	keep_line(db->error, sizeof(db->error), PQerrorMessage(db->conn));
+	return -1;
+}
+
+int
+db_end(struct db *db)
+{
+	PGresult *result = take_result(db, PQgetResult(db->conn)), *rest;
+	bool is_good = result != NULL;
+
+	PQclear(result);
+	while ((rest = PQgetResult(db->conn)) != NULL)
+		PQclear(rest);
+	return is_good ? 0 : -1;
 }
 
 int

@@ -43,6 +43,11 @@ PGresult *db_query(struct db *db, const char *sql, int count, const char *const 
 /* The same for statements whose rows do not matter. 0 or -1. */
 int db_run(struct db *db, const char *sql, int count, const char *const *params) MUST_CHECK;
 
+/* db_run() in two: the statement begins, and another connection can work meanwhile; db_end(), once
+ * for each that began, waits for its end. 0 or -1. */
+int db_begin(struct db *db, const char *sql, int count, const char *const *params) MUST_CHECK;
+int db_end(struct db *db) MUST_CHECK;
+
 /* True when the connection is gone (reconnect); false when only the statement failed. */
 bool db_is_lost(const struct db *db);
 

@@ -11,8 +11,9 @@
  *                          Redis lost the lists. Lost: the producer starts a refill.
  *   {p:POOL}:pace   hash   calendars of limiters ("a", "s:STREAM", their urgent parts "au" and
  *                          "su:STREAM", "g:NAME") and lists ("l:RUN.LANE", lane 0 is the list
- *                          "all"), "#" the epoch of the producer that wrote them. plan.lua writes,
- *                          reserve.lua reads. Lost: silence until the producer writes it again.
+ *                          "all"), packed; "#" the epoch of the producer that wrote them. plan.lua
+ *                          writes, reserve.lua and `kairan pace show` read. Lost: silence until the producer
+ *                          writes it again.
  *   {p:POOL}:next   hash   clocks by limiter and list. reserve.lua, plan.lua. Lost: a second of
  *                          silence, then paced from now.
  *   {p:POOL}:heard  list   what replies dispatchers have heard of destinations (brake_report.h).

@@ -17,7 +17,7 @@ enum pgloop_state { PG_WAITING, PG_CONNECTING, PG_IDLE, PG_PREPARING, PG_RUNNING
 
 struct request {
 	struct request *next;
-	const char *name;
+	const char *name; /* "": not to be prepared */
 	const char *sql;
 	pgloop_done *done;
 	void *ctx;
@@ -250,17 +250,19 @@ static void
 run_next(struct pgloop *pg)
 {
 	struct request *r = pg->first;
+	bool is_named;
 	int sent;
 
 	if (pg->state != PG_IDLE || r == NULL)
 		return;
 	pg->unsynced = false;
 	pg->asked_ms = uv_now(pg->loop);
-	if (pg->use_prepared && !is_prepared(pg, r->name)) {
+	is_named = pg->use_prepared && r->name[0] != '\0';
+	if (is_named && !is_prepared(pg, r->name)) {
 		sent = PQsendPrepare(pg->conn, r->name, r->sql, 0, NULL);
 		pg->state = PG_PREPARING;
 	} else {
-		sent = pg->use_prepared
+		sent = is_named
 		    ? PQsendQueryPrepared(pg->conn, r->name, r->count, r->params, NULL, NULL, 0)
 		    : PQsendQueryParams(pg->conn, r->sql, r->count, NULL, r->params, NULL, NULL, 0);
 		pg->state = PG_RUNNING;
@@ -463,9 +465,9 @@ pgloop_free(struct pgloop *pg)
 	free(pg);
 }
 
-bool
-pgloop_submit(struct pgloop *pg, const char *name, const char *sql, int count,
-    const char *const *params, pgloop_done *done, void *ctx)
+static struct request *
+request_new(const char *name, const char *sql, int count, const char *const *params,
+    pgloop_done *done, void *ctx)
 {
 	size_t bytes = sizeof(struct request) + (size_t)count * sizeof(char *);
 	struct request *r;
@@ -475,7 +477,7 @@ pgloop_submit(struct pgloop *pg, const char *name, const char *sql, int count,
 		bytes += params[i] != NULL ? strlen(params[i]) + 1 : 0;
 	r = malloc(bytes);
 	if (r == NULL)
-		return false;
+		return NULL;
 	*r = (struct request){ .name = name, .sql = sql, .done = done, .ctx = ctx, .count = count };
 	at = (char *)(r->params + count);
 	for (int i = 0; i < count; i++) {
@@ -484,11 +486,58 @@ pgloop_submit(struct pgloop *pg, const char *name, const char *sql, int count,
 		r->params[i] = n > 0 ? memcpy(at, params[i], n) : NULL;
 		at += n;
 	}
+	return r;
+}
+
+static void
+queue(struct pgloop *pg, struct request *r)
+{
 	*pg->last = r;
 	pg->last = &r->next;
 	pg->waiting++;
 	run_next(pg);
+}
+
+bool
+pgloop_submit(struct pgloop *pg, const char *name, const char *sql, int count,
+    const char *const *params, pgloop_done *done, void *ctx)
+{
+	struct request *r = request_new(name, sql, count, params, done, ctx);
+
+	if (r == NULL)
+		return false;
+	queue(pg, r);
 	return true;
+}
+
+static void
+on_forgotten(void *ctx, struct pgloop_answer *answer)
+{
+	(void)ctx;
+	(void)answer; /* a connection that is lost has lost its statements, too */
+}
+
+void
+pgloop_forget(struct pgloop *pg, const char *name)
+{
+	struct prepared **link = &pg->prepared, *p;
+	char text[100];
+	const char *sql = text;
+	struct request *r;
+
+	while ((p = *link) != NULL && strcmp(p->name, name) != 0)
+		link = &p->next;
+	if (p == NULL)
+		return;
+	(void)snprintf(text, sizeof(text), "DEALLOCATE %s", name);
+	r = request_new("", NULL, 1, &sql, on_forgotten, NULL);
+	if (r == NULL)
+		return; /* it stays, and is found again */
+	r->sql = r->params[0];
+	r->count = 0;
+	*link = p->next;
+	free(p);
+	queue(pg, r);
 }
 
 bool

@@ -49,6 +49,10 @@ void pgloop_free(struct pgloop *pg);
 bool pgloop_submit(struct pgloop *pg, const char *name, const char *sql, int count,
     const char *const *params, pgloop_done *done, void *ctx);
 
+/* Frees a prepared statement that is not used any more, and of which none waits. name: letters, digits
+ * and _, at most 63. */
+void pgloop_forget(struct pgloop *pg, const char *name);
+
 bool pgloop_is_ready(const struct pgloop *pg);
 
 /* Statements waiting or running. */

@@ -27,7 +27,8 @@ claimer_new(struct dispatcher *d)
 	if (c == NULL)
 		return NULL;
 	c->d = d;
-	c->batch = d->config->dispatcher_batch;
+	claim_size_init(
+	    &c->size, d->config->dispatcher_batch, dispatcher_batch_max(d), dispatcher_now_ms(d));
 	rdsloop_script_init(&c->reserve, embed_common_lua_reserve_lua);
 	rdsloop_script_init(&c->give_back, embed_common_lua_quota_return_lua);
 	(void)uv_timer_init(&d->loop, &c->timer);
@@ -156,7 +157,7 @@ claim_kick(struct claimer *c)
 	if (wanted)
 		pipeline_start(c);
 	if (next != UINT64_MAX && !uv_is_closing((uv_handle_t *)&c->timer))
-		(void)uv_timer_start(&c->timer, on_timer, next > now ? next - now : 0, 0);
+		(void)uv_timer_start(&c->timer, on_timer, next - now, 0);
 }
 
 /* ---- giving back ---- */

@@ -7,6 +7,7 @@
 #define KAIRAN_CLAIMER_H
 
 #include "claim.h"
+#include "claim_size.h"
 #include "redis_time.h"
 
 #define TROUBLE_MS 1000 /* wait after a refusal */
@@ -21,8 +22,7 @@ struct claimer {
 	struct flight *late; /* waiting for another permit */
 	size_t missed;	     /* permits that passed unused since the last pipeline */
 	struct redis_time redis_time;
-	long batch;		     /* most to claim at once now */
-	uint64_t taken, measured_ms; /* claimed since then */
+	struct claim_size size;
 };
 
 /* The list of a run that a row's recipient belongs to. */

@@ -18,8 +18,6 @@
 
 #define LEAD_US 50000	       /* behind its time leaves what has a limit: time to pop and claim */
 #define HORIZON_US "950000"    /* at most a second ahead, LEAD_US included */
-#define MEASURE_MS 250	       /* for the size of a batch: */
-#define BATCH_WITHIN 8	       /* what leaves within this part of a second */
 #define IDLE_MIN_MS 20	       /* first wait when all lists are empty, doubled up to poll_ms */
 #define RESERVE_HEAD 6	       /* arguments of reserve.lua before the lanes */
 #define LATE_MIN_US 5000       /* later than that, or than the next one of its clock: */
@@ -328,7 +326,7 @@ on_reserved(void *ctx, const redisReply *reply)
 	for (size_t i = 0; i < p->want_count; i++)
 		hungry = hungry || p->wants[i].granted < p->wants[i].asked;
 	/* enough was given: the next time as soon as there is room */
-	if (hungry && p->permit_count < (size_t)p->c->batch) {
+	if (hungry && p->permit_count < (size_t)p->c->size.rows) {
 		p->wait_ms = (uint64_t)reply->element[1]->integer / 1000 + 1;
 		/* half a horizon is left then: time for another dispatcher to be first */
 		p->wait_ms += arc4random_uniform((uint32_t)p->wait_ms / 2 + 1);
@@ -340,7 +338,7 @@ on_reserved(void *ctx, const redisReply *reply)
 static long
 batch_of(const struct claimer *c, const struct live_run *run)
 {
-	return run->is_mail && c->batch > FLIGHT_MAILS_MAX ? FLIGHT_MAILS_MAX : c->batch;
+	return run->is_mail && c->size.rows > FLIGHT_MAILS_MAX ? FLIGHT_MAILS_MAX : c->size.rows;
 }
 
 static void
@@ -375,7 +373,7 @@ reserve(struct pipeline *p)
 	(void)snprintf(pace, sizeof(pace), KEY_PACE, POLICY_POOL);
 	(void)snprintf(next, sizeof(next), KEY_NEXT, POLICY_POOL);
 	(void)snprintf(quota, sizeof(quota), KEY_QUOTA, POLICY_POOL);
-	(void)snprintf(most, sizeof(most), "%ld", p->c->batch);
+	(void)snprintf(most, sizeof(most), "%ld", p->c->size.rows);
 	argv[0] = pace;
 	argv[1] = next;
 	argv[2] = quota;
@@ -452,21 +450,6 @@ add_wants(struct pipeline *p, struct live_run *run)
 	run->flights++;
 }
 
-/* A statement costs PostgreSQL as much as sixty rows in it, so they grow with what leaves. */
-static void
-adapt_batch(struct claimer *c, uint64_t now)
-{
-	uint64_t took = now - c->measured_ms;
-	long least = c->d->config->dispatcher_batch, most = dispatcher_batch_max(c->d);
-
-	if (took < MEASURE_MS)
-		return;
-	c->batch = (long)(c->taken * 1000 / took / BATCH_WITHIN);
-	c->batch = c->batch < least ? least : c->batch > most ? most : c->batch;
-	c->taken = 0;
-	c->measured_ms = now;
-}
-
 void
 pipeline_start(struct claimer *c)
 {
@@ -474,7 +457,7 @@ pipeline_start(struct claimer *c)
 	struct pipeline *p = calloc(1, sizeof(*p));
 	size_t lists = 0;
 
-	adapt_batch(c, now);
+	claim_size_adapt(&c->size, now);
 	for (struct live_run *run = runs_first(c->d->runs); run != NULL; run = run->next)
 		lists += pipeline_is_wanted(c, run, now) ? run->lane_count : 0;
 	if (p != NULL)

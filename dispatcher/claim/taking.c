@@ -236,7 +236,7 @@ hand_over(struct taking *t, PGresult *rows)
 		send_off(t, f, (int)db_number(rows, i, CLAIM_LANE));
 	}
 	stats_claimed(d->stats, t->run, (size_t)count);
-	t->c->taken += (uint64_t)count;
+	claim_size_count(&t->c->size, (uint64_t)count);
 	if (--batch->flights == 0) {
 		PQclear(rows);
 		free(batch);
@@ -290,7 +290,7 @@ taking_claim(struct taking *t)
 	CRASH_POINT("before_claim");
 	if (params[2] == NULL ||
 	    !pgloop_submit(
-		d->claims, t->run->claim_name, t->run->claim_sql, 6, params, on_claimed, t))
+		d->claims, t->run->claim.name, t->run->claim.sql, 6, params, on_claimed, t))
 		taking_end(t, TROUBLE_MS);
 	CRASH_POINT("claim_sent");
 }

@@ -9,6 +9,12 @@
 #include "log.h"
 
 bool
+mark_may(const struct dispatcher *d, const struct flight *f)
+{
+	return flight_run(f)->running && !d->fenced;
+}
+
+bool
 mark_before(struct dispatcher *d, struct flight *f)
 {
 	struct journal_attempt attempt = { d->owner, flight_run(f)->id, f->id, f->attempt };

@@ -13,6 +13,10 @@
 #include "flight.h"
 #include "outcome.h"
 
+/* Whether this flight may go out at all: its run is running, and nobody has declared us dead. What may
+ * not goes back (settle_release), however often its sessions have ended. */
+bool mark_may(const struct dispatcher *d, const struct flight *f);
+
 /* The point of no return: from here on a dispatcher that dies leaves this flight in doubt. False:
  * no slot of the journal is free, and nothing more may leave. */
 bool mark_before(struct dispatcher *d, struct flight *f);

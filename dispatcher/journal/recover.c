@@ -432,6 +432,7 @@ assert_marks(const struct journal *journal, struct db *db, struct err *err)
 
 	for (size_t at = 0; result == 0 && journal_each(journal, at, &mark);) {
 		PGresult *r = NULL;
+		bool good = true;
 		int n = 0;
 
 		for (int i = 0; i < 6; i++)
@@ -449,15 +450,19 @@ assert_marks(const struct journal *journal, struct db *db, struct err *err)
 			pgarray_text(&b[5], sent ? SLICE("t") : SLICE("f"));
 			n++;
 		}
-		for (int i = 0; i < 6; i++)
+		for (int i = 0; i < 6; i++) {
 			params[i] = pgarray_end(&b[i]);
-		if (params[0] != NULL && params[4] != NULL)
+			good = good && params[i] != NULL;
+		}
+		if (good)
 			r = db_query(db,
 			    "SELECT kairan.journal_assert($1::int[], $2::int[], $3::smallint[], "
 			    "$4::int[], $5::text[], $6::boolean[])",
 			    6, params);
 		changed += db_int(r, 0);
-		result = r == NULL ? err_set(err, "cannot tell the rows: %s", db->error) : 0;
+		result = r != NULL
+		    ? 0
+		    : err_set(err, "cannot tell the rows: %s", good ? db->error : "no memory");
 		PQclear(r);
 		for (int i = 0; i < 6; i++)
 			buf_release(&b[i]);

@@ -14,6 +14,7 @@
 
 #include "brakes.h"
 #include "log.h"
+#include "mark.h"
 #include "mx_host.h"
 #include "relay.h"
 #include "settle.h"
@@ -308,7 +309,7 @@ give_back(void *ctx, struct relay *relay, struct flight *f, const struct outcome
 		keep_why(site, relay, why);
 		site_rest(site);
 	}
-	if (all->stopping || !flight_run(f)->running) {
+	if (all->stopping || !mark_may(all->d, f)) {
 		settle_release(all->d->settler, f);
 	} else if (why->kind != OUTCOME_RELEASED && !is_throttled(why)) {
 		/* too large for this server; or it wants a login, which nobody has at an MX */

@@ -71,6 +71,7 @@ on_done(void *ctx, void *priv, CURLcode code)
 		at = &(*at)->next;
 	*at = f->next;
 	(void)curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
+	(void)curl_multi_remove_handle(curlloop_multi(s->curl), f->easy);
 	good = code == CURLE_OK && status == 200 && is_plain(f->easy) && !buf_failed(&f->text) &&
 	    mta_sts_read_policy(buf_slice(&f->text), &policy);
 	if (!good)

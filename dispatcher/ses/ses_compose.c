@@ -2,7 +2,9 @@
 /* ses_compose: see ses_compose.h. */
 #include "ses_compose.h"
 
+#include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "addr.h"
 #include "compose.h"
@@ -28,7 +30,7 @@ trim(struct buf *b)
 void
 ses_body_init(struct ses_body *b)
 {
-	buf_init(&b->json, (size_t)SES_MESSAGE_MAX + 65536);
+	buf_init(&b->json, SES_HEAD_ROOM + SES_MESSAGE_MAX + 65536);
 	buf_init(&b->message, MESSAGE_BUFFER_MAX);
 	buf_init(&b->text, MESSAGE_BUFFER_MAX);
 	buf_init(&b->data, MESSAGE_BUFFER_MAX);
@@ -50,6 +52,30 @@ ses_body_trim(struct ses_body *b)
 	trim(&b->message);
 	trim(&b->text);
 	trim(&b->data);
+}
+
+static void
+begin_json(struct ses_body *b)
+{
+	buf_reset(&b->json);
+	if (buf_reserve(&b->json, SES_HEAD_ROOM))
+		buf_commit(&b->json, SES_HEAD_ROOM);
+}
+
+struct slice
+ses_body_json(const struct ses_body *b)
+{
+	return slice_make(b->json.data + SES_HEAD_ROOM, b->json.len - SES_HEAD_ROOM);
+}
+
+struct slice
+ses_body_request(struct ses_body *b, struct slice head)
+{
+	char *start = b->json.data + SES_HEAD_ROOM - head.len;
+
+	assert(head.len <= SES_HEAD_ROOM);
+	memcpy(start, head.ptr, head.len);
+	return slice_make(start, head.len + b->json.len - SES_HEAD_ROOM);
 }
 
 static void
@@ -148,7 +174,7 @@ compose_simple(struct dispatcher *d, struct ses_body *b, struct flight *f)
 bool
 ses_compose_one(struct dispatcher *d, struct ses_body *b, struct flight *f)
 {
-	buf_reset(&b->json);
+	begin_json(b);
 	buf_reset(&b->message);
 	buf_reset(&b->text);
 	if (flight_run(f)->content == SES_CONTENT_SIMPLE)
@@ -169,8 +195,13 @@ ses_compose_entry(struct dispatcher *d, struct ses_body *b, struct flight *f)
 	struct message_pieces pieces;
 	struct ses_bulk_entry entry;
 	struct ses_fields fields;
-	size_t before = b->json.len;
+	size_t before;
+	bool is_first;
 
+	if (b->json.len == 0)
+		begin_json(b);
+	before = b->json.len;
+	is_first = before <= SES_HEAD_ROOM;
 	buf_reset(&b->message);
 	buf_reset(&b->text);
 	buf_reset(&b->data);
@@ -187,13 +218,13 @@ ses_compose_entry(struct dispatcher *d, struct ses_body *b, struct flight *f)
 		.tag_count = 1,
 		.headers = fields.field,
 		.header_count = fields.count };
-	if (before == 0)
+	if (is_first)
 		ses_bulk_begin(&b->json, &common, fields.reply_to, flight_run(f)->ses_template);
-	ses_bulk_entry(&b->json, &entry, before == 0);
+	ses_bulk_entry(&b->json, &entry, is_first);
 	if (!buf_failed(&b->json) && !buf_failed(&b->data) &&
-	    b->data.len <= SES_TEMPLATE_DATA_MAX && b->json.len + 2 <= SES_BULK_BODY_MAX)
+	    b->data.len <= SES_TEMPLATE_DATA_MAX && ses_body_json(b).len + 2 <= SES_BULK_BODY_MAX)
 		return true;
-	if (before == 0 || b->data.len > SES_TEMPLATE_DATA_MAX)
+	if (is_first || b->data.len > SES_TEMPLATE_DATA_MAX)
 		refuse(f, OUTCOME_CLASS_NONE, "too_large", "");
 	b->json.len = before;
 	b->json.failed = false;

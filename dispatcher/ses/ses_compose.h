@@ -9,12 +9,15 @@
 
 #include <stdbool.h>
 
+#include "aws_credentials.h"
 #include "dispatcher.h"
 #include "flight.h"
 
+#define SES_HEAD_ROOM ((size_t)AWS_TOKEN_MAX + 4096) /* for the head of a signed request */
+
 /* A request's body, and what is made on the way to it for one recipient. */
 struct ses_body {
-	struct buf json;
+	struct buf json; /* behind SES_HEAD_ROOM bytes, so that head and body leave as one */
 	struct buf message, text, data;
 };
 
@@ -34,5 +37,11 @@ bool ses_compose_entry(struct dispatcher *d, struct ses_body *b, struct flight *
 
 /* Behind the last one. */
 void ses_compose_end(struct ses_body *b);
+
+/* The JSON. */
+struct slice ses_body_json(const struct ses_body *b);
+
+/* The whole request: puts its head, at most SES_HEAD_ROOM, in front. Borrowed as long as the body stays. */
+struct slice ses_body_request(struct ses_body *b, struct slice head);
 
 #endif

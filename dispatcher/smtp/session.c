@@ -119,7 +119,7 @@ may_send(void *ctx, uint64_t ref)
 	struct session *s = ctx;
 	const struct flight *f = (const struct flight *)(uintptr_t)ref;
 
-	return flight_run(f)->running && !s->d->fenced;
+	return mark_may(s->d, f);
 }
 
 static bool

@@ -23,10 +23,10 @@ b AS (
 h AS (
 	UPDATE kairan.send s SET state = 'deferred', reason = 'breaker', not_before = 'infinity'
 	FROM me, (SELECT x.id, x.state FROM unnest($3::int[]) AS j(id) JOIN kairan.send x ON x.id = j.id
-		WHERE x.run_id = $2 AND x.state IN ('queued', 'deferred') AND (x.not_before IS NULL OR x.not_before <= now())
+		WHERE x.run_id = /*run*/$2 AND x.state IN ('queued', 'deferred') AND (x.not_before IS NULL OR x.not_before <= now())
 		    AND (SELECT lanes FROM b) IS NOT NULL AND x.lane = ANY ((SELECT lanes FROM b)::smallint[])
 		ORDER BY x.id FOR UPDATE OF x) AS o
-	WHERE s.run_id = $2 AND s.id = o.id
+	WHERE s.run_id = /*run*/$2 AND s.id = o.id
 	RETURNING s.id, o.state AS was),
 q AS (
 	INSERT INTO kairan.retry AS r (run_id, send_id, due_at) SELECT $2, id, 'infinity' FROM h
@@ -39,7 +39,7 @@ c AS (
 		    AND (p.expires_at IS NULL OR p.expires_at > now())),
 	    attempt = s.attempt + 1, owner = $1, claimed_at = now()
 	FROM me, unnest($3::int[]) AS j(id)
-	WHERE s.run_id = $2 AND s.id = j.id AND s.state IN ('queued', 'deferred')
+	WHERE s.run_id = /*run*/$2 AND s.id = j.id AND s.state IN ('queued', 'deferred')
 	    AND (s.not_before IS NULL OR s.not_before <= now())
 	    AND s.lane <> ALL (coalesce((SELECT lanes FROM b), '{}')::smallint[])
 	RETURNING s.id, s.state, s.attempt, s.tries, s.recipient_id, s.address, s.not_before, s.claimed_at, s.lane),

@@ -22,13 +22,13 @@ u AS (
 	    settled_at = now(), tries = s.tries + (o.state = 'deferred' AND o.wait_s >= 0)::int,
 	    not_before = CASE WHEN o.state = 'deferred' THEN now() + make_interval(secs => abs(o.wait_s)) END
 	FROM o
-	WHERE s.run_id = $1 AND s.id = o.id AND s.attempt = o.attempt AND s.owner = $2
+	WHERE s.run_id = /*run*/$1 AND s.id = o.id AND s.attempt = o.attempt AND s.owner = $2
 	    AND s.state = $3::kairan.send_state
 	RETURNING s.id, s.lane, s.state, s.not_before, s.remote_id,
 	    CASE WHEN s.rejected_attempt = s.attempt THEN s.class ELSE o.class END AS class, split_part(s.address_key, '@', 2) AS domain),
 q AS (
 	INSERT INTO kairan.retry AS r (run_id, send_id, due_at)
-	SELECT $1, id, not_before FROM u WHERE state = 'deferred'
+	SELECT $1::int, id, not_before FROM u WHERE state = 'deferred'
 	ON CONFLICT (run_id, send_id) DO UPDATE SET due_at = excluded.due_at, pushed_at = NULL),
 t AS (
 	INSERT INTO kairan.tally AS t (run_id, owner, minute, claimed, in_doubt, sent, deferred, failed,

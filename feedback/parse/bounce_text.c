@@ -14,6 +14,7 @@
 #define HEADING_MAX 60
 #define WRAPPED_MIN 30 /* bytes of a line that may have been wrapped */
 #define BLOCK_LINES 14 /* of what is said about one recipient */
+#define DATE_MAX 48    /* bytes behind an address that are a date */
 
 static struct slice
 take_line(struct slice *rest)
@@ -26,12 +27,6 @@ take_line(struct slice *rest)
 	rest->ptr += len;
 	rest->len -= len;
 	return line;
-}
-
-static struct slice
-cut(struct slice s, size_t max)
-{
-	return slice_make(s.ptr, s.len < max ? s.len : max);
 }
 
 /* Blanks, dashes, stars and the like off both ends. */
@@ -88,7 +83,7 @@ is_header_start(struct slice line, struct slice rest)
 void
 bounce_text_split(struct slice text, struct slice *notice, struct slice *original)
 {
-	struct slice rest = cut(text, BOUNCE_TEXT_MAX);
+	struct slice rest = slice_cut(text, BOUNCE_TEXT_MAX);
 	bool has_words = false;
 
 	*notice = rest;
@@ -153,6 +148,21 @@ local_start(struct slice s, size_t floor, size_t at)
 	return from;
 }
 
+/* "recipient=a@b", "to=<a@b>" of a log: where the address begins. */
+static size_t
+behind_key(struct slice s, size_t from, size_t end)
+{
+	static const char *const keys[] = { "recipient", "rcpt", "to", "orig_to", "address",
+		"email", "user", "final_recipient", "final-recipient", "mail" };
+	const char *sign = memchr(s.ptr + from, '=', end - from);
+
+	for (size_t i = 0; sign != NULL && i < sizeof(keys) / sizeof(*keys); i++)
+		if (slice_equal_nocase(slice_make(s.ptr + from, (size_t)(sign - s.ptr) - from),
+			slice_str(keys[i])))
+			return (size_t)(sign - s.ptr) + 1;
+	return from;
+}
+
 bool
 bounce_text_address(struct slice s, size_t *at, struct slice *address)
 {
@@ -167,7 +177,7 @@ bounce_text_address(struct slice s, size_t *at, struct slice *address)
 			break;
 		mid = (size_t)(sign - s.ptr);
 		*at = mid + 1;
-		from = local_start(s, floor, mid);
+		from = behind_key(s, local_start(s, floor, mid), mid);
 		in_brackets = from > 0 && s.ptr[from - 1] == '<';
 		end = mid + 1;
 		if (end < s.len && s.ptr[end] == '[') {
@@ -230,15 +240,28 @@ is_foreign(struct slice address, struct slice before)
 	return marks_match(words_normalise(before, bytes, false), MARK_NOT_FAILED);
 }
 
+/* " le 22/11/2009 10:01": a short tail with a time in it. */
+static bool
+is_dated(struct slice tail)
+{
+	for (size_t i = 1; i + 2 < tail.len && tail.len < DATE_MAX; i++)
+		if (tail.ptr[i] == ':' && tail.ptr[i - 1] >= '0' && tail.ptr[i - 1] <= '9' &&
+		    tail.ptr[i + 1] >= '0' && tail.ptr[i + 1] <= '5' && tail.ptr[i + 2] >= '0' &&
+		    tail.ptr[i + 2] <= '9')
+			return true;
+	return false;
+}
+
 /* "(expanded from <x>)", "<mailto:x>", " on Thu, 29 Apr", "(generated from x)": nothing that
  * speaks against an address alone in its line. */
 static bool
 is_remark(struct slice behind)
 {
 	char bytes[LINE_MAX];
-	struct slice words = words_normalise(cut(behind, LINE_MAX), bytes, false);
+	struct slice words = words_normalise(slice_cut(behind, LINE_MAX), bytes, false);
 
-	return marks_match(words, MARK_REMARK);
+	return marks_match(words, MARK_REMARK) ||
+	    (behind.len > 0 && behind.ptr[0] == ' ' && is_dated(behind));
 }
 
 static bool
@@ -297,14 +320,14 @@ rank_of(struct slice before, struct slice behind, bool in_brackets)
 			return BOUNCE_TEXT_LINE;
 		if (strchr(":;.(,-", said.ptr[0]) != NULL)
 			return BOUNCE_TEXT_LABEL;
-		words = words_normalise(cut(said, LINE_MAX), bytes, false);
+		words = words_normalise(slice_cut(said, LINE_MAX), bytes, false);
 		if (marks_match(words, MARK_FAILURE))
 			return BOUNCE_TEXT_LABEL;
 		return in_brackets ? BOUNCE_TEXT_SENTENCE : BOUNCE_TEXT_NONE;
 	}
 	if (is_reply_front(before))
 		return BOUNCE_TEXT_REPLY;
-	words = words_normalise(cut(before, LINE_MAX), bytes, false);
+	words = words_normalise(slice_cut(before, LINE_MAX), bytes, false);
 	while (words.len > 0 && strchr("<\"'([", words.ptr[words.len - 1]) != NULL)
 		words.len--;
 	words = slice_trim(words);
@@ -319,7 +342,7 @@ rank_of(struct slice before, struct slice behind, bool in_brackets)
 	if (words_match(words, "^to:|^to :|^an:|^cc:"))
 		return BOUNCE_TEXT_MENTIONED;
 	if (is_labelled(before, tail) ||
-	    marks_match(words_normalise(cut(tail, LINE_MAX), more, false), MARK_FAILURE) ||
+	    marks_match(words_normalise(slice_cut(tail, LINE_MAX), more, false), MARK_FAILURE) ||
 	    phrases_has(&found, MARK_FAILURE))
 		return BOUNCE_TEXT_MENTIONED;
 	return BOUNCE_TEXT_NONE;
@@ -379,22 +402,42 @@ is_under_contact(const struct reader *r, size_t number)
 	    marks_match(words_normalise(above, bytes, false), MARK_CONTACT);
 }
 
+/* Ours, or one of ours, such as a Message-ID. */
+static bool
+is_of_domain(struct slice address, struct slice own)
+{
+	const char *sign = own.len > 0 ? memchr(own.ptr, '@', own.len) : NULL;
+	struct slice domain = sign != NULL ? slice_make(sign, (size_t)(own.ptr + own.len - sign))
+					   : slice_make(NULL, 0);
+
+	return domain.len > 0 && address.len > domain.len &&
+	    slice_equal_nocase(
+		slice_make(address.ptr + address.len - domain.len, domain.len), domain);
+}
+
 /* Remembers an address that nothing else tells to be the failed one. */
 static void
 note_lone(struct reader *r, struct slice address)
 {
-	if (slice_equal_nocase(address, r->own) || slice_equal_nocase(address, r->lone))
+	if (is_of_domain(address, r->own) || slice_equal_nocase(address, r->lone))
 		return;
 	r->has_others = r->has_others || r->lone.len > 0;
 	r->lone = address;
+}
+
+static bool
+is_to(struct slice gap)
+{
+	gap = slice_trim(gap);
+	return slice_equal_nocase(gap, SLICE("to")) || slice_starts_nocase(gap, SLICE("to "));
 }
 
 /* All addresses of one line; a list "a@b, c@d" has the rank of its first. */
 static void
 read_line(struct reader *r, size_t number)
 {
-	struct slice line = cut(r->lines[number], LINE_MAX), address;
-	size_t at = 0, first = r->count, start = 0;
+	struct slice line = slice_cut(r->lines[number], LINE_MAX), address;
+	size_t at = 0, first = r->count, start = 0, last = 0;
 
 	/* quoted text, but not ">>> RCPT TO" */
 	if (line.len > 1 && line.ptr[0] == '>' && line.ptr[1] != '>')
@@ -405,14 +448,18 @@ read_line(struct reader *r, size_t number)
 		struct slice before = slice_make(line.ptr + start, from - start);
 		struct slice behind = slice_make(line.ptr + at, line.len - at);
 		bool in_brackets = from > 0 && line.ptr[from - 1] == '<';
+		struct slice gap = slice_make(line.ptr + last, from - last);
 		enum bounce_text_rank rank;
 
+		/* "from us@our to a@b": what stood before the first says nothing of the second */
+		if (last == 0 || !is_to(gap))
+			gap = slice_make(line.ptr, from);
+		last = at;
 		if (r->count == first && is_display_name(behind)) {
 			start = at;
 			continue;
 		}
-		if (is_known(r, first, address) ||
-		    is_foreign(address, slice_make(line.ptr, from)) ||
+		if (is_known(r, first, address) || is_foreign(address, gap) ||
 		    (before.len < 2 &&
 			(is_foreign(address, wrapped_from(r, number)) ||
 			    is_under_contact(r, number))))
@@ -463,6 +510,26 @@ transcript_of(const struct reader *r, const struct candidate *c)
 	return slice_trim(slice_make(start, (size_t)(line.ptr + line.len - start)));
 }
 
+/* "Unknown user: a@b": the label is the reason. */
+static bool
+is_cause(struct slice before)
+{
+	char bytes[LINE_MAX];
+
+	return words_match(words_normalise(slice_cut(before, LINE_MAX), bytes, false),
+	    "unknown user:|user unknown:|no such user:|invalid user:|unknown recipient:|"
+	    "mailbox full:|mailbox is full:|allowed size:|unknown address:");
+}
+
+/* "because:" and a blank line: the reason is yet to come. */
+static bool
+is_open_ended(const char *start, const char *end)
+{
+	struct slice said = slice_trim(slice_make(start, (size_t)(end - start)));
+
+	return said.len > 0 && said.len < HEADING_MAX && said.ptr[said.len - 1] == ':';
+}
+
 /* What is said about a candidate: the rest of its line and the lines below, up to a blank line
  * behind some words, or to the next candidate. */
 static struct slice
@@ -474,6 +541,9 @@ block_of(const struct reader *r, const struct candidate *c)
 
 	while (start < end && strchr(" \t>:;\"')]*", *start) != NULL)
 		start++;
+	if (c->rank == BOUNCE_TEXT_LABEL &&
+	    is_cause(slice_make(line.ptr, (size_t)(c->address.ptr - line.ptr))))
+		start = line.ptr;
 	words = (size_t)(end - start);
 	if (is_remark(slice_make(start, words)))
 		words = 0;
@@ -483,7 +553,7 @@ block_of(const struct reader *r, const struct candidate *c)
 		if (is_next_candidate(r, i, c) ||
 		    slice_starts_nocase(slice_trim(r->lines[i]), SLICE("-----")))
 			break;
-		if (len == 0 && words > 0)
+		if (len == 0 && words > 0 && !is_open_ended(start, end))
 			break;
 		if (words == 0 && len > 0)
 			start = r->lines[i].ptr;
@@ -498,18 +568,25 @@ block_of(const struct reader *r, const struct candidate *c)
 static struct slice
 written_to(const struct candidate *c, struct slice block)
 {
-	struct slice said = slice_make(c->behind, (size_t)(block.ptr + block.len - c->behind));
+	struct slice said;
 	const char *open;
 
-	while (block.len > 0 && said.len > 0 && (open = memchr(said.ptr, '(', said.len)) != NULL) {
-		struct slice alias;
+	if (block.len == 0)
+		return c->address;
+	said = slice_make(c->behind, (size_t)(block.ptr + block.len - c->behind));
+	while (said.len > 0 && (open = memchr(said.ptr, '(', said.len)) != NULL) {
+		struct slice alias, remark;
+		const char *close;
 		size_t at = 0;
 
 		said = slice_make(open + 1, (size_t)(said.ptr + said.len - open) - 1);
+		close = said.len > 0 ? memchr(said.ptr, ')', said.len) : NULL;
+		remark =
+		    slice_make(said.ptr, close != NULL ? (size_t)(close - said.ptr) : said.len);
 		if ((slice_starts_nocase(said, SLICE("expanded from")) ||
 			slice_starts_nocase(said, SLICE("generated from")) ||
 			slice_starts_nocase(said, SLICE("ultimately generated from"))) &&
-		    bounce_text_address(said, &at, &alias))
+		    bounce_text_address(remark, &at, &alias))
 			return alias;
 	}
 	return c->address;

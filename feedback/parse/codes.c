@@ -249,10 +249,18 @@ find_enhanced(struct slice text, int class, uint16_t enhanced[3])
 	}
 }
 
+/* Commands out of order, when an earlier one was refused: "503 Need RCPT" behind "550 User unknown". */
+static bool
+is_consequence(const struct codes *reply, const struct codes *earlier)
+{
+	return earlier->code >= 400 &&
+	    (reply->code == 503 || (reply->enhanced[1] == 5 && reply->enhanced[2] == 1));
+}
+
 struct codes
 codes_find(struct slice text)
 {
-	struct codes best = { 0, { 0, 0, 0 } }, reply;
+	struct codes best = { 0 }, reply;
 	int best_rank = RANK_NONE;
 
 	for (size_t i = 0; i + 3 <= text.len; i++) {
@@ -274,11 +282,13 @@ codes_find(struct slice text)
 			continue; /* a success is one only where it stands first */
 		if (reply.enhanced[0] != 0 && rank < RANK_ENHANCED)
 			rank = RANK_ENHANCED;
-		if (rank == RANK_NONE || rank < best_rank)
+		if (rank == RANK_NONE || rank < best_rank || is_consequence(&reply, &best))
 			continue;
 		/* the last line of a reply may have lost the enhanced code of the first */
 		if (reply.code == best.code && reply.enhanced[0] == 0)
 			memcpy(reply.enhanced, best.enhanced, sizeof(reply.enhanced));
+		reply.at = reply.code == best.code && best_rank > RANK_PLACE ? best.at : i;
+		reply.is_quoted = rank == RANK_QUOTED;
 		best = reply;
 		best_rank = rank;
 	}

@@ -15,6 +15,8 @@
 struct codes {
 	int code;	      /* 0 when there is none */
 	uint16_t enhanced[3]; /* all 0 when absent; of the code's class when there is a code */
+	bool is_quoted;	      /* somebody says that a host said so */
+	size_t at;	      /* where in the text that reply begins */
 };
 
 /*

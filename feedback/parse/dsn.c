@@ -8,8 +8,9 @@
 #include <string.h>
 
 #include "codes.h"
-#include "utf8.h"
 #include "digit.h"
+#include "utf8.h"
+#include "verdict.h"
 
 static bool
 is_blank_char(char c)
@@ -184,14 +185,20 @@ static struct slice
 read_address(struct slice s, struct arena *arena)
 {
 	struct slice type;
+	const char *open, *end;
 	bool quoted = false;
 	size_t i;
 
 	s = split_type(s, &type);
-	if (s.len > 0 && s.ptr[0] == '<') {
-		const char *end = memchr(s.ptr, '>', s.len);
-		size_t len = end != NULL ? (size_t)(end - s.ptr) : s.len;
-		s = slice_make(s.ptr + 1, len - 1);
+	open = s.len > 0 ? memchr(s.ptr, '<', s.len) : NULL;
+	if (open != NULL) {
+		struct slice inner = slice_make(open + 1, (size_t)(s.ptr + s.len - open) - 1);
+
+		end = memchr(inner.ptr, '>', inner.len);
+		inner.len = end != NULL ? (size_t)(end - inner.ptr) : inner.len;
+		/* "Name <a@b>" has no business here, and is sent */
+		if (open == s.ptr || memchr(inner.ptr, '@', inner.len) != NULL)
+			s = inner;
 	}
 	for (i = 0; i < s.len; i++) {
 		if (s.ptr[i] == '"')
@@ -567,7 +574,7 @@ dsn_judge(const struct dsn *dsn, const struct dsn_recipient *r, struct arena *ar
 	switch (r->action) {
 	case DSN_FAILED:
 		event->kind = OUTCOME_BOUNCED;
-		feedback_judge_failure(event);
+		verdict_judge(event);
 		break;
 	case DSN_DELAYED:
 		event->kind = OUTCOME_DELAYED;

@@ -74,6 +74,19 @@ static const char frame_words[] =
     "לא נמסרה|לא ניתן היה למסור|לא ניתן למסור|تعذر تسليم|لم يتم تسليم|فشل تسليم|"
     "تحویل داده نشد|ไม่สามารถส่ง|không gửi được|không chuyển được|"
     "無法寄達|無法遞送|無法送達|未能寄達|"
+    /* Exchange 5.5 to 2003, in its languages */
+    "n'a pas atteint certains|impossible de joindre le ou les|destinataires suivants|"
+    "einige oder alle empfänger nicht erreicht|empfänger konnten nicht erreicht|"
+    "empfänger kann nicht erreicht|folgende empfänger|folgenden empfänger|"
+    "no llegó a algunos|siguientes destinatarios|destinatarios siguientes|"
+    "non è pervenuto ad alcuni|seguenti destinatari|destinatari seguenti|"
+    "não chegou a alguns|seguintes destinatários|destinatários seguintes|"
+    "heeft sommige of alle|volgende geadresseerde|volgende ontvangers|"
+    "nådde inte vissa|följande mottagare|følgende modtagere|følgende mottakere|"
+    "seuraaville vastaanottajille|следующих получателей|следующим получателям|"
+    "następujących odbiorców|następujących adresatów|následujícím příjemcům|"
+    "következő címzett|aşağıdaki alıcı|以下收件人|下列收件人|下列收件者|다음 받는 사람|다음 수신자|"
+    "次の受信者|次の宛先|以下の宛先|以下の受信者|"
     /* Yahoo, AOL, Lotus, Sun, PMDF, gateways and appliances */
     "unable to deliver your message|unable to deliver message|unable to deliver mail|"
     "unable to deliver the message|unable to deliver a message|unable to deliver this|"
@@ -140,7 +153,7 @@ static const char final_words[] =
 static const char failure_words[] =
     "unknown|not found|no such|not exist|n't exist|rejected|refused|failed|failure|"
     "undeliverable|not deliver|n't be delivered|not be delivered|unable to deliver|invalid|"
-    "full|quota|disabled|blocked|denied|bounced|not recognized|permanent|error|unavailable|"
+    " full|-full|quota|disabled|blocked|denied|bounced|not recognized|permanent|error|unavailable|"
     "expired|timed out|delayed|unreachable|no mailbox|not listed|no account|malformed|inactive|"
     "suspended|too large|deferred|not valid|does not|doesn't|cannot|could not|not accept|"
     "存在し|不明|拒否|見つかりません|できません|解約|停止|一杯|いっぱい|失敗|エラー|超過|"
@@ -148,7 +161,8 @@ static const char failure_words[] =
     "inconnu|desconocid|sconosciut|onbekend|nicht zugestellt|n'a pas pu|no se pudo|não pôde";
 
 static const char success_words[] =
-    "successfully delivered|was successfully|has been successfully|successful mail delivery|"
+    "successfully delivered|successful delivery notification|was successfully|has been "
+    "successfully|successful mail delivery|"
     "delivered to the following recipient|has been delivered to|was delivered to|"
     "successfully relayed|were relayed|delivery to these recipients * is complete";
 
@@ -181,13 +195,16 @@ static const char daemon_words[] =
     "delivery subsystem|delivery system|delivery service|mail system|mail-system|"
     "system administrator|mail administrator|mail administration|"
     "microsoft exchange|bounce-handler|bounces@|smtp_mail_service|courier|"
+    "systemadministrator|administrateur système|administrador del sistema|"
+    "amministratore di sistema|administrador do sistema|systeembeheerder|システム管理者|"
+    "системный администратор|系统管理员|系統管理員|시스템 관리자|"
     "delivery-agent|delivery agent|jetmail|internet mail delivery|mail router|mail_router|"
     "mailrouter|mail-router|mail_delivery|"
     "^<>|non-delivery|nondelivery|mmdf|mailsweeper|mail server";
 
-static const char daemon_address_words[] =
-    "mailer-daemon@|mailer_daemon@|postmaster@|mdaemon@|<>|mailer-daemon>|^mailer-daemon|"
-    "microsoftexchange";
+static const char daemon_address_words[] = "mailer-daemon@|mailer_daemon@|postmaster@|post_master@|"
+					   "mdaemon@|<>|mailer-daemon>|^mailer-daemon|"
+					   "microsoftexchange";
 
 static const char daemon_path_words[] = "mailer-daemon@|postmaster@|mdaemon@|mailer_daemon@";
 
@@ -221,11 +238,14 @@ static const char bounce_subject_words[] =
     "niet afgeleverd|ej levereras|nepodarilo|nemohla byť|mancata consegna|не вдалося|"
     "ei õnnestunud|neizdevās|nepavyko|nije isporučen|ni bila dostavljena|не е доставен|"
     "לא נמסרה|تعذر تسليم|فشل تسليم|تحویل داده نشد|ไม่สามารถส่ง|không thể gửi|"
-    "tidak terkirim|gagal terkirim|nu a putut fi livrat|退回通知|無法寄達";
+    "tidak terkirim|gagal terkirim|nu a putut fi livrat|退回通知|無法寄達|"
+    "not deliverable|couldn't deliver|could not deliver|cannot deliver|can't deliver|"
+    "^rejected:|niet bezorgbaar|^ndr";
 
 static const char delay_subject_words[] =
     "delayed|delay)|delay:|^delay|delivery delay|warning: message|warning: could not send|"
-    "delivery warning|still being retried|temporarily|verzögert|retard|遅延|"
+    "delivery warning|still being retried|still in our queue|still in the queue|still queued|"
+    "temporarily|verzögert|retard|遅延|"
     "message delivery has been delayed|delivery incomplete|"
     "retrasad|atrasad|ritardat|in ritardo|vertraagd|fördröj|försenad|forsinket|viivästy|"
     "opóźnion|zpožděn|oneskoren|késik|késlelte|gecik|întârziat|задерживается|задержк|"
@@ -233,6 +253,8 @@ static const char delay_subject_words[] =
 
 static const char reply_subject_words[] =
     "^re:|^re :|^re[|^aw:|^sv:|^antw:|^rif:|^res:|^fwd:|^fw:|^wg:|"
+    "^vb:|^vs:|^doorst|^antw|^i:|^r:|^rv:|^enc:|^res:|^pd:|^odp:|^ilt:|^ynt:|^vl:|^fs:|^转发|^轉寄|"
+    "^轉發|^転送|^전달:|^пересл|^перес:|^tr :|"
     "^tr:|^返信:|^回复:|^回覆:|^答复:|^ответ:";
 
 static const char auto_subject_words[] =
@@ -246,7 +268,8 @@ static const char auto_subject_words[] =
     "réponse automatique|absence|absent|en congé|respuesta automática|fuera de la oficina|"
     "ausente|risposta automatica|fuori sede|fuori ufficio|resposta automática|"
     "automatisch antwoord|afwezig|autosvar|automaattinen vastaus|automatisk svar|"
-    "automatyczna odpowiedź|automatická odpověď|автоответ|автоматический ответ|"
+    "automatyczna odpowiedź|odpowiedź automatyczna|automatiskt svar|automatická "
+    "odpověď|автоответ|автоматический ответ|"
     "automatická odpoveď|automatikus válasz|otomatik yanıt|otomatik cevap|răspuns automat|"
     "αυτόματη απάντηση|автоматична відповідь|автоматичен отговор|automatski odgovor|"
     "samodejni odgovor|automaatvastus|automātiska atbilde|automatinis atsakymas|"
@@ -263,6 +286,7 @@ static const char complaint_subject_words[] =
 
 static const char challenge_words[] =
     "boxbe|bluebottle|spamarrest|challenge-response|challenge/response|"
+    "verify your message|verify your e-mail to|blocks unknown senders|"
     "confirm that you are a|confirm you are a human|verify that you are a human|"
     "verify that you are a person|once you verify|verification required|"
     "to confirm that your message|sender verification|verify your email address * deliver|"
@@ -271,7 +295,12 @@ static const char challenge_words[] =
     "add yourself to my|complete the form * deliver|your message is being held|"
     "to release your message|being held because|has not been verified|"
     "en attente d'authentification|merci de vous authentifier|confirme o envio|"
-    "confirmação de envio|bitte bestätigen sie * absender";
+    "confirmação de envio|bitte bestätigen sie * absender|bestätigen sie * zugestellt|"
+    "antworten sie * zugestellt|prove that you are|prove you are|you are human|you are a human|"
+    "not a robot|a real person|awaiting approval|awaiting your confirmation|confirm your message|"
+    "haga clic * confirm|cliquez * authentif|cliquez * remis|clique * entregue|"
+    "klicken sie * zugestellt|clicca * consegn|confirm your e-mail * deliver|confirm your email * "
+    "deliver|click * get delivered";
 
 static const char original_words[] =
     "^this is a copy of|^below this line is a copy|^below is a copy|^enclosed is a copy|"
@@ -295,7 +324,9 @@ static const char original_framed_words[] =
     "forwarded|attached|message below|end of message";
 
 static const char label_words[] =
-    "recipient address:|original address:|intended recipient:|recipient:|recipients:|"
+    "^failed:|^undelivered:|^undeliverable:|^rejected:|^bounced:|recipient=|rcpt=|address=|email=|^"
+    "to=|recipient address:|original address:|intended "
+    "recipient:|recipient:|recipients:|"
     "recipient(s):|recipient name:|addressee:|failed recipient|failed address|bad address|"
     "address:|addresses:|delivered to:|message to:|mail to:|be delivered to|"
     "undeliverable to|undeliverable for|message was addressed|userid:|user id:|"

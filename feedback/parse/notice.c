@@ -8,18 +8,18 @@
 #include <string.h>
 
 #include "bounce_text.h"
-#include "classify.h"
 #include "codes.h"
 #include "mail_text.h"
 #include "marks.h"
+#include "verdict.h"
 #include "words.h"
 
-#define FRONT_MAX 3000 /* bytes of a notice in which its marks stand */
-#define PHASE_TEXT_MAX 1024
-#define SUBJECT_MAX 500	   /* bytes of a field that are compared */
-#define TEXTS_MAX 4	   /* text parts that are read */
-#define FOOTER_MAX 200	   /* bytes of a line that are compared */
-#define HOST_FRONT_MAX 400 /* bytes in which a reporter names the host */
+#define FRONT_MAX 3000	/* bytes of a notice in which its marks stand */
+#define SUBJECT_MAX 500 /* bytes of a field that are compared */
+#define TEXTS_MAX 4	/* text parts that are read */
+#define FRAME_MAX 600	/* bytes of a first paragraph */
+#define FOOTER_MAX 200	/* bytes of a line that are compared */
+#define ABOUT_MAX 1000	/* bytes that are looked at for a code of one address */
 
 static const struct slice nothing = { NULL, 0 };
 
@@ -52,12 +52,6 @@ notice_kind_name(enum notice_kind kind)
 	return (unsigned)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "other";
 }
 
-static struct slice
-cut(struct slice s, size_t max)
-{
-	return slice_make(s.ptr, s.len < max ? s.len : max);
-}
-
 /* ---------------------------------------------------------------- views of the mail */
 
 static struct slice
@@ -79,7 +73,7 @@ next_prose(struct reader *r, size_t from, bool with_html, struct slice *text)
 			break;
 		if (part->kind != MAIL_TEXT && (part->kind != MAIL_HTML || !with_html))
 			continue;
-		*text = cut(mail_part_text(part, r->arena), BOUNCE_TEXT_MAX);
+		*text = slice_cut(mail_part_text(part, r->arena), BOUNCE_TEXT_MAX);
 		if (slice_trim(*text).len > 0)
 			return i;
 	}
@@ -116,7 +110,7 @@ collect_text(struct reader *r)
 		n += 2;
 	}
 	out = slice_make(bytes, n);
-	return cut(out, BOUNCE_TEXT_MAX);
+	return slice_cut(out, BOUNCE_TEXT_MAX);
 }
 
 static bool
@@ -130,7 +124,8 @@ is_footer(struct slice line)
 {
 	char bytes[FOOTER_MAX];
 
-	return marks_match(words_normalise(cut(line, sizeof(bytes)), bytes, false), MARK_FOOTER);
+	return marks_match(
+	    words_normalise(slice_cut(line, sizeof(bytes)), bytes, false), MARK_FOOTER);
 }
 
 /* The lines of text that are not such; empty without memory. */
@@ -187,9 +182,37 @@ read_prose(struct reader *r)
 	r->text = collect_text(r);
 	if (read_text(r, r->text) < 0)
 		return -1;
-	r->front = normalise(r, lines_but(r, cut(r->prose.notice, FRONT_MAX), is_quoted));
+	r->front = normalise(r, lines_but(r, slice_cut(r->prose.notice, FRONT_MAX), is_quoted));
 	marks_find(r->front, &r->in_front);
 	return 0;
+}
+
+/* A header that was set in by blanks: its lines without those of the first. */
+static struct slice
+without_indent(struct reader *r, struct slice text)
+{
+	char *bytes;
+	size_t indent = 0, n = 0;
+
+	while (text.len > 0 && text.ptr[0] == '\n')
+		text = slice_make(text.ptr + 1, text.len - 1);
+	while (indent < text.len && text.ptr[indent] == ' ')
+		indent++;
+	text = slice_cut(text, MAIL_HEADER_MAX);
+	bytes = indent > 0 ? arena_alloc(r->arena, text.len + 1) : NULL;
+	if (bytes == NULL)
+		return text;
+	while (text.len > 0) {
+		const char *end = memchr(text.ptr, '\n', text.len);
+		size_t len = end != NULL ? (size_t)(end - text.ptr) + 1 : text.len, skip = 0;
+
+		while (skip < indent && skip < len && text.ptr[skip] == ' ')
+			skip++;
+		memcpy(bytes + n, text.ptr + skip, len - skip);
+		n += len - skip;
+		text = slice_make(text.ptr + len, text.len - len);
+	}
+	return slice_make(bytes, n);
 }
 
 /* The header of the mail that came back, from its part or from the prose. */
@@ -205,13 +228,13 @@ find_original(struct reader *r)
 			text = mail_text_decode(r->arena, part->body, part->encoding);
 	}
 	if (text.len == 0 && r->has_prose)
-		text = r->prose.original;
+		text = without_indent(r, r->prose.original);
 	while (text.len > 0 && (text.ptr[0] == '\n' || text.ptr[0] == ' ' || text.ptr[0] == '-'))
 		text = slice_make(text.ptr + 1, text.len - 1);
 	end = text.len > 0 ? memmem(text.ptr, text.len, "\n\n", 2) : NULL;
 	if (end != NULL)
 		text.len = (size_t)(end + 1 - text.ptr);
-	return cut(text, MAIL_HEADER_MAX);
+	return slice_cut(text, MAIL_HEADER_MAX);
 }
 
 /* The first field of this name in the header of the original. */
@@ -233,8 +256,8 @@ static void
 look_at_header(struct reader *r)
 {
 	const struct mail *mail = r->mail;
-	struct slice subject = cut(mail_field(mail, "Subject"), SUBJECT_MAX);
-	struct slice from = cut(mail_field(mail, "From"), SUBJECT_MAX);
+	struct slice subject = slice_cut(mail_field(mail, "Subject"), SUBJECT_MAX);
+	struct slice from = slice_cut(mail_field(mail, "From"), SUBJECT_MAX);
 	struct slice path = slice_trim(mail_field(mail, "Return-Path"));
 
 	r->subject = normalise(r, mail_text_words(r->arena, subject));
@@ -243,7 +266,7 @@ look_at_header(struct reader *r)
 	marks_find(r->subject, &r->in_subject);
 	marks_find(r->from, &r->in_from);
 	r->is_system = phrases_has(&r->in_from, MARK_DAEMON) ||
-	    marks_match(normalise(r, cut(path, SUBJECT_MAX)), MARK_DAEMON_PATH) ||
+	    marks_match(normalise(r, slice_cut(path, SUBJECT_MAX)), MARK_DAEMON_PATH) ||
 	    mail_field(mail, "X-Failed-Recipients").len > 0;
 	r->is_daemon = r->is_null_path || r->is_system;
 }
@@ -270,53 +293,6 @@ notice_add(struct notice *notice, struct arena *arena)
 	return &notice->recipients[notice->count++];
 }
 
-/* The command that was refused, where the text says so. */
-static enum outcome_phase
-phase_of(struct slice text)
-{
-	char bytes[PHASE_TEXT_MAX];
-	struct phrases_found found;
-
-	marks_find(words_normalise(cut(text, sizeof(bytes)), bytes, false), &found);
-	if (phrases_has(&found, MARK_AT_MAIL))
-		return OUTCOME_PHASE_MAIL;
-	if (phrases_has(&found, MARK_AT_DATA))
-		return OUTCOME_PHASE_DOT;
-	if (phrases_has(&found, MARK_AT_SESSION))
-		return OUTCOME_PHASE_GREETING;
-	return OUTCOME_PHASE_NONE;
-}
-
-/* "host mx.one.test[192.0.2.1] said: 550 …": what the reporter says of the host is no word of its
- * reply. Text without such a front is returned whole. */
-static struct slice
-reply_of(struct slice text)
-{
-	struct slice front = cut(text, HOST_FRONT_MAX);
-	const char *end;
-
-	while (front.len > 0 && (end = memchr(front.ptr, ']', front.len)) != NULL) {
-		struct slice behind =
-		    slice_trim(slice_make(end + 1, (size_t)(text.ptr + text.len - end) - 1));
-
-		if (slice_starts_nocase(behind, SLICE("said:")))
-			return slice_trim(slice_make(behind.ptr + 5, behind.len - 5));
-		if (slice_starts_nocase(behind, SLICE("refused to talk to me:")))
-			return slice_trim(slice_make(behind.ptr + 22, behind.len - 22));
-		front = slice_make(end + 1, (size_t)(front.ptr + front.len - end) - 1);
-	}
-	return text;
-}
-
-static struct classify_verdict
-classify_text(const struct notice_recipient *r, struct slice text)
-{
-	struct classify_input in = { phase_of(text), r->code, { 0, 0, 0 }, reply_of(text) };
-
-	memcpy(in.enhanced, r->enhanced, sizeof(in.enhanced));
-	return classify(&in);
-}
-
 /* A rule that saw more than a bare code. */
 static bool
 says_much(const struct classify_verdict *v)
@@ -332,7 +308,7 @@ says_much(const struct classify_verdict *v)
 static void
 judge(struct notice_recipient *r, struct slice text, struct slice more)
 {
-	struct classify_verdict verdict = classify_text(r, text), other;
+	struct classify_verdict verdict = verdict_read(r->code, r->enhanced, text), other;
 	/* a status field alone is often generic or invented: the prose may know better */
 	bool is_bare = text.len == 0 && r->enhanced[2] == 0;
 
@@ -344,7 +320,7 @@ judge(struct notice_recipient *r, struct slice text, struct slice more)
 	if ((is_bare || !says_much(&verdict)) && more.len > 0) {
 		bool is_more;
 
-		other = classify_text(r, more);
+		other = verdict_of_words(r->code, r->enhanced, more);
 		is_more = says_much(&other) || strcmp(verdict.reason, "undefined") == 0;
 		/* what surrounds a reply is often a form with every cause it knows */
 		if (is_more && (other.cls != OUTCOME_HARD || codes_find(text).code == 0))
@@ -421,7 +397,7 @@ prose_about(struct reader *r, struct slice address, bool is_only)
 			slice_equal_nocase(r->prose.recipients[i].final, address)) &&
 		    r->prose.recipients[i].text.len > 0)
 			return r->prose.recipients[i].text;
-	return is_only ? lines_but(r, cut(r->prose.notice, FRONT_MAX), is_footer) : nothing;
+	return is_only ? lines_but(r, slice_cut(r->prose.notice, FRONT_MAX), is_footer) : nothing;
 }
 
 static void
@@ -432,6 +408,23 @@ take_codes(struct notice_recipient *out, struct codes found)
 	if (found.enhanced[0] != 0 &&
 	    (out->enhanced[0] == 0 || (out->enhanced[1] == 0 && out->enhanced[2] == 0)))
 		memcpy(out->enhanced, found.enhanced, sizeof(out->enhanced));
+}
+
+/* The address that was written to, where the prose tells which alias led to final; else nothing. */
+static struct slice
+alias_of(struct reader *r, struct slice final)
+{
+	struct slice original = r->notice->original;
+
+	/* the mail that came back was for final itself */
+	if ((original.len > 0 &&
+		memmem(original.ptr, original.len, final.ptr, final.len) != NULL) ||
+	    read_prose(r) < 0)
+		return nothing;
+	for (size_t i = 0; i < r->prose.count; i++)
+		if (slice_equal_nocase(r->prose.recipients[i].final, final))
+			return r->prose.recipients[i].address;
+	return nothing;
 }
 
 static int
@@ -452,6 +445,8 @@ read_dsn_recipient(struct reader *r, const struct dsn_recipient *in, bool is_onl
 	out->text = said.text;
 	out->remote = said.remote;
 	out->last_attempt_us = in->last_attempt_us;
+	if (!is_address(original) && is_address(final))
+		original = alias_of(r, final);
 	if (is_address(original))
 		out->address = original;
 	else if (is_address(final))
@@ -644,27 +639,49 @@ complaint_in_text(struct slice text)
 
 /* ---------------------------------------------------------------- prose */
 
-/* Sent to many (RFC 2369), and not by a mail system's own address. */
+/* With a return path of its own, and neither from a mail system's address nor with its field. */
 static bool
-is_bulk(const struct reader *r)
+is_of_somebody(const struct reader *r)
 {
-	return mail_field(r->mail, "List-Unsubscribe").len > 0 && !r->is_null_path &&
-	    mail_field(r->mail, "X-Failed-Recipients").len == 0 &&
+	return !r->is_null_path && mail_field(r->mail, "X-Failed-Recipients").len == 0 &&
 	    !phrases_has(&r->in_from, MARK_DAEMON_ADDRESS);
 }
 
-/* A person's answer or forward, or a newsletter, not the mail of a system. */
+/* Sent to many (RFC 2369, RFC 2919, and the older Precedence). Who returns the mail of a list may
+ * copy its fields: only List-Unsubscribe is believed of a mail without return path. */
+static bool
+is_bulk(const struct reader *r)
+{
+	struct slice precedence = slice_trim(mail_field(r->mail, "Precedence"));
+
+	if (mail_field(r->mail, "List-Unsubscribe").len > 0)
+		return true;
+	return mail_field(r->mail, "Return-Path").len > 0 &&
+	    (mail_field(r->mail, "List-Id").len > 0 ||
+		(!r->is_system &&
+		    (slice_equal_nocase(precedence, SLICE("bulk")) ||
+			slice_equal_nocase(precedence, SLICE("list")))));
+}
+
+/* A person's answer or forward, or sent to many, not the mail of a system. */
 static bool
 is_reply(const struct reader *r)
 {
-	if (is_bulk(r))
+	if (is_of_somebody(r) && (is_bulk(r) || phrases_has(&r->in_subject, MARK_REPLY_SUBJECT)))
 		return true;
-	if (r->is_daemon)
-		return false;
-	if (phrases_has(&r->in_subject, MARK_REPLY_SUBJECT))
-		return true;
-	return !phrases_has(&r->in_subject, MARK_BOUNCE_SUBJECT) &&
+	return !r->is_daemon && !phrases_has(&r->in_subject, MARK_BOUNCE_SUBJECT) &&
 	    (mail_field(r->mail, "List-Id").len > 0 || mail_field(r->mail, "In-Reply-To").len > 0);
+}
+
+static bool
+is_same_domain(struct slice a, struct slice b)
+{
+	const char *in_a = a.len > 0 ? memrchr(a.ptr, '@', a.len) : NULL;
+	const char *in_b = b.len > 0 ? memrchr(b.ptr, '@', b.len) : NULL;
+
+	return in_a != NULL && in_b != NULL &&
+	    slice_equal_nocase(slice_make(in_a, (size_t)(a.ptr + a.len - in_a)),
+		slice_make(in_b, (size_t)(b.ptr + b.len - in_b)));
 }
 
 /* Somebody failed, or a mail came back: else a shop's words about a parcel would do. */
@@ -675,8 +692,10 @@ names_mail(const struct reader *r)
 	size_t at = 0;
 
 	if (r->prose.count == 1 && bounce_text_address(mail_field(r->mail, "To"), &at, &to) &&
-	    slice_equal_nocase(r->prose.recipients[0].address, to))
-		return r->notice->original.len > 0;
+	    is_same_domain(r->prose.recipients[0].address, to))
+		return r->notice->original.len > 0 ||
+		    (!slice_equal_nocase(r->prose.recipients[0].address, to) &&
+			codes_find(r->prose.notice).code != 0);
 	return r->prose.count > 0 || r->notice->original.len > 0;
 }
 
@@ -693,6 +712,128 @@ is_wordless_notice(const struct reader *r)
 		    codes_find(r->prose.recipients[0].text).code != 0));
 }
 
+/* "User unknown: a@b" as subject. */
+static struct slice
+names_in_subject(const struct reader *r)
+{
+	struct slice address;
+	size_t at = 0;
+
+	return bounce_text_address(r->subject, &at, &address) &&
+		!slice_equal_nocase(address, own_address(r->mail))
+	    ? address
+	    : nothing;
+}
+
+/* A mail that came back, or a reply's code. */
+static bool
+has_proof(const struct reader *r)
+{
+	return r->notice->original.len > 0 || codes_find(r->prose.notice).code != 0;
+}
+
+/* Whoever it is names nobody but us, or, with a return path of his own, nobody but those of our
+ * house; and no reply and no mail that came back: he wants us to click. */
+static bool
+is_about_us(const struct reader *r)
+{
+	struct slice to = nothing;
+	size_t at = 0;
+	bool is_house = mail_field(r->mail, "Return-Path").len > 0 && !r->is_null_path &&
+	    !(phrases_has(&r->in_from, MARK_DAEMON_ADDRESS) &&
+		phrases_has(&r->in_subject, MARK_BOUNCE_SUBJECT));
+
+	if (has_proof(r) || (!is_house && r->prose.count == 0))
+		return false;
+	(void)bounce_text_address(mail_field(r->mail, "To"), &at, &to);
+	for (size_t i = 0; i < r->prose.count; i++)
+		if (!slice_equal_nocase(r->prose.recipients[i].address, to) &&
+		    !(is_house && is_same_domain(r->prose.recipients[i].address, to)))
+			return false;
+	return true;
+}
+
+/* The writer speaks of nobody but himself, or, with a return path of his own, of somebody in his
+ * house without a reply's code and not in a line by itself: a person, a shop, a program that answers
+ * for a mailbox. */
+static bool
+is_about_writer(const struct reader *r)
+{
+	struct slice from = nothing;
+	size_t at = 0;
+	bool is_house = !r->is_null_path && r->prose.rank < BOUNCE_TEXT_LINE &&
+	    codes_find(r->prose.notice).code == 0;
+
+	if (r->is_system || r->prose.count == 0 || r->notice->original.len > 0 ||
+	    !bounce_text_address(mail_field(r->mail, "From"), &at, &from))
+		return false;
+	for (size_t i = 0; i < r->prose.count; i++)
+		if (!slice_equal_nocase(r->prose.recipients[i].address, from) &&
+		    !(is_house && is_same_domain(r->prose.recipients[i].address, from)))
+			return false;
+	return true;
+}
+
+/* From the null path with a reply and its enhanced code (either, from a mail system), and an
+ * address: what else would say so? */
+static bool
+is_coded_notice(const struct reader *r)
+{
+	/* the return path may have been lost on the way */
+	bool is_sender_gone = mail_field(r->mail, "Return-Path").len == 0 &&
+	    mail_field(r->mail, "In-Reply-To").len == 0 &&
+	    phrases_has(&r->in_from, MARK_DAEMON_ADDRESS);
+	struct codes codes;
+
+	if (!(r->is_null_path || is_sender_gone) ||
+	    (r->prose.lone.len == 0 &&
+		(r->prose.count == 0 ||
+		    is_same_domain(r->prose.recipients[0].address, own_address(r->mail)))) ||
+	    is_reply(r) || marks_match(r->subject, MARK_AUTO_SUBJECT) ||
+	    mail_field(r->mail, "List-Id").len > 0)
+		return false;
+	codes = codes_find(r->prose.notice);
+	return r->is_system ? codes.code >= 400 || codes.enhanced[0] >= 4
+			    : codes.code >= 400 && codes.enhanced[0] != 0;
+}
+
+/* A mail, not a parcel or a payment, could not be delivered. */
+static bool
+speaks_of_mail(const struct reader *r)
+{
+	return r->prose.rank == BOUNCE_TEXT_LINE ||
+	    words_match(r->front,
+		"mail|message|nachricht|bericht|courriel|mensaje|mensagem|messaggio|meddeland|"
+		"melding|"
+		"besked|viesti|wiadomo|zprav|sprava|level|mesaj|письмо|сообщени|μηνυμα|メール|"
+		"メッセージ|邮件|郵件|메일|메시지");
+}
+
+/* From no mail system, with the way out that the law asks of those who sell. */
+static bool
+is_offer(const struct reader *r)
+{
+	return !r->is_daemon &&
+	    words_match(r->front,
+		"unsubscribe|abmelden|desinscri|desabonner|darse de baja|descadastr|annulla "
+		"iscrizione|"
+		"配信停止|退订|수신거부");
+}
+
+/* Its first paragraph is a mail system's; a person says something before he shows a notice. */
+static bool
+begins_with_frame(const struct reader *r)
+{
+	char bytes[FRAME_MAX];
+	struct slice first = slice_trim(r->prose.notice);
+	const char *end = first.len > 0 ? memmem(first.ptr, first.len, "\n\n", 2) : NULL;
+
+	if (end != NULL)
+		first.len = (size_t)(end - first.ptr);
+	return marks_match(
+	    words_normalise(slice_cut(first, sizeof(bytes)), bytes, false), MARK_FRAME);
+}
+
 /* Is it the failure notice of a mail system? */
 static bool
 is_bounce_prose(const struct reader *r)
@@ -705,16 +846,23 @@ is_bounce_prose(const struct reader *r)
 
 	if (!r->mail->has_header)
 		return has_frame && is_sure;
-	if (is_reply(r))
+	if (is_reply(r) || (is_about_us(r) && !has_failed) || is_about_writer(r) || is_offer(r))
 		return false;
-	if (has_failed || (r->is_daemon && has_subject && (has_frame || r->prose.count > 0)))
+	if (has_failed ||
+	    (r->is_daemon && has_subject &&
+		(has_frame || r->prose.count > 0 || r->notice->original.len > 0)))
 		return true;
-	if (has_frame && (r->is_daemon || (has_subject && names_mail(r))))
+	if (r->is_system && (has_subject || phrases_has(&r->in_front, MARK_DELAY)) &&
+	    (is_sure || names_in_subject(r).len > 0))
 		return true;
-	if (is_wordless_notice(r))
+	if (has_frame &&
+	    (r->is_daemon ||
+		(has_subject && names_mail(r) && (has_proof(r) || (is_sure && speaks_of_mail(r))))))
+		return true;
+	if (is_wordless_notice(r) || is_coded_notice(r))
 		return true;
 	/* the outer header was replaced on the way */
-	return has_frame && r->prose.rank >= BOUNCE_TEXT_LABEL &&
+	return has_frame && r->prose.rank >= BOUNCE_TEXT_LABEL && begins_with_frame(r) &&
 	    codes_find(r->prose.recipients[0].text).code != 0;
 }
 
@@ -733,23 +881,41 @@ has_codes(struct codes c)
 	return c.code != 0 || c.enhanced[0] != 0;
 }
 
-/* Lines elsewhere in the notice that name the address and hold a code; the last one. */
+static struct slice
+first_line(struct slice s)
+{
+	const char *end = s.len > 0 ? memchr(s.ptr, '\n', s.len) : NULL;
+
+	return slice_make(s.ptr, end != NULL ? (size_t)(end - s.ptr) : s.len);
+}
+
+/* Lines elsewhere in the notice that name the address and hold a code; or the address stands alone
+ * in its line, and the code in the paragraph below, before another address. The last such place. */
 static struct slice
 line_about(struct slice notice, struct slice address)
 {
 	struct slice found = nothing;
 
 	while (notice.len > 0) {
-		const char *end = memchr(notice.ptr, '\n', notice.len);
-		size_t len = end != NULL ? (size_t)(end - notice.ptr) : notice.len;
-		struct slice line = slice_make(notice.ptr, len);
+		struct slice line = first_line(notice), alone = slice_trim(line);
+		size_t len = line.len + (line.len < notice.len);
+		const char *end;
 
-		if (len >= address.len && len < 1000 &&
-		    memmem(line.ptr, len, address.ptr, address.len) != NULL &&
-		    has_codes(codes_find(line)))
-			found = line;
-		len += end != NULL;
 		notice = slice_make(notice.ptr + len, notice.len - len);
+		if (line.len < address.len || line.len >= ABOUT_MAX ||
+		    memmem(line.ptr, line.len, address.ptr, address.len) == NULL)
+			continue;
+		if (slice_equal_nocase(alone, address) && notice.len > 0) {
+			line = slice_cut(notice, ABOUT_MAX);
+			end = memmem(line.ptr, line.len, "\n\n", 2);
+			line.len = end != NULL ? (size_t)(end - line.ptr) : line.len;
+			end = memchr(line.ptr, '@', line.len);
+			if (end != NULL) /* of another */
+				end = memrchr(line.ptr, '\n', (size_t)(end - line.ptr));
+			line.len = end != NULL ? (size_t)(end - line.ptr) : line.len;
+		}
+		if (has_codes(codes_find(line)))
+			found = line;
 	}
 	return found;
 }
@@ -758,8 +924,8 @@ line_about(struct slice notice, struct slice address)
 static bool
 tells_by_words(struct slice text)
 {
-	struct notice_recipient nobody = { .reason = "undefined" };
-	struct classify_verdict verdict = classify_text(&nobody, text);
+	static const uint16_t none[3];
+	struct classify_verdict verdict = verdict_of_words(0, none, text);
 
 	return says_much(&verdict);
 }
@@ -779,7 +945,7 @@ read_prose_recipient(
     struct reader *r, struct slice address, struct slice text, bool is_only, enum dsn_action action)
 {
 	struct notice_recipient *out = notice_add(r->notice, r->arena);
-	struct slice notice = lines_but(r, cut(r->prose.notice, FRONT_MAX * 2), is_footer);
+	struct slice notice = lines_but(r, slice_cut(r->prose.notice, FRONT_MAX * 2), is_footer);
 	struct codes codes = codes_find(text);
 	struct slice said; /* what is judged: where the code stands, unless text says more */
 
@@ -883,6 +1049,9 @@ read_bounce_prose(struct reader *r)
 	address = notice->count == 0 ? fallback_address(r, 0) : nothing;
 	if (address.len > 0 && read_prose_recipient(r, address, nothing, true, action) < 0)
 		return -1;
+	address = notice->count == 0 ? names_in_subject(r) : nothing;
+	if (address.len > 0 && read_prose_recipient(r, address, r->subject, true, action) < 0)
+		return -1;
 	notice_settle(notice);
 	if (notice->count == 0)
 		notice->kind = action == DSN_DELAYED ? NOTICE_DELAYED : NOTICE_BOUNCE;
@@ -938,8 +1107,11 @@ is_auto_reply(const struct reader *r)
 	for (size_t i = 0; i < sizeof(present) / sizeof(*present); i++)
 		if (mail_field(r->mail, present[i]).len > 0)
 			return true;
+	/* Exchange asks other programs for silence in all it answers by itself */
+	if (r->is_null_path && mail_field(r->mail, "X-Auto-Response-Suppress").len > 0)
+		return true;
 	if (submitted.len > 0 && !slice_equal_nocase(submitted, SLICE("no")) &&
-	    (r->is_null_path || has_subject ||
+	    ((r->is_null_path && !r->is_system) || has_subject ||
 		(mail_field(r->mail, "In-Reply-To").len > 0 && !is_list)))
 		return true;
 	return has_subject && !is_list;
@@ -952,12 +1124,12 @@ is_challenge(struct reader *r)
 	    phrases_has(&r->in_from, MARK_CHALLENGE);
 }
 
-/* No failed address but perhaps our own, and no reply of a host. */
+/* No failed address but perhaps our own, or one that a person's guard names; and no reply of a host. */
 static bool
 names_nobody(const struct reader *r)
 {
 	return mail_field(r->mail, "X-Failed-Recipients").len == 0 &&
-	    (r->prose.count == 0 ||
+	    (r->prose.count == 0 || !r->is_system ||
 		(r->prose.count == 1 &&
 		    slice_equal_nocase(r->prose.recipients[0].address, own_address(r->mail)))) &&
 	    codes_find(r->prose.notice).code == 0;
@@ -971,6 +1143,17 @@ settle(struct reader *r, enum notice_kind kind, const char *reason)
 	r->notice->kind = kind;
 	r->notice->reason = reason;
 	return 0;
+}
+
+/* A receipt asks nothing of us; but Sieve (RFC 5429 2.1.2) and Dovecot refuse mail by one. */
+static int
+read_receipt(struct reader *r)
+{
+	if (read_prose(r) < 0)
+		return -1;
+	if (words_match(r->front, "automatically rejected") && r->prose.count > 0)
+		return read_bounce_prose(r);
+	return settle(r, NOTICE_OTHER, "read_receipt");
 }
 
 /* What is neither report nor receipt. */
@@ -1003,8 +1186,9 @@ read_unmarked(struct reader *r)
 		if (read_text(r, r->text) < 0)
 			return -1;
 	}
-	if (is_bounce_prose(r) && !(is_auto_reply(r) && r->prose.count == 0 && !r->is_system) &&
-	    !(is_auto_reply(r) && is_challenge(r) && names_nobody(r)))
+	if (is_bounce_prose(r) &&
+	    !(is_auto_reply(r) && r->prose.count == 0 && !r->is_system && !is_coded_notice(r)) &&
+	    !((is_auto_reply(r) || !r->is_system) && is_challenge(r) && names_nobody(r)))
 		return read_bounce_prose(r);
 	if (is_auto_reply(r))
 		return settle(r, NOTICE_AUTO_REPLY, is_challenge(r) ? "challenge" : "auto_reply");
@@ -1043,7 +1227,7 @@ read_notice(struct notice *notice, const struct mail *mail, bool is_inner, struc
 	if (feedback != NULL)
 		return read_complaint(&r, mail_part_text(feedback, arena), "arf");
 	if (mail_part(mail, MAIL_RECEIPT) != NULL)
-		return settle(&r, NOTICE_OTHER, "read_receipt");
+		return read_receipt(&r);
 	if (mail_part(mail, MAIL_TLS) != NULL)
 		return settle(&r, NOTICE_OTHER, "tls_report");
 	return read_unmarked(&r);

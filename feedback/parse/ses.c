@@ -630,6 +630,8 @@ ses_parse(const struct ses_input *in, struct arena *arena, struct feedback_event
 		return -1;
 	(void)err_set(err, "the notice needs more memory than its arena has");
 	result = read_notice(&n, root);
+	if (result == 0 && arena->failed)
+		return -1; /* texts and evidence would be missing */
 	if (result == 0 && n.has_nul)
 		return err_set(err, "a field holds a NUL");
 	return result;

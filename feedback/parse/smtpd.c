@@ -239,15 +239,6 @@ take_path(struct slice *args, struct slice prefix, struct slice *path)
 	return args->len == 0 || args->ptr[0] == ' ';
 }
 
-static bool
-is_ascii(struct slice s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.ptr[i] >= 0x80)
-			return false;
-	return true;
-}
-
 /* "SIZE=n", "BODY=…" and "SMTPUTF8". NULL when fine, else the refusal. */
 static const char *
 take_parameters(struct smtpd *l, struct slice args)
@@ -282,7 +273,7 @@ take_parameters(struct smtpd *l, struct slice args)
 static bool
 is_spelt_well(const struct smtpd *l, struct slice path)
 {
-	return is_ascii(path) || (l->is_utf8 && utf8_ok(path));
+	return slice_is_ascii(path) || (l->is_utf8 && utf8_ok(path));
 }
 
 static void

@@ -10,6 +10,7 @@
 
 #include "codes.h"
 #include "jsondoc.h"
+#include "verdict.h"
 
 #define DEPTH_MAX 4
 #define MAC_BYTES 32
@@ -265,7 +266,7 @@ judge(struct job *job, struct feedback_event *e, const struct slice text[FIELDS]
 		    job->err, "event %zu: time must be like 2026-11-20T10:00:00Z", job->number);
 	e->kind = kinds[i].kind;
 	if (e->kind == OUTCOME_BOUNCED)
-		feedback_judge_failure(e);
+		verdict_judge(e);
 	else
 		e->reason = kinds[i].reason;
 	return 0;
@@ -338,5 +339,8 @@ webhook_parse(const struct webhook_input *in, struct arena *arena, struct feedba
 	const struct jsondoc *root =
 	    jsondoc_parse(in->json, WEBHOOK_BODY_MAX, DEPTH_MAX, arena, err);
 
-	return root != NULL ? read_document(&job, root) : -1;
+	if (root == NULL || read_document(&job, root) < 0)
+		return -1;
+	return arena->failed ? err_set(err, "the document needs more memory than its arena has")
+			     : 0;
 }

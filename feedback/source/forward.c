@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "addr.h"
+#include "curl_transfer.h"
 #include "log.h"
 #include "pull.h"
 
@@ -23,10 +24,6 @@ struct forward {
 	const struct config *config;
 	const struct keep *keep;
 	struct buf raw, mail;
-};
-
-struct upload {
-	struct slice rest;
 };
 
 void
@@ -71,31 +68,9 @@ read_file(struct forward *f, const char *name, struct err *err)
 	return buf_failed(&f->mail) ? err_set(err, "no memory for a kept mail") : 0;
 }
 
-static size_t
-on_read(char *dst, size_t size, size_t count, void *context)
-{
-	struct upload *u = context;
-	size_t n = size * count < u->rest.len ? size * count : u->rest.len;
-
-	if (n > 0)
-		memcpy(dst, u->rest.ptr, n);
-	u->rest = slice_make(u->rest.ptr + n, u->rest.len - n);
-	return n;
-}
-
-static int
-on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-	(void)a;
-	(void)b;
-	(void)c;
-	(void)d;
-	return pull_is_stopping(context) ? 1 : 0;
-}
-
 static void
 set_options(CURL *curl, const struct forward *f, struct pull *pull, const struct curl_slist *to,
-    struct upload *upload)
+    struct slice *rest)
 {
 	const struct config *c = f->config;
 
@@ -106,30 +81,25 @@ set_options(CURL *curl, const struct forward *f, struct pull *pull, const struct
 		(void)curl_easy_setopt(curl, CURLOPT_CAINFO, c->reply_ca_file);
 	(void)curl_easy_setopt(curl, CURLOPT_MAIL_FROM, "");
 	(void)curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, to);
-	(void)curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
-	(void)curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_read);
-	(void)curl_easy_setopt(curl, CURLOPT_READDATA, upload);
-	(void)curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)upload->rest.len);
+	curl_transfer_gives(curl, rest);
 	(void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
 	(void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, WHOLE_S);
 	(void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-	(void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-	(void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, pull);
+	curl_transfer_stops(curl, pull_stop_flag(pull));
 }
 
 /* 0 taken, 1 refused for good, -1 with err: not now. */
 static int
 send_mail(struct forward *f, struct pull *pull, struct err *err)
 {
-	struct upload upload = { buf_slice(&f->mail) };
+	struct slice rest = buf_slice(&f->mail);
 	struct curl_slist *to = curl_slist_append(NULL, f->config->reply_forward_to);
 	CURL *curl = curl_easy_init();
 	CURLcode code = CURLE_OUT_OF_MEMORY;
 	long reply = 0;
 
 	if (curl != NULL && to != NULL) {
-		set_options(curl, f, pull, to, &upload);
+		set_options(curl, f, pull, to, &rest);
 		code = curl_easy_perform(curl);
 		(void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply);
 	}

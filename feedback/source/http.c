@@ -3,9 +3,9 @@
  * http: see http.h. Owns the daemon of libmicrohttpd, the worker threads and every request.
  *
  * A request is held by two sides: libmicrohttpd (until its connection is done with it) and the
- * work (worker, then the loop's list, then the intake). It is freed when both have let go, so
- * that an answer given too late, or a client that left, frees nothing that is still used.
- * http->lock guards lists and those marks; a connection is suspended under it and resumed outside of it.
+ * work (worker, then the intake). It is freed when both have let go, so that an answer given too
+ * late, or a client that left, frees nothing that is still used. All is of the loop's thread but
+ * the two lists that http->lock guards, and a request while a worker has it.
  */
 #include "http.h"
 
@@ -14,7 +14,6 @@
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -34,6 +33,8 @@
 #define GONE_MS 15000  /* SNS has given up by then */
 #define SWEEP_MS 500
 #define BODIES_MAX ((size_t)64 * 1024 * 1024) /* of all requests together */
+#define SPARES_MAX 256			      /* requests kept for the next ones, with memory of: */
+#define SPARE_BYTES_MAX ((size_t)32 * 1024)   /* arena and body each, at most */
 #define WORKERS_MAX 8
 #define BACKLOG 4096
 #define TYPE_MAX 64
@@ -74,8 +75,9 @@ struct request {
 	struct intake_item item;
 	bool is_page;
 	struct web_job job;
-	struct web_answer page; /* of status; set together under the lock */
-	atomic_uint status;	/* 0 until it is decided */
+	int verdict;		/* of the worker, a status */
+	unsigned status;	/* of the answer; 0 until it is decided */
+	struct web_answer page; /* of status */
 	bool is_suspended;	/* waits for the work */
 	bool mhd_holds, work_holds;
 };
@@ -104,22 +106,25 @@ struct http {
 	struct MHD_Daemon *daemon;
 	struct MHD_Response *responses[ANSWERS]; /* each ends its connection */
 	struct MHD_Response *recorded;		 /* 200, and the next request may come */
-	uv_async_t *async;			 /* freed by their close callbacks */
-	uv_timer_t *timer;
-	atomic_bool is_open;
-	atomic_size_t bodies;
+	uv_poll_t *poll;			 /* something to do for libmicrohttpd; */
+	uv_timer_t *due;			 /* or it is time to, */
+	bool has_woken;				 /* or a connection was woken */
+	uv_timer_t *sweep;
+	uv_async_t *async; /* workers have done something */
+	size_t bodies;
+	struct jobs taken; /* in this turn */
+	bool is_stopping;  /* no further requests on the connections there are */
+	struct request *requests, *spare;
+	size_t spares;
+	struct connection *connections;
+	size_t working; /* requests held by the work */
+	struct http_counts counts;
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct jobs todo;  /* for workers */
 	struct jobs ready; /* for the loop */
-	bool is_stopping;  /* no further requests on the connections there are */
-	bool is_ending;	   /* nor work */
-	struct request *requests;
-	struct connection *connections;
-	size_t working; /* requests held by the work */
-	struct http_counts counts;
-
+	bool is_ending;	   /* no further work */
 	struct worker workers[WORKERS_MAX];
 };
 
@@ -156,12 +161,39 @@ jobs_pop(struct jobs *jobs)
 	return r;
 }
 
+static void on_due(uv_timer_t *timer);
+
 /* ---- requests --------------------------------------------------------------------------- */
+
+/* A new one, or a spare one with its memory: blocks of a worker's that are given back and asked for
+ * again go to the system and come back as pages to be cleared. */
+static struct request *
+request_take(struct http *http)
+{
+	struct request *r = http->spare;
+	struct arena arena;
+	struct buf body;
+
+	if (r == NULL) {
+		r = calloc(1, sizeof(*r));
+		if (r != NULL) {
+			buf_init(&r->body, SNS_BODY_MAX);
+			arena_init(&r->arena, SNS_INTAKE_ARENA_MAX);
+		}
+		return r;
+	}
+	http->spare = r->next;
+	http->spares--;
+	arena = r->arena;
+	body = r->body;
+	*r = (struct request){ .arena = arena, .body = body };
+	return r;
+}
 
 static struct request *
 request_new(struct http *http, struct MHD_Connection *mhd, struct connection *connection)
 {
-	struct request *r = calloc(1, sizeof(*r));
+	struct request *r = request_take(http);
 
 	if (r == NULL)
 		return NULL;
@@ -169,45 +201,58 @@ request_new(struct http *http, struct MHD_Connection *mhd, struct connection *co
 	r->mhd = mhd;
 	r->connection = connection;
 	r->mhd_holds = true;
-	buf_init(&r->body, SNS_BODY_MAX);
-	arena_init(&r->arena, SNS_INTAKE_ARENA_MAX);
-	(void)pthread_mutex_lock(&http->lock);
 	r->next = http->requests;
 	if (r->next != NULL)
 		r->next->previous = r;
 	http->requests = r;
-	if (connection != NULL) {
-		connection->request = r;
-		if (connection->is_kept)
-			connection->started_ms = now_ms();
-	}
-	(void)pthread_mutex_unlock(&http->lock);
+	connection->request = r;
+	if (connection->is_kept)
+		connection->started_ms = now_ms();
 	return r;
 }
 
 static void
 drop_body(struct request *r)
 {
-	(void)atomic_fetch_sub(&r->http->bodies, r->counted);
+	r->http->bodies -= r->counted;
 	r->counted = 0;
-	buf_release(&r->body);
+	if (r->body.capacity > SPARE_BYTES_MAX)
+		buf_release(&r->body);
+	else
+		buf_reset(&r->body);
 }
 
-/* Under the lock, when nobody holds it any more. */
+static void
+request_destroy(struct request *r)
+{
+	buf_release(&r->body);
+	arena_release(&r->arena);
+	free(r);
+}
+
+/* When nobody holds it any more. */
 static void
 request_free(struct request *r)
 {
+	struct http *http = r->http;
+
 	if (r->previous != NULL)
 		r->previous->next = r->next;
 	else
-		r->http->requests = r->next;
+		http->requests = r->next;
 	if (r->next != NULL)
 		r->next->previous = r->previous;
 	drop_body(r);
 	buf_release(&r->page.body);
-	arena_release(&r->arena);
 	arena_release(&r->job.view_arena);
-	free(r);
+	if (http->spares == SPARES_MAX || r->arena.used_total > SPARE_BYTES_MAX) {
+		request_destroy(r);
+		return;
+	}
+	arena_reset(&r->arena);
+	r->next = http->spare;
+	http->spare = r;
+	http->spares++;
 }
 
 static void
@@ -237,15 +282,26 @@ count_answer(struct http_counts *counts, unsigned status)
 	}
 }
 
-/* Decides the answer unless it is decided, and wakes the connection; any thread. With
- * is_last the work lets go of the request. page: taken when it is the answer, or NULL. */
+/* Lets libmicrohttpd go on with it, in its next turn. */
 static void
-answer_with(struct request *r, unsigned status, struct web_answer *page, bool is_last)
+wake(struct request *r)
 {
 	struct http *http = r->http;
-	struct MHD_Connection *to_wake = NULL;
 
-	(void)pthread_mutex_lock(&http->lock);
+	if (!r->is_suspended)
+		return;
+	MHD_resume_connection(r->mhd);
+	r->is_suspended = false;
+	if (!http->has_woken)
+		(void)uv_timer_start(http->due, on_due, 0, 0);
+	http->has_woken = true;
+}
+
+/* The work lets go of a request: decides its answer unless it is decided. page: taken when it is
+ * the answer, or NULL. */
+static void
+answer_with(struct request *r, unsigned status, struct web_answer *page)
+{
 	if (r->status == 0) {
 		r->status = status;
 		if (page != NULL) {
@@ -253,25 +309,26 @@ answer_with(struct request *r, unsigned status, struct web_answer *page, bool is
 			page->body = (struct buf){ 0 };
 		}
 	}
-	if (r->is_suspended) {
-		r->is_suspended = false;
-		to_wake = r->mhd;
-	}
-	if (is_last && r->work_holds) {
-		r->work_holds = false;
-		http->working--;
-		if (!r->mhd_holds)
-			request_free(r);
-	}
-	(void)pthread_mutex_unlock(&http->lock);
-	if (to_wake != NULL)
-		MHD_resume_connection(to_wake);
+	wake(r);
+	r->work_holds = false;
+	r->http->working--;
+	if (!r->mhd_holds)
+		request_free(r);
 }
 
 static void
-answer(struct request *r, unsigned status, bool is_last)
+answer(struct request *r, unsigned status)
 {
-	answer_with(r, status, NULL, is_last);
+	answer_with(r, status, NULL);
+}
+
+static void
+on_page(struct web_job *job, struct web_answer *page)
+{
+	struct request *r = (struct request *)(void *)((char *)job - offsetof(struct request, job));
+
+	answer_with(r, page->status, page);
+	buf_release(&page->body);
 }
 
 /* ---- workers ---------------------------------------------------------------------------- */
@@ -281,27 +338,14 @@ work(struct worker *worker, struct request *r)
 {
 	struct http *http = worker->http;
 	struct err err = { 0 };
-	bool was_empty;
-	int status = r->is_hook
+
+	r->verdict = r->is_hook
 	    ? webhook_intake_read(
 		  http->config.webhook, &r->hook, buf_slice(&r->body), &r->arena, &r->events, &err)
 	    : sns_intake_read(http->config.sns, worker->cache, buf_slice(&r->body),
 		  slice_str(r->type), &r->arena, &r->events, &err);
-
-	drop_body(r);
-	if (status != 200) {
-		if (r->is_hook && status != 503)
-			source_left(http->config.webhook_source);
-		log_debug("http request not taken status=%d error=\"%s\"", status, err.msg);
-		answer(r, (unsigned)status, true);
-		return;
-	}
-	(void)pthread_mutex_lock(&http->lock);
-	was_empty = http->ready.first == NULL;
-	jobs_push(&http->ready, r);
-	(void)pthread_mutex_unlock(&http->lock);
-	if (was_empty)
-		(void)uv_async_send(http->async);
+	if (r->verdict != 200)
+		log_debug("http request not taken status=%d error=\"%s\"", r->verdict, err.msg);
 }
 
 static void *
@@ -310,6 +354,7 @@ worker_main(void *arg)
 	struct worker *worker = arg;
 	struct http *http = worker->http;
 	struct request *r;
+	bool was_empty;
 
 	(void)pthread_mutex_lock(&http->lock);
 	for (;;) {
@@ -320,12 +365,40 @@ worker_main(void *arg)
 		(void)pthread_mutex_unlock(&http->lock);
 		work(worker, r);
 		(void)pthread_mutex_lock(&http->lock);
+		was_empty = http->ready.first == NULL;
+		jobs_push(&http->ready, r);
+		if (was_empty)
+			(void)uv_async_send(http->async);
 	}
 	(void)pthread_mutex_unlock(&http->lock);
 	return NULL;
 }
 
-/* ---- the loop's side -------------------------------------------------------------------- */
+/* What a turn of libmicrohttpd has taken goes to the workers, or to the pages. */
+static void
+pass_on(struct http *http)
+{
+	struct jobs pages;
+	struct request *r;
+
+	if (http->taken.first == NULL)
+		return;
+	jobs_init(&pages);
+	(void)pthread_mutex_lock(&http->lock);
+	while ((r = jobs_pop(&http->taken)) != NULL)
+		jobs_push(r->is_page ? &pages : &http->todo, r);
+	if (http->todo.first != NULL)
+		(void)pthread_cond_broadcast(&http->wake);
+	(void)pthread_mutex_unlock(&http->lock);
+	while ((r = jobs_pop(&pages)) != NULL) {
+		r->job.in.body = buf_slice(&r->body);
+		r->job.arena = &r->arena;
+		r->job.done = on_page;
+		web_begin(http->config.web, &r->job);
+	}
+}
+
+/* ---- between worker and intake ---------------------------------------------------------- */
 
 static void
 on_done(struct intake_item *item, enum intake_result result)
@@ -333,28 +406,30 @@ on_done(struct intake_item *item, enum intake_result result)
 	struct request *r =
 	    (struct request *)(void *)((char *)item - offsetof(struct request, item));
 
-	answer(r, result == INTAKE_COMMITTED ? 200 : 503, true);
+	answer(r, result == INTAKE_COMMITTED ? 200 : 503);
 }
 
 static void
-on_page(struct web_job *job, struct web_answer *page)
+take_back(struct request *r)
 {
-	struct request *r = (struct request *)(void *)((char *)job - offsetof(struct request, job));
+	struct http *http = r->http;
+	struct source *source = r->is_hook ? http->config.webhook_source : http->config.source;
 
-	answer_with(r, page->status, page, true);
-	buf_release(&page->body);
-}
-
-static struct source *
-source_of(const struct request *r)
-{
-	return r->is_hook ? r->http->config.webhook_source : r->http->config.source;
-}
-
-static void
-refresh_open(struct http *http)
-{
-	atomic_store(&http->is_open, intake_is_open(http->config.intake));
+	drop_body(r);
+	if (r->verdict != 200) {
+		if (r->is_hook && r->verdict != 503)
+			source_left(source);
+		answer(r, (unsigned)r->verdict);
+		return;
+	}
+	r->item = (struct intake_item){ .events = r->events.items,
+		.count = r->events.count,
+		.bytes = r->arena.used_total + sizeof(*r),
+		.done = on_done,
+		.source = source };
+	source_received(source, 1);
+	if (!intake_add(http->config.intake, &r->item))
+		answer(r, 503);
 }
 
 static void
@@ -366,28 +441,10 @@ on_ready(uv_async_t *async)
 
 	(void)pthread_mutex_lock(&http->lock);
 	ready = http->ready;
-	if (ready.first == NULL)
-		ready.last = &ready.first;
 	jobs_init(&http->ready);
 	(void)pthread_mutex_unlock(&http->lock);
-	while ((r = jobs_pop(&ready)) != NULL) {
-		if (r->is_page) {
-			r->job.in.body = buf_slice(&r->body);
-			r->job.arena = &r->arena;
-			r->job.done = on_page;
-			web_begin(http->config.web, &r->job);
-			continue;
-		}
-		r->item = (struct intake_item){ .events = r->events.items,
-			.count = r->events.count,
-			.bytes = r->arena.used_total + sizeof(*r),
-			.done = on_done,
-			.source = source_of(r) };
-		source_received(source_of(r), 1);
-		if (!intake_add(http->config.intake, &r->item))
-			answer(r, 503, true);
-	}
-	refresh_open(http);
+	while ((r = jobs_pop(&ready)) != NULL)
+		take_back(r);
 }
 
 /* Ends what takes too long. */
@@ -397,32 +454,18 @@ on_sweep(uv_timer_t *timer)
 	struct http *http = timer->data;
 	int64_t now = now_ms();
 
-	refresh_open(http);
-	for (;;) {
-		struct request *late = NULL;
+	for (struct connection *c = http->connections; c != NULL; c = c->next) {
+		struct request *r = c->request;
+		int64_t age = now - c->started_ms;
 
-		(void)pthread_mutex_lock(&http->lock);
-		for (struct connection *c = http->connections; c != NULL && late == NULL;
-		     c = c->next) {
-			int64_t age = now - c->started_ms;
-
-			if (age < TOTAL_MS)
-				continue;
-			if (c->request != NULL && c->request->is_suspended)
-				late = c->request;
-			else if (age >= GONE_MS || c->request == NULL || c->request->status == 0)
-				(void)shutdown(c->fd, SHUT_RDWR);
+		if (age < TOTAL_MS)
+			continue;
+		if (r != NULL && r->is_suspended) {
+			r->status = 503;
+			wake(r);
+		} else if (age >= GONE_MS || r == NULL || r->status == 0) {
+			(void)shutdown(c->fd, SHUT_RDWR);
 		}
-		/* held by libmicrohttpd while it is suspended, and only answer() ends that;
-		 * the work's own answer() runs on this thread or waits for the mark */
-		if (late != NULL) {
-			late->status = 503;
-			late->is_suspended = false;
-		}
-		(void)pthread_mutex_unlock(&http->lock);
-		if (late == NULL)
-			break;
-		MHD_resume_connection(late->mhd);
 	}
 }
 
@@ -445,12 +488,10 @@ on_connection(
 			return; /* the request is refused for want of a connection */
 		c->fd = info->connect_fd;
 		c->started_ms = now_ms();
-		(void)pthread_mutex_lock(&http->lock);
 		c->next = http->connections;
 		if (c->next != NULL)
 			c->next->previous = c;
 		http->connections = c;
-		(void)pthread_mutex_unlock(&http->lock);
 		return;
 	}
 	c = *context;
@@ -458,7 +499,6 @@ on_connection(
 	if (c == NULL)
 		return;
 	/* the descriptor is closed after this call */
-	(void)pthread_mutex_lock(&http->lock);
 	if (c->previous != NULL)
 		c->previous->next = c->next;
 	else if (http->connections == c)
@@ -467,7 +507,6 @@ on_connection(
 		c->next->previous = c->previous;
 	if (c->request != NULL)
 		c->request->connection = NULL;
-	(void)pthread_mutex_unlock(&http->lock);
 	free(c);
 }
 
@@ -475,15 +514,14 @@ static void
 on_completed(
     void *ctx, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code)
 {
-	struct http *http = ctx;
 	struct request *r = *context;
 
+	(void)ctx;
 	(void)mhd;
 	(void)code;
 	if (r == NULL)
 		return;
 	*context = NULL;
-	(void)pthread_mutex_lock(&http->lock);
 	if (r->connection != NULL) {
 		r->connection->request = NULL;
 		r->connection->is_kept = true;
@@ -493,7 +531,6 @@ on_completed(
 	r->mhd_holds = false;
 	if (!r->work_holds)
 		request_free(r);
-	(void)pthread_mutex_unlock(&http->lock);
 }
 
 struct framing {
@@ -534,6 +571,12 @@ is_hook(const struct http *http, const char *url)
 	return http->config.webhook != NULL && strcmp(url, http->config.webhook->path) == 0;
 }
 
+static bool
+is_open(const struct http *http)
+{
+	return !http->is_ending && intake_is_open(http->config.intake);
+}
+
 /* What can be said from the head alone; 0: read the body. */
 static unsigned
 judge_head(struct request *r, const char *url, const char *method, bool *is_at_once)
@@ -551,7 +594,7 @@ judge_head(struct request *r, const char *url, const char *method, bool *is_at_o
 		return 413;
 	*is_at_once = false; /* the body is read first, so that the answer is not lost by a reset */
 	if (strcmp(url, "/healthz") == 0 && is_reading(method))
-		return atomic_load(&http->is_open) ? 200 : 503;
+		return is_open(http) ? 200 : 503;
 	if (http->config.web != NULL && web_request_page(slice_str(url)) != WEB_NO_PAGE) {
 		if (f.length > WEB_BODY_MAX)
 			return 413;
@@ -565,7 +608,7 @@ judge_head(struct request *r, const char *url, const char *method, bool *is_at_o
 	}
 	if (strcmp(method, "POST") != 0)
 		return 405;
-	return atomic_load(&http->is_open) ? 0 : 503;
+	return is_open(http) ? 0 : 503;
 }
 
 static struct slice
@@ -623,9 +666,7 @@ send_page(struct request *r)
 	struct MHD_Response *response;
 	enum MHD_Result result;
 
-	(void)pthread_mutex_lock(&http->lock);
 	count_answer(&http->counts, r->status);
-	(void)pthread_mutex_unlock(&http->lock);
 	response = page_response(&r->page);
 	if (response == NULL)
 		return MHD_NO;
@@ -644,11 +685,9 @@ send_answer(struct request *r, unsigned status)
 
 	while (i + 1 < ANSWERS && answers[i].status != status)
 		i++;
-	(void)pthread_mutex_lock(&http->lock);
 	count_answer(&http->counts, answers[i].status);
 	response = status == 200 && r->is_framed && !http->is_stopping ? http->recorded
 								       : http->responses[i];
-	(void)pthread_mutex_unlock(&http->lock);
 	return MHD_queue_response(r->mhd, answers[i].status, response);
 }
 
@@ -661,7 +700,7 @@ take_bytes(struct request *r, const char *bytes, size_t n)
 	if (r->status == 0 && (n > max || r->body.len > max - n)) {
 		r->status = 413;
 		drop_body(r);
-	} else if (r->status == 0 && atomic_load(&http->bodies) + n > BODIES_MAX) {
+	} else if (r->status == 0 && http->bodies + n > BODIES_MAX) {
 		r->status = 503;
 		drop_body(r);
 	}
@@ -671,30 +710,23 @@ take_bytes(struct request *r, const char *bytes, size_t n)
 	}
 	buf_append(&r->body, bytes, n);
 	r->counted += n;
-	(void)atomic_fetch_add(&http->bodies, n);
+	http->bodies += n;
 	return buf_failed(&r->body) ? MHD_NO : MHD_YES;
 }
 
-/* The whole body is there. */
+/* The whole body is there. False: nobody works any more. */
 static bool
 hand_over(struct request *r)
 {
 	struct http *http = r->http;
-	bool is_taken;
 
-	(void)pthread_mutex_lock(&http->lock);
-	is_taken = !http->is_ending;
-	if (is_taken) {
-		MHD_suspend_connection(r->mhd);
-		r->is_suspended = r->work_holds = true;
-		http->working++;
-		jobs_push(r->is_page ? &http->ready : &http->todo, r);
-		(void)pthread_cond_signal(&http->wake);
-	}
-	(void)pthread_mutex_unlock(&http->lock);
-	if (is_taken && r->is_page)
-		(void)uv_async_send(http->async);
-	return is_taken;
+	if (http->is_ending)
+		return false;
+	MHD_suspend_connection(r->mhd);
+	r->is_suspended = r->work_holds = true;
+	http->working++;
+	jobs_push(&http->taken, r);
+	return true;
 }
 
 static enum MHD_Result
@@ -741,6 +773,35 @@ on_request(void *ctx, struct MHD_Connection *mhd, const char *url, const char *m
 	if (r->page.policy != NULL)
 		return send_page(r);
 	return send_answer(r, r->status != 0 ? r->status : 503);
+}
+
+/* One turn of libmicrohttpd: what has arrived, what was woken, what is overdue. */
+static void
+turn(struct http *http)
+{
+	MHD_UNSIGNED_LONG_LONG wait_ms = 0;
+
+	http->has_woken = false;
+	(void)MHD_run(http->daemon);
+	pass_on(http);
+	if (http->has_woken || MHD_get_timeout(http->daemon, &wait_ms) == MHD_YES)
+		(void)uv_timer_start(http->due, on_due, wait_ms, 0);
+	else
+		(void)uv_timer_stop(http->due);
+}
+
+static void
+on_due(uv_timer_t *timer)
+{
+	turn(timer->data);
+}
+
+static void
+on_poll(uv_poll_t *poll, int status, int events)
+{
+	(void)status;
+	(void)events;
+	turn(poll->data);
 }
 
 static void PRINTF_LIKE(2, 0) on_log(void *ctx, const char *format, va_list args)
@@ -855,18 +916,38 @@ static int
 start_handles(struct http *http, uv_loop_t *loop, struct err *err)
 {
 	http->async = calloc(1, sizeof(*http->async));
-	http->timer = calloc(1, sizeof(*http->timer));
-	if (http->async == NULL || http->timer == NULL ||
+	http->sweep = calloc(1, sizeof(*http->sweep));
+	http->due = calloc(1, sizeof(*http->due));
+	if (http->async == NULL || http->sweep == NULL || http->due == NULL ||
 	    uv_async_init(loop, http->async, on_ready) != 0) {
 		free(http->async);
-		free(http->timer);
+		free(http->sweep);
+		free(http->due);
 		http->async = NULL;
-		http->timer = NULL;
 		return err_set(err, "no memory");
 	}
-	(void)uv_timer_init(loop, http->timer);
-	http->async->data = http->timer->data = http;
-	(void)uv_timer_start(http->timer, on_sweep, SWEEP_MS, SWEEP_MS);
+	(void)uv_timer_init(loop, http->sweep);
+	(void)uv_timer_init(loop, http->due);
+	http->async->data = http->sweep->data = http->due->data = http;
+	(void)uv_timer_start(http->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+	return 0;
+}
+
+/* libmicrohttpd waits with an epoll of its own, which the loop waits for. */
+static int
+watch_daemon(struct http *http, uv_loop_t *loop, struct err *err)
+{
+	const union MHD_DaemonInfo *info =
+	    MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	uv_poll_t *poll = malloc(sizeof(*poll));
+
+	if (info == NULL || poll == NULL || uv_poll_init(loop, poll, info->epoll_fd) != 0) {
+		free(poll);
+		return err_set(err, "no memory");
+	}
+	poll->data = http;
+	http->poll = poll;
+	(void)uv_poll_start(poll, UV_READABLE, on_poll);
 	return 0;
 }
 
@@ -884,16 +965,16 @@ http_new(uv_loop_t *loop, const struct http_config *config, struct err *err)
 	http->config = *config;
 	(void)pthread_mutex_init(&http->lock, NULL);
 	(void)pthread_cond_init(&http->wake, NULL);
+	jobs_init(&http->taken);
 	jobs_init(&http->todo);
 	jobs_init(&http->ready);
 	if (start_handles(http, loop, err) < 0 || make_responses(http, err) < 0 ||
 	    start_workers(http, err) < 0 || (fd = listen_on(config, &is_loopback, err)) < 0)
 		goto fail;
 	http->daemon = MHD_start_daemon(
-	    MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL,
-	    NULL, on_request, http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-	    MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections_max(),
-	    MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+	    MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request,
+	    http, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+	    MHD_OPTION_CONNECTION_LIMIT, connections_max(), MHD_OPTION_PER_IP_CONNECTION_LIMIT,
 	    is_loopback ? 0u : (unsigned)CONNECTIONS_PER_PEER_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
 	    (unsigned)FIRST_BYTE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_POOL_BYTES,
 	    MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
@@ -903,6 +984,8 @@ http_new(uv_loop_t *loop, const struct http_config *config, struct err *err)
 		(void)err_set(err, "libmicrohttpd does not start: too few file descriptors?");
 		goto fail;
 	}
+	if (watch_daemon(http, loop, err) < 0)
+		goto fail;
 	log_info("http listens address=%s path=%s", config->listen, config->path);
 	return http;
 fail:
@@ -920,80 +1003,27 @@ http_stop(struct http *http)
 	fd = MHD_quiesce_daemon(http->daemon);
 	if (fd != MHD_INVALID_SOCKET)
 		(void)close(fd);
-	(void)pthread_mutex_lock(&http->lock);
 	http->is_stopping = true;
 	for (struct connection *c = http->connections; c != NULL; c = c->next)
 		if (c->is_kept && c->request == NULL)
 			(void)shutdown(c->fd, SHUT_RD);
-	(void)pthread_mutex_unlock(&http->lock);
 }
 
 bool
-http_is_idle(struct http *http)
+http_is_idle(const struct http *http)
 {
-	bool is_idle;
-
-	if (http == NULL)
-		return true;
-	(void)pthread_mutex_lock(&http->lock);
-	is_idle = http->working == 0;
-	(void)pthread_mutex_unlock(&http->lock);
-	return is_idle;
+	return http == NULL || http->working == 0;
 }
 
 struct http_counts
-http_counts(struct http *http)
+http_counts(const struct http *http)
 {
-	struct http_counts counts;
-
-	(void)pthread_mutex_lock(&http->lock);
-	counts = http->counts;
-	(void)pthread_mutex_unlock(&http->lock);
-	return counts;
+	return http->counts;
 }
 
 static void
-free_handle(uv_handle_t *handle)
+end_workers(struct http *http)
 {
-	free(handle);
-}
-
-static void
-resume_all(struct http *http)
-{
-	for (;;) {
-		struct MHD_Connection *mhd = NULL;
-
-		(void)pthread_mutex_lock(&http->lock);
-		for (struct request *r = http->requests; r != NULL; r = r->next) {
-			if (!r->is_suspended)
-				continue;
-			r->is_suspended = false;
-			if (r->status == 0)
-				r->status = 503;
-			mhd = r->mhd;
-			break;
-		}
-		(void)pthread_mutex_unlock(&http->lock);
-		if (mhd == NULL)
-			return;
-		MHD_resume_connection(mhd);
-	}
-}
-
-static void
-pause_ms(long ms)
-{
-	(void)nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
-}
-
-void
-http_free(struct http *http)
-{
-	if (http == NULL)
-		return;
-	http_stop(http);
-	atomic_store(&http->is_open, false);
 	(void)pthread_mutex_lock(&http->lock);
 	http->is_ending = true;
 	(void)pthread_cond_broadcast(&http->wake);
@@ -1003,24 +1033,51 @@ http_free(struct http *http)
 			(void)pthread_join(http->workers[i].thread, NULL);
 		sns_cert_cache_free(http->workers[i].cache);
 	}
-	if (http->daemon != NULL) {
-		resume_all(http);
-		for (unsigned i = 0; i < 20; i++) { /* let the answers out */
-			bool is_empty;
+}
 
-			(void)pthread_mutex_lock(&http->lock);
-			is_empty = http->connections == NULL;
-			(void)pthread_mutex_unlock(&http->lock);
-			if (is_empty)
-				break;
-			pause_ms(25);
-		}
-		MHD_stop_daemon(http->daemon);
+static void
+pause_ms(long ms)
+{
+	(void)nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL);
+}
+
+/* Answers what waits, and gives the answers half a second to leave. */
+static void
+end_daemon(struct http *http)
+{
+	for (struct request *r = http->requests; r != NULL; r = r->next) {
+		if (r->is_suspended && r->status == 0)
+			r->status = 503;
+		wake(r);
 	}
-	(void)pthread_mutex_lock(&http->lock);
+	for (unsigned i = 0; i < 20 && http->connections != NULL; i++) {
+		(void)MHD_run(http->daemon);
+		pause_ms(25);
+	}
+	MHD_stop_daemon(http->daemon);
+}
+
+static void
+free_handle(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+void
+http_free(struct http *http)
+{
+	if (http == NULL)
+		return;
+	http_stop(http);
+	end_workers(http);
+	if (http->poll != NULL)
+		uv_close((uv_handle_t *)http->poll, free_handle);
+	if (http->daemon != NULL)
+		end_daemon(http);
 	while (http->requests != NULL)
 		request_free(http->requests);
-	(void)pthread_mutex_unlock(&http->lock);
+	while (http->spare != NULL)
+		request_destroy(request_take(http));
 	for (size_t i = 0; i < ANSWERS; i++)
 		if (http->responses[i] != NULL)
 			MHD_destroy_response(http->responses[i]);
@@ -1028,7 +1085,8 @@ http_free(struct http *http)
 		MHD_destroy_response(http->recorded);
 	if (http->async != NULL) {
 		uv_close((uv_handle_t *)http->async, free_handle);
-		uv_close((uv_handle_t *)http->timer, free_handle);
+		uv_close((uv_handle_t *)http->sweep, free_handle);
+		uv_close((uv_handle_t *)http->due, free_handle);
 	}
 	(void)pthread_cond_destroy(&http->wake);
 	(void)pthread_mutex_destroy(&http->lock);

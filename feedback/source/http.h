@@ -3,10 +3,9 @@
  * http: the endpoint that SNS posts to, behind the operator's TLS proxy, the webhook for JSON
  * with an HMAC (webhook_intake.h), the pages for recipients (web.h), and GET /healthz.
  *
- * Three kinds of threads: libmicrohttpd's own reads requests; workers verify and parse them
- * (fetching a certificate may block there); the loop's thread hands events to the intake. A
- * request is suspended meanwhile and answered when its events are committed. Pages need no
- * worker: they go from libmicrohttpd to the loop and back.
+ * The loop's thread reads requests, by libmicrohttpd, and answers them; workers verify and parse
+ * what is feedback (fetching a certificate may block there), and hand it back for the intake. A
+ * request is suspended meanwhile and answered when its events are committed.
  *
  *   200 committed   400 not a document of SNS, or doubtful framing   403 forged, not our topic
  *   404 405 413     503 try again: no database, queue full, certificate not to be had, too late
@@ -56,12 +55,12 @@ struct http *http_new(uv_loop_t *loop, const struct http_config *config, struct 
 void http_stop(struct http *http);
 
 /* Requests whose answer is still due. */
-bool http_is_idle(struct http *http);
+bool http_is_idle(const struct http *http);
 
 /* Answers what is left with 503, ends all threads (up to SNS_CERT_TIMEOUT_S) and frees. The
  * intake must be freed after it and be given no chance to run in between. */
 void http_free(struct http *http);
 
-struct http_counts http_counts(struct http *http);
+struct http_counts http_counts(const struct http *http);
 
 #endif

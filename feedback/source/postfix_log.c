@@ -19,9 +19,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "hash.h"
 #include "log.h"
 #include "postfix_line.h"
-#include "hash.h"
+#include "verdict.h"
 
 #define POLL_MS 500
 #define CHUNK ((size_t)256 * 1024)
@@ -168,7 +169,7 @@ judge(const struct postfix_log *p, const struct postfix_line *line, struct feedb
 	case POSTFIX_STATUS_NONE:
 	default:
 		e->kind = OUTCOME_BOUNCED;
-		feedback_judge_failure(e);
+		verdict_judge(e);
 		break;
 	}
 }

@@ -83,5 +83,7 @@ webhook_intake_read(struct webhook_intake *w, const struct webhook_head *head, s
 		(void)err_set(err, "more than webhook.rate_per_s");
 		return 429;
 	}
-	return webhook_parse(&in, arena, events, err) < 0 ? 400 : 200;
+	if (webhook_parse(&in, arena, events, err) == 0)
+		return 200;
+	return arena->failed ? 503 : 400;
 }

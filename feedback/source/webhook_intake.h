@@ -30,7 +30,7 @@ int webhook_intake_init(struct webhook_intake *w, const struct config *config,
     const struct token_keys *tokens, struct err *err) MUST_CHECK;
 void webhook_intake_release(struct webhook_intake *w);
 
-/* 200 with events to commit first, or what to answer at once, with err: 400 401 403 429. Any
+/* 200 with events to commit first, or what to answer at once, with err: 400 401 403 429 503. Any
  * thread. */
 int webhook_intake_read(struct webhook_intake *w, const struct webhook_head *head,
     struct slice body, struct arena *arena, struct feedback_events *events,

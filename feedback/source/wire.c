@@ -6,21 +6,11 @@
 #include <poll.h>
 #include <string.h>
 
+#include "curl_transfer.h"
+
 #define CONNECT_S 30L
 #define LOOK_MS 500
 #define CHUNK ((size_t)16 * 1024)
-
-static int
-on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-	const atomic_bool *stop = context;
-
-	(void)a;
-	(void)b;
-	(void)c;
-	(void)d;
-	return atomic_load(stop) ? 1 : 0;
-}
 
 int
 wire_open(struct wire *w, const struct wire_config *c, struct err *err)
@@ -43,9 +33,7 @@ wire_open(struct wire *w, const struct wire_config *c, struct err *err)
 	(void)curl_easy_setopt(w->curl, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
 	(void)curl_easy_setopt(w->curl, CURLOPT_TIMEOUT, CONNECT_S);
 	(void)curl_easy_setopt(w->curl, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(w->curl, CURLOPT_NOPROGRESS, 0L);
-	(void)curl_easy_setopt(w->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-	(void)curl_easy_setopt(w->curl, CURLOPT_XFERINFODATA, c->stop);
+	curl_transfer_stops(w->curl, c->stop);
 	code = curl_easy_perform(w->curl);
 	return code == CURLE_OK ? 0
 				: err_set(err, "mailbox: no login: %s", curl_easy_strerror(code));

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "dispatcher/smtp.h"
+#include "dispatcher/smtp/smtp.h"
 
 #define CONNECTIONS_MAX 1000
 #define READ_BYTES 16384

@@ -54,9 +54,10 @@ for ((i = 1; i <= rounds; i++)); do
 	parts="\"audience\":$(between "$(said_at 'audience read' head)" "$start"),"
 	parts+="\"exclusions_and_sort\":$(between "$(said_at 'page written' head)" "$(said_at 'audience read' head)"),"
 	parts+="\"rows\":$(between "$(said_at 'page written' tail)" "$(said_at 'page written' head)"),"
-	parts+="\"indexes\":$(between "$(said_at 'run planned' head)" "$(said_at 'page written' tail)"),"
+	parts+="\"indexes\":$(between "$(said_at 'rows indexed' head)" "$(said_at 'page written' tail)"),"
+	parts+="\"seal\":$(between "$(said_at 'run planned' head)" "$(said_at 'rows indexed' head)"),"
 	parts+="\"hand_over\":$(between "$first" "$(said_at 'run planned' head)")"
-	sql "SELECT kairan.run_move(id, '{running}', 'cancelled') FROM kairan.run WHERE run_key = 'round-$i'" >/dev/null
+	bench_cancel "round-$i"
 	service_stop "$dispatcher"
 	service_stop "$producer"
 done

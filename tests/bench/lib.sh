@@ -128,6 +128,13 @@ bench_campaign()
 	SQL
 }
 
+# arguments: run key. What `kairan campaign cancel` does: else the producer would do it in the next round.
+bench_cancel()
+{
+	sql "SELECT kairan.run_move(id, '{running}', 'cancelled'), kairan.send_move_all(id, '{queued,deferred}', 'cancelled', 'cancelled')
+	    FROM kairan.run WHERE run_key = '$1'" >/dev/null
+}
+
 # arguments: bytes; TEXT and HTML of a template whose mail has about that length, both parts alike
 bench_template()
 {

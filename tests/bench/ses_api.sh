@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # ses_api: claim, compose, sign, POST over TLS, record, against wrk POSTing bodies of the same size over
 # TLS keep-alive to the same nginx, in turn. nginx answers as SendEmail does and checks nothing.
-#   ses_api.sh [BYTES] [RECIPIENTS]      default 10240 and 20,000
+#   ses_api.sh [BYTES] [RECIPIENTS]      default 10240 and 100,000
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/support/services.sh
 . tests/bench/lib.sh
 bytes=${1:-10240}
-recipients=${2:-20000}
+recipients=${2:-100000}
 pairs=${ROUNDS:-5}
 connections=${CONNECTIONS:-16}
 PATH=$PATH:/usr/sbin

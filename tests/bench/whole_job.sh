@@ -32,6 +32,7 @@ declare -A split=()
 
 # arguments: pids of dispatcher and producer. Adds each party's CPU so far, in ns, to the array split,
 # with the sign of $3: once before and once after the job.
+records='WITH o AS|DEALLOCATE (record|release)' # what the connection that records says last
 parties=(dispatcher claim record pg_other redis sink producer)
 count_parties()
 {
@@ -40,8 +41,8 @@ count_parties()
 	for party in "${parties[@]}"; do
 		case $party in
 		dispatcher) pids=$1 ;;
-		claim) pids=$(pg_pids "usename = 'kairan_dispatcher' AND query NOT LIKE '%WITH o AS%'") ;;
-		record) pids=$(pg_pids "usename = 'kairan_dispatcher' AND query LIKE '%WITH o AS%'") ;;
+		claim) pids=$(pg_pids "usename = 'kairan_dispatcher' AND NOT query ~ '$records'") ;;
+		record) pids=$(pg_pids "usename = 'kairan_dispatcher' AND query ~ '$records'") ;;
 		pg_other) pids=$(pg_pids "backend_type <> 'client backend'") ;;
 		redis) pids=$(cat "$SERVICES_DIR/redis.pid") ;;
 		sink) pids=$sink ;;

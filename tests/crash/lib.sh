@@ -107,7 +107,7 @@ crash_count()
 			'in_doubt_not_in_truth', (SELECT count(*) FROM s LEFT JOIN t ON t.run = s.run_id AND t.send = s.id
 				WHERE s.state = 'in_doubt' AND t.n IS NULL),
 			'unaccounted', (SELECT count(*) FROM s WHERE state IN ('queued', 'sending', 'deferred'))
-				+ (SELECT count(*) FROM kairan.run r WHERE planned <> (SELECT count(*) FROM s WHERE s.run_id = r.id))
+				+ (SELECT count(*) FROM kairan.run r WHERE planned <> (SELECT count(*) FROM kairan.send AS of_run WHERE of_run.run_id = r.id))
 				+ (SELECT count(*) FROM kairan.run r CROSS JOIN LATERAL test.violations(r.id) AS v WHERE v LIKE '%counted%'),
 			'recipients', (SELECT count(*) FROM s),
 			'feedback_given', (SELECT $(find "$D/md/cur" "$D/md/new" -type f | wc -l)),

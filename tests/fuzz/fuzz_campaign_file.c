@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cli/campaign_file.h"
+#include "cli/campaign/campaign_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

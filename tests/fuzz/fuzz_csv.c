@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "cli/csv.h"
+#include "cli/customer/csv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

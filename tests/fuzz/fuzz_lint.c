@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/lint.h"
-#include "cli/lint_html.h"
+#include "cli/lint/lint.h"
+#include "cli/lint/lint_html.h"
 #include "mime.h"
 #include "utf8.h"
 

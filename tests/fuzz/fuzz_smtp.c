@@ -5,7 +5,7 @@
  * Checked: one outcome for every envelope, sent and in doubt only past the dot, nothing of the
  * content before may_send.
  */
-#include "dispatcher/smtp.h"
+#include "dispatcher/smtp/smtp.h"
 
 #include <stdlib.h>
 

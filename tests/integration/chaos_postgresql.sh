@@ -25,7 +25,7 @@ dispatcher_start one KAIRAN_DATABASE_URL="$PG_URL" KAIRAN_DISPATCHER_BATCH=32 KA
 
 # ---- F9: the connection is lost around a commit -----------------------------------------
 
-for what in 'claim_$RUN' record; do
+for what in 'claim_$RUN' 'record_$RUN'; do
 	for side in cut cut-client fin; do
 		under_way
 		seen=$(chaos_said pg seen)

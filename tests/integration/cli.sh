@@ -202,6 +202,47 @@ tap_is "$status" 2 'a file without header is refused'
 printf 'id,email\n500,id@example.com\n501,id@example.com\n500,id2@example.com\n' >"$d/id.csv"
 KAIRAN_DATABASE_URL=$owner_url k customer import "$d/id.csv" --json
 tap_like "$out" '"imported":1.*"rejected":2' 'ids and addresses are unique within a file'
+said=
+for each in ' ,email' 'email,a\001b' 'email,Email' 'email,a,a' 'a\tb' '"email' ''; do
+	# shellcheck disable=SC2059 # it has escapes
+	printf "$each" >"$d/head.csv"
+	k customer import "$d/head.csv"
+	said+="$status ${err:8:40}
+"
+done
+tap_is "$said" '2 column 1 has no usable name in the heade
+2 the name of column 2 holds a control cha
+2 two columns are email; name one otherwis
+2 two columns are named a; drop one with -
+2 the columns seem to be separated by tabs
+2 header line: quotation mark never closed
+2 the file is empty; its first line must n
+' 'each header line that cannot be used says why'
+{
+	printf 'id,email,locale,time_zone\n0,a1@x.example,,\n5x,a2@x.example,,\n1234567890123456789,a3@x.example,,\n'
+	printf '300,a4@x.example,日本,\n301,a5@x.example,,Asia/To kyo\n302,a6@x.example,"ja\n'
+} >"$d/cells.csv"
+KAIRAN_DATABASE_URL=$owner_url k customer import "$d/cells.csv" --json --rejects "$d/rejects.csv"
+tap_is "$(sed '1d; s/^[0-9]*,//; s/"//g' "$d/rejects.csv" | sort | uniq -c | sed 's/^ *//' | cut -c1-48)" \
+	'3 id is not a positive number
+1 locale is no language tag like ja or en-GB
+1 quotation mark never closed (through line 8)
+1 time_zone is no name like Asia/Tokyo' 'each bad cell has its reason'
+bad_times=('2026-01/31' '2026-13-01' '2026-02-29' '1900-02-29' 1899-12-31 2026-01-00 20260131 2026-01-31x 2026-01-31T24:00
+	2026-01-31T09:60 2026-01-31T0930 2026-01-31T09:30:60 2026-01-31T09:30:00.1234567890 2026-01-31T09:30+15 2026-01-31T09:30+9
+	'2026/01-31' 2026-1-31 99-01-01 2026-01-31T09:30+09:60 2026-01-31T09:30+09: 2026-01-31T09:30Zx)
+good_times=(2024-02-29 2000-02-29 2026/01/31 2026-01-31t09:30z '2026-01-31 09:30:59.123456789 +0900' 2026-01-31T09:30-14:59)
+{
+	printf 'email,consent_at\n'
+	i=0
+	for each in "${bad_times[@]}" "${good_times[@]}"; do
+		printf 't%d@time.example,%s\n' "$((i += 1))" "$each"
+	done
+} >"$d/times.csv"
+k customer import "$d/times.csv" --json
+tap_like "$out" "\"imported\":${#good_times[@]},.*\"rejected\":${#bad_times[@]}," 'times that PostgreSQL would refuse are left out, the others taken'
+k customer import "$d/times.csv"
+tap_like "$err" '1 more; --rejects FILE' 'twenty of them are shown'
 printf 'email\nafter@example.com\n' >"$d/e.csv"
 k customer import "$d/e.csv" --json
 tap_is "$(KAIRAN_DATABASE_URL=$owner_url sql "SELECT id > 500 FROM kairan.customer WHERE email = 'after@example.com'")" \

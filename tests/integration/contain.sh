@@ -64,24 +64,6 @@ tap_is "$(cat "$D"/*.log | grep -c 'contained calls=')" 3 'each said so once'
 
 # ---- the parser of mails -----------------------------------------------------------------------
 
-# arguments: envelope recipient; a mail on standard input
-lmtp()
-{
-	$PYTHON -c '
-import socket, sys
-s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); f = s.makefile("rwb", 0)
-def say(line):
-    if line: f.write(line.encode() + b"\r\n")
-    while True:
-        r = f.readline()
-        if r[3:4] != b"-": return r.decode().strip()
-say(""); say("LHLO test"); say("MAIL FROM:<>")
-a = say("RCPT TO:<%s>" % sys.argv[2])
-if a[:3] == "250":
-    say("DATA"); f.write(sys.stdin.buffer.read().replace(b"\n", b"\r\n") + b"\r\n"); a = say(".")
-print(a)
-' "$D/lmtp" "$1"
-}
 dsn()
 {
 	printf 'From: MAILER-DAEMON@mx.example\nSubject: failed\nMIME-Version: 1.0\nContent-Type: multipart/report; report-type=delivery-status; boundary=x\n\n'
@@ -96,7 +78,7 @@ return_path()
 
 services_wait 20 test -S "$D/lmtp" || tap_bail 'no LMTP'
 for ((i = 0; i < 100; i++)); do
-	answer=$(dsn | lmtp "$(return_path 1)")
+	answer=$(dsn | lmtp_give "$(return_path 1)")
 	[ "${answer:0:3}" != 250 ] || break
 	sleep 0.2
 done
@@ -117,12 +99,12 @@ tap_is "$(as_root find "/proc/$PARSER/fd" -mindepth 1 -printf '%l\n' | sed -E 's
 tap_is "$(as_root cat "/proc/$PARSER/environ" | tr -d '\0' | wc -c)" 0 'and knows no environment'
 tap_like "$(grep 'Max open files' "/proc/$PARSER/limits")" 'Max open files +0 +0' 'it may open nothing'
 kill -KILL "$PARSER"
-tap_is "$(dsn iso-2022-jp | lmtp "$(return_path 2)")" '250 2.0.0 recorded' 'after kill -9 of the parser the next mail is recorded'
+tap_is "$(dsn iso-2022-jp | lmtp_give "$(return_path 2)")" '250 2.0.0 recorded' 'after kill -9 of the parser the next mail is recorded'
 tap_is "$(one "bounced_at IS NOT NULL FROM kairan.send WHERE run_id = $RUN AND id = 2")" t 'and acts'
 tap_ok 'a new parser is there' test "$(child_of "$NURSERY")" != "$PARSER"
 kill -STOP "$(child_of "$NURSERY")"
 start=$SECONDS
-tap_is "$(dsn | lmtp "$(return_path 3)")" '250 2.0.0 recorded' 'a parser that says nothing is replaced'
+tap_is "$(dsn | lmtp_give "$(return_path 3)")" '250 2.0.0 recorded' 'a parser that says nothing is replaced'
 tap_ok 'within two deadlines' test $((SECONDS - start)) -le 25
 dsn big5 >"$D/md/new/1.m"
 tap_ok 'a mail in the Maildir is taken' services_wait 20 test -e "$D/md/cur/1.m:2,S"
@@ -130,7 +112,7 @@ tap_is "$(curl -s -o "$D/http.out" -w '%{http_code}' -d '{}' "http://127.0.0.1:$
 tap_is "$(dsn | "$BIN/kairan-feedback" --stdin --recipient "$(return_path 4)" 2>&1; echo "$?")" 0 'standard input'
 
 kill -TERM "$NURSERY"
-tap_is "$(dsn | lmtp "$(return_path 5)")" '250 2.0.0 recorded' 'the nursery ends with the daemon, not before'
+tap_is "$(dsn | lmtp_give "$(return_path 5)")" '250 2.0.0 recorded' 'the nursery ends with the daemon, not before'
 programs_stopped 'all end with 0' "$PRODUCER" "$DISPATCHER" "$FEEDBACK"
 tap_ok 'the nursery has ended' services_wait 5 sh -c "! kill -0 $NURSERY 2>/dev/null"
 tap_is "$(grep -h 'system call' "$D"/*.log | sort -u)" '' 'nothing was refused on the way'

@@ -254,6 +254,61 @@ tap_is "$(one "string_agg(id || ' ' || state, ', ' ORDER BY id) FROM kairan.send
 counts_agree 30 'the counts agree'
 tap_is "$(one "string_agg(id::text, ' ' ORDER BY id) FROM kairan.recover_rows(500)")" '49990 50005 90000' 'when it comes back it finds those'
 
+# ---- totals ------------------------------------------------------------------------------
+
+sql -c "UPDATE kairan.tally SET minute = minute - interval '2 hours'"
+progress=$(one "string_agg(p::text, ';' ORDER BY run_id) FROM kairan.campaign_progress p")
+tap_is "$(sql -c 'SET ROLE kairan_producer' -c 'SELECT kairan.tally_fold(2)')" 2 'minutes that are over are added up, some at a time'
+tap_is "$(one "kairan.tally_fold(1000) > 0")" t 'then the others'
+tap_is "$(one "kairan.tally_fold(1000) || ' ' || count(*) FROM kairan.tally WHERE NOT folded")" '0 0' 'once'
+tap_is "$(one "string_agg(p::text, ';' ORDER BY run_id) FROM kairan.campaign_progress p")" "$progress" 'progress says the same'
+sql -c "INSERT INTO kairan.tally AS t (run_id, owner, minute, claimed, sent) SELECT run_id, owner, minute, -1, 1 FROM kairan.tally WHERE run_id = 30 AND owner = 500
+	ON CONFLICT (run_id, owner, minute) DO UPDATE SET claimed = t.claimed - 1, sent = t.sent + 1"
+tap_is "$(one "(sent, sending)::text FROM kairan.campaign_progress WHERE run_id = 30")" \
+	"$(one "(sum(sent), sum(claimed))::text FROM kairan.tally WHERE run_id = 30")" 'a late change of such a minute counts'
+sql -c "UPDATE kairan.tally SET claimed = claimed + 1, sent = sent - 1 WHERE run_id = 30 AND owner = 500"
+tap_is "$(one "string_agg(p::text, ';' ORDER BY run_id) FROM kairan.campaign_progress p")" "$progress" 'and back'
+
+# ---- plans -------------------------------------------------------------------------------
+
+# argument: SQL; stdout: what the plans of all its statements, those in functions too, do with partitions of send; "late"
+# before what was planned for other partitions as well, "many" before what read more than 1,000 rows
+send_nodes()
+{
+	{
+		echo "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on; SET auto_explain.log_timing = off;
+			SET auto_explain.log_analyze = on; SET auto_explain.log_format = json; SET client_min_messages = log; BEGIN;"
+		printf '%s\n' "$1" 'ROLLBACK;'
+	} | sql -o /dev/null -f - 2>&1 | awk -F'"' '/ERROR/ { print }
+		{ number = $3; gsub(/[^0-9]/, "", number); number += 0 }
+		$2 == "Node Type" { node = $4; name = "" }
+		$2 == "Subplans Removed" { late = number > 0 }
+		$2 == "Relation Name" { name = $4 ~ /^send_[0-9]+$/ ? (late ? "late " : "") node " " $4 : ""; late = 0; if (name) print name }
+		name && ($2 == "Actual Rows" || $2 ~ /^Rows Removed/) && number > 1000 { print "many " name }' | sort -u
+}
+
+sql -c 'ANALYZE kairan.send_30' -c "CREATE UNIQUE INDEX ON kairan.send_30 (recipient_id)" -c "CREATE UNIQUE INDEX ON kairan.send_30 (address_key)"
+views=$(one "string_agg(format('SELECT * FROM kairan.%I;', viewname), E'\n') FROM pg_views WHERE schemaname = 'kairan'")
+nodes=$(send_nodes "UPDATE kairan.run SET snapshot = '{\"on_doubt\": \"resend\"}' WHERE id = 30; $views
+	SELECT * FROM kairan.why('u7@x.example'); SELECT kairan.customer_export('u7@x.example'); SELECT kairan.customer_erase('u7@x.example');
+	SELECT * FROM kairan.figures(); SELECT kairan.doubt_policy('0 s'); SELECT * FROM kairan.breaker_check(); SELECT kairan.canary_check();
+	SELECT * FROM kairan.retries_due('{}', '{}', 10); SELECT kairan.retries_forget(); SELECT kairan.feedback_join(10); SELECT kairan.mail_forget(1);
+	SELECT kairan.send_expire('1 day'); SELECT kairan.retention_apply(60, 60, true, 10); SELECT * FROM kairan.warmup_rates();")
+tap_is "$(grep -c '^Index Scan send_30$' <<<"$nodes") $(grep -E 'ERROR|(Seq Scan|many .*) send_30' <<<"$nodes")" '1 ' 'no view and no round of the producer reads a run from end to end'
+
+of_run=
+for ((i = 0; i < 7; i++)); do # PostgreSQL considers a plan for all runs behind the fifth time
+	of_run+="SELECT * FROM kairan.page_look(30, 5, 1, 60); SELECT * FROM kairan.view_source(30, 5, 1); SELECT * FROM kairan.view_file(30, 5, 1, 'x');
+		SELECT * FROM kairan.confirm_look(30, 5, 1, 7); SELECT kairan.unsubscribe_undo(30, 5, 1, 60); SELECT * FROM kairan.in_doubt WHERE run_id = 30;
+		SELECT * FROM kairan.send_unsend(30, 500, '{5}', '{1}'); SELECT kairan.retries_forget(); SELECT * FROM kairan.retries_due('{}', '{}', 10);
+		SELECT kairan.track_add('{30}', '{5}', '{1}', '{open}', '{\"\"}', '{person}', '{x}', ARRAY[now()], ARRAY[now()], '{1}', 5);
+		$(hear_sql delivered '' '' 30 6 "p$i@x.example" "2026-11-20 15:00:0${i}Z") $(hear_sql bounced soft mailbox_full 30 7 "p$i@x.example" "2026-11-20 15:00:0${i}Z")
+		$(hear_sql bounced hard user_unknown 30 8 "p$i@x.example" "2026-11-20 15:00:0${i}Z")"
+done
+nodes=$(send_nodes "INSERT INTO kairan.retry (run_id, send_id, due_at, pushed_at) VALUES (30, 9, now(), now() - interval '1 min'); $of_run")
+tap_is "$(grep -vE '^(Index Scan|ModifyTable) send_30$' <<<"$nodes")" '' 'what is about a mail of one run opens no other run'
+tap_is "$(grep -c 'ModifyTable send_30' <<<"$nodes")" 1 'and was seen at work'
+
 # ---- retention ---------------------------------------------------------------------------
 
 sql -c "UPDATE kairan.run SET finished_at = now() - interval '100 days', state = 'finished' WHERE id IN (10, 13, 20, 30);

@@ -24,6 +24,9 @@ planned_well()
 		FROM kairan.run WHERE id = $1")" t 'audience = planned + excluded'
 	tap_is "$(one "min(id) || ' ' || max(id) || ' ' || count(DISTINCT id) FROM kairan.send WHERE run_id = $1")" \
 		"$(one "'1 ' || planned || ' ' || planned FROM kairan.run WHERE id = $1")" 'numbered without a gap'
+	tap_is "$(one "string_agg(c, ' ' ORDER BY c) FROM (SELECT substring(pg_get_indexdef(indexrelid) FROM '[(].*') AS c FROM pg_index
+		WHERE indrelid = 'kairan.send_$1'::regclass AND indisunique AND indisvalid) AS i")" \
+		'(address_key) (recipient_id) (run_id, id)' 'nobody can be in it twice'
 }
 
 # ---- who is left out ----------------------------------------------------------------------
@@ -108,6 +111,7 @@ sql -c "UPDATE kairan.campaign SET start_at = date_trunc('minute', now()) - inte
 tap_ok 'a recurring campaign gets its next time' wait_for 10 "start_at > now() FROM kairan.campaign WHERE name = 'earlier'"
 tap_is "$(one "extract(epoch FROM start_at - (date_trunc('minute', now()) - interval '10 min')) / 60 IN (13, 14)
 	FROM kairan.campaign WHERE name = 'earlier'")" t 'by its rhythm'
+wait_for 10 "count(*) = 0 FROM kairan.run WHERE run_key LIKE '20%Z' AND state = 'scheduled'" || tap_note 'nobody looks at it'
 tap_like "$(one "string_agg(run_key || ' ' || state, ', ') FROM kairan.run WHERE run_key LIKE '20%Z'")" \
 	'^20[-0-9]*T[0-9:]*Z missed$' 'the occurrence that was slept through has its own key, and is missed'
 sql -c "UPDATE kairan.campaign SET start_at = now() - interval '1 s' WHERE name = 'earlier'"
@@ -172,16 +176,34 @@ tap_is "$(grep -c ': leading' "$D/producer.log")" "$leading" 'of two producers o
 service_stop "$FIRST" || tap_note "the first one ended with $?"
 RUN=$(run_add rules two)
 wait_for 20 "plan_cursor > 1000 FROM kairan.run WHERE id = $RUN" || tap_note 'the second one does not take over'
-# it is stopped in the middle, another one plans the run, then it wakes up
+tap_ok 'which plans it' run_wait "$RUN" running 40
+# the first one is stopped in the middle of a page, which another one writes meanwhile; then it wakes up
+sql -f - <<'SQL'
+CREATE FUNCTION test.tries() RETURNS smallint LANGUAGE sql AS 'SELECT pg_sleep(0.002); SELECT 0::smallint';
+GRANT USAGE ON SCHEMA test TO kairan_producer;
+ALTER TABLE kairan.send ALTER tries SET DEFAULT test.tries();
+UPDATE kairan.campaign SET segment = 'c.id % 25 = 0' WHERE name = 'rules';
+SQL
+service_stop "$PRODUCER" || tap_note "the second one ended with $?"
+producer_start
+RUN=$(run_add rules half)
+wait_for 20 "count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'COPY kairan.send_$RUN %' AND state = 'active'" ||
+	tap_note 'no page is written'
 kill -STOP "$PRODUCER"
 FIRST=$PRODUCER
-sql -c "DELETE FROM kairan.lease" -c "INSERT INTO kairan.lease VALUES ('producer', 'nobody', 1000, now())"
-producer_start "${SMALL[@]}"
+sql -c "CREATE OR REPLACE FUNCTION test.tries() RETURNS smallint LANGUAGE sql AS 'SELECT 0::smallint'" \
+	-c "DELETE FROM kairan.lease" -c "INSERT INTO kairan.lease VALUES ('producer', 'nobody', 1000, now())"
+producer_start
+tap_ok 'the second one has written the page as well' wait_for 40 "count(*) > 0 FROM pg_locks WHERE NOT granted
+	AND relation = to_regclass('kairan.send_$RUN')"
 kill -CONT "$FIRST"
-tap_ok 'a producer that slept while another one planned: the run is planned' run_wait "$RUN" running 40
+tap_ok 'a producer that slept while another one planned: planning ends' wait_for 40 "state <> 'planning' FROM kairan.run WHERE id = $RUN"
 planned_well "$RUN" 'no doubles'
-tap_is "$(one "state || ' ' || planned FROM kairan.run WHERE id = $RUN")" \
-	"running $(one "planned FROM kairan.run WHERE run_key = 'killed'")" 'in full'
+tap_is "$(one "state || ' ' || audience FROM kairan.run WHERE id = $RUN")" 'running 1000' 'in full'
+tap_ok 'and the sleeper learns why his page does not count' services_wait 10 grep -q 'another producer has written them' "$D/producer.log"
+tap_ok 'statistics come when there is nothing to plan' wait_for 20 "count(*) = 0 FROM kairan.run WHERE statistics_due"
+tap_ok 'of the rows' is_true "count(*) > 5 FROM pg_stats WHERE schemaname = 'kairan' AND tablename = 'send_$RUN'"
+sql -c 'ALTER TABLE kairan.send ALTER tries SET DEFAULT 0' -c "UPDATE kairan.campaign SET segment = 'true' WHERE name = 'rules'"
 if sql -c "SELECT kairan.plan_begin($RUN)" >"$D/out" 2>&1; then sealed=no; else sealed=yes; fi
 tap_is "$sealed $(one "count(*) = planned FROM kairan.send, kairan.run r WHERE run_id = $RUN AND r.id = $RUN GROUP BY planned")" 'yes t' \
 	'a run that is planned cannot be begun again'
@@ -232,8 +254,13 @@ RUN=$(run_add many one)
 tap_ok 'a run of 40,000 is planned' run_wait "$RUN" running 60
 sql -c "UPDATE kairan.send SET state = 'sent', attempt = 1, settled_at = now() WHERE run_id = $RUN" \
 	-c "SELECT kairan.run_move($RUN, '{running}', 'finished')" >"$D/out"
+# the producer's own, planner, hooks, and one to read by: none is left for indexes
+sql -c 'ALTER ROLE kairan_producer CONNECTION LIMIT 4'
 RUN=$(run_add many two)
-tap_ok 'so is the next one, at once' run_wait "$RUN" running 30
+tap_ok 'so is the next one, at once, and without connections to spare' run_wait "$RUN" running 30
+planned_well "$RUN" 'no doubles'
+tap_ok 'which were refused' grep -q 'too many connections for role "kairan_producer"' "$D/pg.log"
+sql -c 'ALTER ROLE kairan_producer CONNECTION LIMIT -1'
 programs_stopped 'the producer ends well' "$PRODUCER"
 
 tap_is "$(one "string_agg(relname, ' ') FROM pg_class WHERE relnamespace = 'kairan'::regnamespace AND relkind IN ('r', 'p', 'v')

@@ -33,6 +33,8 @@ RUN=$(run_add first a)
 producer_start
 dispatcher_start one KAIRAN_DISPATCHER_RETRY_LADDER=1s,2s KAIRAN_DISPATCHER_BATCH=64
 tap_ok 'a run of 3000 finishes' run_wait "$RUN" finished 30
+# the last that its connection for outcomes says of a run
+tap_ok 'the statements of a run are forgotten with it' wait_for 10 "count(*) > 0 FROM pg_stat_activity WHERE usename = 'kairan_dispatcher' AND query = 'DEALLOCATE record_$RUN'"
 tap_is "$(run_states "$RUN")" 'sent 3000' 'everybody is sent'
 run_check "$RUN" 'exactly once, and the counts agree'
 tap_is "$(one "count(DISTINCT address) || ' ' || count(DISTINCT message_id) || ' ' || count(DISTINCT envid)

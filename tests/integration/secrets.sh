@@ -112,23 +112,6 @@ relay_set "${STARTTLS[@]}" "login = me:$SMTP_PASSWORD"
 tap_ok 'the run finishes in spite of all' run_wait "$RUN" finished 90
 run_check "$RUN" 'everybody got it once'
 
-lmtp()
-{
-	$PYTHON -c '
-import socket, sys
-s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); f = s.makefile("rwb", 0)
-def say(line):
-    if line: f.write(line.encode() + b"\r\n")
-    while True:
-        r = f.readline()
-        if r[3:4] != b"-": return r.decode().strip()
-say(""); say("LHLO test"); say("MAIL FROM:<%s@else.example>" % sys.argv[3])
-a = say("RCPT TO:<%s>" % sys.argv[2])
-if a[:3] == "250":
-    say("DATA"); f.write(sys.stdin.buffer.read().replace(b"\n", b"\r\n") + b"\r\n"); a = say(".")
-print(a)
-' "$D/lmtp" "$1" "$WHO"
-}
 TOKEN=$($PYTHON tests/support/sns_fake.py token "$D/keys" "$RUN" 1 1 b)
 report()
 {
@@ -138,12 +121,12 @@ report()
 }
 services_wait 20 test -S "$D/lmtp"
 for ((i = 0; i < 100; i++)); do
-	answer=$(report | lmtp "b+$TOKEN@bounces.example.org")
+	answer=$(report | lmtp_give "b+$TOKEN@bounces.example.org" "$WHO@else.example")
 	[ "${answer:0:3}" != 250 ] || break
 	sleep 0.2
 done
 tap_is "$answer" '250 2.0.0 recorded' 'a report'
-tap_like "$(report | lmtp "$WHO@bounces.example.org")" '^550' 'an unknown recipient'
+tap_like "$(report | lmtp_give "$WHO@bounces.example.org" "$WHO@else.example")" '^550' 'an unknown recipient'
 printf 'From: %s@else.example\n\nI am %s@box.example\n' "$WHO" "$WHO" >"$D/md/new/1.m"
 services_wait 20 test -e "$D/md/cur/1.m:2,S"
 

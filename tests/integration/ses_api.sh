@@ -103,7 +103,7 @@ customers_add 60 large.example
 ses_set 'die_after = 3'
 RUN=$(run_add good dying)
 tap_ok 'F34: a run over dying connections finishes' run_wait "$RUN" finished 60
-run_check "$RUN" 'libcurl repeats nothing by itself: nobody twice'
+run_check "$RUN" 'nothing is repeated: nobody twice'
 tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'in_doubt'") $(one "count(*) FROM kairan.send
 	WHERE run_id = $RUN AND state NOT IN ('sent', 'in_doubt')")" "$((60 - $(one "count(*) FROM kairan.send WHERE run_id = $RUN AND state = 'sent'"))) 0" \
 	'all others are in doubt'

@@ -342,6 +342,13 @@ pgloop_submit(struct pgloop *pg, const char *name, const char *sql, int count,
 	return true;
 }
 
+void
+pgloop_forget(struct pgloop *pg, const char *name)
+{
+	(void)pg;
+	(void)name; /* statements are known by their text here */
+}
+
 bool
 pgloop_is_ready(const struct pgloop *pg)
 {

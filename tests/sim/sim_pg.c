@@ -9,6 +9,7 @@
 #include "embed.h"
 #include "journal.h"
 #include "ledger.h"
+#include "run_sql.h"
 
 #define MAX_ITEMS 512
 #define TEXT_MAX 96
@@ -1214,22 +1215,50 @@ static const struct statement {
 	{ PG_SQL_RESEND, WHOLE, resend },
 };
 
+/* Whether a statement begins with this text, but for the run it names (run_sql.h); *rest: what follows. */
+static bool
+begins_with(
+    const char *sql, const char *text, size_t n, const char *const *params, const char **rest)
+{
+	const char *end = text + n;
+
+	while (text < end) {
+		if (strncmp(text, RUN_SQL_MARK, strlen(RUN_SQL_MARK)) == 0 &&
+		    strncmp(sql, RUN_SQL_MARK, strlen(RUN_SQL_MARK)) != 0) {
+			char *behind;
+			const char *run =
+			    params[strtol(text + strlen(RUN_SQL_MARK), &behind, 10) - 1];
+			size_t digits = strspn(sql, "0123456789");
+
+			if (digits != strlen(run) || strncmp(sql, run, digits) != 0)
+				return false;
+			text = behind;
+			sql += digits;
+		} else if (*text++ != *sql++) {
+			return false;
+		}
+	}
+	*rest = sql;
+	return true;
+}
+
 enum pg_verdict
 pg_exec(struct pg *pg, const char *sql, const char *const *params, PGresult **result)
 {
 	const char *mark = strstr(embed_dispatcher_sql_claim_sql, "/*fields*/");
 	size_t head = (size_t)(mark - embed_dispatcher_sql_claim_sql);
+	const char *rest;
 
 	*result = NULL;
-	if (strncmp(sql, embed_dispatcher_sql_claim_sql, head) == 0) {
+	if (begins_with(sql, embed_dispatcher_sql_claim_sql, head, params, &rest)) {
 		*result = claim(pg, params);
 		return PG_DONE;
 	}
 	for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++) {
 		const struct statement *s = &statements[i];
 
-		if (s->match == WHOLE ? strcmp(sql, s->sql) != 0
-				      : strncmp(sql, s->sql, strlen(s->sql)) != 0)
+		if (!begins_with(sql, s->sql, strlen(s->sql), params, &rest) ||
+		    (s->match == WHOLE && *rest != '\0'))
 			continue;
 		*result = s->run(pg, params);
 		return *result != NULL ? PG_DONE : PG_REFUSED;

@@ -35,6 +35,7 @@ pipeline_checks()
 	sql -f - <<'SQL'
 CREATE SCHEMA test;
 CREATE TABLE test.line (j jsonb);
+CREATE INDEX ON test.line (((j ->> 'run')::int));
 CREATE VIEW test.truth AS SELECT (j ->> 'run')::int AS run, (j ->> 'send')::int AS send,
 	(j ->> 'attempt')::int AS attempt, j -> 'to' ->> 0 AS address, to_timestamp((j ->> 'at')::float8) AS at,
 	(j ->> 'kept')::bool AS kept, (j ->> 'answered')::bool AS answered, j ->> 'message_id' AS message_id,
@@ -188,6 +189,22 @@ run_wait()
 	return 1
 }
 
+# arguments: envelope recipient, envelope sender (nobody); a mail on standard input is given to the socket
+# $D/lmtp; stdout: the last reply
+lmtp_give()
+{
+	$PYTHON -c '
+import smtplib, sys
+client = smtplib.LMTP(sys.argv[1], local_hostname="test")
+client.ehlo()
+client.mail(sys.argv[3])
+reply = client.rcpt(sys.argv[2])
+if reply[0] == 250:
+    reply = client.data(sys.stdin.buffer.read().replace(b"\n", b"\r\n"))
+print(reply[0], reply[1].decode())
+' "$D/lmtp" "$1" "${2:-}"
+}
+
 # lines of the ground truth so far
 taken()
 {
@@ -208,7 +225,7 @@ taken_wait()
 truth_load()
 {
 	sql -c 'TRUNCATE test.line' \
-		-c "\\copy test.line FROM '$TRUTH' WITH (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')"
+		-c "\\copy test.line FROM '$TRUTH' WITH (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')" -c 'ANALYZE test.line'
 }
 
 # arguments: run; stdout: states with their counts

@@ -507,6 +507,8 @@ static void
 random_calendars(struct both *b, double now)
 {
 	struct admission_row rows[8];
+	bool alike =
+	    random_next(&b->random) % 3 == 0; /* lanes, which are due at the same moments */
 	struct err err;
 	size_t n;
 	char field[16], chain[64];
@@ -524,7 +526,8 @@ random_calendars(struct both *b, double now)
 		publish(b, field, "", rows, n, now);
 	}
 	for (int i = 0; i < LANES; i++) {
-		n = random_rows(&b->random, now, i % 3 == 0 ? 3e6 : 1e5, rows);
+		if (i == 0 || !alike)
+			n = random_rows(&b->random, now, i % 3 == 0 && !alike ? 3e6 : 1e5, rows);
 		assert_int_equal(admission_plan_lane(b->a, b->generation, i, rows, n, &err), 0);
 		(void)snprintf(chain, sizeof(chain), "%s", b->urgent[i] ? "!" : "");
 		for (size_t k = 0; k < b->chain_count[i]; k++)
@@ -743,6 +746,58 @@ test_both_read_publications_alike(void **state)
 	compare_calls(true);
 }
 
+/* A call may name more lists and limiters than Lua passes as arguments. */
+#define MANY 3000
+
+static void
+test_thousands_of_lists(void **state)
+{
+	static char fields[2 * MANY][16], values[2 * MANY][80];
+	static const char *plan[4 + 4 * MANY] = { "{p:t}:pace", "{p:t}:next", "1", "0" };
+	static const char *call[6 + 3 * MANY] = { "{p:t}:pace", "{p:t}:next", "{p:t}:quota",
+		"1000000", "4096", NULL };
+	char plan_sha[41] = "", reserve_sha[41] = "";
+	static const char *const clocks[] = { "28000000000000", "28000001000000" };
+	struct private_redis r;
+
+	(void)state;
+	if (!private_redis_start(&r)) {
+		print_message("# skipped: redis-server cannot be started\n");
+		skip();
+	}
+	for (int i = 0; i < 2 * MANY; i++) {
+		(void)snprintf(
+		    fields[i], sizeof(fields[i]), "%s:%d", i < MANY ? "l" : "g", i % MANY);
+		(void)snprintf(
+		    values[i], sizeof(values[i]), "%.*s|1,1e15,1000;", i < MANY ? 6 : 0, fields[i]);
+		if (i < MANY)
+			values[i][0] = 'g';
+		plan[4 + 2 * i] = fields[i];
+		plan[5 + 2 * i] = values[i];
+	}
+	for (int i = 0; i < MANY; i++) {
+		call[6 + 3 * i] = fields[i] + 2;
+		call[7 + 3 * i] = "1";
+		call[8 + 3 * i] = "0";
+	}
+	freeReplyObject(
+	    redis_script(&r, plan_sha, embed_common_lua_plan_lua, 2, 4 + 4 * MANY, plan));
+	for (int i = 0; i < 2; i++) { /* a new pool gives nothing for a second */
+		redisReply *reply;
+
+		call[5] = clocks[i];
+		reply = redis_script(
+		    &r, reserve_sha, embed_common_lua_reserve_lua, 3, 6 + 3 * MANY, call);
+		assert_non_null(reply);
+		if (reply->type == REDIS_REPLY_ERROR)
+			fail_msg("%s", reply->str);
+		assert_int_equal(
+		    reply->element[2]->len, (size_t)(i == 0 ? 0 : MANY) * PERMIT_BYTES);
+		freeReplyObject(reply);
+	}
+	private_redis_stop(&r);
+}
+
 int
 main(void)
 {
@@ -758,6 +813,7 @@ main(void)
 		cmocka_unit_test(test_urgent_waits_for_nobody),
 		cmocka_unit_test(test_both_backends_grant_the_same),
 		cmocka_unit_test(test_both_read_publications_alike),
+		cmocka_unit_test(test_thousands_of_lists),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "cli/campaign_file.h"
-#include "cli/report.h"
+#include "cli/campaign/campaign_file.h"
+#include "cli/campaign/report.h"
 
 #define BASE                                                                                       \
 	"[campaign]\nname = news\nstream = marketing\nsubject = Hello\nfrom = a@shop.example\n"    \

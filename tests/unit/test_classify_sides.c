@@ -17,19 +17,36 @@
 #include "inbound.h"
 #include "notice_ses.h"
 
+struct frame {
+	const char *front, *behind;
+};
+
+static const struct frame postfix = {
+	"Return-Path: <>\nFrom: MAILER-DAEMON@mx.our.test (Mail Delivery System)\n"
+	"To: news@our.test\nSubject: Undelivered Mail Returned to Sender\n"
+	"Content-Type: text/plain; charset=utf-8\n\n"
+	"This is the mail system at host mx.our.test.\n\n"
+	"<x@y.test>: host mx.y.test[192.0.2.9] said: ",
+	" (in reply to RCPT TO\n    command)\n"
+};
+
+/* It gives every bare 550 the status 5.1.1. */
+static const struct frame sendmail = {
+	"Return-Path: <>\nFrom: Mail Delivery Subsystem <MAILER-DAEMON@mx.our.test>\n"
+	"To: news@our.test\nSubject: Returned mail: see transcript for details\n"
+	"Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n"
+	"--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.our.test\n\n"
+	"Final-Recipient: RFC822; x@y.test\nAction: failed\nStatus: 5.1.1\n"
+	"Diagnostic-Code: SMTP; ",
+	"\n\n--b--\n"
+};
+
 static enum outcome_class
-judge(const char *reply, struct arena *arena)
+judge(const struct frame *frame, const char *reply, struct arena *arena)
 {
-	static const char front[] =
-	    "Return-Path: <>\nFrom: MAILER-DAEMON@mx.our.test (Mail Delivery System)\n"
-	    "To: news@our.test\nSubject: Undelivered Mail Returned to Sender\n"
-	    "Content-Type: text/plain; charset=utf-8\n\n"
-	    "This is the mail system at host mx.our.test.\n\n"
-	    "<x@y.test>: host mx.y.test[192.0.2.9] said: ";
 	char mail[2000];
 	struct notice notice;
-	int n =
-	    snprintf(mail, sizeof(mail), "%s%s (in reply to RCPT TO\n    command)\n", front, reply);
+	int n = snprintf(mail, sizeof(mail), "%s%s%s", frame->front, reply, frame->behind);
 
 	assert_int_equal(notice_classify(&notice, slice_make(mail, (size_t)n), arena), 0);
 	assert_int_equal(notice.kind, NOTICE_BOUNCE);
@@ -38,7 +55,7 @@ judge(const char *reply, struct arena *arena)
 }
 
 static void
-check(const char *const *replies, size_t count, bool is_hard)
+check(const struct frame *frame, const char *const *replies, size_t count, bool is_hard)
 {
 	size_t bad = 0;
 
@@ -47,7 +64,7 @@ check(const char *const *replies, size_t count, bool is_hard)
 		enum outcome_class cls;
 
 		arena_init(&arena, INBOUND_ARENA_MAX);
-		cls = judge(replies[i], &arena);
+		cls = judge(frame, replies[i], &arena);
 		arena_release(&arena);
 		if ((cls == OUTCOME_HARD) == is_hard)
 			continue;
@@ -126,7 +143,7 @@ test_recipient_gone(void **state)
 	};
 
 	(void)state;
-	check(replies, sizeof(replies) / sizeof(replies[0]), true);
+	check(&postfix, replies, sizeof(replies) / sizeof(replies[0]), true);
 }
 
 static void
@@ -208,7 +225,207 @@ test_not_the_recipient(void **state)
 	};
 
 	(void)state;
-	check(replies, sizeof(replies) / sizeof(replies[0]), false);
+	check(&postfix, replies, sizeof(replies) / sizeof(replies[0]), false);
+}
+
+/* Words of a lost address, or its code, beside a cause that passes. */
+static void
+test_not_now(void **state)
+{
+	static const char *const replies[] = {
+		"550 5.1.1 <x@y.test>: Recipient address rejected: unverified address: connect to "
+		"mail.y.test[192.0.2.1]:25: Connection refused",
+		"550 Mailbox unavailable or access denied, try again later",
+		"550 Requested action not taken: mailbox unavailable or not local, temporarily",
+		"550 5.1.1 User lookup failed: LDAP server unreachable, temporary error",
+		"550 The account x@y.test is currently suspended, please retry in a few days",
+		"521 host is shutting down for user maintenance, come back later",
+		"550 mailbox is locked by another process",
+		"552 5.1.1 Sorry, x@y.test inbox has no space left",
+		"554 5.2.0 delivery was deferred too many times; mailbox not available",
+		"550 4.2.2 mailbox is currently unavailable",
+		"554 5.4.7 message timeout (exceeded max time, last: mailbox unavailable)",
+	};
+
+	(void)state;
+	check(&postfix, replies, sizeof(replies) / sizeof(replies[0]), false);
+}
+
+/* What else is unknown, invalid or does not exist. */
+static void
+test_something_else(void **state)
+{
+	static const char *const replies[] = {
+		"550 5.1.1 <x@y.test>: Recipient address rejected: Access denied for your network "
+		"192.0.2.0/24",
+		"550 Rejected: URL in message is on SURBL, user unknown to be safe",
+		"535 5.7.8 Error: authentication failed: user unknown",
+		"503 5.5.1 Error: need RCPT command; no valid recipients",
+		"554 5.6.0 Message content not accepted: invalid address in header",
+		"554 5.7.1 You are not allowed to connect: unknown host",
+		"550 5.7.1 user x@y.test has a strict policy: mail from unknown hosts refused",
+		"550 5.7.1 Delivery not authorized, message refused by user unknown-sender filter",
+		"550 5.7.1 Account of sender has been suspended for spam",
+		"550 authentication is required for relay: no such local user authenticated",
+		"550 5.5.2 Invalid domain name in HELO: unknown domain",
+		"553 From address must be a real mailbox; <news@our.test> does not exist",
+		"550 This message contains malware (user unknown source)",
+	};
+
+	(void)state;
+	check(&postfix, replies, sizeof(replies) / sizeof(replies[0]), false);
+}
+
+static void
+test_made_up_status(void **state)
+{
+	static const char *const soft[] = {
+		"550 Blocked by user preference",
+		"554 Denied [CS] [x] (Mode: normal)",
+		"550 Your message was refused by policy",
+		"550 Error writing message: Input/output error on user's maildir",
+		"550 Connection refused by mail store",
+	};
+	static const char *const hard[] = {
+		"550 Requested action not taken",
+		"550 No thanks",
+		"550 5.1.1 Blocked? No: there is no such mailbox",
+	};
+
+	(void)state;
+	check(&sendmail, soft, sizeof(soft) / sizeof(soft[0]), false);
+	check(&sendmail, hard, sizeof(hard) / sizeof(hard[0]), true);
+}
+
+static void
+test_more_ways_to_be_gone(void **state)
+{
+	static const char *const replies[] = {
+		"550 Empfaenger unbekannt",
+		"550 cuda_nsu x@y.test",
+		"554 5.7.1 The user's mailbox was closed at his request",
+		"550 Mailbox terminated",
+		"550 This mailbox has been discontinued",
+		"550 x@y.test does not have a mailbox on this system",
+		"550 That user is not here",
+		"550 Nobody here by that name",
+		"550 The name x is not in our list of users",
+		"550 delivery to x@y.test failed: no such object in directory",
+		"550 Host y.test unknown",
+		"550 User unknown; rejecting. If this is a temporary address, ask for another",
+		"550 No such recipient here. Please try again with the correct address",
+	};
+
+	(void)state;
+	check(&postfix, replies, sizeof(replies) / sizeof(replies[0]), true);
+}
+
+/* Words of a lost address beside words of the sender, of our host, of the content or of numbers. */
+static void
+test_not_the_address(void **state)
+{
+	static const char *const replies[] = {
+		"554 5.0.0 The domain our.test does not exist (sender)",
+		"550 5.1.1 mailbox unavailable: too many messages waiting",
+		"550 Requested mail action not taken: local policy; mailbox unavailable",
+		"550 utilisateur inconnu dans la liste blanche: expediteur refuse",
+		"550 Error: content rejected, address of link does not exist",
+		"554 Mail from unknown domain in URL refused",
+		"550 5.1.1 RCPT TO invalid because MAIL FROM was refused",
+		"550 No such user in the sending system",
+		"550 The originator's mailbox does not exist",
+		"550 from <news@our.test>: no such address",
+		"554 5.0.0 Mail rejected: Reply-To domain does not exist",
+		"550 Invalid recipient count: 120, maximum 100",
+		"550 Unknown recipients percentage too high for your connection",
+		"550 invalid user rate of 192.0.2.1 is above 10%",
+		"550 Message-ID domain unknown",
+		"550 User disabled delivery from bulk mailers",
+		"550 unknown mailer-daemon error",
+		"550 votre serveur n'existe pas dans le DNS",
+		"550 su servidor no existe en DNS",
+		"550 Adresse IP inconnue, connexion refusée",
+		"550 relais interdit, domaine inconnu",
+		"550 Requested action not taken: mailbox unavailable invalid DNS MX or A/AAAA "
+		"resource record",
+		"521 5.2.1 :  H will not accept delivery of this message.",
+		"550 Delivery not authorized, message refused: unknown user agent",
+		"550 Invalid user name in AUTH",
+		"550 The address in From: does not exist",
+		"550 No such domain key record",
+		"550 domain not found in SPF",
+		"550 Unknown host: our.test (HELO)",
+		"550 Host not found for 192.0.2.1",
+		"550 unknown content type",
+		"550 Adresse de retour inexistante",
+		"550 Le domaine de votre adresse n'existe pas",
+		"550 dominio del emisor no existe",
+		"550 indirizzo di ritorno inesistente",
+		"550 来信域名不存在",
+		"550 User quarantine enabled, address not found in trusted partners",
+		"554 Recipient address rejected: Blocked by SpamAssassin, unknown domain in "
+		"Received",
+		"550 Domain of news@our.test does not exist",
+		"550 unknown TLS error for user",
+		"550 invalid recipient syntax in your list of 50",
+		"550 Mailbox unavailable for messages with this size",
+		"550 Mailbox disabled for sending only",
+		"550 Benutzer hat Ihre Adresse gesperrt",
+		"550 el usuario ha bloqueado su correo",
+	};
+
+	(void)state;
+	check(&postfix, replies, sizeof(replies) / sizeof(replies[0]), false);
+}
+
+/* Something of theirs is out of order. */
+static void
+test_out_of_order(void **state)
+{
+	static const char *const replies[] = {
+		"550 Mailbox not found because server database is offline",
+		"550 Mailbox unavailable, the store is dismounted",
+		"550 user unknown at the moment",
+		"550 5.1.1 user not found (replica out of sync, will be repaired)",
+		"550 5.1.1 Backend lookup failed for recipient",
+		"550 user unknown; LDAP referral failed",
+		"550 mailbox not found - migration in progress",
+		"550 Mailbox unavailable due to server overload",
+		"550 mailbox unavailable, disk failure",
+		"550 recipient not found in cache, come again",
+		"550 account locked for 24 hours",
+	};
+
+	(void)state;
+	check(&postfix, replies, sizeof(replies) / sizeof(replies[0]), false);
+}
+
+static void
+test_gone_without_accents(void **state)
+{
+	static const char *const replies[] = {
+		"550 Nieznany uzytkownik",
+		"550 Okand mottagare",
+		"550 Pouzivatel nenajdeny",
+		"550 Kullanici bulunamadi",
+		"550 A felhasznalo nem letezik",
+		"550 Kayttajaa ei loydy",
+		"550 user closed the mailbox",
+		"550 Not a valid e-mail address here",
+		"550 cannot find your recipient",
+		"550 Die Adresse gibt es nicht",
+		"550 Diese E-Mail-Adresse existiert bei uns nicht",
+		"550 cette adresse n existe pas",
+		"550 Brugeren kendes ikke",
+		"550 Konto finns inte",
+		"550 5.4.1 All recipient addresses rejected : Access denied. AS(201806271)",
+		"550 Usager inconnu",
+		"550 Neexistujici adresa",
+		"550 Nincs ilyen cimzett",
+	};
+
+	(void)state;
+	check(&postfix, replies, sizeof(replies) / sizeof(replies[0]), true);
 }
 
 int
@@ -217,6 +434,13 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_recipient_gone),
 		cmocka_unit_test(test_not_the_recipient),
+		cmocka_unit_test(test_not_now),
+		cmocka_unit_test(test_something_else),
+		cmocka_unit_test(test_made_up_status),
+		cmocka_unit_test(test_more_ways_to_be_gone),
+		cmocka_unit_test(test_not_the_address),
+		cmocka_unit_test(test_out_of_order),
+		cmocka_unit_test(test_gone_without_accents),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

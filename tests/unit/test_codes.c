@@ -39,6 +39,9 @@ test_find(void **state)
 		    "554 0.0.0" },
 		/* the remote's word, not the relay's summary */
 		{ "<<< 452 4.2.2 full\n554 5.0.0 Service unavailable", "452 4.2.2" },
+		/* a consequence is no cause */
+		{ "<<< 550 no such user\n<<< 503 Need RCPT (recipient)", "550 0.0.0" },
+		{ "said: 452 full\nsaid: 554 5.5.1 Error: no valid recipients", "452 0.0.0" },
 		/* no codes */
 		{ "sent to 10.550.1.1 port 25 on 29 Apr 2011", "0 0.0.0" },
 		{ "limit of 500 messages, 552 kB", "0 0.0.0" },
@@ -64,10 +67,24 @@ test_find(void **state)
 	}
 }
 
+/* Where the last quoted reply begins, its first line included. */
+static void
+test_place(void **state)
+{
+	static const char text[] = "said: 451 later\nConnected again\nsaid: 550-no\n550 such user";
+	struct codes c = codes_find(slice_str(text));
+
+	(void)state;
+	assert_true(c.is_quoted);
+	assert_int_equal(c.at, strstr(text, "550-no") - text);
+	assert_false(codes_find(slice_str("550 no such user")).is_quoted);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_find) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_find),
+		cmocka_unit_test(test_place) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);

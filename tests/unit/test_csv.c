@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_csv: cli/csv.c: each case is read whole and in pieces of every small size; the answers
+/* test_csv: cli/customer/csv.c: each case is read whole and in pieces of every small size; the answers
  * must be the same. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "cli/csv.h"
+#include "cli/customer/csv.h"
 
 /* Records as "[a|b]", refusals as "<reason line-last>"; result in dst. */
 static void

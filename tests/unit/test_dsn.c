@@ -169,7 +169,7 @@ test_judge(void **state)
 		{ "failed", "", "it did not work", OUTCOME_BOUNCED, OUTCOME_SOFT, 0, "" },
 		{ "failed", "", "user unknown", OUTCOME_BOUNCED, OUTCOME_SOFT, 0, "" },
 		{ "failed", "5.1.1", "smtp; 550 5.1.1 limit of 500 reached at 10.1.1.1 552",
-		    OUTCOME_BOUNCED, OUTCOME_HARD, 550, "5.1.1" },
+		    OUTCOME_BOUNCED, OUTCOME_BLOCK, 550, "5.1.1" },
 		{ "delayed", "5.1.1", "smtp; 550 5.1.1 user unknown", OUTCOME_DELAYED, OUTCOME_SOFT,
 		    550, "5.1.1" },
 		{ "delivered", "2.0.0", "smtp; 250 2.0.0 ok", OUTCOME_DELIVERED, OUTCOME_CLASS_NONE,

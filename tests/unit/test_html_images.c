@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "cli/html_images.h"
+#include "cli/campaign/html_images.h"
 
 static char seen[1000];
 

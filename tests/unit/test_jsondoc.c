@@ -4,9 +4,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "buf.h"
+#include "plain.h"
 #include "tests/support/jsondoc_check.h"
 
 #define BYTES(literal)                                                                             \
@@ -163,10 +165,35 @@ finds(void **state)
 	arena_release(&arena);
 }
 
+/* Each byte at each place of two words, behind plain ones and before any. */
+static void
+plain_text_ends_where_it_does(void **state)
+{
+	char text[16];
+
+	(void)state;
+	for (unsigned c = 0; c < 256; c++) {
+		for (size_t at = 0; at < sizeof(text); at++) {
+			bool is_plain = c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+
+			for (unsigned behind = 0; behind < 256; behind++) {
+				memset(text, 'a', at);
+				memset(text + at, (int)behind, sizeof(text) - at);
+				text[at] = (char)c;
+				if (is_plain && at + 1 < sizeof(text))
+					text[at + 1] = '"';
+				assert_int_equal(plain_length(text, text + sizeof(text)),
+				    is_plain ? at + 1 : at);
+			}
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(plain_text_ends_where_it_does),
 		cmocka_unit_test(is_of_one_mind_with_jansson),
 		cmocka_unit_test(prefixes),
 		cmocka_unit_test(limits),

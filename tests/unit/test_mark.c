@@ -97,6 +97,20 @@ test_a_mark_is_there_before_anything_leaves(void **state)
 }
 
 static void
+test_who_was_declared_dead_may_send_nothing(void **state)
+{
+	struct flight f = flight(78, 1);
+
+	(void)state;
+	run.running = true;
+	assert_true(mark_may(&d, &f));
+	d.fenced = true;
+	assert_false(mark_may(&d, &f));
+	d.fenced = run.running = false;
+	assert_false(mark_may(&d, &f));
+}
+
+static void
 test_each_outcome_is_what_it_was(void **state)
 {
 	static const enum outcome_kind kinds[] = { OUTCOME_SENT, OUTCOME_DEFERRED, OUTCOME_FAILED,
@@ -195,6 +209,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_mark_is_there_before_anything_leaves),
+		cmocka_unit_test(test_who_was_declared_dead_may_send_nothing),
 		cmocka_unit_test(test_each_outcome_is_what_it_was),
 		cmocka_unit_test(test_doubt_stays_a_mark_without_answer),
 		cmocka_unit_test(test_no_mark_no_answer),

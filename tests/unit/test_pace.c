@@ -161,6 +161,9 @@ test_provider_table(void **state)
 	assert_string_equal(group_of(p, "c.vodafone.ne.jp"), "softbank");
 	assert_string_equal(group_of(p, ""), "-");
 	assert_int_equal(providers_of_mx(p, mx, 2), providers_find(p, SLICE("google")));
+	assert_int_equal(providers_filed(p, SLICE("google")), providers_find(p, SLICE("google")));
+	assert_int_equal(providers_filed(p, SLICE("gone")), providers_unknown(p));
+	assert_string_equal(providers_group(p, providers_unknown(p))->name, PROVIDERS_UNKNOWN);
 	mx[1] = SLICE("mx.example.jp");
 	assert_int_equal(providers_of_mx(p, mx, 2), PROVIDERS_NONE);
 	mx[0] = SLICE("ymx1.softbank.ne.jp");

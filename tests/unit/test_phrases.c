@@ -53,6 +53,26 @@ test_examples(void **state)
 		assert_alike(slice_str(texts[i]));
 }
 
+/* Phrases with accents are found in texts as people write them. */
+static void
+test_accents(void **state)
+{
+	static struct phrases own;
+	static const char *const found_in[] = { "Empfänger unbekannt", "EMPFAENGER UNBEKANNT",
+		"empfanger unbekannt", "boîte aux lettres pleine", "boite pleine", "Größe" };
+	struct phrases_found found;
+	char bytes[100];
+
+	(void)state;
+	assert_true(phrases_add(&own, 0, "nichts|empfänger unbekannt|boîte * pleine|größe"));
+	for (size_t i = 0; i < sizeof(found_in) / sizeof(*found_in); i++) {
+		phrases_find(&own, words_normalise(slice_str(found_in[i]), bytes, false), &found);
+		assert_true(phrases_has(&found, 0));
+	}
+	phrases_find(&own, words_normalise(SLICE("empfunger unbekannt"), bytes, false), &found);
+	assert_false(phrases_has(&found, 0));
+}
+
 /* Texts made of pieces of the phrases. */
 static void
 test_random(void **state)
@@ -110,6 +130,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_examples),
+		cmocka_unit_test(test_accents),
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_alternatives),
 		cmocka_unit_test(test_limits),

@@ -96,13 +96,13 @@ test_guards(void **state)
 	policy_free(p);
 	p = load("all", "no", "0");
 	assert_int_equal(policy_guard(p, group(p, "google")), GUARD_SOFT);
-	assert_true(policy_is_paced(p, group(p, POLICY_DEFAULT), true));
+	assert_true(policy_is_paced(p, group(p, PROVIDERS_UNKNOWN), true));
 	policy_free(p);
 	p = load("off", "yes", "0");
 	assert_int_equal(policy_guard(p, group(p, "docomo")), GUARD_OFF);
 	assert_true(policy_is_paced(p, group(p, "google"), false));
-	assert_true(policy_is_paced(p, group(p, POLICY_DEFAULT), false));
-	assert_false(policy_is_paced(p, group(p, POLICY_DEFAULT), true)); /* many sites */
+	assert_true(policy_is_paced(p, group(p, PROVIDERS_UNKNOWN), false));
+	assert_false(policy_is_paced(p, group(p, PROVIDERS_UNKNOWN), true)); /* many sites */
 	assert_true(policy_cap_per_s(p, group(p, "google")) > 0);
 	policy_free(p);
 	assert_null(load("sometimes", "no", "0"));

@@ -488,7 +488,7 @@ test_forecast_of_a_canary_at_night(void **state)
 		    .count = 2000,
 		    .zone = policy_zone_named(p, "Asia/Tokyo", &err) },
 		{ .name = "pa",
-		    .group = providers_find(table, SLICE(POLICY_DEFAULT)),
+		    .group = providers_unknown(table),
 		    .count = 2000,
 		    .zone = policy_zone_named(p, "Europe/Paris", &err) } };
 	struct run_forecast f = { .policy = p,

@@ -38,6 +38,7 @@ test_like_openssl(void **state)
 {
 	unsigned char bytes[300], key[KEY_MAX], theirs[EVP_MAX_MD_SIZE];
 	uint8_t sum[SHA256_BYTES];
+	struct sha256_key made;
 	unsigned n;
 
 	(void)state;
@@ -54,6 +55,11 @@ test_like_openssl(void **state)
 		sha256_hmac(key, key_bytes, s, sum);
 		assert_non_null(HMAC(EVP_sha256(), key, (int)key_bytes, bytes, len, theirs, &n));
 		assert_memory_equal(sum, theirs, sizeof(sum));
+		sha256_key_make(&made, key, key_bytes);
+		for (int again = 0; again < 2; again++) { /* it is not used up */
+			sha256_key_hmac(&made, s, sum);
+			assert_memory_equal(sum, theirs, sizeof(sum));
+		}
 	}
 	sha256((struct slice){ NULL, 0 }, sum);
 	assert_int_equal(EVP_Digest("", 0, theirs, &n, EVP_sha256(), NULL), 1);

@@ -7,7 +7,7 @@
  * Every transcript is run whole, byte by byte, and cut at every byte of the server by a lost
  * connection, a timeout and garbage.
  */
-#include "dispatcher/smtp.h"
+#include "dispatcher/smtp/smtp.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Dot-stuffing: known cases, the sequences of SMTP smuggling, and every short text. */
-#include "dispatcher/smtp_body.h"
+#include "dispatcher/smtp/smtp_body.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -458,6 +458,8 @@ test_subscribe_urls(void **state)
 		"&Token=" TOKEN_TEXT,
 		"https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=" ARN
 		"2&Token=" TOKEN_TEXT,
+		"https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn="
+		"arn:aws:sns:eu-central-1:999999999999:of-others&Token=" TOKEN_TEXT,
 		"https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=" ARN
 		"&token=" TOKEN_TEXT };
 	static const struct {

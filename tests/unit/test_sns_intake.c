@@ -196,6 +196,38 @@ test_what_is_refused(void **state)
 	network_is_down = false;
 }
 
+/* Mail that SES received: in the notice, or in a bucket, which is asked for it only when it is one of ours. */
+static void
+test_mail_that_ses_received(void **state)
+{
+#define RECEIVED(action, content)                                                                  \
+	"{\"notificationType\":\"Received\",\"receipt\":{\"recipients\":[\"b@x.test\"],"           \
+	"\"action\":"                                                                              \
+	"{\"type\":" action "}}," content "\"mail\":{}}"
+	static const char inside[] = RECEIVED(
+	    "\"SNS\",\"encoding\":\"UTF8\"", "\"content\":\"Subject: x\\r\\n\\r\\nhi\\r\\n\","),
+			  object[] = RECEIVED(
+			      "\"S3\",\"bucketName\":\"our-mail\",\"objectKey\":\"in/1\"", ""),
+			  nowhere[] = RECEIVED("\"S3\"", "");
+	char reason[64];
+
+	(void)state;
+	assert_int_equal(answer_to(notification(inside), "", reason), 200);
+	assert_string_not_equal(reason, "unreadable");
+	assert_int_equal(answer_to(notification(object), "", reason), 200);
+	assert_string_equal(reason, "bucket_not_allowed");
+	assert_int_equal(answer_to(notification(nowhere), "", reason), 200);
+	assert_string_equal(reason, "unreadable");
+	set_text(&config.s3_buckets, "our-mail");
+	set_text(&config.s3_region, "eu-west-1");
+	set_text(&config.s3_endpoint, "https://127.0.0.1:1"); /* nobody listens there */
+	(void)setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE", 1);
+	(void)setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
+	assert_int_equal(answer_to(notification(object), "", reason), 503);
+	set_text(&config.s3_buckets, "");
+#undef RECEIVED
+}
+
 /* With however little memory: taken whole, or asked for again. Amazon does not repeat what was
  * answered with 4xx. */
 static void
@@ -279,6 +311,7 @@ main(void)
 		cmocka_unit_test(test_settings),
 		cmocka_unit_test_setup(test_what_is_taken, use_our_settings),
 		cmocka_unit_test_setup(test_what_is_refused, use_our_settings),
+		cmocka_unit_test_setup(test_mail_that_ses_received, use_our_settings),
 		cmocka_unit_test_setup(test_small_arenas, use_our_settings),
 	};
 

@@ -32,7 +32,32 @@ test_normalise(void **state)
 	assert_words("<no-such-user@x.test>: full", true, "<>: full");
 	assert_words("<no-such-user@x.test>: full", false, "<no-such-user@x.test>: full");
 	assert_words("spam@x.test", true, "");
+	assert_words("收件人（a@x.test）不存在", true, "收件人（）不存在");
 	assert_words("", true, "");
+}
+
+static void
+test_accents(void **state)
+{
+	static const char *const alike[][2] = { { "Empfänger", "empfanger" },
+		{ "Größe ÜBERSCHRITTEN", "grosse uberschritten" },
+		{ "boîte n'existe déjà", "boite n'existe deja" },
+		{ "Œuvre Æther", "oeuvre aether" }, { "no se encontró", "no se encontro" },
+		{ "não será", "nao sera" }, { "pełna skrzynką", "pelna skrzynka" },
+		{ "příjemce Ž", "prijemce z" }, { "İstanbul ı", "istanbul i" },
+		{ "șters ștanță", "sters stanta" }, { "Mottagare okänd Å", "mottagare okand a" },
+		/* the marks by themselves, as macOS writes */
+		{ "e\xCC\x81t\xCC\xA8", "et" }, { "УДАЛЁН", "удален" },
+		{ "ΑΠΟΤΥΧΊΑ παράδοσης", "αποτυχια παραδοσησ" },
+		/* no letters of these scripts */
+		{ "宛先不明", "宛先不明" }, { "\xC3", "\xC3" }, { "\xCE ", "\xCE" } };
+	char bytes[100];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(alike) / sizeof(*alike); i++)
+		assert_words(alike[i][0], false, alike[i][1]);
+	assert_int_equal(words_fold(SLICE(" é  x "), bytes), 6);
+	assert_memory_equal(bytes, " e  x ", 6);
 }
 
 static bool
@@ -80,7 +105,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_normalise),
-		cmocka_unit_test(test_match), cmocka_unit_test(test_time) };
+		cmocka_unit_test(test_accents), cmocka_unit_test(test_match),
+		cmocka_unit_test(test_time) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
