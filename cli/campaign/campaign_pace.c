@@ -2,6 +2,7 @@
 /* campaign_pace: see campaign_pace.h. */
 #include "campaign_pace.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,22 @@ mark_groups(struct db *db, int64_t run, const struct providers *p, bool *marked)
 	return 0;
 }
 
+/* A minute is exact enough: rounded up. */
+static json_t *
+opens_text(double opens)
+{
+	struct tm utc;
+	char text[40];
+	time_t t;
+
+	if (isinf(opens))
+		return json_null();
+	t = ((time_t)(opens / 1e6) + ADMISSION_EPOCH_S + 59) / 60 * 60;
+	(void)gmtime_r(&t, &utc);
+	(void)strftime(text, sizeof(text), "%Y-%m-%d %H:%M UTC", &utc);
+	return json_string(text);
+}
+
 static json_t *
 waits_of(const struct policy *policy, const bool *marked, double at)
 {
@@ -67,18 +84,10 @@ waits_of(const struct policy *policy, const bool *marked, double at)
 	}
 	if (waits != NULL)
 		qsort(waits, n, sizeof(*waits), compare_waits);
-	for (size_t i = 0; i < n; i++) {
-		/* a minute is exact enough: round up */
-		time_t t = ((time_t)(waits[i].opens / 1e6) + ADMISSION_EPOCH_S + 59) / 60 * 60;
-		struct tm utc;
-		char text[40];
-
-		(void)gmtime_r(&t, &utc);
-		(void)strftime(text, sizeof(text), "%Y-%m-%d %H:%M UTC", &utc);
+	for (size_t i = 0; i < n; i++)
 		(void)json_array_append_new(list,
-		    json_pack("{s:s, s:s}", "provider", providers_group(p, waits[i].group)->name,
-			"opens", text));
-	}
+		    json_pack("{s:s, s:o}", "provider", providers_group(p, waits[i].group)->name,
+			"opens", opens_text(waits[i].opens)));
 	free(waits);
 	return list;
 }
@@ -117,8 +126,10 @@ campaign_print_waits(const char *label, const json_t *waits)
 		const char *then = json_string_value(json_object_get(next, "opens"));
 
 		fputs(json_string_value(json_object_get(w, "provider")), stdout);
-		if (then == NULL || strcmp(then, opens) != 0)
+		if (opens == NULL && next == NULL)
+			fputs(" for ever (pace.guard_lead_s leaves no minute open)", stdout);
+		else if (opens != NULL && (then == NULL || strcmp(then, opens) != 0))
 			printf(" until %s", opens);
-		fputs(then != NULL ? ", " : "\n", stdout);
+		fputs(next != NULL ? ", " : "\n", stdout);
 	}
 }

@@ -99,18 +99,25 @@ ramp(struct shape *s, double from, double till, double step, bool up, double low
 	}
 }
 
+static double
+strict_close(double hour, uint64_t seed, double lead)
+{
+	return hour - GUARD_CLOSE_BEFORE_US + edge_shift(seed, hour) - lead;
+}
+
 /* Pieces of one hour mark (`hour`: when it is :00), clipped to [low, high). */
 static void
 strict_hour(struct shape *s, double hour, uint64_t seed, double lead, double low, double high)
 {
-	double shift = edge_shift(seed, hour);
-	double close = hour - GUARD_CLOSE_BEFORE_US + shift - lead;
-	double open = hour + GUARD_CLOSE_AFTER_US + shift;
+	double close = strict_close(hour, seed, lead);
+	double open = hour + GUARD_CLOSE_AFTER_US + edge_shift(seed, hour);
+	/* with a long lead the next hour's guard begins in this one's ramp, or before it */
+	double next = strict_close(hour + HOUR_US, seed, lead);
 
 	shape_add(s, low, fmin(close - GUARD_RAMP_US, high), 1);
 	ramp(s, close - GUARD_RAMP_US, close, GUARD_RAMP_STEP_US, false, low, high);
 	shape_add(s, fmax(close, low), fmin(open, high), 0);
-	ramp(s, open, open + GUARD_RAMP_US, GUARD_RAMP_STEP_US, true, low, high);
+	ramp(s, open, open + GUARD_RAMP_US, GUARD_RAMP_STEP_US, true, low, fmin(high, next));
 }
 
 /* The first local full hour whose guard may reach `at`. */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -440,12 +441,14 @@ policy_opens(const struct policy *p, int group, double at)
 	struct shape s = { 0 };
 	double opens = at;
 
-	if (policy_shape(p, group, at, at, at + LOOK_US, true, &s) == 0)
+	if (policy_shape(p, group, at, at, at + LOOK_US, true, &s) == 0) {
+		opens = INFINITY;
 		for (size_t i = 0; i < s.count; i++)
 			if (s.pieces[i].open > 0) {
 				opens = s.pieces[i].from > at ? s.pieces[i].from : at;
 				break;
 			}
+	}
 	shape_release(&s);
 	return opens;
 }

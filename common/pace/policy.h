@@ -92,7 +92,8 @@ bool policy_is_paced(const struct policy *p, int group, bool tail);
 int policy_shape(const struct policy *p, int group, double begin, double from, double till,
     bool steps, struct shape *out) MUST_CHECK;
 
-/* The first moment from `at` on at which something may leave for the group. */
+/* The first moment from `at` on at which something may leave for the group: INFINITY when a long
+ * pace.guard_lead_s leaves none; `at` without memory. */
 double policy_opens(const struct policy *p, int group, double at);
 
 #endif

@@ -131,7 +131,10 @@ sleep 2
 truth_load
 tap_is "$(one "count(*) FROM test.truth WHERE run = $RUN AND address LIKE '%@gamma.example'")" 0 'it gets nothing'
 env "${closed[@]}" "$KAIRAN" campaign status lanes >"$D/out"
-tap_like "$(cat "$D/out")" 'waits +gamma until [0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{5} UTC' 'the status says what waits, and until when'
+tap_like "$(cat "$D/out")" 'waits +gamma for ever .pace.guard_lead_s leaves no minute open' 'the status says what waits, and why'
+# closed from 10 minutes past until 7 past the next hour
+tap_like "$(KAIRAN_PACE_HOUR_GUARD=strict KAIRAN_PACE_GUARD_LEAD_S=2700 "$KAIRAN" campaign status lanes)" \
+	'waits +gamma until [0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{5} UTC' 'and until when'
 tap_is "$(env "${closed[@]}" "$KAIRAN" campaign status lanes --json | "$PYTHON" -c 'import json, sys; print([w["provider"] for w in json.load(sys.stdin)["waits"]])')" \
 	"['gamma']" 'also for programs'
 service_stop "$PRODUCER" || tap_note "the producer ended with $?"

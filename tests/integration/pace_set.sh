@@ -130,7 +130,7 @@ tap_is "$(lately "$RUN" 60)" 0 'nothing leaves'
 env "${closed[@]}" "$KAIRAN" pace show >"$D/out"
 tap_like "$(cat "$D/out")" 'guard +on' 'the guard is shown'
 tap_like "$(cat "$D/out")" "run $RUN, gamma\) closed" 'and the list that it closes'
-tap_like "$(cat "$D/out")" 'waits +.*gamma' 'and who waits'
+tap_like "$(cat "$D/out")" 'waits +.*gamma.* for ever .pace.guard_lead_s' 'and who waits, and until when'
 began=$(date +%s)
 env "${closed[@]}" "$KAIRAN" pace set --guard off
 tap_ok 'without the guard it goes' run_wait "$RUN" finished 30

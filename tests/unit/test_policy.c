@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What [pace] says about groups, and that replacing a calendar keeps what is owed (plan.lua). */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -124,6 +125,15 @@ test_opens(void **state)
 	/* a longer lead closes earlier and opens no later */
 	p = load("strict", "no", "1800");
 	assert_true(policy_opens(p, docomo, HOUR - 30 * MINUTE_US) == opens);
+	policy_free(p);
+	/* so long that the next hour's guard begins in the ramp of this one: the guard wins */
+	p = load("strict", "no", "3120");
+	for (double at = HOUR + 9 * MINUTE_US; at < HOUR + HOUR_US; at += MINUTE_US)
+		assert_true(policy_opens(p, docomo, at) > at);
+	policy_free(p);
+	p = load("strict", "no", "3300");
+	for (double at = HOUR; at < HOUR + HOUR_US; at += MINUTE_US)
+		assert_true(isinf(policy_opens(p, docomo, at)));
 	policy_free(p);
 	/* soft: a run that would begin at the hour begins behind it */
 	p = load("all", "no", "0");
