@@ -78,7 +78,10 @@ end_record(struct csv *c)
 	if (c->broken != CSV_RECORD)
 		return c->broken;
 	for (size_t i = 0; i < c->count; i++) {
-		c->fields[i] = slice_make(c->record.data + from, c->ends[i] - from);
+		/* a record of empty fields has no bytes to point into */
+		c->fields[i] = c->ends[i] > from
+		    ? slice_make(c->record.data + from, c->ends[i] - from)
+		    : SLICE("");
 		from = c->ends[i];
 	}
 	return CSV_RECORD;

@@ -408,7 +408,8 @@ put_pixel(struct walk *w, struct buf *out)
 	    "<img src=\"%.*so/{{" LINKS_TOKEN "}}\" width=\"1\" height=\"1\" alt=\"\" "
 	    "style=\"border:0\">",
 	    SLICE_ARG(w->options->base));
-	buf_append(out, s.ptr + at, s.len - at);
+	if (at < s.len)
+		buf_append(out, s.ptr + at, s.len - at);
 }
 
 int

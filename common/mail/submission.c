@@ -285,9 +285,24 @@ read_from(struct maker *m, struct slice value)
 
 	if (take_mailbox(&rest, &box) < 0 || slice_trim(rest).len > 0)
 		return err_set(m->err, "From: exactly one mailbox is needed");
-	if (addr_parse(&m->s->from, box.address, &why) < 0)
+	if (addr_parse_sender(&m->s->from, box.address, &why) < 0)
 		return err_set(m->err, "From: %s", why.msg);
 	return 0;
+}
+
+/* An address that is not ASCII makes every copy need SMTPUTF8: only who needs it anyway gets one. */
+static bool
+may_name(const struct maker *m, const struct addr *a)
+{
+	if (!addr_needs_utf8(slice_make(a->text, a->len)))
+		return true;
+	for (size_t i = 0; i < m->s->recipient_count; i++) {
+		const struct addr *to = &m->s->recipients[i];
+
+		if (!addr_needs_utf8(slice_make(to->text, to->len)))
+			return false;
+	}
+	return true;
 }
 
 /* "Name <a@b>, …" with names in UTF-8 -> encoded words. */
@@ -308,7 +323,15 @@ put_mailboxes(struct maker *m, const struct field *f)
 		if (!good || box.address.len == 0)
 			continue;
 		buf_reset(&one);
-		good = addr_parse(&a, box.address, &why) == 0 &&
+		good = addr_parse(&a, box.address, &why) == 0;
+		if (good && !may_name(m, &a)) {
+			buf_release(&one);
+			return err_set(m->err,
+			    "%.*s: an address that is not ASCII; others get the mail, too, whose "
+			    "hosts may not take it (SMTPUTF8): send to it alone",
+			    SLICE_ARG(name));
+		}
+		good = good &&
 		    mime_put_mailbox_header(&one, name, box.display, slice_make(a.text, a.len)) &&
 		    !buf_failed(&one);
 		if (!good)

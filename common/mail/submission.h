@@ -7,7 +7,9 @@
  * What is 7-bit already passes unchanged but for its line ends. Bodies that are not are encoded part by
  * part, in quoted-printable or base64, whichever is shorter; header fields in UTF-8 become encoded
  * words. What cannot be made 7-bit without guessing is refused: a NUL, a header in another charset,
- * 8-bit content inside multipart/signed or behind a Content-Transfer-Encoding that denies it.
+ * 8-bit content inside multipart/signed or behind a Content-Transfer-Encoding that denies it. An
+ * address that is not ASCII is written as it is (RFC 6532 3.2), in a mail whose recipients all are
+ * such; else it is refused, and as the one in From always.
  *
  * Fields that are taken out: Bcc and Resent-Bcc, Return-Path, X-Kairan-* and X-SES-* (which would name
  * another row or another account).
@@ -50,7 +52,7 @@ struct submission {
 	bool encoded; /* something had to be made 7-bit */
 };
 
-/* Appends the mail to out (ASCII). 0, or -1 with err, which says what to mend and quotes nothing of
+/* Appends the mail to out (ASCII but for such addresses). 0, or -1 with err, which says what to mend and quotes nothing of
  * the mail but names of fields. */
 int submission_make(const struct submission_input *in, struct arena *arena, struct buf *out,
     struct submission *s, struct err *err) MUST_CHECK;

@@ -53,6 +53,8 @@ take_body(struct zone *z, const unsigned char *p, const struct counts *c, size_t
 		return -1;
 	z->first = (int32_t)big_endian(types, 4);
 	z->count = c->time;
+	if (z->first > DAY_S * 2 || z->first < -DAY_S * 2)
+		return -1;
 	for (uint32_t i = 0; i < c->time; i++) {
 		if (index[i] >= c->type)
 			return -1;

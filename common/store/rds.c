@@ -99,6 +99,8 @@ rds_address_parse(struct rds_address *a, const char *url, struct err *err)
 		if (mark != NULL &&
 		    (strncmp(mark, "?db=", 4) != 0 || parse_number(mark + 4, 1023, &a->number) < 0))
 			return err_set(err, "redis.url: expected ?db=NUMBER behind the path");
+		if (url[7] != '/')
+			return err_set(err, "redis.url: expected an absolute path behind unix://");
 		return copy_part(a->path, sizeof(a->path), url + 7,
 		    mark != NULL ? (size_t)(mark - url - 7) : strlen(url + 7), "the path", err);
 	}

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "rds.h"
 #include "rds_read.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -35,10 +36,12 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	redisReader *reader = redisReaderCreate();
+	redisContext context = { .reader = reader };
 	void *reply = NULL;
 
 	if (reader == NULL)
 		return 0;
+	rds_bound(&context);
 	reader->maxbuf = 4096;
 	if (redisReaderFeed(reader, (const char *)data, size < 4096 ? size : 4096) == REDIS_OK)
 		while (redisReaderGetReply(reader, &reply) == REDIS_OK && reply != NULL) {

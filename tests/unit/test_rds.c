@@ -44,7 +44,7 @@ test_refused_addresses(void **state)
 {
 	static const char *const bad[] = { "", "http://x", "redis://", "redis://h:port",
 		"redis://h:70000", "redis://h/x", "redis://h/-1", "unix:///x?number=1",
-		"redis://h%2", "redis://h%00",
+		"redis://h%2", "redis://h%00", "unix://", "unix://?db=2", "unix://run/redis",
 		"unix:///"
 		"0123456789012345678901234567890123456789012345678901234567890123456789012345678901"
 		"2345678901234567890123456789" };

@@ -188,6 +188,9 @@ what_cannot_be_fit_is_refused(void **state)
 	expect_refused("From: a@b.example\nTo: \"open <c@d.example>\n\n", "not a list");
 	expect_refused("From: a@b.example\nTo: nobody\n\n", "not understood");
 	expect_refused("From: a@b.example\nTo: c@d.example\nSubject: \xe9\n\n", "Subject");
+	/* addresses in UTF-8: never the sender's, and named to nobody whose hosts may not take them */
+	expect_refused("From: \xc3\xa9@b.example\nTo: c@d.example\n\n", "in ASCII");
+	expect_refused("From: a@b.example\nTo: \xc3\xa9@d.example, c@d.example\n\n", "SMTPUTF8");
 	expect_refused("From: a@b.example\nTo: c@d.example\nSubject: a\x01z\n\n", "Subject");
 	(void)snprintf(text, sizeof(text),
 	    "%sContent-Type: multipart/signed; boundary=b\n\n--b\n\n\xc3\xa9\n--b--\n", head);
