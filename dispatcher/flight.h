@@ -113,7 +113,6 @@ struct flight {
 	uint64_t late_us;    /* nor so much later without another permit; UINT64_MAX: any time */
 	uint64_t ahead_us;   /* goes before those that are due so much earlier */
 	uint64_t missed_ms;  /* when it was found to be late */
-	unsigned missed;     /* how often */
 	bool missed_told;    /* to who gives permits */
 	int list;	     /* of its run: 0, or its lane */
 	uint64_t order;	     /* among those due at the same time: as claimed */
@@ -136,6 +135,13 @@ static inline struct live_run *
 flight_run(const struct flight *f)
 {
 	return f->batch->run;
+}
+
+/* It may not leave by the permit that it has. */
+static inline bool
+flight_is_late(const struct flight *f, uint64_t now_us)
+{
+	return now_us > f->due_us && now_us - f->due_us > f->late_us;
 }
 
 #endif

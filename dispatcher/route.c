@@ -362,9 +362,9 @@ take(void *ctx, struct relay *relay)
 			signer_ahead(r->d->signer, &r->ready);
 			return NULL; /* dispatcher_news.prepared kicks */
 		}
-		f = ready_pop(&r->ready);
+		f = ready_next(&r->ready, dispatcher_now_us(), signer_has);
 		flight_run(f)->ready--;
-		if (dispatcher_now_us() - f->due_us > f->late_us) {
+		if (flight_is_late(f, dispatcher_now_us())) {
 			r->d->news->late(r->d, f);
 			continue;
 		}

@@ -97,7 +97,6 @@ claim_late(struct claimer *c, struct flight *f)
 		settle_release(c->d->settler, f);
 		return;
 	}
-	f->missed++;
 	f->missed_told = f->late_us == 0; /* it had none of its list */
 	c->missed++;
 	c->d->stats->permits_missed++;

@@ -22,7 +22,6 @@
 #define RESERVE_HEAD 6	       /* arguments of reserve.lua before the lanes */
 #define LATE_MIN_US 5000       /* later than that, or than the next one of its clock: */
 #define LATE_SINGLE_US 2000000 /* the only one of its clock within the horizon */
-#define MISSED_MAX 3	       /* permits missed: then leave, or it would wait for ever */
 
 /* Permits of one clock, in order of time. */
 struct sequence {
@@ -79,8 +78,7 @@ serve_late(struct claimer *c, struct want *w)
 			i++;
 		*link = f->next;
 		f->next = NULL;
-		claimer_set_due(f, p->permits[i].due_us,
-		    f->missed < MISSED_MAX ? p->permits[i].late_us : UINT64_MAX);
+		claimer_set_due(f, p->permits[i].due_us, p->permits[i].late_us);
 		p->permits[i].late_us = 0; /* used */
 		i++;
 		w->used++;

@@ -79,6 +79,21 @@ tap_is "$(run_states "$RUN")" 'sent 150, skipped 10' 'claims that are old are lo
 run_check "$RUN" 'the others exactly once'
 relay_set
 
+# ---- a relay that is slower than the rate, for a while -----------------------------------------
+
+# what was late many times goes on keeping to the rate: the flights that waited do not leave together
+sql -c 'TRUNCATE kairan.suppression' -c "UPDATE kairan.stream SET rate_per_s = 20 WHERE name = 'marketing'"
+relay_set 'delay_ms = 1500'
+start=$(taken)
+RUN=$(run_add pace slow)
+tap_ok 'a slow relay takes some' taken_wait $((start + 5)) 30
+relay_set
+tap_ok 'when it is fast again the run finishes' run_wait "$RUN" finished 60
+run_check "$RUN" 'exactly once'
+worst=$(one "max(n) FROM (SELECT count(*) OVER (ORDER BY at RANGE BETWEEN '999 ms' PRECEDING AND CURRENT ROW) AS n
+	FROM test.truth WHERE run = $RUN) AS t")
+tap_ok "in no second more than 20 and some that were late ($worst)" test "$worst" -le 28
+
 # ---- sessions that have nothing to do for a moment ------------------------------------------
 
 # If nobody woke them they would sleep until relay.idle_s.

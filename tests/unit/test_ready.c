@@ -20,6 +20,16 @@ flight_new(int id, uint64_t due_us)
 
 	assert_non_null(f);
 	*f = (struct flight){ .batch = &batches[id % 2], .id = id, .due_us = due_us };
+	f->late_us = UINT64_MAX;
+	return f;
+}
+
+static struct flight *
+with_limit(int id, uint64_t due_us, uint64_t late_us)
+{
+	struct flight *f = flight_new(id, due_us);
+
+	f->late_us = late_us;
 	return f;
 }
 
@@ -107,6 +117,65 @@ test_a_run_is_removed(void **state)
 	ready_release(&r);
 }
 
+static int
+next_id(struct ready *r, uint64_t now_us, bool (*may)(const struct flight *f))
+{
+	struct flight *f = ready_next(r, now_us, may);
+	int id = f != NULL ? f->id : -1;
+
+	free(f);
+	return id;
+}
+
+static bool
+is_even(const struct flight *f)
+{
+	return f->id % 2 == 0;
+}
+
+static void
+test_who_has_a_limit_gets_every_second_turn_in_a_line_without(void **state)
+{
+	struct ready r = { 0 };
+
+	(void)state;
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(ready_add(&r, flight_new(i, 1000)), 0);
+	assert_int_equal(ready_add(&r, with_limit(20, 90000, 500)), 0);	  /* was late */
+	assert_int_equal(ready_add(&r, with_limit(21, 99800, 9000)), 0);  /* these can go */
+	assert_int_equal(ready_add(&r, with_limit(22, 99900, 200)), 0);	  /* and this one first */
+	assert_int_equal(ready_add(&r, with_limit(23, 100001, 5000)), 0); /* not yet */
+	assert_int_equal(next_id(&r, 100000, NULL), 22);
+	assert_int_equal(next_id(&r, 100000, NULL), 0);
+	assert_int_equal(next_id(&r, 100000, is_even), 1);
+	assert_int_equal(next_id(&r, 100000, NULL), 21);
+	for (int i = 2; i < 6; i++)
+		assert_int_equal(next_id(&r, 100000, NULL), i);
+	assert_int_equal(next_id(&r, 100000, NULL), 20); /* by its time, as always */
+	assert_int_equal(next_id(&r, 100000, NULL), 23);
+	assert_int_equal(next_id(&r, 100000, NULL), -1);
+	assert_int_equal(r.limited, 0);
+	ready_release(&r);
+}
+
+static void
+test_a_line_that_moves_and_urgent_mail_are_not_passed(void **state)
+{
+	struct ready r = { 0 };
+	struct flight *urgent = flight_new(2, 1000);
+
+	(void)state;
+	assert_int_equal(ready_add(&r, flight_new(0, 99000)), 0);
+	assert_int_equal(ready_add(&r, with_limit(1, 99900, 9000)), 0);
+	assert_int_equal(next_id(&r, 100000, NULL), 0);
+	urgent->ahead_us = 60000000;
+	assert_int_equal(ready_add(&r, urgent), 0);
+	assert_int_equal(next_id(&r, 100000, NULL), 2);
+	ready_remove_run(&r, NULL, give, &(int){ 0 });
+	assert_int_equal(r.limited, 0);
+	ready_release(&r);
+}
+
 int
 main(void)
 {
@@ -115,6 +184,8 @@ main(void)
 		cmocka_unit_test(test_earlier_first),
 		cmocka_unit_test(test_one_that_comes_back_keeps_its_place),
 		cmocka_unit_test(test_a_run_is_removed),
+		cmocka_unit_test(test_who_has_a_limit_gets_every_second_turn_in_a_line_without),
+		cmocka_unit_test(test_a_line_that_moves_and_urgent_mail_are_not_passed),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
