@@ -29,6 +29,7 @@
 #define ADDRESSES_MIN_MS 60000 /* how long addresses are kept */
 #define ADDRESSES_MAX_MS 3600000
 #define FIRST_GUESS_MS 100 /* a mail takes, before anything is known */
+#define AGAIN_MS 1000 /* who is late asks for another permit if it would be served within that */
 
 struct peer {
 	struct relay relay; /* first: sessions hand it back */
@@ -52,6 +53,8 @@ struct mx_site {
 	struct ready waiting;
 	struct session **sessions; /* room for mx.connections_per_destination */
 	size_t session_count, working;
+	size_t
+	    fresh; /* sessions that have just been opened: each may take one that is late by it */
 	size_t limit; /* of our sessions, until fewer_until_ms */
 	struct mx_lease lease;
 	uint64_t fewer_until_ms;
@@ -259,28 +262,78 @@ peer_failed(struct peer *p, const struct outcome *why)
 
 /* ---- what sessions say ---- */
 
+/* A connection that was opened for a flight takes time to open: one each may be so late, as long as
+ * that is not late for the hour guard. */
+static bool
+may_go(struct mx_site *site, const struct flight *f)
+{
+	uint64_t now_us = dispatcher_now_us();
+	uint64_t lead_us = (uint64_t)site->all->d->config->pace_guard_lead_s * 1000000;
+
+	if (!flight_is_late(f, now_us))
+		return true;
+	if (site->fresh == 0 || now_us - f->due_us > lead_us / 2)
+		return false;
+	site->fresh--;
+	return true;
+}
+
+/* Takes the next one, which the server had no time for while its permit held. What it can take within a
+ * second asks for another one. The others are put off: they would use up what destinations that are faster
+ * could use. */
+static struct flight *
+punctual(struct mx_site *site)
+{
+	struct dispatcher *d = site->all->d;
+	uint64_t late_ms = 0;
+	struct flight *f;
+
+	while ((f = ready_next(&site->waiting, dispatcher_now_us(), NULL)) != NULL) {
+		site->all->waiting--;
+		if (may_go(site, f))
+			return f;
+		if (late_ms < AGAIN_MS)
+			d->news->late(d, f);
+		else
+			put_off(site, f);
+		late_ms += site->mail_ms;
+	}
+	site->fresh = 0;
+	return NULL;
+}
+
+/* One was taken. A single stall counts as a doubling: it says little of what comes. */
+static void
+note_pace(struct mx_site *site, uint64_t now, bool queued)
+{
+	uint64_t took = site->taken_ms > 0 && queued ? now - site->taken_ms : site->mail_ms;
+	uint64_t most = 8 * (site->mail_ms + 10);
+
+	most = most < 60000 ? most : 60000;
+	site->mail_ms = (7 * site->mail_ms + (took < most ? took : most)) / 8;
+	site->taken_ms = now;
+}
+
 /* A session asks; after this it goes idle when there is nothing. */
 static struct flight *
 take(void *ctx, struct relay *relay)
 {
 	struct mx_sites *all = ctx;
 	struct mx_site *site = site_of(relay);
-	uint64_t now = now_of(all), took;
+	uint64_t now = now_of(all);
+	bool queued = site->waiting.count > 1;
 	struct flight *f;
 
 	if (site->session_count > session_limit(site))
 		return NULL; /* one too many: it goes idle, and is closed */
-	while (!all->stopping && now >= site->rest_until_ms && (f = site_pop(site)) != NULL) {
+	while (!all->stopping && now >= site->rest_until_ms && (f = punctual(site)) != NULL) {
 		if (now - f->checked_ms >= (uint64_t)all->d->config->dispatcher_recheck_s * 1000) {
 			settle_recheck(all->d->settler, f); /* comes back by the front door */
 			continue;
 		}
 		if (brakes_keep(all->d->brakes, f, relay->name))
 			continue;
-		took = site->taken_ms > 0 && site->waiting.count > 0 ? now - site->taken_ms
-								     : site->mail_ms;
-		site->mail_ms = (7 * site->mail_ms + (took < 60000 ? took : 60000)) / 8;
-		site->taken_ms = now;
+		note_pace(site, now, queued);
 		all->d->news->room(all->d);
 		return f;
 	}
@@ -366,6 +419,7 @@ works(void *ctx, struct relay *relay)
 	relay->working++;
 	p->rest_until_ms = 0;
 	p->site->working++;
+	p->site->fresh++;
 	p->site->rest_ms = 0;
 	all->reached(all->ctx, NULL);
 	site_kick(p->site);

@@ -176,5 +176,18 @@ tap_like "$(cat "$D/out")" 'alpha: its rate is free, [1-4] connections a destina
 tap_ok 'the run finishes' run_wait "$RUN" finished 40
 run_check "$RUN" 'exactly once'
 
+# ---- a mail server that stalls: what waited for it keeps to the rate
+sql -c "UPDATE kairan.campaign SET segment = 'c.id <= 80'" -c "UPDATE kairan.stream SET rate_per_s = 20 WHERE name = 'marketing'"
+relay_set 'delay_ms = 4000'
+RUN=$(run_add all stall)
+tap_ok 'while a mail server stalls, flights wait for it' wait_for 30 "count(*) > 40 FROM kairan.send WHERE run_id = $RUN AND state = 'sending'"
+relay_set
+tap_ok 'when it goes on, the run finishes' run_wait "$RUN" finished 60
+run_check "$RUN" 'exactly once'
+worst=$(one "max(n) FROM (SELECT count(*) OVER (ORDER BY at RANGE BETWEEN '999 ms' PRECEDING AND CURRENT ROW) AS n
+	FROM test.truth WHERE run = $RUN) AS t")
+tap_ok "in no second more than 20, one a connection and some that were late ($worst)" test "$worst" -le 29
+tap_is "$(one "count(*) FROM kairan.send WHERE run_id = $RUN AND tries > 0")" 0 'nobody has lost a step of his ladder'
+
 programs_stopped 'all programs end well' "$DISPATCHER" "$PRODUCER"
 tap_done
