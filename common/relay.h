@@ -45,8 +45,9 @@ struct relay {
 	size_t failed; /* addresses in a row that could not be connected to */
 	bool resolving;
 
-	unsigned connections; /* open or being opened */
-	unsigned working;     /* ... through EHLO and login */
+	unsigned most_messages; /* of one connection, by its provider; 0: as configured */
+	unsigned connections;	/* open or being opened */
+	unsigned working;	/* ... through EHLO and login */
 
 	/* milliseconds of the caller's clock */
 	uint64_t open_after_ms;	 /* no new connection before */

@@ -185,6 +185,25 @@ lower(unsigned configured, unsigned told)
 	return told > 0 && told < configured ? told : configured;
 }
 
+/* Of the table and the configuration, as the dispatcher's. */
+static unsigned
+window_of(const struct sim *m, size_t destination, unsigned told)
+{
+	return lower(
+	    providers_connections(policy_providers(m->policy), m->destinations[destination].group,
+		(unsigned)m->s->config.mx_connections_per_destination),
+	    told);
+}
+
+static unsigned
+batch_of(const struct sim *m, size_t destination, unsigned told)
+{
+	return lower(
+	    providers_messages(policy_providers(m->policy), m->destinations[destination].group,
+		(unsigned)m->s->config.mx_messages_per_connection),
+	    told);
+}
+
 static void
 disconnect(struct sim *m, struct sim_dispatcher *d, size_t destination, size_t session)
 {
@@ -203,8 +222,8 @@ session_of(struct sim *m, struct sim_dispatcher *d, size_t destination)
 {
 	struct sim_site *site = &d->sites[destination];
 	struct sim_destination *dest = &m->destinations[destination];
-	unsigned window = lower((unsigned)m->s->config.mx_connections_per_destination,
-	    m->s->omit & OMIT_WINDOW ? 0 : site->told.window);
+	unsigned window =
+	    window_of(m, destination, m->s->omit & OMIT_WINDOW ? 0 : site->told.window);
 	const struct sim_reply *refusal;
 	size_t place = site->room;
 
@@ -246,8 +265,7 @@ session_of(struct sim *m, struct sim_dispatcher *d, size_t destination)
 	site->open++;
 	m->result->connections++;
 	referee_connect(m->referee, destination, (size_t)d->number,
-	    lower((unsigned)m->s->config.mx_connections_per_destination, site->told.window),
-	    m->now);
+	    window_of(m, destination, site->told.window), m->now);
 	return (int)place;
 }
 
@@ -269,7 +287,7 @@ send(struct sim *m, struct sim_dispatcher *d, size_t destination, const struct s
 	struct sim_site *site = &d->sites[destination];
 	struct sim_destination *dest = &m->destinations[destination];
 	struct sim_recipient *r = &m->recipients[f->recipient];
-	unsigned batch = lower((unsigned)m->s->config.mx_messages_per_connection, site->told.batch);
+	unsigned batch = batch_of(m, destination, site->told.batch);
 	struct sim_try t = { .recipient = f->recipient, .first_at = r->first_at };
 	struct sim_answer *a;
 	uint32_t place = new_answer(m);
@@ -459,8 +477,7 @@ sim_answer_arrives(struct sim *m, uint32_t place)
 	d->sites[a.destination].sessions[a.session].idle_from = m->now;
 	if (a.closes ||
 	    d->sites[a.destination].open >
-		lower((unsigned)m->s->config.mx_connections_per_destination,
-		    d->sites[a.destination].told.window))
+		window_of(m, a.destination, d->sites[a.destination].told.window))
 		disconnect(m, d, a.destination, (size_t)a.session);
 	start(m, d, a.destination);
 }

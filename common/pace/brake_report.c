@@ -48,8 +48,8 @@ brake_terms_of(const struct policy *policy, const char *name, unsigned connectio
 			.is_account = true };
 	return (struct brake_terms){ .cap_per_s = policy_cap_per_s(policy, group),
 		.start_per_s = providers_group(table, group)->rate_per_s,
-		.connections = connections,
-		.batch = batch };
+		.connections = providers_connections(table, group, connections),
+		.batch = providers_messages(table, group, batch) };
 }
 
 enum brake_act

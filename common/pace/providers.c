@@ -486,6 +486,27 @@ providers_group(const struct providers *p, int group)
 	return &p->groups[group];
 }
 
+static unsigned
+lower_of(const struct providers *p, int group, int of_table, unsigned configured)
+{
+	if (group == PROVIDERS_NONE || group == p->unknown || (unsigned)of_table >= configured)
+		return configured;
+	return (unsigned)of_table;
+}
+
+unsigned
+providers_connections(const struct providers *p, int group, unsigned configured)
+{
+	return lower_of(p, group, group >= 0 ? p->groups[group].connections : 0, configured);
+}
+
+unsigned
+providers_messages(const struct providers *p, int group, unsigned configured)
+{
+	return lower_of(
+	    p, group, group >= 0 ? p->groups[group].messages_per_connection : 0, configured);
+}
+
 static int
 lookup(const struct providers *p, enum name_kind kind, struct slice name)
 {

@@ -65,6 +65,11 @@ const struct provider_group *providers_group(const struct providers *p, int grou
 int providers_find(const struct providers *p, struct slice name); /* PROVIDERS_NONE: unknown */
 int providers_unknown(const struct providers *p);		  /* the group of that name */
 
+/* Connections to one destination, messages of one connection: the lower of the table's and the configured
+ * ones. Sites that the table does not know (PROVIDERS_NONE, the group of that name) keep the latter. */
+unsigned providers_connections(const struct providers *p, int group, unsigned configured);
+unsigned providers_messages(const struct providers *p, int group, unsigned configured);
+
 /* The group that something was filed under; a group that the table no longer has is unknown. */
 int providers_filed(const struct providers *p, struct slice name);
 

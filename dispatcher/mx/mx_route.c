@@ -164,7 +164,7 @@ take_answer(struct domain *m, const struct mx_found *found)
 	m->forbidden = found->forbidden;
 	m->site = NULL;
 	if (m->verdict == MX_HOSTS && !m->forbidden &&
-	    (m->site = mx_site_join(&r->sites, &found->plan, found->secure)) == NULL)
+	    (m->site = mx_site_join(&r->sites, &found->plan, found->secure, m->name)) == NULL)
 		m->verdict = MX_LATER; /* no memory */
 	if (before != NULL)
 		mx_site_leave(before);
@@ -410,7 +410,7 @@ mx_route_new(
 	r->d = d;
 	r->host = host;
 	r->relay = relay;
-	if (read_config(r, err) < 0 ||
+	if (read_config(r, err) < 0 || (r->sites.policy = policy_new(d->config, err)) == NULL ||
 	    (r->dns = dnsloop_new(&d->loop, d->config->dispatcher_resolver, err)) == NULL ||
 	    use_dane(r, err) < 0) {
 		mx_route_free(r);
@@ -447,6 +447,7 @@ mx_route_free(struct mx_route *r)
 			domain_free(r->domains.entries[i].value);
 	strmap_release(&r->domains);
 	mx_sites_release(&r->sites);
+	policy_free(r->sites.policy);
 	mx_lookup_free(r->lookup);
 	dnsloop_free(r->dns);
 	tls_context_free(r->open);

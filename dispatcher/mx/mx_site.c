@@ -48,6 +48,7 @@ struct mx_site {
 	bool secure, implicit;
 	char key[MX_KEY_MAX];
 	unsigned domains;
+	int group; /* of the provider table; PROVIDERS_NONE */
 	struct peer *peers;
 	size_t peer_count;
 	struct ready waiting;
@@ -673,8 +674,11 @@ close_idle(struct mx_sites *all)
 static unsigned
 shared_limit(const struct mx_site *site)
 {
-	return brakes_connections(site->all->d->brakes, site->peers[0].relay.name,
-	    (unsigned)site->all->d->config->mx_connections_per_destination);
+	const struct dispatcher *d = site->all->d;
+
+	return brakes_connections(d->brakes, site->peers[0].relay.name,
+	    providers_connections(policy_providers(site->all->policy), site->group,
+		(unsigned)d->config->mx_connections_per_destination));
 }
 
 /* What this one would take of it. */
@@ -850,8 +854,26 @@ site_free(struct mx_site *site)
 	free(site);
 }
 
+/* Whose limits hold: the provider of the first host, or of the domain. */
+static void
+find_group(struct mx_site *site, const char *domain)
+{
+	const struct mx_sites *all = site->all;
+	const struct providers *table = policy_providers(all->policy);
+	unsigned most = (unsigned)all->d->config->mx_messages_per_connection;
+	struct slice host = slice_str(site->peers[0].relay.name);
+
+	if (site->group != PROVIDERS_NONE)
+		return;
+	site->group = providers_of_mx(table, &host, 1);
+	if (site->group == PROVIDERS_NONE)
+		site->group = providers_of_domain(table, slice_str(domain));
+	for (size_t i = 0; i < site->peer_count; i++)
+		site->peers[i].relay.most_messages = providers_messages(table, site->group, most);
+}
+
 struct mx_site *
-mx_site_join(struct mx_sites *all, const struct mx_plan *plan, bool secure)
+mx_site_join(struct mx_sites *all, const struct mx_plan *plan, bool secure, const char *domain)
 {
 	char key[MX_KEY_MAX];
 	struct mx_site *site;
@@ -865,6 +887,7 @@ mx_site_join(struct mx_sites *all, const struct mx_plan *plan, bool secure)
 		site->all = all;
 		site->secure = secure;
 		site->implicit = plan->implicit;
+		site->group = PROVIDERS_NONE;
 		site->mail_ms = FIRST_GUESS_MS;
 		memcpy(site->key, key, sizeof(key));
 		mx_lease_begin(&site->lease, all->leases, slice_str(key));
@@ -875,6 +898,7 @@ mx_site_join(struct mx_sites *all, const struct mx_plan *plan, bool secure)
 	}
 	/* a name that is the MX of others as well must not fail for want of an address */
 	site->implicit = site->implicit && plan->implicit;
+	find_group(site, domain);
 	site->domains++;
 	return site;
 }

@@ -17,6 +17,7 @@
 #include "flight.h"
 #include "mx.h"
 #include "mx_lease.h"
+#include "policy.h"
 #include "ready.h"
 #include "session.h"
 #include "strmap.h"
@@ -35,6 +36,7 @@ struct mx_site;
 struct mx_sites {
 	struct dispatcher *d;
 	struct dnsloop *dns;
+	struct policy *policy; /* its table of providers */
 	struct mx_source sources[MX_SOURCES_MAX];
 	size_t source_count;
 	struct strmap by_key;
@@ -55,15 +57,17 @@ struct mx_sites {
 int mx_read_sources(struct mx_source list[MX_SOURCES_MAX], size_t *count, const char *text,
     const char *ehlo, struct err *err) MUST_CHECK;
 
-/* d, dns, tls, dane, sources (from, ehlo, and the tls of their hosts), ctx and reached are set; the rest is
+/* d, dns, policy, tls, dane, sources (from, ehlo, and the tls of their hosts), ctx and reached are set; the rest is
  * made here. False without memory. */
 bool mx_sites_begin(struct mx_sites *all) MUST_CHECK;
 /* Nothing new; connections finish what they have in hand. */
 void mx_sites_stop(struct mx_sites *all);
 void mx_sites_release(struct mx_sites *all);
 
-/* The site of these hosts, made when there is none. One more domain counts on it. NULL without memory. */
-struct mx_site *mx_site_join(struct mx_sites *all, const struct mx_plan *plan, bool secure);
+/* The site of these hosts, made when there is none; the domain's provider is that of a site whose hosts the
+ * table does not know. One more domain counts on it. NULL without memory. */
+struct mx_site *mx_site_join(
+    struct mx_sites *all, const struct mx_plan *plan, bool secure, const char *domain);
 /* One domain less. */
 void mx_site_leave(struct mx_site *site);
 

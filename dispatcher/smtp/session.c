@@ -555,6 +555,7 @@ make_engine(struct session *s, enum smtp_tls tls)
 {
 	const struct config *config = s->d->config;
 	const struct relay *r = s->relay;
+	unsigned most = s->host->max_messages;
 	struct smtp_options options = { .ehlo_name = s->host->ehlo,
 		.lmtp = s->host->lmtp,
 		.tls = tls,
@@ -563,7 +564,8 @@ make_engine(struct session *s, enum smtp_tls tls)
 		.next_behind_dot = config->relay_next_behind_dot && !r->no_next_behind,
 		.chunking = config->relay_chunking && !r->no_chunking,
 		.dsn = true,
-		.max_messages = brakes_messages(s->d->brakes, r->name, s->host->max_messages),
+		.max_messages = brakes_messages(s->d->brakes, r->name,
+		    r->most_messages > 0 && r->most_messages < most ? r->most_messages : most),
 		.command_timeout_s = (unsigned)config->relay_command_timeout_s,
 		.dot_timeout_s = (unsigned)config->relay_dot_timeout_s,
 		.ctx = s,

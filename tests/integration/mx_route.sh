@@ -558,8 +558,12 @@ tap_ok 'F32: addresses that are not of the public Internet: deferred' states_wai
 tap_like "$(said shut reply)" 'private' '  ... because of it'
 tap_is "$(servers_of shut)" none '  ... and nobody is connected to'
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
-dispatcher_start d4 "${MX[@]}"
+printf 'group\tsmall\t1\t5\t100/s\toff\tUTC\ttest 2026-11 guess\nmx\tmx.shut.example\tsmall\ttest 2026-11 guess\n' \
+	>"$D/providers.tsv"
+: >"$D/open.127.0.0.9"
+dispatcher_start d4 "${MX[@]}" KAIRAN_PACE_PROVIDERS="$D/providers.tsv"
 tap_ok 'once they are allowed: sent' states_wait shut 'sent 20' 20
+tap_is "$(sort "$D/open.127.0.0.9" | uniq -c | xargs)" '4 1' '  ... by one connection at a time, five mails each, as the table of providers says'
 service_stop "$KNOT" || true
 sql -c 'DELETE FROM kairan.customer'
 for i in $(seq 1 30); do

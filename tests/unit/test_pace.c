@@ -164,6 +164,12 @@ test_provider_table(void **state)
 	assert_int_equal(providers_filed(p, SLICE("google")), providers_find(p, SLICE("google")));
 	assert_int_equal(providers_filed(p, SLICE("gone")), providers_unknown(p));
 	assert_string_equal(providers_group(p, providers_unknown(p))->name, PROVIDERS_UNKNOWN);
+	/* the lower of two; sites of no group keep what is configured */
+	assert_int_equal(providers_connections(p, providers_find(p, SLICE("docomo")), 4), 2);
+	assert_int_equal(providers_connections(p, providers_find(p, SLICE("docomo")), 1), 1);
+	assert_int_equal(providers_messages(p, providers_find(p, SLICE("apple")), 50), 5);
+	assert_int_equal(providers_connections(p, PROVIDERS_NONE, 4), 4);
+	assert_int_equal(providers_messages(p, providers_unknown(p), 50), 50);
 	mx[1] = SLICE("mx.example.jp");
 	assert_int_equal(providers_of_mx(p, mx, 2), PROVIDERS_NONE);
 	mx[0] = SLICE("ymx1.softbank.ne.jp");
