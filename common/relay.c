@@ -256,6 +256,46 @@ relay_is_to_blame(const struct outcome *o)
 {
 	if (o->code == 530 || o->code == 535 || o->code == 538)
 		return true; /* RFC 4954 6: the login was lost */
+	if (o->kind == OUTCOME_DEFERRED && o->scope == OUTCOME_SCOPE_ROUTE && o->code == 554 &&
+	    o->cls == OUTCOME_CONFIG)
+		return true; /* relay_take_blame() */
 	return o->kind == OUTCOME_DEFERRED && o->scope == OUTCOME_SCOPE_ROUTE &&
 	    o->phase >= OUTCOME_PHASE_MAIL && strcmp(o->reason, "rate") == 0;
+}
+
+/* "...failed the check in region X: a, b": the recipient is the only one that did. */
+static bool
+names_only(struct slice text, struct slice address)
+{
+	const char *at = text.len > 0 ? memrchr(text.ptr, ':', text.len) : NULL;
+
+	return at != NULL &&
+	    slice_equal_nocase(
+		slice_trim(slice_make(at + 1, text.len - (size_t)(at + 1 - text.ptr))), address);
+}
+
+bool
+relay_take_blame(struct outcome *o, struct slice to)
+{
+	const char *at, *end;
+
+	if (o->kind != OUTCOME_FAILED || o->code != 554)
+		return false;
+	if (has_word(o->text, SLICE("Email address is not verified"))) {
+		if (names_only(o->text, to))
+			return false;
+	} else if (!has_word(o->text, SLICE("MAIL FROM domain not verified")) &&
+	    !(has_word(o->text, SLICE("Access denied")) &&
+		has_word(o->text, SLICE("not authorized to perform")))) {
+		return false;
+	}
+	o->kind = OUTCOME_DEFERRED;
+	o->cls = OUTCOME_CONFIG;
+	o->scope = OUTCOME_SCOPE_ROUTE;
+	o->reason = "config";
+	at = memchr(o->text.ptr, '@', o->text.len);
+	end = at != NULL ? memrchr(o->text.ptr, ':', (size_t)(at - o->text.ptr)) : NULL;
+	if (at != NULL)
+		o->text.len = end != NULL ? (size_t)(end - o->text.ptr) : 0;
+	return true;
 }

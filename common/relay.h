@@ -92,4 +92,9 @@ void relay_took(struct relay *r, uint64_t now_ms);
  * recipient: such a recipient is given back, and the relay rests. */
 bool relay_is_to_blame(const struct outcome *o);
 
+/* Amazon SES by SMTP says behind the dot, as a refusal, what is wrong with the account or the sender (identity or
+ * MAIL FROM domain not verified, not authorized). True: the outcome is now one that the relay is to blame for, its
+ * text without the addresses that it named. to: the recipient; in a sandbox it may be the one that is not verified. */
+bool relay_take_blame(struct outcome *o, struct slice to);
+
 #endif

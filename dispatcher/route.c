@@ -131,6 +131,7 @@ read_config(struct route *r, struct err *err)
 		if (strchr(SES_NAME, *p) == NULL || p - c->relay_ses_configuration_set >= 64)
 			return err_set(err,
 			    "relay.ses_configuration_set: at most 64 letters, digits, - and _");
+	r->host.is_relay = true;
 	r->host.lmtp = strcmp(c->relay_protocol, "lmtp") == 0;
 	if (!r->host.lmtp && strcmp(c->relay_protocol, "smtp") != 0)
 		return err_set(

@@ -143,6 +143,17 @@ goes_back(const struct flight *f, const struct outcome *o)
 	    (smtp_is_too_large(o) && !run->taken);
 }
 
+/* What is said of our own account is nothing that a provider's rules know. */
+static struct brakes_advice
+hear(struct session *s, const struct flight *f, struct outcome *o)
+{
+	const char *to = db_text(f->batch->rows, f->row, CLAIM_ADDRESS);
+
+	if (s->host->is_relay && relay_take_blame(o, slice_str(to)))
+		return (struct brakes_advice){ BRAKES_USUAL, 0 };
+	return brakes_hear(s->d->brakes, f, o);
+}
+
 static void
 take_outcomes(struct session *s)
 {
@@ -153,7 +164,7 @@ take_outcomes(struct session *s)
 	while (smtp_next_outcome(s->smtp, &ref, &o)) {
 		struct flight *f = (struct flight *)(uintptr_t)ref;
 
-		advice = brakes_hear(s->d->brakes, f, &o);
+		advice = hear(s, f, &o);
 		mark_answer(s->d, f, &o);
 		s->flights--;
 		keep_text(s, f->message);

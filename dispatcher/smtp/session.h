@@ -23,6 +23,7 @@ struct session;
 struct session_host {
 	void *ctx;
 	bool lmtp;
+	bool is_relay;		     /* what it says of our account is its own word */
 	struct tls_context *tls;     /* NULL: none */
 	const struct auth *auth;     /* NULL: none */
 	const struct sockaddr *from; /* local address to bind to, NULL: the kernel's choice */

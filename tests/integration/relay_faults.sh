@@ -293,6 +293,19 @@ tap_is "$(one "count(DISTINCT remote_id) FROM kairan.send WHERE run_id = $RUN AN
 tap_is "$(one "count(*) FROM test.line WHERE (j ->> 'run')::int = $RUN AND j -> 'headers' ->> 'x-ses-configuration-set' = 'news-1'
 	AND j -> 'headers' ->> 'x-ses-message-tags' = 'kairan=' || (j ->> 'kairan_id')")" 6 '  ... configuration set and tag'
 
+check='Message rejected: Email address is not verified. The following identities failed the check in region EU-WEST-1'
+nothing_leaves 'SES: the sender is not verified: nobody fails, the route rests' 'Email address is not verified' \
+	"fault = dot:raw:554 $check: news@example.org, ok1@large.example\\r\\n" 'drop = lost'
+tap_is "$(grep -c '@' <(grep 'relay unwell' "$D/dispatcher.log") || true)" 0 '  ... and no address is in the log'
+relay_set
+finishes '  ... and all are sent when it is'
+nothing_leaves 'SES: not authorized: nobody fails, the route rests' 'not authorized' \
+	"fault = dot:raw:554 Access denied: User arn:aws:iam::1:user/x is not authorized to perform ses:SendRawEmail\\r\\n" 'drop = lost'
+relay_set
+finishes '  ... and all are sent when it is'
+fault 'SES: a recipient who is not verified (sandbox) fails alone' 'sent 5, failed 1' \
+	"fault = rcpt:raw:554 $check: ok3@large.example\\r\\n" 'faults = 1' 'ehlo = 8BITMIME' 'for = ok3@large.example'
+
 # ---- F33: the network ------------------------------------------------------------------------------------------
 fault 'F33: RST in the middle of the envelope: all sent' 'sent 6' 'fault = rcpt:close' 'faults = 2'
 next_dispatcher KAIRAN_RELAY_HOST="127.0.0.9:$RELAY_PORT, 127.0.0.1:$RELAY_PORT"

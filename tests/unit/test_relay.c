@@ -234,6 +234,55 @@ test_blame(void **state)
 	assert_false(relay_is_to_blame(&o));
 }
 
+static void
+test_faults_of_the_account_at_amazon_ses(void **state)
+{
+	static const char check[] =
+	    "Message rejected: Email address is not verified. The following "
+	    "identities failed the check in region US-EAST-1: ";
+	static const struct {
+		const char *text, *identities, *left; /* NULL: it is the recipient's */
+	} cases[] = {
+		{ check, "news@example.org",
+		    "Message rejected: Email address is not verified. The "
+		    "following identities failed the check in region US-EAST-1" },
+		{ check, "news@example.org, Someone@b.example",
+		    "Message rejected: Email address is not "
+		    "verified. The following identities failed the check in region US-EAST-1" },
+		{ check, "someone@B.example", NULL },
+		{ "MAIL FROM domain not verified: bounces.example.org", "",
+		    "MAIL FROM domain not verified: bounces.example.org" },
+		{ "Access denied: User `arn:aws:iam::1:user/x' is not authorized to perform "
+		  "`ses:SendRawEmail' on resource `arn:aws:ses:eu-west-1:1:identity/example.org'",
+		    "",
+		    "Access denied: User `arn:aws:iam::1:user/x' is not authorized to perform "
+		    "`ses:SendRawEmail' on resource "
+		    "`arn:aws:ses:eu-west-1:1:identity/example.org'" },
+		{ "Transaction failed: spam", "", NULL },
+		{ "Access denied, someone@b.example is unknown", "", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[OUTCOME_TEXT_MAX];
+		struct outcome o = { .kind = OUTCOME_FAILED,
+			.cls = OUTCOME_HARD,
+			.phase = OUTCOME_PHASE_DOT,
+			.code = 554,
+			.reason = "undefined" };
+
+		(void)snprintf(text, sizeof(text), "%s%s", cases[i].text, cases[i].identities);
+		o.text = slice_str(text);
+		assert_int_equal(
+		    relay_take_blame(&o, SLICE("Someone@b.example")), cases[i].left != NULL);
+		assert_int_equal(relay_is_to_blame(&o), cases[i].left != NULL);
+		if (cases[i].left != NULL)
+			assert_true(slice_equal(o.text, slice_str(cases[i].left)));
+		else
+			assert_int_equal(o.kind, OUTCOME_FAILED);
+	}
+}
+
 int
 main(void)
 {
@@ -246,6 +295,7 @@ main(void)
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_throttled),
 		cmocka_unit_test(test_blame),
+		cmocka_unit_test(test_faults_of_the_account_at_amazon_ses),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
