@@ -183,6 +183,28 @@ relay_choose(struct relay *list, size_t count, uint64_t now_ms)
 	return best;
 }
 
+bool
+relay_takes(const struct relay *r, size_t bytes)
+{
+	return r->size == 0 || bytes <= r->size;
+}
+
+struct relay *
+relay_choose_for(struct relay *list, size_t count, size_t bytes, uint64_t now_ms)
+{
+	struct relay *best = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		struct relay *r = &list[i];
+
+		if (!relay_takes(r, bytes) || (r->backup && r->connections == 0))
+			continue;
+		if (best == NULL || (!relay_is_usable(best, now_ms) && relay_is_usable(r, now_ms)))
+			best = r;
+	}
+	return best;
+}
+
 /* ---- health ---- */
 
 /* 75 to 125 % of it, so that many do not come back at the same time. */

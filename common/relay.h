@@ -56,6 +56,9 @@ struct relay {
 	unsigned rest_ms;	 /* of the next failed connection */
 	unsigned throttle_ms;	 /* of the next throttling reply */
 
+	size_t
+	    size; /* of a message at most, as its last connection stated; 0: not known, or none */
+
 	/* what this peer turned out not to manage, until the process ends */
 	bool no_next_behind, no_pipelining, no_chunking;
 };
@@ -70,6 +73,13 @@ struct relay *relay_choose(struct relay *list, size_t count, uint64_t now_ms);
 
 /* A message may be begun on its connections now. */
 bool relay_may_begin(const struct relay *r, uint64_t now_ms);
+
+/* As far as is known. */
+bool relay_takes(const struct relay *r, size_t bytes);
+
+/* The one that a message of that size should be passed to, one that can be used now before others; backups
+ * count while they are used. NULL: each is known to take less. */
+struct relay *relay_choose_for(struct relay *list, size_t count, size_t bytes, uint64_t now_ms);
 
 /* It can carry mail now, or be tried. */
 bool relay_is_usable(const struct relay *r, uint64_t now_ms);

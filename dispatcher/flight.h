@@ -118,6 +118,7 @@ struct flight {
 	uint64_t order;	     /* among those due at the same time: as claimed */
 	uint64_t checked_ms; /* loop clock: claim, or last look at suppression */
 	uint64_t taken_us;   /* loop clock: its turn came; 0: not yet */
+	size_t bytes;	     /* of its message, when a relay takes none so large; else 0 */
 	unsigned resends;    /* sessions that ended before its turn */
 	int slot;	     /* of the journal, -1: its dot was never about to be written */
 	struct buf *message; /* while in a session, and before when it is made ahead (signer.h) */

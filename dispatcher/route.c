@@ -21,6 +21,7 @@
 
 #define RELEASE_AFTER_MS 3000 /* held for longer: give the claims back */
 #define AGAIN_MS 10	      /* no connection could be begun: wait */
+#define SIZE_WAIT_S 60	      /* for a relay that takes a message so large */
 #define OPENING_MAX 4	      /* connections being made at once */
 #define RESENDS_MAX 5	      /* sessions that may end under a flight before it is deferred */
 #define CLEAR_MS 600000	      /* without TLS after its handshake failed, when it is optional */
@@ -37,6 +38,7 @@ struct route {
 	struct dispatcher *d;
 	struct session_host host; /* this route, as its sessions see it */
 	struct ready ready;
+	struct ready large; /* what not every relay takes */
 	struct relay relays[RELAYS_MAX];
 	size_t relay_count;
 	struct lookup lookups[RELAYS_MAX]; /* of each relay */
@@ -217,6 +219,7 @@ route_free(struct route *r)
 	if (r == NULL)
 		return;
 	ready_release(&r->ready);
+	ready_release(&r->large);
 	ses_route_free(r->ses);
 	mx_route_free(r->mx);
 	tls_context_free(r->host.tls);
@@ -292,7 +295,7 @@ route_reload(struct route *r)
 void
 route_add(struct route *r, struct flight *f)
 {
-	if (ready_add(&r->ready, f) < 0)
+	if (ready_add(f->bytes > 0 ? &r->large : &r->ready, f) < 0)
 		settle_release(r->d->settler, f);
 	else
 		flight_run(f)->ready++;
@@ -312,6 +315,7 @@ void
 route_release_run(struct route *r, struct live_run *run)
 {
 	ready_remove_run(&r->ready, run, release, r);
+	ready_remove_run(&r->large, run, release, r);
 	if (r->mx != NULL)
 		mx_route_release_run(r->mx, run);
 }
@@ -347,23 +351,39 @@ taken(struct flight *f)
 	return f;
 }
 
+static bool
+is_due(const struct ready *ready)
+{
+	return ready->count > 0 && ready->heap[0]->due_us <= dispatcher_now_us();
+}
+
+/* Where its next one is: first what others do not take. NULL: none is due. */
+static struct ready *
+due_for(struct route *r, const struct relay *relay)
+{
+	if (is_due(&r->large) && relay_takes(relay, r->large.heap[0]->bytes))
+		return &r->large;
+	return is_due(&r->ready) ? &r->ready : NULL;
+}
+
 /* A session asks; after this it goes idle when there is nothing. */
 static struct flight *
 take(void *ctx, struct relay *relay)
 {
 	struct route *r = ctx;
 	uint64_t now = dispatcher_now_ms(r->d);
+	struct ready *from;
 
 	while (!r->stopping && relay_may_begin(relay, now) &&
-	    (!has_other(r) || r->held_since_ms == 0) && r->ready.count > 0 &&
-	    r->ready.heap[0]->due_us <= dispatcher_now_us()) {
+	    (!has_other(r) || r->held_since_ms == 0) && (from = due_for(r, relay)) != NULL) {
 		struct flight *f;
 
-		if (!signer_has(r->ready.heap[0])) {
-			signer_ahead(r->d->signer, &r->ready);
+		if (!signer_has(from->heap[0])) {
+			signer_ahead(r->d->signer, from);
 			return NULL; /* dispatcher_news.prepared kicks */
 		}
-		f = ready_next(&r->ready, dispatcher_now_us(), signer_has);
+		f = from == &r->large ? ready_pop(from)
+				      : ready_next(from, dispatcher_now_us(), signer_has);
 		flight_run(f)->ready--;
 		if (flight_is_late(f, dispatcher_now_us())) {
 			r->d->news->late(r->d, f);
@@ -409,6 +429,58 @@ note_trouble(struct route *r, const struct relay *relay, const struct outcome *w
 	set_timer(r);
 }
 
+/* The relay takes none so large: perhaps another one does. Only when all are known not to is it the
+ * message's fault: before any was taken, that of the run. */
+static void
+pass_on(struct route *r, struct flight *f, const struct outcome *why)
+{
+	uint64_t now = dispatcher_now_ms(r->d);
+	const struct relay *other = relay_choose_for(r->relays, r->relay_count, f->bytes, now);
+	struct live_run *run = flight_run(f);
+	struct outcome later = *why;
+
+	later.kind = OUTCOME_DEFERRED;
+	if (other == NULL && run->taken) {
+		settle_outcome(r->d->settler, f, why);
+	} else if (other == NULL) {
+		settle_release(r->d->settler, f);
+		r->d->news->refused(r->d, run, "the message is larger than the relay's SIZE");
+	} else if (r->stopping || !mark_may(r->d, f)) {
+		settle_release(r->d->settler, f);
+	} else if (relay_is_usable(other, now)) {
+		route_add(r, f);
+		set_timer(r);
+	} else {
+		settle_postpone(r->d->settler, f, &later, SIZE_WAIT_S);
+	}
+}
+
+/* What waits for a relay that has gone meanwhile. */
+static void
+put_off_large(struct route *r)
+{
+	static const struct outcome later = { .kind = OUTCOME_DEFERRED,
+		.cls = OUTCOME_SOFT,
+		.scope = OUTCOME_SCOPE_ROUTE,
+		.reason = "network",
+		.text = { "waits for a relay that takes its size", 37 } };
+	uint64_t now = dispatcher_now_ms(r->d);
+
+	while (r->large.count > 0) {
+		const struct relay *other =
+		    relay_choose_for(r->relays, r->relay_count, r->large.heap[0]->bytes, now);
+		struct flight *f;
+
+		if (other != NULL && relay_is_usable(other, now))
+			return;
+		if (r->large.heap[0]->signing)
+			return;
+		f = ready_pop(&r->large);
+		flight_run(f)->ready--;
+		settle_postpone(r->d->settler, f, &later, SIZE_WAIT_S);
+	}
+}
+
 /* After several ends of sessions it is deferred. What the relay itself is to blame for does not
  * count: the relay rests. */
 static void
@@ -421,10 +493,7 @@ give_back(void *ctx, struct relay *relay, struct flight *f, const struct outcome
 
 	f->resends += !blamed;
 	if (smtp_is_too_large(why)) {
-		struct live_run *run = flight_run(f);
-
-		settle_release(r->d->settler, f);
-		r->d->news->refused(r->d, run, "the message is larger than the relay's SIZE");
+		pass_on(r, f, why);
 	} else if (r->stopping || !mark_may(r->d, f)) {
 		settle_release(r->d->settler, f);
 	} else if (f->resends > RESENDS_MAX) {
@@ -459,6 +528,25 @@ has_free_session(const struct route *r)
 		    relay_may_begin(session_relay(r->sessions[i]), dispatcher_now_ms(r->d)))
 			return true;
 	return false;
+}
+
+/* Who takes what is large and due: somebody free now, somebody busy comes by, or a connection must be made. */
+static uint64_t
+large_wait_ms(const struct route *r)
+{
+	uint64_t wait = AGAIN_MS;
+
+	for (size_t i = 0; i < r->session_count; i++) {
+		const struct relay *relay = session_relay(r->sessions[i]);
+
+		if (!relay_takes(relay, r->large.heap[0]->bytes))
+			continue;
+		if (session_is_free(r->sessions[i]) &&
+		    relay_may_begin(relay, dispatcher_now_ms(r->d)))
+			return 0;
+		wait = UINT64_MAX;
+	}
+	return wait;
 }
 
 /* The time until a resting relay may be used again; UINT64_MAX when none rests. */
@@ -505,6 +593,12 @@ set_timer(struct route *r)
 			next = AGAIN_MS;
 		wait_ms = next < wait_ms ? next : wait_ms;
 	}
+	if (r->large.count > 0 && r->held_since_ms == 0) {
+		uint64_t due_us = r->large.heap[0]->due_us;
+		uint64_t next = due_us > now_us ? (due_us - now_us + 999) / 1000 : large_wait_ms(r);
+
+		wait_ms = next < wait_ms ? next : wait_ms;
+	}
 	if (wait_ms != UINT64_MAX && !uv_is_closing((uv_handle_t *)&r->timer))
 		(void)uv_timer_start(&r->timer, on_timer, wait_ms, 0);
 }
@@ -517,8 +611,11 @@ route_kick(struct route *r)
 	look_at_relays(r);
 	if (r->held_since_ms != 0 && now - r->held_since_ms >= RELEASE_AFTER_MS)
 		route_release_run(r, NULL);
-	if (r->held_since_ms == 0 && !r->stopping)
+	if (r->held_since_ms == 0 && !r->stopping) {
 		signer_ahead(r->d->signer, &r->ready);
+		signer_ahead(r->d->signer, &r->large);
+		put_off_large(r);
+	}
 	if (r->held_since_ms == 0 && !r->stopping && r->ses != NULL) {
 		ses_route_kick(r->ses);
 	} else if (r->held_since_ms == 0 && !r->stopping && r->mx != NULL) {
@@ -629,6 +726,21 @@ try_primaries(struct route *r)
 	}
 }
 
+/* What not every relay takes needs a connection to one that does. */
+static void
+open_for_large(struct route *r)
+{
+	struct relay *relay;
+
+	if (!is_due(&r->large))
+		return;
+	relay = relay_choose_for(
+	    r->relays, r->relay_count, r->large.heap[0]->bytes, dispatcher_now_ms(r->d));
+	if (relay != NULL && relay->connections == 0 && !relay->resolving &&
+	    relay_is_usable(relay, dispatcher_now_ms(r->d)) && r->session_count < r->session_room)
+		(void)open_session(r, relay);
+}
+
 static void
 open_sessions(struct route *r)
 {
@@ -636,6 +748,7 @@ open_sessions(struct route *r)
 	uint64_t now_us = dispatcher_now_us();
 
 	try_primaries(r);
+	open_for_large(r);
 	for (size_t i = 0; i < r->ready.count && i < OPENING_MAX; i++)
 		due +=
 		    r->ready.heap[i]->due_us <= now_us; /* the first few of the heap are enough */
@@ -713,7 +826,8 @@ route_metrics(const struct route *r, struct buf *out)
 	uint64_t now = dispatcher_now_ms(r->d);
 
 	metric_one(out, "kairan_dispatcher_ready", METRIC_GAUGE,
-	    "Claimed recipients that wait for their turn", (double)r->ready.count);
+	    "Claimed recipients that wait for their turn",
+	    (double)(r->ready.count + r->large.count));
 	metric_one(out, "kairan_dispatcher_held", METRIC_GAUGE,
 	    "1 when no relay can be used, and nothing is claimed", r->held_since_ms != 0);
 	metric_family(out, up, METRIC_GAUGE, "1 when the relay or the SES endpoint may be used");
@@ -764,7 +878,7 @@ route_stop(struct route *r)
 bool
 route_is_idle(const struct route *r)
 {
-	return r->ready.count == 0 && r->session_count == 0 &&
+	return r->ready.count == 0 && r->large.count == 0 && r->session_count == 0 &&
 	    (r->ses == NULL || ses_route_is_idle(r->ses)) &&
 	    (r->mx == NULL || mx_route_is_idle(r->mx));
 }

@@ -134,13 +134,13 @@ before_dot(void *ctx, uint64_t ref)
 
 /* Not an answer about this recipient: the route decides what becomes of the flight. */
 static bool
-goes_back(const struct flight *f, const struct outcome *o)
+goes_back(const struct flight *f, const struct outcome *o, bool is_relay)
 {
 	struct live_run *run = flight_run(f);
 
 	run->taken = run->taken || o->kind == OUTCOME_SENT;
 	return o->kind == OUTCOME_RELEASED || relay_is_to_blame(o) ||
-	    (smtp_is_too_large(o) && !run->taken);
+	    (smtp_is_too_large(o) && (is_relay || !run->taken));
 }
 
 /* What is said of our own account is nothing that a provider's rules know. */
@@ -167,13 +167,15 @@ take_outcomes(struct session *s)
 		advice = hear(s, f, &o);
 		mark_answer(s->d, f, &o);
 		s->flights--;
+		if (smtp_is_too_large(&o) && f->message != NULL)
+			f->bytes = f->message->len;
 		keep_text(s, f->message);
 		f->message = NULL;
 		if (advice.way == BRAKES_POSTPONE)
 			settle_postpone(s->d->settler, f, &o, advice.wait_s);
 		else if (advice.way == BRAKES_LATER)
 			settle_later(s->d->settler, f, &o, advice.wait_s);
-		else if (!goes_back(f, &o))
+		else if (!goes_back(f, &o, s->host->is_relay))
 			settle_outcome(s->d->settler, f, &o);
 		else
 			s->host->give_back(s->host->ctx, s->relay, f, &o);
@@ -440,6 +442,7 @@ note_ready(struct session *s)
 	if (s->ready || !smtp_is_ready(s->smtp))
 		return;
 	s->ready = true;
+	s->relay->size = (size_t)smtp_features(s->smtp)->size_max;
 	if (s->tls != NULL && log_is_on(LOG_LEVEL_DEBUG))
 		log_debug("relay %s encrypted by %s", s->relay->name, tls_version(s->tls));
 	s->host->works(s->host->ctx, s->relay);

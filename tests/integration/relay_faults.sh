@@ -322,6 +322,24 @@ sleep 0.3
 next_dispatcher KAIRAN_RELAY_CONNECT_TIMEOUT_S=1 KAIRAN_RELAY_HOST="127.0.0.1:$DEAF, 127.0.0.1:$RELAY_PORT backup"
 fault 'F33: no answer to SYN: the backup carries the mail' 'sent 6'
 tap_like "$(cat "$D/dispatcher.log")" "port=$DEAF phase=connect.*in time" '  ... after the wait for a connection'
+# ---- relays of different SIZE ------------------------------------------------------------------------------------
+SMALL=$(services_free_port)
+printf 'ehlo = PIPELINING,SIZE 100\n' >"$D/control.small"
+service_spawn 'small relay' "$D/relay.log" "$PYTHON" tests/support/fake_relay.py --log "$TRUTH" --control "$D/control.small" "$SMALL" 2>/dev/null
+small_answers()
+{
+	(exec 3<>"/dev/tcp/127.0.0.1/$SMALL") 2>/dev/null
+}
+services_wait 10 small_answers || tap_bail 'the small relay does not answer'
+next_dispatcher KAIRAN_RELAY_HOST="127.0.0.1:$SMALL, 127.0.0.1:$RELAY_PORT"
+fault 'two relays, one with a small SIZE: all sent by the other' 'sent 6'
+tap_is "$(one "max(tries) || ' ' || max(attempt) FROM kairan.send WHERE run_id = $RUN")" '0 1' '  ... without another try'
+relay_anew 'ehlo = PIPELINING,SIZE 200'
+RUN=$(run_add faults sizes)
+tap_ok 'when no SIZE is enough the run is paused' wait_for 15 "state = 'paused' AND reason ~ 'larger than' FROM kairan.run WHERE id = $RUN"
+tap_is "$(run_states "$RUN")" 'queued 6' '  ... and nobody has failed'
+one "kairan.run_move($RUN, '{paused}', 'cancelled')" >"$D/out"
+
 next_dispatcher KAIRAN_RELAY_SOURCE=127.0.0.5
 fault 'another local address: all sent' 'sent 6'
 next_dispatcher KAIRAN_RELAY_HOST=no-such-host.invalid

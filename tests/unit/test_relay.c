@@ -235,6 +235,28 @@ test_blame(void **state)
 }
 
 static void
+test_who_takes_a_large_message(void **state)
+{
+	struct relay list[RELAYS_MAX];
+
+	(void)state;
+	(void)parse(list, "a, b, c, d backup");
+	list[0].size = 100;
+	assert_ptr_equal(relay_choose_for(list, 4, 100, 1000), &list[0]);
+	assert_ptr_equal(relay_choose_for(list, 4, 101, 1000), &list[1]); /* not known */
+	list[1].size = list[2].size = 200;
+	list[1].begin_after_ms = 5000;
+	assert_ptr_equal(relay_choose_for(list, 4, 150, 1000), &list[2]);
+	list[2].begin_after_ms = 5000; /* rests as well: to be waited for */
+	assert_ptr_equal(relay_choose_for(list, 4, 150, 1000), &list[1]);
+	assert_null(relay_choose_for(list, 4, 201, 1000));
+	list[3].connections = 1; /* the backup carries mail now */
+	assert_ptr_equal(relay_choose_for(list, 4, 201, 1000), &list[3]);
+	assert_true(relay_takes(&list[0], 100));
+	assert_false(relay_takes(&list[0], 101));
+}
+
+static void
 test_faults_of_the_account_at_amazon_ses(void **state)
 {
 	static const char check[] =
@@ -295,6 +317,7 @@ main(void)
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_throttled),
 		cmocka_unit_test(test_blame),
+		cmocka_unit_test(test_who_takes_a_large_message),
 		cmocka_unit_test(test_faults_of_the_account_at_amazon_ses),
 	};
 
