@@ -39,8 +39,8 @@ folder, as ATTEMPT-RUN-SEND.eml by what its X-Kairan-Id says.
 
 Phases: greet, ehlo, starttls, auth, mail, rcpt, data, body (first bytes of a content), dot.
 Actions: raw:TEXT (Python escapes, + as \\x2b), flood:N (N bytes without a line end), lines:N (N
-continuation lines), drip:TEXT (a byte every 0.1 s), wait:SECONDS, stall (nothing more), close (RST),
-fin (FIN), go (the usual reply after all). At the dot the message counts as kept or lost by `drop`
+continuation lines), drip:TEXT (a byte every 0.1 s), wait:SECONDS, stall (nothing more), deaf:SECONDS
+(reads nothing for so long, then nothing more), close (RST), fin (FIN), go (the usual reply after all). At the dot the message counts as kept or lost by `drop`
 unless `go` is among them.
 
 As RFC 6531 asks, an address that is not ASCII is refused (553 5.6.7) unless `ehlo` has SMTPUTF8 and MAIL said so, and
@@ -301,6 +301,11 @@ class Connection(asyncio.Protocol):
             elif name == "wait":
                 await asyncio.sleep(float(argument))
             elif name == "stall":
+                return
+            elif name == "deaf":
+                self.transport.pause_reading()
+                await asyncio.sleep(float(argument))
+                self.transport.resume_reading()
                 return
             elif name == "close":
                 # everything written must be on its way before the RST
