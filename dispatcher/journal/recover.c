@@ -16,6 +16,7 @@
 #include "log.h"
 #include "pgarray.h"
 #include "rds.h"
+#include "relay.h"
 
 #define CHUNK 500
 #define ARRAY_MAX ((size_t)4 << 20)
@@ -57,6 +58,7 @@ struct recovery {
 	struct db *db;
 	redisContext *redis; /* NULL: the producer finds what is queued again */
 	struct ladder ladder;
+	const char *remote; /* who said what the journal tells; "": not known */
 	enum journal_evidence evidence;
 	int dead;
 	long answered, doubtful, unsent, unknown;
@@ -206,7 +208,7 @@ add_answered(struct recovery *r, struct chunk *c, const PGresult *rows, int row,
 		.cls = mark->answer.cls,
 		.code = mark->answer.code,
 		.reason = reason,
-		.remote = slice_str(r->config->relay_host) };
+		.remote = slice_str(r->remote) };
 	int tries = (int)db_number(rows, row, ROW_TRIES);
 
 	memcpy(o.enhanced, mark->answer.enhanced, sizeof(o.enhanced));
@@ -228,9 +230,9 @@ static void
 add_doubt(struct recovery *r, struct chunk *c, const struct journal_attempt *attempt,
     const char *reason, const char *text)
 {
-	struct outcome o = { .reason = reason,
-		.text = slice_str(text),
-		.remote = slice_str(r->config->relay_host) };
+	struct outcome o = {
+		.reason = reason, .text = slice_str(text), .remote = slice_str(r->remote)
+	};
 
 	add_record(c, attempt->send, attempt->attempt, "in_doubt", &o, 0);
 }
@@ -334,12 +336,29 @@ settle_life(struct recovery *r)
 	return result;
 }
 
+/* The only one that can have answered: a single relay. Any of several, and of the mail servers of a domain,
+ * is no answer; the earlier life's configuration is taken to have been this one's. */
+static void
+find_remote(const struct config *config, char name[RELAY_NAME_MAX + 1])
+{
+	struct relay list[RELAYS_MAX];
+	struct err ignored;
+	size_t count;
+
+	name[0] = '\0';
+	if (strcmp(config->dispatcher_transport, "relay") == 0 &&
+	    relay_parse_list(list, &count, config->relay_host, config->relay_port, &ignored) == 0 &&
+	    count == 1)
+		(void)snprintf(name, RELAY_NAME_MAX + 1, "%s", list[0].name);
+}
+
 static int
 settle_earlier(const struct identity *id, const struct config *config,
     const struct journal *journal, struct db *db, uint64_t system_id, int owner, struct err *err)
 {
 	char number[16];
 	const char *params[] = { id->lock_id, number };
+	char remote[RELAY_NAME_MAX + 1];
 	struct rds_address address;
 	redisContext *redis = NULL;
 	struct err ignored;
@@ -347,6 +366,7 @@ settle_earlier(const struct identity *id, const struct config *config,
 	int result = 0;
 
 	(void)snprintf(number, sizeof(number), "%d", owner);
+	find_remote(config, remote);
 	lives = db_query(db,
 	    "SELECT id FROM kairan.dispatcher WHERE lock_id = $1 AND id < $2::int "
 	    "AND recovered_at IS NULL AND (stopped_at IS NULL OR fenced_at IS NOT NULL) ORDER BY "
@@ -361,6 +381,7 @@ settle_earlier(const struct identity *id, const struct config *config,
 			.journal = journal,
 			.db = db,
 			.redis = redis,
+			.remote = remote,
 			.dead = (int)db_number(lives, i, 0) };
 
 		result = ladder_parse(&r.ladder, config->dispatcher_retry_ladder, err);

@@ -58,7 +58,8 @@ static struct {
 	enum statement fails; /* STATEMENTS: none */
 	/* what it was told */
 	int asked[STATEMENTS];
-	char record_ids[3][200], record_states[3][200], record_from[3][16], record_reasons[3][400];
+	char record_ids[3][200], record_states[3][200], record_from[3][16], record_reasons[3][400],
+	    record_remotes[300];
 	char record_codes[200], unsent_ids[3][200];
 	char asserted[6][1000];
 	char word_life[8], word_whole[4];
@@ -195,6 +196,7 @@ __wrap_db_run(struct db *db, const char *sql, int count, const char *const *para
 	note(pg.record_states[n], sizeof(pg.record_states[0]), params[5]);
 	note(pg.record_codes, sizeof(pg.record_codes), params[6]);
 	note(pg.record_reasons[n], sizeof(pg.record_reasons[0]), params[9]);
+	note(pg.record_remotes, sizeof(pg.record_remotes), params[11]);
 	return 0;
 }
 
@@ -389,7 +391,9 @@ begin(void **state)
 	evidence_is_bent = sync_fails = false;
 	config = (struct config){ .dispatcher_retry_ladder = (char *)"100s",
 		.redis_url = (char *)"redis://127.0.0.1:6379",
-		.relay_host = (char *)"relay.example.jp",
+		.dispatcher_transport = (char *)"relay",
+		.relay_host = (char *)"relay.example.jp:587 weight=2",
+		.relay_port = 25,
 		.dispatcher_name = (char *)"one" };
 	err = (struct err){ 0 };
 	make_journal();
@@ -438,6 +442,36 @@ test_the_journal_tells_what_became_of_each(void **state)
 	assert_non_null(strstr(pushed_key, "4"));
 	assert_string_equal(pushed_first, "105");
 	assert_int_equal(pg.asked[RECOVERED], 1);
+}
+
+/* Who answered is told only when there is one who can have. */
+static void
+test_the_relay_is_named_when_there_is_one(void **state)
+{
+	(void)state;
+	assert_int_equal(recover(false), RECOVER_DONE);
+	assert_non_null(strstr(pg.record_remotes, "\"relay.example.jp\""));
+	assert_null(strstr(pg.record_remotes, "587"));
+}
+
+static void
+test_nobody_is_named_of_several_relays(void **state)
+{
+	(void)state;
+	config.relay_host = (char *)"a.example.jp, b.example.jp";
+	assert_int_equal(recover(false), RECOVER_DONE);
+	assert_non_null(strstr(pg.record_remotes, "NULL"));
+	assert_null(strstr(pg.record_remotes, "example"));
+}
+
+static void
+test_nobody_is_named_of_a_domains_servers(void **state)
+{
+	(void)state;
+	config.dispatcher_transport = (char *)"mx";
+	assert_int_equal(recover(false), RECOVER_DONE);
+	assert_non_null(strstr(pg.record_remotes, "NULL"));
+	assert_null(strstr(pg.record_remotes, "relay"));
 }
 
 /* The machine was started again: a page may be older than the dot behind a release. */
@@ -703,6 +737,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_the_journal_tells_what_became_of_each, begin),
+		cmocka_unit_test_setup(test_the_relay_is_named_when_there_is_one, begin),
+		cmocka_unit_test_setup(test_nobody_is_named_of_several_relays, begin),
+		cmocka_unit_test_setup(test_nobody_is_named_of_a_domains_servers, begin),
 		cmocka_unit_test_setup(
 		    test_after_a_restart_of_the_machine_what_has_no_mark_is_in_doubt, begin),
 		cmocka_unit_test_setup(test_without_its_journal_everybody_is_in_doubt, begin),
