@@ -102,15 +102,16 @@ static const struct profile_key profile_keys[] = {
 static const char *const unsupported_keys[] = { "sso_session", "sso_start_url",
 	"credential_process", "mfa_serial", "login_session" };
 
-/* [NAME], [profile NAME]: is it the one asked for? */
+/* [NAME], [profile NAME], perhaps with a note behind: is it the one asked for? */
 static bool
 is_section(struct slice line, const char *name, bool is_config)
 {
+	const char *end = memrchr(line.ptr, ']', line.len);
 	struct slice s;
 
-	if (line.len < 2 || line.ptr[line.len - 1] != ']')
+	if (end == NULL)
 		return false;
-	s = slice_trim(slice_make(line.ptr + 1, line.len - 2));
+	s = slice_trim(slice_make(line.ptr + 1, (size_t)(end - line.ptr - 1)));
 	if (!is_config || (strcmp(name, "default") == 0 && slice_equal(s, SLICE("default"))))
 		return slice_equal(s, slice_str(name));
 	if (s.len < 9 || memcmp(s.ptr, "profile", 7) != 0 || (s.ptr[7] != ' ' && s.ptr[7] != '\t'))
@@ -122,13 +123,13 @@ static int
 set_key(struct aws_profile *p, struct slice name, struct slice value, size_t line, struct err *err)
 {
 	for (size_t i = 0; i < sizeof(unsupported_keys) / sizeof(unsupported_keys[0]); i++)
-		if (slice_equal(name, slice_str(unsupported_keys[i])))
+		if (slice_equal_nocase(name, slice_str(unsupported_keys[i])))
 			p->unsupported = unsupported_keys[i];
 	for (size_t i = 0; i < sizeof(profile_keys) / sizeof(profile_keys[0]); i++) {
 		const struct profile_key *key = &profile_keys[i];
 		char *slot = (char *)p + key->offset;
 
-		if (!slice_equal(name, slice_str(key->name)) || slot[0] != '\0')
+		if (!slice_equal_nocase(name, slice_str(key->name)) || slot[0] != '\0')
 			continue;
 		if (value.len >= key->room || !is_key_text(value, key->room)) {
 			err->offset = line;
@@ -141,42 +142,52 @@ set_key(struct aws_profile *p, struct slice name, struct slice value, size_t lin
 	return 0;
 }
 
+/* "key = value" or "key: value". */
+static int
+read_setting(struct aws_profile *p, struct slice line, size_t number, struct err *err)
+{
+	size_t n = 0;
+
+	while (n < line.len && line.ptr[n] != '=' && line.ptr[n] != ':')
+		n++;
+	if (n == line.len) {
+		err->offset = number;
+		return err_set(err, "line %zu: expected key = value", number);
+	}
+	return set_key(p, slice_trim(slice_make(line.ptr, n)),
+	    slice_trim(slice_make(line.ptr + n + 1, line.len - n - 1)), number, err);
+}
+
+/* As botocore reads it (Python's configparser): a line that is indented deeper than the setting before it
+ * continues that one (s3 =), none of ours. */
 int
 aws_profile_parse(
     struct aws_profile *p, struct slice text, const char *name, bool is_config, struct err *err)
 {
-	bool here = false;
-	size_t number = 0;
+	bool here = false, setting = false;
+	size_t number = 0, indent = 0;
 
 	if (text.len > AWS_TEXT_MAX)
 		return err_set(err, "it is larger than %zu bytes", AWS_TEXT_MAX);
 	while (text.len > 0) {
-		const char *end = memchr(text.ptr, '\n', text.len), *equals;
+		const char *end = memchr(text.ptr, '\n', text.len);
 		size_t n = end != NULL ? (size_t)(end - text.ptr) : text.len;
 		struct slice raw = slice_make(text.ptr, n), line = slice_trim(raw);
 
 		text.ptr += n + (end != NULL);
 		text.len -= n + (end != NULL);
 		number++;
-		/* an indented line continues a nested setting (s3 =), none of ours */
 		if (line.len == 0 || line.ptr[0] == '#' || line.ptr[0] == ';' ||
-		    (raw.ptr[0] == ' ' || raw.ptr[0] == '\t'))
+		    (setting && (size_t)(line.ptr - raw.ptr) > indent))
 			continue;
-		if (line.ptr[0] == '[') {
+		indent = (size_t)(line.ptr - raw.ptr);
+		setting = line.ptr[0] != '[';
+		if (!setting) {
 			here = is_section(line, name, is_config);
 			p->found = p->found || here;
 			continue;
 		}
-		if (!here)
-			continue;
-		equals = memchr(line.ptr, '=', line.len);
-		if (equals == NULL) {
-			err->offset = number;
-			return err_set(err, "line %zu: expected key = value", number);
-		}
-		n = (size_t)(equals - line.ptr);
-		if (set_key(p, slice_trim(slice_make(line.ptr, n)),
-			slice_trim(slice_make(equals + 1, line.len - n - 1)), number, err) < 0)
+		if (here && read_setting(p, line, number, err) < 0)
 			return -1;
 	}
 	if ((p->keys.access_key[0] == '\0') != (p->keys.secret_key[0] == '\0'))

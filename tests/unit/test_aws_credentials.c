@@ -51,6 +51,42 @@ test_profile(void **state)
 	assert_false(p.found);
 }
 
+/* What Python's configparser makes of the same texts. */
+static void
+test_profile_indented(void **state)
+{
+	static const char *const good[] = {
+		"[default]\n  aws_access_key_id = A\n  aws_secret_access_key = B\n",
+		"[default]\n    aws_access_key_id = A\n  aws_secret_access_key = B\n",
+		"[default]\n\taws_access_key_id = A\naws_secret_access_key = B\n",
+		"  [default]\n  aws_access_key_id = A\n  aws_secret_access_key = B\n",
+		"[x]\n  aws_access_key_id = N\n  [default]\n  aws_access_key_id = A\n  "
+		"aws_secret_access_key = B\n",
+		"[default]\n  s3 =\n    region = x\n  AWS_ACCESS_KEY_ID = A\n  "
+		"Aws_Secret_Access_Key: B\n",
+		"[default] # note\naws_access_key_id = A\naws_secret_access_key = B\n",
+		"[default]\n  # note\n  aws_access_key_id = A\n\n  aws_secret_access_key = B\n",
+	};
+	struct aws_profile p;
+	struct err err;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		p = (struct aws_profile){ 0 };
+		assert_int_equal(
+		    aws_profile_parse(&p, slice_str(good[i]), "default", false, &err), 0);
+		assert_string_equal(p.keys.access_key, "A");
+		assert_string_equal(p.keys.secret_key, "B");
+		assert_string_equal(p.region, "");
+	}
+	/* a header that is indented deeper than a setting is part of that one */
+	p = (struct aws_profile){ 0 };
+	assert_int_equal(aws_profile_parse(&p, SLICE("[x]\na = 1\n  [default]\nregion = r\n"),
+			     "default", false, &err),
+	    0);
+	assert_false(p.found);
+}
+
 static void
 test_profile_refused(void **state)
 {
@@ -149,6 +185,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_profile),
+		cmocka_unit_test(test_profile_indented),
 		cmocka_unit_test(test_profile_refused),
 		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_sts),
