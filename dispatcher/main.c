@@ -42,7 +42,8 @@
 #define ROLE "kairan_dispatcher"
 #define AGAIN_S 1 /* between attempts to reach PostgreSQL at the start */
 #define DRAIN_POLL_MS 20
-#define DESCRIPTORS_SPARE 32  /* besides one for each connection to the relay */
+#define DESCRIPTORS_SPARE 32  /* besides one for each connection that carries mail, */
+#define DESCRIPTORS_MX 32     /* for questions to DNS and servers of policies */
 #define STOPPING_WORD_MS 5000 /* "still stopping", so often */
 #define STOPPING_WORD "EXTEND_TIMEOUT_USEC=20000000"
 #define STOPPING_SPARE_S 30 /* to write outcomes down, behind the last answer */
@@ -304,11 +305,15 @@ check_rights(const struct config *config)
 static void
 raise_descriptors(const struct config *config)
 {
-	rlim_t needed = (rlim_t)(config->relay_connections > config->ses_connections
-				? config->relay_connections
-				: config->ses_connections) +
-	    DESCRIPTORS_SPARE;
+	long carriers = config->relay_connections > config->ses_connections
+	    ? config->relay_connections
+	    : config->ses_connections;
 	struct rlimit limit;
+	rlim_t needed;
+
+	if (strcmp(config->dispatcher_transport, "mx") == 0)
+		carriers = config->mx_connections + DESCRIPTORS_MX;
+	needed = (rlim_t)carriers + DESCRIPTORS_SPARE;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= needed)
 		return;

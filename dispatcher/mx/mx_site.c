@@ -29,6 +29,7 @@
 #define ADDRESSES_MIN_MS 60000 /* how long addresses are kept */
 #define ADDRESSES_MAX_MS 3600000
 #define FIRST_GUESS_MS 100 /* a mail takes, before anything is known */
+#define WARN_MS 60000	   /* between two words of our own limit */
 #define AGAIN_MS 1000 /* who is late asks for another permit if it would be served within that */
 
 struct peer {
@@ -614,6 +615,42 @@ choose_source(struct mx_site *site, int family)
 	return &all->sources[0];
 }
 
+/* An idle connection of another site makes room. */
+static void
+close_idle(struct mx_sites *all)
+{
+	for (size_t i = 0; i < all->by_key.room; i++) {
+		struct mx_site *site = all->by_key.entries[i].value;
+
+		for (size_t k = 0; site != NULL && k < site->session_count; k++) {
+			if (site->waiting.count == 0 && session_is_free(site->sessions[k]) &&
+			    session_is_idle(site->sessions[k])) {
+				session_quit(site->sessions[k]);
+				return;
+			}
+		}
+	}
+}
+
+/* Descriptors have run out: the limit is ours, lower than mx.connections. Room is made for others as at
+ * that one; without any connection that could end it is our trouble. */
+static void
+out_of_descriptors(struct mx_sites *all, const struct outcome *why)
+{
+	uint64_t now = now_of(all);
+
+	if (now >= all->warn_again_ms) {
+		log_warn("no descriptor for another connection connections=%u: lower "
+			 "mx.connections or raise LimitNOFILE",
+		    all->connections);
+		all->warn_again_ms = now + WARN_MS;
+	}
+	if (all->connections == 0)
+		all->reached(all->ctx, why);
+	else
+		close_idle(all);
+}
+
 /* False: no more now. */
 static bool
 open_session(struct mx_site *site, struct peer *p)
@@ -644,6 +681,10 @@ open_session(struct mx_site *site, struct peer *p)
 			.reason = "network",
 			.text = slice_str(uv_strerror(error)) };
 
+		if (error == UV_EMFILE || error == UV_ENFILE) {
+			out_of_descriptors(all, &why);
+			return false;
+		}
 		unwell(all, &p->relay, &why);
 		return true; /* another address, another peer */
 	}
@@ -651,23 +692,6 @@ open_session(struct mx_site *site, struct peer *p)
 	all->connections++;
 	site->sessions[site->session_count++] = s;
 	return true;
-}
-
-/* An idle connection of another site makes room. */
-static void
-close_idle(struct mx_sites *all)
-{
-	for (size_t i = 0; i < all->by_key.room; i++) {
-		struct mx_site *site = all->by_key.entries[i].value;
-
-		for (size_t k = 0; site != NULL && k < site->session_count; k++) {
-			if (site->waiting.count == 0 && session_is_free(site->sessions[k]) &&
-			    session_is_idle(site->sessions[k])) {
-				session_quit(site->sessions[k]);
-				return;
-			}
-		}
-	}
 }
 
 /* What all dispatchers may have together. */

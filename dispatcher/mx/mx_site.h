@@ -43,6 +43,7 @@ struct mx_sites {
 	struct mx_leases *leases;	      /* owned */
 	struct mx_site *active, **active_end; /* those with waiting flights */
 	unsigned connections;		      /* of all sites, open or being opened */
+	uint64_t warn_again_ms;		      /* that descriptors run out */
 	size_t waiting;			      /* flights in sites */
 	bool tls;			      /* STARTTLS is tried */
 	bool dane;			      /* TLSA records are obeyed */

@@ -564,6 +564,25 @@ printf 'group\tsmall\t1\t5\t100/s\toff\tUTC\ttest 2026-11 guess\nmx\tmx.shut.exa
 dispatcher_start d4 "${MX[@]}" KAIRAN_PACE_PROVIDERS="$D/providers.tsv"
 tap_ok 'once they are allowed: sent' states_wait shut 'sent 20' 20
 tap_is "$(sort "$D/open.127.0.0.9" | uniq -c | xargs)" '4 1' '  ... by one connection at a time, five mails each, as the table of providers says'
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+sql -c 'DELETE FROM kairan.customer'
+for domain in one same1 equal down nomx slow; do
+	customers_add 30 "$domain.example"
+done
+for host in 2 3 4 5 6 7 11; do
+	server_set "127.0.0.$host" 'delay_ms = 200'
+done
+dispatcher_start few "${MX[@]}" KAIRAN_MX_CONNECTIONS=2000 KAIRAN_MX_CONNECTIONS_PER_DESTINATION=20 prlimit --nofile=48:48
+RUN=$(run_add direct descriptors)
+tap_ok 'fewer descriptors than mx.connections: all sent' \
+	wait_for 60 "count(*) = 180 FROM kairan.send WHERE run_id = $RUN AND state = 'sent'"
+tap_is "$(grep -c 'destination unwell.*too many open files' "$D/dispatcher.log" || true)" 0 '  ... and no destination is blamed'
+tap_like "$(cat "$D/dispatcher.log")" 'descriptors are allowed, 20[0-9][0-9] may be needed' '  ... the need is told at the start'
+tap_like "$(cat "$D/dispatcher.log")" 'no descriptor for another connection' '  ... and when it comes to it'
+run_check "$RUN" '  ... exactly once'
+for host in 2 3 4 5 6 7 11; do
+	server_set "127.0.0.$host" 'mode = ok'
+done
 service_stop "$KNOT" || true
 sql -c 'DELETE FROM kairan.customer'
 for i in $(seq 1 30); do
