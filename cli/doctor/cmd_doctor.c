@@ -1,124 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cmd_doctor: `kairan doctor`: which domains, which address, the port check, and how it is told. */
+/* cmd_doctor: `kairan doctor`: which domains, which address, and how it is told. */
 #include "cli.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "dkim_store.h"
 #include "doctor.h"
 #include "doctor_host.h"
+#include "doctor_port.h"
 #include "doctor_ses.h"
 
 #define PROBE_DOMAIN "gmail.com"
-#define CONNECT_MS 5000
-
-/* ---------------------------------------------------------------- port 25 */
-
-/* 0 when somebody greets with 220; else -1 with the reason. */
-static int
-await_greeting(int fd, struct err *err)
-{
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
-	int error = 0, ready = poll(&p, 1, CONNECT_MS);
-	socklen_t size = sizeof(error);
-	char greeting[4] = "";
-
-	if (ready == 0)
-		return err_set(err, "no answer within %d s", CONNECT_MS / 1000);
-	if (ready < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
-		error = errno;
-	if (error != 0)
-		return err_set(err, "%s", strerror(error));
-	p.events = POLLIN;
-	if (poll(&p, 1, CONNECT_MS) <= 0 || recv(fd, greeting, 3, 0) != 3)
-		return err_set(err, "connected, but nobody greets");
-	(void)send(fd, "QUIT\r\n", 6, MSG_NOSIGNAL);
-	return strcmp(greeting, "220") == 0 ? 0 : err_set(err, "it answers %s", greeting);
-}
-
-static int
-try_connect(const char *host, const char *port, struct err *err)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
-	int status = getaddrinfo(host, port, &hints, &list), result = -1;
-
-	if (status != 0)
-		return err_set(err, "%s", gai_strerror(status));
-	for (struct addrinfo *a = list; a != NULL && result < 0; a = a->ai_next) {
-		int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-		if (fd < 0) {
-			(void)err_set(err, "%s", strerror(errno));
-			continue;
-		}
-		if (connect(fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS)
-			(void)err_set(err, "%s", strerror(errno));
-		else
-			result = await_greeting(fd, err);
-		close(fd);
-	}
-	freeaddrinfo(list);
-	return result;
-}
-
-/* HOST, HOST:PORT or [ADDRESS]:PORT; a domain without port stands for its first MX. */
-static void
-check_port(struct doctor_checks *d, const char *probe)
-{
-	const char *colon = strrchr(probe, ':'), *port = "25";
-	struct dns_answer answer = { .count = 0 };
-	char host[DNS_NAME_MAX + 1], subject[DNS_NAME_MAX + 10];
-	struct err err = { 0 };
-	size_t n = strlen(probe);
-
-	if (colon != NULL && (strchr(probe, ':') == colon || probe[0] == '[')) {
-		port = colon + 1;
-		n = (size_t)(colon - probe);
-	}
-	if (probe[0] == '[' && n > 2)
-		(void)snprintf(host, sizeof(host), "%.*s", (int)n - 2, probe + 1);
-	else
-		(void)snprintf(host, sizeof(host), "%.*s", (int)n, probe);
-	if (colon == NULL)
-		d->dns->ask(d->dns->ctx, &d->arena, host, DNS_MX, &answer);
-	if (answer.count > 0 && answer.records[0].text.len > 0)
-		(void)snprintf(host, sizeof(host), "%s", answer.records[0].text.ptr);
-	(void)snprintf(subject, sizeof(subject), "%s:%s", host, port);
-	if (try_connect(host, port, &err) == 0)
-		(void)doctor_add(
-		    d, "port25", DOCTOR_OK, subject, "", "mail servers can be reached");
-	else
-		(void)doctor_add(d, "port25", DOCTOR_WARNING, subject,
-		    "ask your provider to open port 25, or send through a relay on another port",
-		    "it cannot be reached: %s; this matters only to mail that leaves from this "
-		    "host",
-		    err.msg);
-}
-
-static void
-check_relay(struct doctor_checks *d, const struct config *config)
-{
-	char port[8], subject[300];
-	struct err err = { 0 };
-
-	(void)snprintf(port, sizeof(port), "%ld", config->relay_port);
-	(void)snprintf(subject, sizeof(subject), "%.255s:%s", config->relay_host, port);
-	if (try_connect(config->relay_host, port, &err) == 0)
-		(void)doctor_add(d, "relay", DOCTOR_OK, subject, "", "the relay greets");
-	else
-		(void)doctor_add(d, "relay", DOCTOR_FAILED, subject,
-		    "look at relay.host and relay.port", "the relay cannot be used: %s", err.msg);
-}
-
-/* ---------------------------------------------------------------- all of it */
 
 struct request {
 	const char *addresses, *probe, *path_domain;
@@ -242,12 +135,12 @@ check_all(struct cli *cli, struct doctor_checks *d, const struct request *q, int
 		check_domain(d, cli, q, domain);
 	}
 	check_path(d, q);
-	check_relay(d, &cli->config);
+	doctor_check_relays(d, &cli->config);
 	doctor_check_account(d, &cli->config);
 	doctor_check_clocks(d, &cli->config);
 	doctor_check_files(d, &cli->config, cli->config_path);
 	if (strcmp(q->probe, "no") != 0)
-		check_port(d, q->probe);
+		doctor_check_port25(d, &cli->config, q->probe);
 	return EXIT_DONE;
 }
 

@@ -10,6 +10,8 @@ cd "$(dirname "$0")/../.."
 . tools/tap.sh
 # shellcheck source=tests/support/services.sh
 . tests/support/services.sh
+# shellcheck source=tests/support/make_ca.sh
+. tests/support/make_ca.sh
 
 BIN=${KAIRAN_BIN:-bin}
 PYTHON=/usr/bin/python3
@@ -123,24 +125,37 @@ dns_answers()
 services_wait 10 dns_answers || { cat "$D/knot.log"; kairan doctor example.jp --dns "127.0.0.1:$DNS_PORT" --probe no; tap_bail 'the DNS server does not answer'; }
 tap_ok 'a DNS server loads the records as they were printed' grep -q 'example.jp.*loaded' "$D/knot.log"
 
-# a FAKE mail server, which only greets
+# a FAKE mail server, which only greets: in clear at a port and at a socket, within TLS at another port
+ca_make "$D/ca" && ca_issue "$D/ca" relay DNS:relay.example || tap_bail 'no certificate'
+TLS_PORT=$(services_free_port)
 cat >"$D/greeter.py" <<'PY'
-import socket, sys
-s = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+import select, socket, ssl, sys
+port, path, tls_port, cert = sys.argv[1:]
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(cert + ".pem", cert + ".key")
+tls = socket.create_server(("127.0.0.1", int(tls_port)))
+unix = socket.socket(socket.AF_UNIX)
+unix.bind(path)
+unix.listen()
+servers = [socket.create_server(("127.0.0.1", int(port))), unix, tls]
 while True:
-    c, _ = s.accept()
-    try:
-        c.sendall(b"220 fake.example\r\n")
-        c.recv(10)
-    except ConnectionError:
-        pass  # who only looked whether somebody listens
-    c.close()
+    for s in select.select(servers, [], [])[0]:
+        c, _ = s.accept()
+        try:
+            c.settimeout(20)
+            if s is tls:
+                c = context.wrap_socket(c, server_side=True)
+            c.sendall(b"220 fake.example\r\n")
+            c.recv(10)
+        except OSError:
+            pass  # who only looked whether somebody listens, or does not trust the certificate
+        c.close()
 PY
-service_spawn greeter "$D/greeter.log" "$PYTHON" "$D/greeter.py" "$MX_PORT" 2>/dev/null
+service_spawn greeter "$D/greeter.log" "$PYTHON" "$D/greeter.py" "$MX_PORT" "$D/greeter.sock" "$TLS_PORT" "$D/ca/relay" 2>/dev/null
 export KAIRAN_RELAY_PORT=$MX_PORT
 relay_greets()
 {
-	(exec 3<>"/dev/tcp/127.0.0.1/$MX_PORT") 2>/dev/null
+	(exec 3<>"/dev/tcp/127.0.0.1/$TLS_PORT") 2>/dev/null
 }
 services_wait 10 relay_greets || tap_bail 'the fake mail server does not answer'
 
@@ -168,6 +183,25 @@ kairan doctor example.jp --dns "127.0.0.1:$DNS_PORT" --probe no --ip 192.0.2.26 
 tap_is "$status" 1 'exit code 1'
 tap_is "$(verdicts news.example.jp)" \
 	'alignment ok, dkim ok, dkim ok, dmarc ok, mx ok, port25 ok, ptr skipped, relay ok, spf ok' 'a domain below is covered'
+
+# arguments: settings; prints what doctor says of relays and port 25
+ways()
+{
+	env "$@" "$BIN/kairan" doctor example.jp --dns "127.0.0.1:$DNS_PORT" --probe 127.0.0.1:1 --json >"$D/doctor.json" || true
+	json '"; ".join("%s %s %s" % (c["check"], c["verdict"], c["subject"]) for c in j["checks"] if c["check"] in ("relay", "port25"))' <"$D/doctor.json" |
+		sed "s|:$MX_PORT|:PORT|g; s|:$TLS_PORT|:TLS|g; s|$D|DIR|g"
+}
+tap_is "$(ways KAIRAN_RELAY_HOST="127.0.0.1:$MX_PORT weight=2, localhost:1 backup, unix:$D/greeter.sock")" \
+	'relay ok 127.0.0.1:PORT; relay failed localhost:1; relay ok unix:DIR/greeter.sock; port25 warning 127.0.0.1:1' \
+	'every relay of a list is called, wherever it is'
+tap_is "$(ways KAIRAN_RELAY_HOST='127.0.0.1 weight=many')" 'relay failed relay.host; port25 warning 127.0.0.1:1' \
+	'a list that dispatchers refuse is refused here'
+IMPLICIT=(KAIRAN_RELAY_TLS=implicit KAIRAN_RELAY_PORT="$TLS_PORT" KAIRAN_RELAY_TLS_CA_FILE="$D/ca/ca.pem")
+tap_is "$(ways "${IMPLICIT[@]}" KAIRAN_RELAY_TLS_NAME=relay.example)" 'relay ok 127.0.0.1:TLS; port25 warning 127.0.0.1:1' \
+	'one that greets within TLS is well'
+tap_is "$(ways "${IMPLICIT[@]}")" 'relay failed 127.0.0.1:TLS; port25 warning 127.0.0.1:1' 'unless its certificate is for another'
+tap_is "$(ways KAIRAN_DISPATCHER_TRANSPORT=mx)" 'port25 failed 127.0.0.1:1' \
+	'mail that leaves from this host needs port 25, and no relay is judged'
 service_stop "$KNOT" || tap_note "knotd ended with $?"
 tap_is "$(verdicts example.jp --ip 192.0.2.25)" \
 	'alignment ok, dkim skipped, dkim skipped, dmarc skipped, mx skipped, port25 ok, ptr skipped, relay ok, spf skipped' \
