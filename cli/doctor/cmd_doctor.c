@@ -116,6 +116,7 @@ static int
 check_all(struct cli *cli, struct doctor_checks *d, const struct request *q, int argc, char **argv)
 {
 	char **names = NULL, domain[256];
+	const char **domains;
 	struct err err = { 0 };
 	size_t count = 0;
 
@@ -126,17 +127,23 @@ check_all(struct cli *cli, struct doctor_checks *d, const struct request *q, int
 		return cli_fail(cli, EXIT_USAGE,
 		    "name the domain that you send from: kairan doctor example.jp");
 	}
-	for (size_t i = 0; i < count; i++)
-		check_domain(d, cli, q, names[i]);
+	domains = arena_array(&d->arena, count + (size_t)argc + 1, sizeof(*domains));
+	for (size_t i = 0; domains != NULL && i < count; i++)
+		domains[i] = arena_str(&d->arena, names[i]);
 	dkim_store_free_domains(names, count);
-	for (int i = 0; i < argc; i++) {
+	for (int i = 0; domains != NULL && i < argc; i++) {
 		if (cli_take_domain(cli, argv[i], domain) != EXIT_DONE)
 			return EXIT_USAGE;
-		check_domain(d, cli, q, domain);
+		domains[i] = arena_str(&d->arena, domain);
 	}
+	if (domains == NULL || d->arena.failed)
+		return cli_fail(cli, EXIT_FAILED, "no memory");
+	domains[count + (size_t)argc] = NULL;
+	for (size_t i = 0; domains[i] != NULL; i++)
+		check_domain(d, cli, q, domains[i]);
 	check_path(d, q);
 	doctor_check_relays(d, &cli->config);
-	doctor_check_account(d, &cli->config);
+	doctor_check_account(d, &cli->config, domains);
 	doctor_check_clocks(d, &cli->config);
 	doctor_check_files(d, &cli->config, cli->config_path);
 	if (strcmp(q->probe, "no") != 0)

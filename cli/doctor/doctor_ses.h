@@ -11,7 +11,9 @@
 void doctor_judge_account(
     struct doctor_checks *d, const char *endpoint, const struct ses_account *account);
 
-/* Asks GetAccount when mail goes by the API of SES (dispatcher.transport = ses). */
-void doctor_check_account(struct doctor_checks *d, const struct config *config);
+/* Asks GetAccount when mail goes by the API of SES (dispatcher.transport = ses), and whether the
+ * senders are verified (doctor_identity.h); domains: NULL at the end. */
+void doctor_check_account(
+    struct doctor_checks *d, const struct config *config, const char *const *domains);
 
 #endif

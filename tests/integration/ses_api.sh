@@ -310,6 +310,19 @@ ses_set 'sandbox = 1'
 env "${KEYS[@]}" "$BIN/kairan" doctor example.org --probe no --dns 127.0.0.1:1 --json >"$D/out" 2>"$D/err" || true
 tap_like "$(jq -r '.checks[] | select(.check == "ses") | .verdict + " " + .found' "$D/out")" '^warning the account is in the sandbox' \
 	'doctor: an account in the sandbox is found'
+# arguments: identities at SES; prints what doctor says of senders
+senders()
+{
+	ses_set "identities = $*"
+	env "${KEYS[@]}" "$BIN/kairan" doctor example.org --probe no --dns 127.0.0.1:1 --json 2>"$D/err" |
+		jq -r '.checks[] | select(.check == "identity") | .verdict + " " + .subject' | sed 's/localhost:[0-9]*/SES/' | paste -sd,
+}
+sql -c "UPDATE kairan.stream SET mail_from = '{receipts.example.net,boss@example.com}' WHERE name = 'transactional'"
+tap_is "$(senders other.example example.org? boss@example.com)" \
+	'failed example.org,failed news@example.org,failed receipts.example.net' 'doctor: senders that SES has not verified are found'
+tap_is "$(senders example.com other.example news@example.org EXAMPLE.net)" 'warning example.org' \
+	'a verified address serves itself, a domain what is below it'
+tap_is "$(senders example.com example.org example.net)" 'ok SES' 'all are verified'
 ses_set
 tap_ok 'the fake verified every signature itself' test -s "$TRUTH"
 programs_stopped 'the programs end well' "$DISPATCHER" "$PRODUCER"

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "doctor_identity.h"
 #include "doctor_ses.h"
 
 static void
@@ -52,11 +53,41 @@ test_account(void **state)
 	}
 }
 
+static void
+test_senders(void **state)
+{
+	static const struct slice names[] = { { "Example.jp", 10 }, { "news@shop.example", 17 },
+		{ "a.deep.example", 14 } };
+	static const struct doctor_identities verified = { names, 3 };
+	static const struct {
+		const char *sender, *wanted; /* "": verified */
+	} rows[] = { { "example.jp", "" }, { "news@example.jp", "" }, { "x@mail.EXAMPLE.jp", "" },
+		{ "mail.example.jp", "" }, { "news@shop.example", "" },
+		{ "other@shop.example", "failed" }, { "shop.example", "warning" },
+		{ "deep.example", "failed" }, { "notexample.jp", "failed" }, { "jp", "failed" },
+		{ "x@b.deep.example", "failed" } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		static struct doctor_checks d;
+		bool good;
+
+		doctor_checks_init(&d);
+		good = doctor_judge_sender(&d, &verified, rows[i].sender);
+		assert_int_equal(good, rows[i].wanted[0] == '\0');
+		assert_int_equal(d.count, !good);
+		if (!good)
+			assert_string_equal(doctor_verdict_name(d.list[0].verdict), rows[i].wanted);
+		doctor_checks_release(&d);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_account),
+		cmocka_unit_test(test_senders),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
