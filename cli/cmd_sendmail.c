@@ -87,53 +87,41 @@ read_long(struct cli *cli, struct call *call, int *i, int argc, char **argv)
 	return EX_OK;
 }
 
-/* One word that begins with a single dash, as sendmail(8) has them. */
+/* What an option with a value says; those of no effect here are taken all the same. */
+static int
+take_value(struct cli *cli, struct call *call, char letter, const char *value)
+{
+	if (value == NULL)
+		return cli_fail(cli, EX_USAGE, "-%c needs a value", letter);
+	if (letter == 'f' || letter == 'r')
+		call->sender = value;
+	else if (letter == 'F')
+		call->full_name = value;
+	else if (letter == 'o') /* all but -oi are for a sendmail that queues by itself */
+		call->ignore_dots |= value[0] == 'i';
+	else if (letter == 'b' && strcmp(value, "m") != 0)
+		return cli_fail(
+		    cli, EX_USAGE, "-b%s is not understood; see kairan help sendmail", value);
+	return EX_OK;
+}
+
+/* One word that begins with a single dash, as sendmail(8) has them: letters, of which one that takes
+ * a value is the last. -N and -R ask for what the feedback tells anyway, -B for what goes out as 7-bit. */
 static int
 read_short(struct cli *cli, struct call *call, int *i, int argc, char **argv)
 {
-	const char *word = argv[*i], *value;
+	const char *word = argv[*i];
 
-	switch (word[1]) {
-	case 't':
-		call->take_recipients = true;
-		return EX_OK;
-	case 'i':
-		call->ignore_dots = true;
-		return EX_OK;
-	case 'o': /* all but -oi are for a sendmail that queues by itself */
-		call->ignore_dots |= word[2] == 'i';
-		return EX_OK;
-	case 'f':
-	case 'r':
-	case 'F':
-		value = value_of(word + 2, i, argc, argv);
-		if (value == NULL)
-			return cli_fail(cli, EX_USAGE, "-%c needs a value", word[1]);
-		*(word[1] == 'F' ? &call->full_name : &call->sender) = value;
-		return EX_OK;
-	case 'B': /* of no effect: what goes out is 7-bit; the feedback tells what -N and -R ask */
-	case 'N':
-	case 'R':
-	case 'V':
-	case 'h':
-	case 'O':
-		if (value_of(word + 2, i, argc, argv) == NULL)
-			return cli_fail(cli, EX_USAGE, "-%c needs a value", word[1]);
-		return EX_OK;
-	case 'G':
-	case 'U':
-	case 'v':
-	case 'n':
-	case 'm':
-		return EX_OK;
-	case 'b':
-		if (strcmp(word, "-bm") == 0)
-			return EX_OK;
-		break;
-	default:
-		break;
+	for (const char *letter = word + 1; *letter != '\0'; letter++) {
+		if (strchr("frFobBNRVhO", *letter) != NULL)
+			return take_value(cli, call, *letter, value_of(letter + 1, i, argc, argv));
+		if (strchr("tiGUvnm", *letter) == NULL)
+			return cli_fail(
+			    cli, EX_USAGE, "%s is not understood; see kairan help sendmail", word);
+		call->take_recipients |= *letter == 't';
+		call->ignore_dots |= *letter == 'i';
 	}
-	return cli_fail(cli, EX_USAGE, "%s is not understood; see kairan help sendmail", word);
+	return EX_OK;
 }
 
 static int
@@ -163,30 +151,41 @@ read_words(struct cli *cli, struct call *call, int argc, char **argv)
 
 /* ---- the mail ---- */
 
-/* Standard input up to its end or, without -i, up to a line with a single dot. */
+/* What stands from `begin` on is a single dot, before its line end. */
+static bool
+is_dot(const struct buf *input, size_t begin)
+{
+	size_t n = input->len - begin;
+
+	return n > 0 && input->data[begin] == '.' &&
+	    (n == 1 || (n == 2 && input->data[begin + 1] == '\r'));
+}
+
+/* Standard input up to its end or, without -i, up to a line with a single dot. Not line by line: a line
+ * may be of any length. */
 static int
 read_input(struct job *j)
 {
-	size_t max = (size_t)j->cli->config.sendmail_max_bytes;
-	char *line = NULL;
-	size_t room = 0;
-	ssize_t n;
-	int code = EX_OK;
+	size_t max = (size_t)j->cli->config.sendmail_max_bytes, begin = 0;
+	bool dots = !j->call.ignore_dots;
+	int c;
 
 	buf_init(&j->input, max);
-	while (code == EX_OK && (n = getline(&line, &room, stdin)) > 0) {
-		if (!j->call.ignore_dots && line[0] == '.' &&
-		    (n == 1 || line[1] == '\n' || (line[1] == '\r' && n == 3)))
+	while ((c = getc_unlocked(stdin)) != EOF) {
+		if (c == '\n' && dots && is_dot(&j->input, begin))
 			break;
-		buf_append(&j->input, line, (size_t)n);
+		buf_append_char(&j->input, (char)c);
 		if (buf_failed(&j->input))
-			code = cli_fail(j->cli, EX_DATAERR,
+			return cli_fail(j->cli, EX_DATAERR,
 			    "the mail is larger than %zu bytes (sendmail.max_bytes)", max);
+		if (c == '\n')
+			begin = j->input.len;
 	}
-	free(line);
-	if (code == EX_OK && ferror(stdin))
-		code = cli_fail(j->cli, EX_IOERR, "cannot read the mail: %s", strerror(errno));
-	return code;
+	if (ferror(stdin))
+		return cli_fail(j->cli, EX_IOERR, "cannot read the mail: %s", strerror(errno));
+	if (dots && is_dot(&j->input, begin))
+		j->input.len = begin;
+	return EX_OK;
 }
 
 static int
@@ -472,7 +471,9 @@ const struct cli_command cli_sendmail_commands[] = {
 	{ "sendmail", "[-t] [-i] [-f SENDER] [-F NAME] [RECIPIENT]...",
 	    "send one mail from standard input through a stream, as sendmail(8)",
 	    "Options:\n"
-	    "  -t            recipients are in To, Cc and Bcc (besides those named)\n"
+	    "  -t            recipients are in To, Cc and Bcc, or in the Resent- ones when there "
+	    "are such\n"
+	    "                (besides those named)\n"
 	    "  -i, -oi       a line with a single dot does not end the mail\n"
 	    "  -f SENDER     envelope sender; also From, when the mail has none\n"
 	    "  -F NAME       name for that From\n"

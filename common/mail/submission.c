@@ -594,9 +594,14 @@ static int
 sift(struct maker *m, struct entity *e)
 {
 	static const char *const dropped[] = { "Bcc", "Resent-Bcc", "Return-Path", NULL };
-	static const char *const lists[] = { "To", "Cc", "Bcc", NULL };
+	static const char *const first[] = { "To", "Cc", "Bcc", NULL };
+	static const char *const resent[] = { "Resent-To", "Resent-Cc", "Resent-Bcc", NULL };
+	const char *const *lists = first;
 	size_t kept = 0, hops = 0, froms = 0;
 
+	for (size_t i = 0; i < e->count; i++)
+		if (is_one_of(&e->fields[i], resent))
+			lists = resent;
 	for (size_t i = 0; i < e->count; i++) {
 		struct field *f = &e->fields[i];
 

@@ -35,7 +35,8 @@
 
 struct submission_input {
 	struct slice bytes;	/* lines end in LF, CRLF or CR */
-	bool take_recipients;	/* also those in To, Cc and Bcc */
+	bool take_recipients;	/* also those in To, Cc and Bcc; in Resent-To, -Cc, -Bcc alone
+				 * when there is one of these */
 	const struct slice *to; /* recipients besides */
 	size_t to_count;
 	struct slice default_from; /* when there is no From; empty: then it is refused */

@@ -144,6 +144,31 @@ tap_is "$STATUS $(relayed x@large.example "1")" '0 1' 'a bare text with -f is a 
 tap_is "$(one "count(*) FROM kairan.mail WHERE content LIKE E'%From: Cron Daemon <cron@example.org>\r\n%\r\n\r\ndisk full\r\n' AND sender = 'cron@example.org'")" 1 \
 	'with From and the envelope sender'
 
+# letters of one word count, each of them
+for letters in -ti -it -vti; do
+	hand_in "$letters" --json <<<"From: shop@example.org
+To: letters$letters@large.example
+
+up to
+.
+and behind a dot"
+	tap_is "$STATUS $(one "content LIKE '%behind a dot%' FROM kairan.mail WHERE content LIKE '%letters$letters@%'")" '0 t' \
+		"$letters takes recipients from the mail, all of it"
+done
+hand_in -itf shop@example.org -oem -om --json <<<'To: letters-f@large.example
+
+up to
+.
+and behind a dot'
+tap_is "$STATUS $(one "sender || ' ' || (content LIKE '%behind a dot%') FROM kairan.mail WHERE content LIKE '%letters-f@%'")" \
+	'0 shop@example.org true' 'the last letter may have a value'
+printf 'From: shop@example.org\nTo: letters-dot@large.example\n\nup to\r\n.\r\nbehind' | hand_in -t
+tap_is "$STATUS $(one "content LIKE '%behind%' FROM kairan.mail WHERE content LIKE '%letters-dot@%'")" '0 f' 'without -i a single dot ends the mail'
+for letters in -tz -tbs -f -tiF; do
+	hand_in "$letters" <<<"$MAIL"
+	tap_is "$STATUS" 64 "$letters is refused"
+done
+
 # ---- content: what Python's email makes ---------------------------------------------------------
 
 "$PYTHON" - "$D" <<'END'
@@ -172,6 +197,8 @@ tap_is "$STATUS" 65 'a NUL is refused'
 { echo "$MAIL"; head -c 20000 /dev/zero | tr '\0' x; } >"$D/large.eml"
 KAIRAN_SENDMAIL_MAX_BYTES=10000 hand_in -t <"$D/large.eml"
 tap_is "$STATUS" 65 'a mail above sendmail.max_bytes is refused'
+{ head -c 300M /dev/zero 2>"$D/out"; echo $? >"$D/head"; } | KAIRAN_SENDMAIL_MAX_BYTES=10000 hand_in a@large.example || true
+tap_ok 'a line without an end is read no further than that' test "$(cat "$D/head")" -ne 0
 hand_in -t <<<"From: shop@example.org"
 tap_is "$STATUS" 65 'a mail without recipients is refused'
 hand_in <<<"$MAIL"

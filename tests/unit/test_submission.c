@@ -125,6 +125,29 @@ recipients_of_every_list_once(void **state)
 	done(&r);
 }
 
+/* As Postfix and sendmail have it: who got it first does not get it again. */
+static void
+a_resent_mail_goes_to_the_new_recipients(void **state)
+{
+	struct result r =
+	    make("Resent-To: new@x.example\nResent-Cc: cc@x.example\n"
+		 "Resent-Bcc: hidden@x.example\nFrom: a@b.example\nTo: old@x.example\n"
+		 "Cc: older@x.example\nBcc: oldest@x.example\nDate: x\n"
+		 "Message-ID: <1@2>\n\n",
+		NULL);
+
+	(void)state;
+	assert_int_equal(r.code, 0);
+	assert_int_equal(r.s.recipient_count, 3);
+	assert_string_equal(r.s.recipients[0].text, "new@x.example");
+	assert_string_equal(r.s.recipients[1].text, "cc@x.example");
+	assert_string_equal(r.s.recipients[2].text, "hidden@x.example");
+	assert_string_equal(buf_str(&r.out),
+	    "Resent-To: new@x.example\r\nResent-Cc: cc@x.example\r\nFrom: a@b.example\r\n"
+	    "To: old@x.example\r\nCc: older@x.example\r\nDate: x\r\nMessage-ID: <1@2>\r\n\r\n");
+	done(&r);
+}
+
 static void
 eight_bit_is_encoded(void **state)
 {
@@ -259,6 +282,7 @@ main(void)
 		cmocka_unit_test(what_is_fit_passes_unchanged),
 		cmocka_unit_test(what_may_not_go_on_is_taken_out),
 		cmocka_unit_test(recipients_of_every_list_once),
+		cmocka_unit_test(a_resent_mail_goes_to_the_new_recipients),
 		cmocka_unit_test(eight_bit_is_encoded),
 		cmocka_unit_test(names_in_utf8_become_encoded_words),
 		cmocka_unit_test(what_cannot_be_fit_is_refused),
