@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "brake_text.h"
 #include "campaign_pace.h"
@@ -145,22 +144,22 @@ show_redis(struct showing *s)
 	struct err err = { 0 };
 	redisContext *redis;
 	redisReply *reply = NULL;
-	struct timespec now;
 	json_t *names;
+	double now;
 
 	if (rds_address_parse(&address, s->cli->config.redis_url, &err) < 0)
 		return cli_fail(s->cli, EXIT_USAGE, "%s", err.msg);
 	redis = rds_open(&address, &err);
 	if (redis != NULL)
 		reply = redisCommand(redis, "HGETALL " KEY_PACE, POLICY_POOL);
-	if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
+	if (reply != NULL && rds_time(redis, &now, &err) < 0) {
+		(void)json_object_set_new(s->out, "redis", json_string(err.msg));
+	} else if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
 		(void)json_object_set_new(
 		    s->out, "redis", json_string(redis != NULL ? redis->errstr : err.msg));
 	} else {
 		names = read_names(s);
-		(void)clock_gettime(CLOCK_REALTIME, &now);
-		add_calendars(s, reply, names,
-		    (double)(now.tv_sec - ADMISSION_EPOCH_S) * 1e6 + (double)now.tv_nsec / 1e3);
+		add_calendars(s, reply, names, now);
 		json_decref(names);
 	}
 	freeReplyObject(reply);
@@ -419,7 +418,7 @@ run_show(struct cli *cli, int argc, char **argv)
 	else if ((code = show_database(&s)) == EXIT_DONE && (code = show_redis(&s)) == EXIT_DONE) {
 		add_pool(&s);
 		show_policy(&s);
-		waits = campaign_waits(cli, &s.db, 0, time(NULL), &err);
+		waits = campaign_waits(cli, &s.db, &(struct campaign_moment){ 0 }, &err);
 		if (waits != NULL)
 			(void)json_object_set_new(s.out, "waits", waits);
 		if (!cli->json)

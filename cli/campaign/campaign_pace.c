@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "policy.h"
+#include "pool.h"
 #include "settings.h"
 
 struct wait {
@@ -66,20 +67,28 @@ opens_text(double opens)
 	return json_string(text);
 }
 
+/* When the run begins, and what of its pace is asked for. */
+struct asked {
+	double begin, at; /* us since 2026 */
+	bool limited;	  /* it has a rate, whatever the group: ramps are open */
+	bool urgent;	  /* no guard holds it */
+};
+
 static json_t *
-waits_of(const struct policy *policy, const bool *marked, double at)
+waits_of(const struct policy *policy, const bool *marked, const struct asked *a)
 {
 	const struct providers *p = policy_providers(policy);
 	struct wait *waits = calloc(providers_count(p) + 1, sizeof(*waits));
 	json_t *list = json_array();
 	size_t n = 0;
 
-	for (size_t g = 0; waits != NULL && g < providers_count(p); g++) {
+	for (size_t g = 0; waits != NULL && !a->urgent && g < providers_count(p); g++) {
+		bool steps = a->limited || policy_is_limited(policy, (int)g);
 		double opens = marked[g] && policy_guard(policy, (int)g) != GUARD_OFF
-		    ? policy_opens(policy, (int)g, at)
-		    : at;
+		    ? policy_opens(policy, (int)g, a->begin, a->at, steps)
+		    : a->at;
 
-		if (opens > at)
+		if (opens > a->at)
 			waits[n++] = (struct wait){ (int)g, opens };
 	}
 	if (waits != NULL)
@@ -92,18 +101,56 @@ waits_of(const struct policy *policy, const bool *marked, double at)
 	return list;
 }
 
+/* What the pacer knows of the run. -1 with db->error. */
+static int
+read_asked(
+    struct db *db, const struct policy *policy, const struct campaign_moment *m, struct asked *a)
+{
+	char id[24];
+	const char *params[] = { id, m->campaign };
+	PGresult *r;
+
+	(void)snprintf(id, sizeof(id), "%lld", (long long)m->run);
+	r = db_query(db,
+	    "SELECT coalesce(s.rate_per_s, 0) > 0 OR coalesce(c.spread_s, 0) > 0, s.kind = "
+	    "'transactional', coalesce(extract(epoch FROM coalesce(r.started_at, r.due_at)), 0) "
+	    "FROM kairan.campaign c JOIN kairan.stream s ON s.id = c.stream_id LEFT JOIN "
+	    "kairan.run r ON r.campaign_id = c.id AND r.id = $1 WHERE r.id = $1 OR c.name = $2",
+	    2, params);
+	if (r == NULL)
+		return -1;
+	if (PQntuples(r) == 0) {
+		a->begin = a->at - 24 * HOUR_US;
+	} else {
+		double began = strtod(db_text(r, 0, 2), NULL);
+
+		a->begin = began > 0 ? (began - ADMISSION_EPOCH_S) * 1e6 : a->at;
+		a->limited = db_text(r, 0, 0)[0] == 't';
+		a->urgent = db_text(r, 0, 1)[0] == 't' && policy_urgent_part(policy) > 0;
+	}
+	PQclear(r);
+	return 0;
+}
+
 json_t *
-campaign_waits(struct cli *cli, struct db *db, int64_t run, time_t at, struct err *err)
+campaign_waits(struct cli *cli, struct db *db, const struct campaign_moment *m, struct err *err)
 {
 	struct policy *policy = policy_new(&cli->config, err);
 	bool marked[PROVIDERS_GROUPS_MAX] = { false };
+	struct asked asked = { 0 };
+	struct err away = { 0 };
+	struct pool pool;
 	json_t *list = NULL;
 
 	if (policy == NULL)
 		return NULL;
+	asked.at = (double)((m->at != 0 ? m->at : time(NULL)) - ADMISSION_EPOCH_S) * 1e6;
+	if (pool_read(&pool, &cli->config, policy, &away) == 0 && m->at == 0)
+		asked.at = pool.now;
 	if (settings_read(db, policy) >= 0 &&
-	    mark_groups(db, run, policy_providers(policy), marked) == 0)
-		list = waits_of(policy, marked, (double)(at - ADMISSION_EPOCH_S) * 1e6);
+	    mark_groups(db, m->run, policy_providers(policy), marked) == 0 &&
+	    read_asked(db, policy, m, &asked) == 0)
+		list = waits_of(policy, marked, &asked);
 	else
 		(void)err_set(err, "%s", db->error);
 	policy_free(policy);

@@ -8,14 +8,20 @@
 
 #include "cli.h"
 
+/* Whose mail, and when. Neither run nor campaign: that of runs which began long ago. */
+struct campaign_moment {
+	int64_t run;	      /* 0: none */
+	const char *campaign; /* its next run, which begins then; NULL: none */
+	time_t at;	      /* 0: now, by the clock of Redis, which lets go, while it answers */
+};
+
 /*
  * An array of {"provider", "opens"}, the first to open first; opens is a time as text in UTC, null
- * when pace.guard_lead_s leaves no minute open. run 0, or one that is not planned yet: all
- * providers of the table that are guarded. Owned; NULL after err was set (the configuration) or
- * db->error (db_is_lost).
+ * when pace.guard_lead_s leaves no minute open. Without a run, or with one that is not planned yet:
+ * all providers of the table that are guarded. Owned; NULL with err.
  */
-json_t *campaign_waits(
-    struct cli *cli, struct db *db, int64_t run, time_t at, struct err *err) MUST_CHECK;
+json_t *campaign_waits(struct cli *cli, struct db *db, const struct campaign_moment *moment,
+    struct err *err) MUST_CHECK;
 
 /* "docomo until TIME, …" behind a label; nothing when nobody waits. */
 void campaign_print_waits(const char *label, const json_t *waits);

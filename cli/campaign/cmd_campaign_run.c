@@ -370,10 +370,10 @@ say_already(struct cli *cli, json_t *p, bool ended)
 /* Whom the hour guard keeps waiting at a time, as far as it can be said before the run is planned.
  * NULL: nobody can say; the warning is printed. */
 static json_t *
-look_at_waits(struct cli *cli, struct db *db, int64_t run, time_t at)
+look_at_waits(struct cli *cli, struct db *db, const struct campaign_moment *moment)
 {
 	struct err err = { 0 };
-	json_t *waits = campaign_waits(cli, db, run, at, &err);
+	json_t *waits = campaign_waits(cli, db, moment, &err);
 
 	if (waits == NULL)
 		fprintf(stderr, "kairan: the hour guard is not known: %s\n", err.msg);
@@ -399,7 +399,8 @@ start_found(struct cli *cli, struct db *db, const struct start *s)
 			    s->is_new ? "started" : "is under way already; waiting for it");
 		code = wait_for_run(cli, db, s->run, s->is_new);
 	} else {
-		json_t *waits = look_at_waits(cli, db, s->run, time(NULL));
+		struct campaign_moment now = { .run = s->run };
+		json_t *waits = look_at_waits(cli, db, &now);
 
 		(void)json_object_set_new(p, "already", json_false());
 		(void)json_object_set_new(p, "waits", waits != NULL ? waits : json_null());
@@ -467,6 +468,7 @@ write_schedule(
 	    "AND ($3::timestamptz IS NULL OR $3::timestamptz > $2::timestamptz) "
 	    "RETURNING to_char(start_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI \"UTC\"'), "
 	    "recurrence, extract(epoch FROM start_at)::bigint";
+	struct campaign_moment then = { .campaign = name };
 	char window[16];
 	json_t *waits = NULL;
 	const char *params[] = { name, s->at, s->not_after, window_s > 0 ? window : NULL,
@@ -492,8 +494,9 @@ write_schedule(
 		    "scheduled");
 	}
 	cli_audit(db, "campaign schedule", name, s->never ? "never" : s->at);
+	then.at = (time_t)db_number(r, 0, 2);
 	if (!s->never)
-		waits = look_at_waits(cli, db, 0, (time_t)db_number(r, 0, 2));
+		waits = look_at_waits(cli, db, &then);
 	if (cli->json)
 		cli_print_json(json_pack("{s:s, s:s, s:s, s:O?}", "campaign", name, "next",
 		    db_text(r, 0, 0), "repeat", db_text(r, 0, 1), "waits", waits));

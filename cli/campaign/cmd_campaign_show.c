@@ -110,12 +110,13 @@ static int
 add_waits(struct cli *cli, struct db *db, int64_t run, json_t *p)
 {
 	const char *state = campaign_word(p, "state");
+	struct campaign_moment now = { .run = run };
 	struct err err = { 0 };
 	json_t *waits;
 
 	if (strcmp(state, "running") != 0 && strcmp(state, "planning") != 0)
 		return EXIT_DONE;
-	waits = campaign_waits(cli, db, run, time(NULL), &err);
+	waits = campaign_waits(cli, db, &now, &err);
 	if (waits == NULL)
 		return cli_fail(cli, EXIT_FAILED, "%s", err.msg);
 	(void)json_object_set_new(p, "waits", waits);

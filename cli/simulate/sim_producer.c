@@ -369,7 +369,7 @@ static bool
 gives_way(const struct sim *m, const struct sim_lane *l)
 {
 	return (m->s->omit & OMIT_CLOSED_SHARE) != 0 &&
-	    policy_opens(m->policy, l->group, m->now) > m->now;
+	    policy_opens(m->policy, l->group, m->now, m->now, true) > m->now;
 }
 
 /* Lists of one run for publication.h; returns how many. */

@@ -435,13 +435,19 @@ policy_shape(const struct policy *p, int group, double begin, double from, doubl
 	return result;
 }
 
+bool
+policy_is_limited(const struct policy *p, int group)
+{
+	return policy_account_per_s(p) > 0 || p->warmup_quota > 0 || policy_cap_per_s(p, group) > 0;
+}
+
 double
-policy_opens(const struct policy *p, int group, double at)
+policy_opens(const struct policy *p, int group, double begin, double at, bool steps)
 {
 	struct shape s = { 0 };
 	double opens = at;
 
-	if (policy_shape(p, group, at, at, at + LOOK_US, true, &s) == 0) {
+	if (policy_shape(p, group, begin, at, at + LOOK_US, steps, &s) == 0) {
 		opens = INFINITY;
 		for (size_t i = 0; i < s.count; i++)
 			if (s.pieces[i].open > 0) {

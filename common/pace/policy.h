@@ -92,8 +92,11 @@ bool policy_is_paced(const struct policy *p, int group, bool tail);
 int policy_shape(const struct policy *p, int group, double begin, double from, double till,
     bool steps, struct shape *out) MUST_CHECK;
 
-/* The first moment from `at` on at which something may leave for the group: INFINITY when a long
- * pace.guard_lead_s leaves none; `at` without memory. */
-double policy_opens(const struct policy *p, int group, double at);
+/* Whether mail to the group has a rate, whatever its stream says. */
+bool policy_is_limited(const struct policy *p, int group);
+
+/* The first moment from `at` on at which something may leave for the group; begin and steps as of
+ * policy_shape(). INFINITY when a long pace.guard_lead_s leaves none; `at` without memory. */
+double policy_opens(const struct policy *p, int group, double begin, double at, bool steps);
 
 #endif

@@ -12,10 +12,11 @@ cd "$(dirname "$0")/../.."
 KAIRAN=$BIN/kairan
 
 # A zone in which the hour is at least 12 minutes away on both sides, whatever the minute is now: the
-# guard of an hour ends before 11 past, the next one's ramp begins after 51.
+# guard of an hour ends before 11 past, the next one's ramp begins after 51; with a lead of 40 minutes
+# after 11, and is closed behind 16 past.
 zone=UTC
 minute=$((10#$(date -u +%M)))
-[ "$minute" -ge 12 ] && [ "$minute" -le 45 ] || zone=Asia/Kolkata
+[ "$minute" -ge 17 ] && [ "$minute" -le 45 ] || zone=Asia/Kolkata
 
 pipeline_start
 {
@@ -132,9 +133,52 @@ truth_load
 tap_is "$(one "count(*) FROM test.truth WHERE run = $RUN AND address LIKE '%@gamma.example'")" 0 'it gets nothing'
 env "${closed[@]}" "$KAIRAN" campaign status lanes >"$D/out"
 tap_like "$(cat "$D/out")" 'waits +gamma for ever .pace.guard_lead_s leaves no minute open' 'the status says what waits, and why'
-# closed from 10 minutes past until 7 past the next hour
-tap_like "$(KAIRAN_PACE_HOUR_GUARD=strict KAIRAN_PACE_GUARD_LEAD_S=2700 "$KAIRAN" campaign status lanes)" \
+# closed from 15 minutes past until 7 past the next hour, without a rate from 12 until 10
+tap_like "$(KAIRAN_PACE_HOUR_GUARD=strict KAIRAN_PACE_GUARD_LEAD_S=2400 "$KAIRAN" campaign status lanes)" \
 	'waits +gamma until [0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{5} UTC' 'and until when'
+# arguments: settings; prints when gamma opens, in seconds since 1970
+gamma_opens()
+{
+	env KAIRAN_PACE_HOUR_GUARD=strict KAIRAN_PACE_GUARD_LEAD_S=2400 "$@" "$KAIRAN" campaign status lanes --json |
+		"$PYTHON" -c 'import datetime, json, sys
+print(int(datetime.datetime.strptime(json.load(sys.stdin)["waits"][0]["opens"], "%Y-%m-%d %H:%M UTC").replace(tzinfo=datetime.timezone.utc).timestamp()))'
+}
+ramp=$(gamma_opens KAIRAN_PACE_GROUP_LIMITS=yes)
+tap_ok "with a rate that is in the ramp ($ramp)" test $((ramp % 1800)) -ge 360 -a $((ramp % 1800)) -le 480
+flat=$(gamma_opens KAIRAN_PACE_GROUP_LIMITS=no)
+tap_ok "without any behind it, where it really opens ($flat)" test $((flat % 1800)) -ge 540 -a $((flat % 1800)) -le 720
+# a Redis whose clock is a day ahead: it decides what leaves when, so it is asked
+cat >"$D/ahead.py" <<'PY'
+import socket, sys, threading
+listen, real = sys.argv[1:]
+def serve(client):
+    with client, socket.socket(socket.AF_UNIX) as redis:
+        redis.connect(real)
+        back = redis.makefile("rb")
+        while command := client.recv(65536):
+            redis.sendall(command)
+            if b"\r\nTIME\r\n" not in command.upper():
+                client.sendall(redis.recv(1 << 20))
+                continue
+            reply = [back.readline() for _ in range(5)]
+            seconds = str(int(reply[2]) + 86400).encode()
+            reply[1:3] = [b"$%d\r\n" % len(seconds), seconds + b"\r\n"]
+            client.sendall(b"".join(reply))
+server = socket.socket(socket.AF_UNIX)
+server.bind(listen)
+server.listen()
+while True:
+    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+PY
+service_spawn ahead "$D/ahead.log" "$PYTHON" "$D/ahead.py" "$D/ahead.sock" "$D/redis.sock" 2>/dev/null
+AHEAD=$SERVICE_PID
+services_wait 10 redis-cli -s "$D/ahead.sock" ping >"$D/out" || tap_bail 'the proxy does not answer'
+ahead=$(gamma_opens KAIRAN_PACE_GROUP_LIMITS=no KAIRAN_REDIS_URL="unix://$D/ahead.sock")
+tap_ok "the clock of Redis is asked ($((ahead - flat)) s)" test $((ahead - flat)) -ge 86220 -a $((ahead - flat)) -le 86580
+tap_is "$("$KAIRAN" pace show --json | jq '[.calendars[] | select(.for_s > 0)] | length > 0')" true 'calendars are in force'
+tap_is "$(KAIRAN_REDIS_URL="unix://$D/ahead.sock" "$KAIRAN" pace show --json | jq '[.calendars[] | select(.for_s > 0)] | length')" 0 \
+	'not a day later by its clock'
+service_stop "$AHEAD" || true
 tap_is "$(env "${closed[@]}" "$KAIRAN" campaign status lanes --json | "$PYTHON" -c 'import json, sys; print([w["provider"] for w in json.load(sys.stdin)["waits"]])')" \
 	"['gamma']" 'also for programs'
 service_stop "$PRODUCER" || tap_note "the producer ended with $?"

@@ -109,36 +109,54 @@ test_guards(void **state)
 	assert_null(load("sometimes", "no", "0"));
 }
 
+/* Of a run that begins then. */
+static double
+opens_at(const struct policy *p, int group, double at, bool steps)
+{
+	return policy_opens(p, group, at, at, steps);
+}
+
 static void
 test_opens(void **state)
 {
 	struct policy *p = load("strict", "no", "0");
 	int docomo = group(p, "docomo"), google = group(p, "google");
-	double opens = policy_opens(p, docomo, HOUR);
+	double opens = opens_at(p, docomo, HOUR, true), flat = opens_at(p, docomo, HOUR, false);
 
 	(void)state;
 	assert_true(opens >= HOUR + 6.2 * MINUTE_US && opens <= HOUR + 7.8 * MINUTE_US);
-	assert_true(policy_opens(p, docomo, HOUR - 4 * MINUTE_US) == opens);
-	assert_true(policy_opens(p, docomo, HOUR + 30 * MINUTE_US) == HOUR + 30 * MINUTE_US);
-	assert_true(policy_opens(p, google, HOUR) == HOUR);
+	assert_true(opens_at(p, docomo, HOUR - 4 * MINUTE_US, true) == opens);
+	assert_true(opens_at(p, docomo, HOUR + 30 * MINUTE_US, true) == HOUR + 30 * MINUTE_US);
+	assert_true(opens_at(p, google, HOUR, true) == HOUR);
+	/* without a rate the ramps are closed: later behind the hour, earlier before it */
+	assert_true(fabs(flat - opens - 3 * MINUTE_US) < 1);
+	assert_true(opens_at(p, docomo, HOUR + 8.5 * MINUTE_US, false) == flat);
+	assert_true(opens_at(p, docomo, HOUR - 6.5 * MINUTE_US, true) == HOUR - 6.5 * MINUTE_US);
+	assert_true(opens_at(p, docomo, HOUR - 6.5 * MINUTE_US, false) == flat);
+	assert_false(policy_is_limited(p, docomo));
+	policy_free(p);
+	p = load("strict", "yes", "0");
+	assert_true(policy_is_limited(p, google));
 	policy_free(p);
 	/* a longer lead closes earlier and opens no later */
 	p = load("strict", "no", "1800");
-	assert_true(policy_opens(p, docomo, HOUR - 30 * MINUTE_US) == opens);
+	assert_true(opens_at(p, docomo, HOUR - 30 * MINUTE_US, true) == opens);
 	policy_free(p);
 	/* so long that the next hour's guard begins in the ramp of this one: the guard wins */
 	p = load("strict", "no", "3120");
 	for (double at = HOUR + 9 * MINUTE_US; at < HOUR + HOUR_US; at += MINUTE_US)
-		assert_true(policy_opens(p, docomo, at) > at);
+		assert_true(opens_at(p, docomo, at, true) > at);
 	policy_free(p);
 	p = load("strict", "no", "3300");
 	for (double at = HOUR; at < HOUR + HOUR_US; at += MINUTE_US)
-		assert_true(isinf(policy_opens(p, docomo, at)));
+		assert_true(isinf(opens_at(p, docomo, at, true)));
 	policy_free(p);
 	/* soft: a run that would begin at the hour begins behind it */
 	p = load("all", "no", "0");
-	assert_true(policy_opens(p, google, HOUR) == HOUR + GUARD_SOFT_AFTER_US);
-	assert_true(policy_opens(p, google, HOUR + 10 * MINUTE_US) == HOUR + 10 * MINUTE_US);
+	assert_true(opens_at(p, google, HOUR, true) == HOUR + GUARD_SOFT_AFTER_US);
+	assert_true(opens_at(p, google, HOUR + 10 * MINUTE_US, true) == HOUR + 10 * MINUTE_US);
+	/* one that began before goes on */
+	assert_true(policy_opens(p, google, HOUR - 49 * MINUTE_US, HOUR, false) == HOUR);
 	policy_free(p);
 }
 
