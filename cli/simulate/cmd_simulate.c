@@ -14,6 +14,7 @@
 
 #include "embed.h"
 #include "gauge.h"
+#include "policy.h"
 #include "rehearsal_report.h"
 #include "scenario.h"
 #include "simulation.h"
@@ -358,6 +359,13 @@ run_simulate(struct cli *cli, int argc, char **argv)
 
 /* ---------------------------------------------------------------- provider table */
 
+static int
+fail_table(struct cli *cli, const char *path, const struct err *err)
+{
+	return cli_fail(cli, EXIT_USAGE, err->offset > 0 ? "%s, line %zu: %s" : "%s%.0zu: %s",
+	    path != NULL ? path : "provider table", err->offset, err->msg);
+}
+
 /* The built-in table, with the file `path` over it unless NULL. NULL after printing. */
 static struct providers *
 load_providers(struct cli *cli, struct arena *arena, const char *path)
@@ -371,16 +379,17 @@ load_providers(struct cli *cli, struct arena *arena, const char *path)
 	if (path == NULL || override.ptr != NULL)
 		p = providers_new(slice_str(embed_common_data_providers_tsv), override, &err);
 	if (p == NULL)
-		(void)cli_fail(cli, EXIT_USAGE, err.offset > 0 ? "%s, line %zu: %s" : "%s%.0zu: %s",
-		    path != NULL ? path : "provider table", err.offset, err.msg);
+		(void)fail_table(cli, path, &err);
 	return p;
 }
 
 static int
 run_provider_check(struct cli *cli, int argc, char **argv)
 {
+	struct err err = { 0 };
 	struct providers *p;
 	struct arena arena;
+	int code = EXIT_DONE;
 
 	argc = cli_options(cli, NULL, argc, argv);
 	if (argc < 0)
@@ -392,12 +401,14 @@ run_provider_check(struct cli *cli, int argc, char **argv)
 	arena_release(&arena);
 	if (p == NULL)
 		return EXIT_USAGE;
-	if (cli->json)
+	if (policy_check_zones(p, &err) < 0)
+		code = fail_table(cli, argc == 1 ? argv[0] : NULL, &err);
+	else if (cli->json)
 		cli_print_json(json_pack("{s:I}", "groups", (json_int_t)providers_count(p)));
 	else
 		printf("%zu groups, no mistake\n", providers_count(p));
 	providers_free(p);
-	return EXIT_DONE;
+	return code;
 }
 
 static int

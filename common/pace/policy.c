@@ -111,6 +111,44 @@ find_zone(struct policy *p, const char *name, struct err *err)
 	return NULL;
 }
 
+/* The zone of each group; err->offset is the line that names one which is not there. */
+static int
+find_zones(
+    struct policy *p, const struct providers *table, const struct zone **zone_of, struct err *err)
+{
+	for (size_t i = 0; i < providers_count(table); i++) {
+		const struct provider_group *g = providers_group(table, (int)i);
+
+		err->offset = g->line;
+		zone_of[i] = find_zone(p, g->zone, err);
+		if (zone_of[i] == NULL)
+			return -1;
+	}
+	return 0;
+}
+
+static void
+free_zones(struct policy *p)
+{
+	while (p->zones != NULL) {
+		struct policy_zone *z = p->zones;
+
+		p->zones = z->next;
+		free(z);
+	}
+}
+
+int
+policy_check_zones(const struct providers *table, struct err *err)
+{
+	const struct zone *zone_of[PROVIDERS_GROUPS_MAX];
+	struct policy p = { 0 };
+	int result = find_zones(&p, table, zone_of, err);
+
+	free_zones(&p);
+	return result;
+}
+
 static int
 read_table(struct policy *p, const char *path, struct err *err)
 {
@@ -130,11 +168,11 @@ read_table(struct policy *p, const char *path, struct err *err)
 	p->set_cap = calloc(groups, sizeof(*p->set_cap));
 	if (p->zone_of == NULL || p->set_cap == NULL)
 		return err_set(err, "no memory");
-	for (size_t i = 0; i < groups; i++)
-		if ((p->zone_of[i] =
-			    find_zone(p, providers_group(p->providers, (int)i)->zone, err)) == NULL)
-			return -1;
-	return 0;
+	if (find_zones(p, p->providers, p->zone_of, &why) == 0)
+		return 0;
+	return why.offset > 0
+	    ? err_set(err, "pace.providers %s, line %zu: %s", path, why.offset, why.msg)
+	    : err_set(err, "%s", why.msg);
 }
 
 static int
@@ -286,12 +324,7 @@ policy_free(struct policy *p)
 {
 	if (p == NULL)
 		return;
-	while (p->zones != NULL) {
-		struct policy_zone *z = p->zones;
-
-		p->zones = z->next;
-		free(z);
-	}
+	free_zones(p);
 	free(p->zone_of);
 	free(p->set_cap);
 	providers_free(p->providers);

@@ -29,6 +29,10 @@ struct policy;
 struct policy *policy_new(const struct config *config, struct err *err) MUST_CHECK;
 void policy_free(struct policy *p);
 
+/* Whether this host has the zone of every group, without which policy_new() refuses the table. 0, or
+ * -1 with err, whose offset is the line of the override, 0 for a row below it. */
+int policy_check_zones(const struct providers *table, struct err *err) MUST_CHECK;
+
 const struct providers *policy_providers(const struct policy *p);
 enum plan_mode policy_mode(const struct policy *p);
 double policy_account_per_s(const struct policy *p); /* 0: no limit */

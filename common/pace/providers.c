@@ -33,6 +33,7 @@ struct rule {
 };
 
 struct providers {
+	size_t line; /* that is being read */
 	struct arena arena;
 	struct provider_group groups[PROVIDERS_GROUPS_MAX];
 	bool group_overriding[PROVIDERS_GROUPS_MAX];
@@ -199,6 +200,7 @@ take_group(struct providers *p, const struct slice *f, bool overriding, struct e
 		return err_set(err, "more than %d groups", PROVIDERS_GROUPS_MAX);
 	if (at == PROVIDERS_NONE)
 		at = (int)p->group_count++;
+	g.line = overriding ? p->line : 0;
 	p->groups[at] = g;
 	p->group_overriding[at] = overriding;
 	return 0;
@@ -362,7 +364,7 @@ take_text(struct providers *p, struct slice text, bool overriding, struct err *e
 		size_t n = lf != NULL ? (size_t)(lf - copy.ptr) : copy.len;
 		struct slice row = slice_make(copy.ptr, n);
 
-		line++;
+		p->line = ++line;
 		if (err != NULL)
 			err->offset = line;
 		if (row.len > 0 && row.ptr[row.len - 1] == '\r')

@@ -42,6 +42,7 @@ struct provider_group {
 	double rate_per_s; /* of one source address, to start with */
 	enum guard_mode guard;
 	char zone[PROVIDERS_NAME_MAX]; /* IANA name: whose hours the guard keeps */
+	size_t line;		       /* of its row in the override; 0: in the text below it */
 };
 
 struct provider_verdict {

@@ -25,6 +25,14 @@ pipeline_start
 } >"$D/providers.tsv"
 export KAIRAN_PACE_PROVIDERS=$D/providers.tsv
 tap_is "$("$KAIRAN" provider check "$D/providers.tsv" | tail -n 1 | sed 's/^[0-9]* //')" 'groups, no mistake' 'the table of the test has no mistake'
+sed "3s|$zone|Asia/Tokio|" "$D/providers.tsv" >"$D/tokio.tsv"
+status=0
+"$KAIRAN" provider check "$D/tokio.tsv" 2>"$D/err" || status=$?
+tap_is "$status $(sed "s|$D/||" "$D/err" | cut -d' ' -f-10)" "2 kairan: tokio.tsv, line 3: there is no time zone 'Asia/Tokio'" \
+	'a zone that does not exist is found, with its line'
+status=0
+KAIRAN_PACE_PROVIDERS=$D/tokio.tsv "$KAIRAN" pace show 2>"$D/err" || status=$?
+tap_like "$status $(cat "$D/err")" "^2 .*tokio.tsv, line 3: there is no time zone" 'as by the programs that would start with it'
 
 # Whether mail to some domains (SQL) kept to one limit of both dispatchers at the relay. It stamps the end of
 # a transaction, each turn of which waits for a loaded machine, so a window may show half as much again of 1 s

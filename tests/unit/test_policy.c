@@ -161,6 +161,27 @@ test_opens(void **state)
 }
 
 static void
+test_zones(void **state)
+{
+	static const char rows[] = "# a table over the built-in one\n"
+				   "group\tnear\t1\t1\t1/s\tstrict\tAsia/Tokyo\ttest\n"
+				   "group\tfar\t1\t1\t1/s\tstrict\tAsia/Tokio\ttest\n";
+	struct err err = { 0 };
+	struct providers *p =
+	    providers_new(slice_str(embed_common_data_providers_tsv), slice_str(rows), &err);
+
+	(void)state;
+	assert_non_null(p);
+	assert_int_equal(policy_check_zones(p, &err), -1);
+	assert_int_equal(err.offset, 3);
+	assert_non_null(strstr(err.msg, "'Asia/Tokio'"));
+	providers_free(p);
+	p = providers_new(slice_str(embed_common_data_providers_tsv), SLICE(""), &err);
+	assert_int_equal(policy_check_zones(p, &err), 0);
+	providers_free(p);
+}
+
+static void
 test_shape(void **state)
 {
 	struct policy *p = load("strict", "no", "0");
@@ -279,7 +300,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_settings),
 		cmocka_unit_test(test_guards), cmocka_unit_test(test_opens),
-		cmocka_unit_test(test_shape), cmocka_unit_test(test_replaced_calendar) };
+		cmocka_unit_test(test_zones), cmocka_unit_test(test_shape),
+		cmocka_unit_test(test_replaced_calendar) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
