@@ -440,6 +440,17 @@ struct change {
 	const char *stream_column; /* NULL: a setting */
 };
 
+/* A setting that is in force is taken back even when its group has left the table. */
+static bool
+is_stored(struct db *db, const char *name)
+{
+	PGresult *r = db_query(db, "SELECT FROM kairan.pace_setting WHERE name = $1", 1, &name);
+	bool found = r != NULL && PQntuples(r) > 0;
+
+	PQclear(r);
+	return found;
+}
+
 /* 0, or EXIT_USAGE after printing. Writes nothing. */
 static int
 check_change(struct cli *cli, struct db *db, struct policy *policy, const struct change *c)
@@ -461,9 +472,10 @@ check_change(struct cli *cli, struct db *db, struct policy *policy, const struct
 	if (c->stream_column == NULL) {
 		/* a group is looked up even when its rate is taken back */
 		const char *probe = strcmp(c->name, POLICY_SET_GUARD) == 0 ? "off" : "1/s";
+		bool back = strcmp(c->value, AS_FILE) == 0;
 
-		if (policy_set(policy, c->name, strcmp(c->value, AS_FILE) == 0 ? probe : c->value,
-			&err) < 0)
+		if (policy_set(policy, c->name, back ? probe : c->value, &err) < 0 &&
+		    !(back && is_stored(db, c->name)))
 			return cli_fail(cli, EXIT_USAGE, "%s", err.msg);
 		return EXIT_DONE;
 	}
@@ -518,31 +530,6 @@ write_change(struct db *db, const struct change *c)
 	    db, "UPDATE kairan.stream SET rate_per_s = $2::float8 WHERE name = $1", 2, params);
 }
 
-/* Runs under way in which the group has no list of its own: there the change does not hold. */
-static void
-warn_unpaced(struct db *db, const struct change *c)
-{
-	const char *group = c->name + strlen(POLICY_SET_GROUP);
-	PGresult *r;
-
-	if (c->stream_column != NULL ||
-	    strncmp(c->name, POLICY_SET_GROUP, strlen(POLICY_SET_GROUP)) != 0)
-		return;
-	r = db_query(db,
-	    "SELECT string_agg(DISTINCT c.name || ' ' || r.run_key, ', ') FROM kairan.run_lane l "
-	    "JOIN kairan.run r ON r.id = l.run_id AND r.state IN ('running', 'paused') JOIN "
-	    "kairan.campaign c ON c.id = r.campaign_id WHERE l.provider = $1 AND NOT l.paced",
-	    1, &group);
-	if (r != NULL && db_text(r, 0, 0)[0] != '\0') {
-		fprintf(stderr,
-		    "kairan: planned when %s had no limit, so these runs go on without it: ",
-		    group);
-		cli_put_text(stderr, db_text(r, 0, 0));
-		fputc('\n', stderr);
-	}
-	PQclear(r);
-}
-
 /* All or none. */
 static int
 make_changes(struct cli *cli, struct db *db, const struct change *changes, size_t n)
@@ -563,10 +550,8 @@ make_changes(struct cli *cli, struct db *db, const struct change *changes, size_
 			return cli_db_failed(cli, db, "setting the pace");
 	if (db_run(db, "COMMIT", 0, NULL) < 0)
 		return cli_db_failed(cli, db, "setting the pace");
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++)
 		cli_audit(db, "pace set", changes[i].name, changes[i].value);
-		warn_unpaced(db, &changes[i]);
-	}
 	return EXIT_DONE;
 }
 

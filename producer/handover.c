@@ -14,6 +14,7 @@
 #include "known_run.h"
 #include "log.h"
 #include "pacer.h"
+#include "relist.h"
 #include "retries.h"
 
 struct handover {
@@ -25,6 +26,7 @@ struct handover {
 	struct pacer *pacer;
 	struct account *account;
 	struct allowance allowance;
+	struct relist relist;
 };
 
 struct handover *
@@ -269,7 +271,7 @@ handover_round(struct handover *h, struct db *db, int64_t epoch, struct err *err
 {
 	if (run_brakes(h, db, epoch, err) < 0)
 		return -1;
-	if (feed_runs(h, db) < 0 ||
+	if (relist_round(&h->relist, db, h->policy) < 0 || feed_runs(h, db) < 0 ||
 	    (h->jobs.redis != NULL && retries_push(&h->jobs, db, h->runs) < 0) ||
 	    retries_forget(db) < 0)
 		return err_set(err, "handing over: %s", db->error);

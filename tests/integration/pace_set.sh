@@ -12,7 +12,7 @@ KAIRAN=$BIN/kairan
 
 pipeline_start
 {
-	printf 'group\t%s\t10\t100\t%s\t%s\tUTC\ttest 2026-11 guess\n' alpha 20/s off beta 900/s off gamma 900/s strict
+	printf 'group\t%s\t10\t100\t%s\t%s\tUTC\ttest 2026-11 guess\n' alpha 20/s off beta 900/s strict gamma 900/s strict
 	printf 'domain\t%s.example\t%s\ttest 2026-11 guess\n' alpha alpha beta beta gamma gamma
 } >"$D/providers.tsv"
 export KAIRAN_PACE_PROVIDERS=$D/providers.tsv
@@ -106,9 +106,23 @@ before=$(taken)
 sleep 4
 n=$(($(taken) - before))
 tap_ok "the account's rate holds for a run whose stream has none ($n in 4 s at 50/s)" test "$n" -ge 120 -a "$n" -le 270
-says 0 'go on without it: all account' 'a limit for a list that the run does not have is said not to hold' \
-	"$KAIRAN" pace set --provider beta --limit 10/s
-"$KAIRAN" pace set --provider beta --limit default 2>"$D/out"
+# planned when nothing held it, its list gets a clock of its own
+tap_is "$(one "paced FROM kairan.run_lane WHERE run_id = $RUN AND name = 'beta'")" f 'the run was planned without a limit of the provider'
+says 0 '^$' 'one is set' "$KAIRAN" pace set --provider beta --limit 10/s
+tap_ok 'the lane gets a list of its own' wait_for 10 "paced FROM kairan.run_lane WHERE run_id = $RUN AND name = 'beta'"
+sleep 1.5
+before=$(taken)
+sleep 3
+n=$(($(taken) - before))
+tap_ok "the limit holds for the run under way ($n in 3 s at 10/s)" test "$n" -ge 10 -a "$n" -le 60
+"$KAIRAN" pace set --provider beta --limit default
+# a setting outlives its group
+sed 's/beta/betb/g' "$D/providers.tsv" >"$D/without.tsv"
+"$KAIRAN" pace set --provider beta --limit 3/s
+says 2 "no group 'beta'" 'a group that has left the table cannot be limited' \
+	env KAIRAN_PACE_PROVIDERS="$D/without.tsv" "$KAIRAN" pace set --provider beta --limit 5/s
+says 0 '^$' 'but its limit can be taken back' env KAIRAN_PACE_PROVIDERS="$D/without.tsv" "$KAIRAN" pace set --provider beta --limit default
+tap_is "$(one "count(*) FROM kairan.pace_setting WHERE name = 'group:beta'")" 0 'and is gone'
 "$KAIRAN" pace set --stream marketing --rate 300/s --account-rate default
 sleep 1.5
 before=$(taken)
@@ -117,6 +131,28 @@ n=$(($(taken) - before))
 tap_ok "taken back, the stream's 300/s hold ($n in 3 s)" test "$n" -ge 450 -a "$n" -le 1050
 "$KAIRAN" pace set --stream marketing --rate none
 tap_ok 'without any the run finishes' run_wait "$RUN" finished 60
+run_check "$RUN" 'exactly once'
+
+# ---- the guard, over a run that was planned without it
+silent()
+{
+	local before
+
+	before=$(taken)
+	sleep 1
+	[ "$(taken)" -eq "$before" ]
+}
+service_stop "$PRODUCER" || tap_note "the producer ended with $?"
+producer_start KAIRAN_PACE_GUARD_LEAD_S=3300 # always closed in UTC, when it is on
+"$KAIRAN" pace set --stream marketing --rate 200/s
+before=$(taken)
+RUN=$(run_add all under-way)
+taken_wait $((before + 50)) 60 || tap_note 'nothing is sent'
+"$KAIRAN" pace set --guard strict
+tap_ok 'it closes the provider, though the run was planned without it' services_wait 20 silent
+tap_ok 'while the run goes on' test "$(one "state = 'running' AND sent BETWEEN 1 AND 2999 FROM kairan.campaign_progress WHERE run_id = $RUN")" = t
+"$KAIRAN" pace set --guard default --stream marketing --rate none
+tap_ok 'without the guard it finishes' run_wait "$RUN" finished 60
 run_check "$RUN" 'exactly once'
 
 # ---- the guard
