@@ -28,6 +28,10 @@ ladder_parse(struct ladder *ladder, const char *text, struct err *err)
 		else if (*end == 'm')
 			n *= 60;
 		end += *end == 'h' || *end == 'm' || *end == 's';
+		if (n == 0)
+			return err_set(err,
+			    "dispatcher.retry_ladder: a wait is 1 s at least; of 0 s a refused "
+			    "recipient would be tried without end");
 		ladder->wait_s[ladder->steps++] = n;
 		while (*end == ' ' || *end == ',')
 			end++;

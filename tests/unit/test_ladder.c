@@ -29,8 +29,8 @@ test_units(void **state)
 static void
 test_refused(void **state)
 {
-	static const char *const bad[] = { "", "x", "7m,x", "-1", "1000001", "7d",
-		"99999999999999999999999",
+	static const char *const bad[] = { "", "x", "7m,x", "-1", "0", "1m,0s", "0h", "1000001",
+		"7d", "99999999999999999999999",
 		"1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1" };
 	struct ladder l;
 
