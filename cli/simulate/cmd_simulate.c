@@ -327,10 +327,11 @@ run_simulate(struct cli *cli, int argc, char **argv)
 	code = open_trace(cli, trace_path, &trace);
 	if (p.scenario.rehearsed) {
 		if (code == EXIT_DONE)
-			code = order_path == NULL ? rehearse(cli, &p.scenario, trace)
-						  : cli_fail(cli, EXIT_USAGE,
-							"--trace-order is of scenarios without "
-							"campaigns and replies");
+			code = order_path == NULL && every_text == NULL
+			    ? rehearse(cli, &p.scenario, trace)
+			    : cli_fail(cli, EXIT_USAGE,
+				  "--%s is of scenarios without campaigns and replies",
+				  every_text != NULL ? "every" : "trace-order");
 		scenario_release(&p.scenario);
 		return close_trace(cli, trace_path, trace, code);
 	}

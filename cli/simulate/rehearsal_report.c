@@ -107,6 +107,27 @@ events_json(const struct scenario *s, const struct rehearsal *r)
 	return events;
 }
 
+static json_t *
+lanes_json(const struct scenario *s)
+{
+	json_t *lanes = json_array();
+
+	for (size_t i = 0; i < s->lane_count; i++)
+		(void)json_array_append_new(lanes,
+		    json_pack("{s:s, s:s, s:s, s:I}", "lane", s->lanes[i].name, "group",
+			s->lanes[i].group, "guard", guard_name(s->lanes[i].guard), "count",
+			(json_int_t)s->lanes[i].count));
+	return lanes;
+}
+
+/* How often a rule was broken, under the name that a run played as a list has for it. */
+static void
+add_broken(json_t *total, const struct rehearsal *r, const char *name, int number)
+{
+	(void)json_object_set_new(
+	    total, name, json_integer((json_int_t)r->rules[number - 1].broken));
+}
+
 json_t *
 rehearsal_json(const struct scenario *s, const struct rehearsal *r, double cpu_s, long rss_mb)
 {
@@ -121,8 +142,11 @@ rehearsal_json(const struct scenario *s, const struct rehearsal *r, double cpu_s
 	    rehearsal_real(r->tries > 0 ? (double)r->calls / (double)r->tries : 0),
 	    "urgent_wait_p99_s", rehearsal_real(r->urgent_wait_p99 / 1e6));
 
-	return json_pack(
-	    "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:I}",
+	add_broken(total, r, "window_violations", 2);
+	add_broken(total, r, "quota_violations", 4);
+	add_broken(total, r, "strict_within_4_min", 5);
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:I, s:o, s:o, s:o, "
+			 "s:o, s:I, s:o}",
 	    "name", s->name, "messages", (json_int_t)s->messages, "sent", (json_int_t)r->sent,
 	    "failed", (json_int_t)r->failed, "expired", (json_int_t)r->expired, "in_doubt",
 	    (json_int_t)r->doubt, "unsent", (json_int_t)r->open, "finish",
@@ -130,7 +154,7 @@ rehearsal_json(const struct scenario *s, const struct rehearsal *r, double cpu_s
 	    rehearsal_real((r->finish - s->start) / 1e6), "cpu_s", rehearsal_real(cpu_s), "rss_mb",
 	    (json_int_t)rss_mb, "total", total, "invariants", rules_json(r), "campaigns",
 	    runs_json(s, r), "brakes", events_json(s, r), "brakes_left_out",
-	    (json_int_t)r->events_left_out);
+	    (json_int_t)r->events_left_out, "lanes", lanes_json(s));
 }
 
 void

@@ -100,6 +100,15 @@ scenario_zone(struct reading *r, const char *name)
 	return &z->zone;
 }
 
+static int
+days_of_month(int year, int month)
+{
+	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+	return days[month - 1] + (month == 2 && leap);
+}
+
 int
 scenario_time(double *at, int32_t *offset_s, const char *text, struct err *err)
 {
@@ -120,8 +129,8 @@ scenario_time(double *at, int32_t *offset_s, const char *text, struct err *err)
 		    !slice_take_char(&s, ":") || !slice_take_digits(&s, 2, &om))
 			return err_set(err, "'%s' needs its offset: Z or +09:00", text);
 	}
-	if (s.len > 0 || y < 2026 || y > 2099 || mo < 1 || mo > 12 || d < 1 || d > 31 || h > 23 ||
-	    mi > 59 || sec > 59 || oh > 15 || om > 59)
+	if (s.len > 0 || y < 2026 || y > 2099 || mo < 1 || mo > 12 || d < 1 ||
+	    d > days_of_month(y, mo) || h > 23 || mi > 59 || sec > 59 || oh > 15 || om > 59)
 		return err_set(err, "'%s' is no time from 2026 to 2099", text);
 	yy = mo <= 2 ? y - 1 : y;
 	era = yy / 400;
@@ -452,6 +461,8 @@ take_mode(struct reading *r)
 	if (mode == NULL || scenario_number(r, r->json, "window_h", 0.01, 24 * 60, 0, &hours) < 0)
 		return -1;
 	r->s->window_s = hours * 3600;
+	if (hours > 0 && strcmp(mode, "window") != 0)
+		return err_set(r->err, "window_h is of mode window");
 	if (strcmp(mode, "together") == 0)
 		r->s->mode = PLAN_TOGETHER;
 	else if (strcmp(mode, "asap") == 0)
@@ -538,8 +549,8 @@ take_quiet(struct reading *r)
 		return text == NULL ? -1 : 0;
 	for (int i = 0; i < 2; i++)
 		if ((i == 1 && !slice_take_char(&s, "-")) || !slice_take_digits(&s, 2, &h[i]) ||
-		    !slice_take_char(&s, ":") || !slice_take_digits(&s, 2, &m[i]) || h[i] > 24 ||
-		    m[i] > 59)
+		    !slice_take_char(&s, ":") || !slice_take_digits(&s, 2, &m[i]) || m[i] > 59 ||
+		    h[i] * 60 + m[i] > 24 * 60)
 			return err_set(r->err, "open_hours is written as 08:00-21:00");
 	r->s->quiet_open = h[0] * 60 + m[0];
 	r->s->quiet_close = h[1] * 60 + m[1];
@@ -594,6 +605,9 @@ take_all(struct reading *r)
 	if (take_limits(r) < 0 || take_mode(r) < 0 || take_quiet(r) < 0 || take_behaviour(r) < 0 ||
 	    take_providers(r) < 0)
 		return -1;
+	if (domains != NULL && json_object_get(r->json, "lanes") != NULL &&
+	    json_object_get(r->json, "campaigns") == NULL)
+		return err_set(r->err, "domains and lanes exclude one another; leave one out");
 	if (json_is_string(domains)) {
 		if (read_domains(r, json_string_value(domains)) < 0 || lanes_of_domains(r) < 0)
 			return -1;
