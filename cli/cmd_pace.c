@@ -12,6 +12,7 @@
 #include "campaign_pace.h"
 #include "embed.h"
 #include "keys.h"
+#include "pace_limits.h"
 #include "pool.h"
 #include "rate.h"
 #include "rds.h"
@@ -438,6 +439,7 @@ struct change {
 	const char *name;	   /* of pace_setting; of a stream when `stream` */
 	const char *value;	   /* AS_FILE: taken back */
 	const char *stream_column; /* NULL: a setting */
+	bool restart;		   /* of a warm-up that is under way */
 };
 
 /* A setting that is in force is taken back even when its group has left the table. */
@@ -451,6 +453,30 @@ is_stored(struct db *db, const char *name)
 	return found;
 }
 
+/* A warm-up under way would begin again at its first day, with the route's quota of that day. */
+static int
+check_warmup(struct cli *cli, struct db *db, const struct change *c)
+{
+	struct err err = { 0 };
+	int code = EXIT_DONE;
+	uint64_t limit;
+	PGresult *r;
+
+	if (strcmp(c->value, "off") == 0)
+		return EXIT_DONE;
+	if (warmup_limit(slice_str(embed_common_data_warmup_tsv), c->value, 0, &limit, &err) < 0)
+		return cli_fail(cli, EXIT_USAGE, "%s", err.msg);
+	r = db_query(db, "SELECT schedule, day FROM kairan.warmup", 0, NULL);
+	if (r == NULL)
+		return cli_db_failed(cli, db, "looking at the warm-up");
+	if (PQntuples(r) > 0 && !c->restart)
+		code = cli_fail(cli, EXIT_USAGE,
+		    "the warm-up %s is under way, day %s; --restart begins one at its first day",
+		    db_text(r, 0, 0), db_text(r, 0, 1));
+	PQclear(r);
+	return code;
+}
+
 /* 0, or EXIT_USAGE after printing. Writes nothing. */
 static int
 check_change(struct cli *cli, struct db *db, struct policy *policy, const struct change *c)
@@ -460,15 +486,8 @@ check_change(struct cli *cli, struct db *db, struct policy *policy, const struct
 	double per_s;
 	int rows;
 
-	if (c->stream_column == NULL && strcmp(c->name, WARMUP) == 0) {
-		uint64_t limit;
-
-		if (strcmp(c->value, "off") != 0 &&
-		    warmup_limit(
-			slice_str(embed_common_data_warmup_tsv), c->value, 0, &limit, &err) < 0)
-			return cli_fail(cli, EXIT_USAGE, "%s", err.msg);
-		return EXIT_DONE;
-	}
+	if (c->stream_column == NULL && strcmp(c->name, WARMUP) == 0)
+		return check_warmup(cli, db, c);
 	if (c->stream_column == NULL) {
 		/* a group is looked up even when its rate is taken back */
 		const char *probe = strcmp(c->name, POLICY_SET_GUARD) == 0 ? "off" : "1/s";
@@ -530,6 +549,41 @@ write_change(struct db *db, const struct change *c)
 	    db, "UPDATE kairan.stream SET rate_per_s = $2::float8 WHERE name = $1", 2, params);
 }
 
+/* Only what was asked for is weighed: rates. */
+static bool
+is_rate(const struct change *c)
+{
+	if (c->stream_column != NULL)
+		return strcmp(c->stream_column, "rate_per_s") == 0;
+	return strcmp(c->name, WARMUP) != 0 && strcmp(c->name, POLICY_SET_GUARD) != 0;
+}
+
+/* After a change of rates: a provider's limit that the account's rate, or that of all streams together,
+ * keeps from being reached. What cannot be looked at is not told. */
+static void
+warn_limits(struct cli *cli, struct db *db)
+{
+	struct err err = { 0 };
+	struct policy *policy = policy_new(&cli->config, &err);
+	struct pace_limits limits = { .policy = policy, .stream = "all streams together" };
+	struct pool pool;
+	PGresult *r = NULL;
+
+	if (policy != NULL && settings_read(db, policy) >= 0)
+		r = db_query(db,
+		    "SELECT CASE WHEN bool_and(rate_per_s IS NOT NULL) THEN sum(rate_per_s) ELSE 0 "
+		    "END FROM kairan.stream",
+		    0, NULL);
+	if (r != NULL) {
+		if (pool_read(&pool, &cli->config, policy, &err) < 0)
+			err.msg[0] = '\0'; /* what SES allows is not known, then */
+		limits.stream_per_s = strtod(db_text(r, 0, 0), NULL);
+		pace_limits_warn(&limits);
+	}
+	PQclear(r);
+	policy_free(policy);
+}
+
 /* All or none. */
 static int
 make_changes(struct cli *cli, struct db *db, const struct change *changes, size_t n)
@@ -537,6 +591,7 @@ make_changes(struct cli *cli, struct db *db, const struct change *changes, size_
 	struct err err = { 0 };
 	struct policy *policy = policy_new(&cli->config, &err);
 	int code = policy != NULL ? EXIT_DONE : cli_fail(cli, EXIT_USAGE, "%s", err.msg);
+	bool rates = false;
 
 	for (size_t i = 0; code == EXIT_DONE && i < n; i++)
 		code = check_change(cli, db, policy, &changes[i]);
@@ -550,8 +605,12 @@ make_changes(struct cli *cli, struct db *db, const struct change *changes, size_
 			return cli_db_failed(cli, db, "setting the pace");
 	if (db_run(db, "COMMIT", 0, NULL) < 0)
 		return cli_db_failed(cli, db, "setting the pace");
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		cli_audit(db, "pace set", changes[i].name, changes[i].value);
+		rates |= is_rate(&changes[i]);
+	}
+	if (rates)
+		warn_limits(cli, db);
 	return EXIT_DONE;
 }
 
@@ -560,6 +619,7 @@ run_set(struct cli *cli, int argc, char **argv)
 {
 	const char *stream = NULL, *rate = NULL, *account = NULL, *group = NULL, *limit = NULL,
 		   *guard = NULL, *kind = NULL, *warmup = NULL;
+	bool restart = false;
 	const struct cli_option options[] = {
 		{ .name = "stream", .value_name = "NAME", .value = &stream },
 		{ .name = "rate", .value_name = "RATE", .value = &rate },
@@ -569,6 +629,7 @@ run_set(struct cli *cli, int argc, char **argv)
 		{ .name = "limit", .value_name = "RATE", .value = &limit },
 		{ .name = "guard", .value_name = "HOW", .value = &guard },
 		{ .name = "warmup", .value_name = "SCHEDULE", .value = &warmup },
+		{ .name = "restart", .flag = &restart },
 		{ 0 },
 	};
 	char name[sizeof(POLICY_SET_GROUP) + PROVIDERS_NAME_MAX];
@@ -581,27 +642,27 @@ run_set(struct cli *cli, int argc, char **argv)
 	if (argc < 0)
 		return EXIT_USAGE;
 	if (argc != 0 || (stream == NULL) != (rate == NULL && kind == NULL) ||
-	    (group == NULL) != (limit == NULL) ||
+	    (group == NULL) != (limit == NULL) || (restart && warmup == NULL) ||
 	    (stream == NULL && account == NULL && group == NULL && guard == NULL && warmup == NULL))
 		return cli_fail(cli, EXIT_USAGE,
 		    "say what: --stream NAME --rate RATE or --kind KIND, --account-rate RATE, "
 		    "--provider NAME "
-		    "--limit RATE, --guard strict|all|off, --warmup SCHEDULE|off");
+		    "--limit RATE, --guard strict|all|off, --warmup SCHEDULE|off [--restart]");
 	if (group != NULL && strlen(group) >= PROVIDERS_NAME_MAX)
 		return cli_fail(cli, EXIT_USAGE, "no provider has a name that long");
 	(void)snprintf(name, sizeof(name), POLICY_SET_GROUP "%s", group != NULL ? group : "");
 	if (rate != NULL)
-		changes[n++] = (struct change){ stream, rate, "rate_per_s" };
+		changes[n++] = (struct change){ stream, rate, "rate_per_s", false };
 	if (kind != NULL)
-		changes[n++] = (struct change){ stream, kind, "kind" };
+		changes[n++] = (struct change){ stream, kind, "kind", false };
 	if (account != NULL)
-		changes[n++] = (struct change){ POLICY_SET_ACCOUNT, account, NULL };
+		changes[n++] = (struct change){ POLICY_SET_ACCOUNT, account, NULL, false };
 	if (group != NULL)
-		changes[n++] = (struct change){ name, limit, NULL };
+		changes[n++] = (struct change){ name, limit, NULL, false };
 	if (guard != NULL)
-		changes[n++] = (struct change){ POLICY_SET_GUARD, guard, NULL };
+		changes[n++] = (struct change){ POLICY_SET_GUARD, guard, NULL, false };
 	if (warmup != NULL)
-		changes[n++] = (struct change){ WARMUP, warmup, NULL };
+		changes[n++] = (struct change){ WARMUP, warmup, NULL, restart };
 	code = cli_open_db(cli, &db);
 	if (code != EXIT_DONE)
 		return code;
@@ -667,7 +728,8 @@ const struct cli_command cli_pace_commands[] = {
 	    "  --provider NAME --limit RATE|default  of a provider, all streams together\n"
 	    "  --guard strict|all|off|default      the hour guard\n"
 	    "  --warmup growth|ip-30|ip-45|off     begin a warm-up of the route, from its first "
-	    "day\n\n"
+	    "day\n"
+	    "  --restart                           when one is under way, too\n\n"
 	    "default: as the configuration says.\n\n"
 	    "Example:\n"
 	    "  kairan pace set --provider softbank --limit 5/s\n",

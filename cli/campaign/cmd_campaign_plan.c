@@ -11,6 +11,7 @@
 
 #include "campaign_count.h"
 #include "cmd_ses.h"
+#include "pace_limits.h"
 #include "pool.h"
 #include "run_forecast.h"
 #include "settings.h"
@@ -698,6 +699,21 @@ planning_release(struct planning *p)
 	db_close(&p->db);
 }
 
+/* Limits of providers in this plan that a lower one keeps from being reached. */
+static void
+warn_limits(const struct planning *p)
+{
+	bool groups[PROVIDERS_GROUPS_MAX] = { false };
+	struct pace_limits limits = { .policy = p->policy,
+		.groups = groups,
+		.stream_per_s = p->forecast.rates.stream_per_s,
+		.stream = "its stream" };
+
+	for (size_t i = 0; i < p->share_count; i++)
+		groups[p->shares[i].group] = true;
+	pace_limits_warn(&limits);
+}
+
 static int
 make_plan(struct planning *p, const char *what, const char *key, bool ask_ses)
 {
@@ -734,6 +750,7 @@ make_plan(struct planning *p, const char *what, const char *key, bool ask_ses)
 	if (ask_ses && (code = ses_ask_account(p->cli, &p->account, &endpoint)) != EXIT_DONE)
 		return code;
 	p->has_account = ask_ses;
+	warn_limits(p);
 	return play(p);
 }
 

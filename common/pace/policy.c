@@ -394,6 +394,12 @@ policy_guard(const struct policy *p, int group)
 }
 
 double
+policy_set_cap_per_s(const struct policy *p, int group)
+{
+	return p->set_cap[group];
+}
+
+double
 policy_cap_per_s(const struct policy *p, int group)
 {
 	if (p->set_cap[group] > 0)

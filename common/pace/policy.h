@@ -86,6 +86,7 @@ enum guard_mode policy_guard(const struct policy *p, int group);
 
 /* The rate that a group, or one site of the default group, is held to; 0: none. */
 double policy_cap_per_s(const struct policy *p, int group);
+double policy_set_cap_per_s(const struct policy *p, int group); /* what was set of it; 0: nothing */
 
 /* Whether the lane has a clock of its own. tail: one of the tail lanes, which hold many sites. */
 bool policy_is_paced(const struct policy *p, int group, bool tail);

@@ -92,6 +92,13 @@ service_stop "$PRODUCER" || tap_note "the producer ended with $?"
 producer_start
 tap_ok 'without them the next day begins' shows 'growth, day 3: 10000 recipients in 24 hours; more on day 10' 15
 tap_ok 'with its quota' shows 'quota +[0-9]+ left of 10000' 15
+status=0
+"$KAIRAN" pace set --warmup growth >"$D/out" 2>&1 || status=$?
+tap_is "$status $(cat "$D/out")" '2 kairan: the warm-up growth is under way, day 3; --restart begins one at its first day' \
+	'begun again by mistake it keeps its day'
+tap_is "$(one 'day FROM kairan.warmup')" 3 'which is not lost'
+tap_ok 'begun again on purpose it is' "$KAIRAN" pace set --warmup ip-30 --restart
+tap_is "$(one "schedule || ' ' || day FROM kairan.warmup")" 'ip-30 0' 'at its first day'
 tap_ok 'it is ended' "$KAIRAN" pace set --warmup off
 
 # ---- what Amazon SES allows: one producer asks, everybody knows

@@ -102,6 +102,10 @@ before=$(taken)
 RUN=$(run_add all account)
 taken_wait $((before + 50)) 60 || tap_note 'nothing is sent'
 tap_is "$(one 'string_agg(name || value, $$ $$) FROM kairan.pace_setting')" 'account_rate50/s' 'one setting is in force'
+says 0 '^kairan: the limit of gamma \(60/s\) is above the rate of the account \(50/s\), so it is never reached$' \
+	'a limit above that of the account is set' "$KAIRAN" pace set --provider gamma --limit 60/s
+says 0 '^$' 'one below it, silently' "$KAIRAN" pace set --provider gamma --limit 40/s
+"$KAIRAN" pace set --provider gamma --limit default
 before=$(taken)
 sleep 4
 n=$(($(taken) - before))

@@ -116,6 +116,11 @@ tap_ok 'the guard shows in the quarters around the hour' holds 'c[0]["at"] == "2
 tap_ok 'the guarded provider is held by it or by the stream, the others by the stream' holds \
 	'p["gamma"]["binding"] in ("guard window", "stream rate") and p["small sites"]["binding"] == "stream rate"'
 tap_ok 'the cost is that of the configured price' holds 'abs(d["cost"]["usd"] - d["recipients"] * 0.0002) < 1e-6 and d["cost"]["price_date"] == "2026-11"'
+"$KAIRAN" pace set --provider gamma --limit 50/s --account-rate 40/s 2>"$D/out"
+"$KAIRAN" campaign plan mine --at '2031-01-01T09:50:00+09:00' 2>&1 >"$D/out" | sed 's/^kairan: //' >"$D/err"
+tap_is "$(cat "$D/err")" "$(printf 'the limit of gamma (50/s) is above the rate of %s, so it is never reached\n' 'the account (40/s)' 'its stream (1/s)')" \
+	'limits that contradict one another are told'
+"$KAIRAN" pace set --provider gamma --limit default --account-rate default
 sql -c "UPDATE kairan.stream SET rate_per_s = 1000 WHERE name = 'marketing'"
 sql -c "UPDATE kairan.campaign SET segment = 'c.email LIKE ''%@gamma.example'' ', exclude_segments = '{}' WHERE name = 'mine'"
 tap_ok 'a provider alone, when its guard closes' plan mine --at '2031-01-01T09:57:00+09:00'
