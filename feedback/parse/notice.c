@@ -515,6 +515,31 @@ notice_settle(struct notice *notice)
 	notice->kind = has_failed ? NOTICE_BOUNCE : has_delayed ? NOTICE_DELAYED : NOTICE_DELIVERED;
 }
 
+/* The mail went to another target behind the address of r as well, and that one is not dead. */
+static bool
+has_live_sister(const struct notice *notice, const struct notice_recipient *r)
+{
+	for (size_t i = 0; i < notice->count; i++) {
+		const struct notice_recipient *other = &notice->recipients[i];
+
+		if (other->cls != OUTCOME_HARD && slice_equal_nocase(other->address, r->address) &&
+		    !slice_equal_nocase(other->final, r->final))
+			return true;
+	}
+	return false;
+}
+
+/* An alias is dead when all that it leads to is: one target that took the mail, or may take it yet,
+ * and the address works. */
+static void
+spare_aliases(struct notice *notice)
+{
+	for (size_t i = 0; i < notice->count; i++)
+		if (notice->recipients[i].cls == OUTCOME_HARD &&
+		    has_live_sister(notice, &notice->recipients[i]))
+			notice->recipients[i].cls = OUTCOME_SOFT;
+}
+
 /* 1 when the body is a report that says something, 0 when not, -1 without memory. */
 static int
 read_report(struct reader *r, struct slice body)
@@ -529,6 +554,7 @@ read_report(struct reader *r, struct slice body)
 	notice->source = "dsn";
 	if (notice->count == 0)
 		return 0;
+	spare_aliases(notice);
 	notice_settle(notice);
 	notice->reason = notice_kind_name(notice->kind);
 	return 1;
