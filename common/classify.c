@@ -212,7 +212,7 @@ static const char not_the_address[] =
     "bad mail from|adresse de retour|di ritorno|de retorno|emisor|de origem|de origen|"
     "expéditeur|absender|remitente|remetente|mittente|afzender|avsändare|avsender|afsender|"
     "odesílatel|odosielateľ|nadawc|feladó|gönderen|lähettäj|отправител|відправник|差出人|送信元|"
-    "送信者|来信|发信|发件人|寄件者|寄件人|보낸 사람|발신자|"
+    "送信者|ipアドレス|逆引き|来信|发信|发件人|寄件者|寄件人|보낸 사람|발신자|"
     /* from where */
     "your ip|your host|your server|your smtp|your client|your domain|your network|your country|"
     "your region|your account|your helo|your connection|your mail server|your mta|your dns|"
@@ -261,15 +261,20 @@ static const struct rule rules[] = {
 	    ROUTE, "reputation", "Yahoo BL, Microsoft S-numbers" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "receiving mail too quickly|receiving mail at a rate|receiving too many messages|"
-	    "recipientthrottled|message receive limit|receive limit",
-	    OUTCOME_SOFT, RECIPIENT, "rate", "Gmail 450 4.2.1: one mailbox" },
+	    "recipientthrottled|message receive limit|receive limit|recipient thread limit",
+	    OUTCOME_SOFT, RECIPIENT, "rate",
+	    "Gmail 450 4.2.1, Exchange STOREDRV 432 4.3.2: one mailbox" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "frequency limited|maximum sending rate|daily message quota|throttl", OUTCOME_BLOCK,
 	    ROUTE, "rate", "QQ; SES 454" },
 	{ 0, NO_ENHANCED, P_ALL,
 	    "resolver.rst.auth|resolver.rst.sender|resolver.rst.notauth|delivery restriction "
-	    "check|only accepts messages from",
-	    OUTCOME_BLOCK, RECIPIENT, "policy", "Exchange: who may write to a group" },
+	    "check|only accepts messages from|only accepts mail from|only accepts email from|"
+	    "only accept mail from|accepts mail only from|"
+	    "to send to this recipient|to send to this mailbox|to send to this user|"
+	    "to send to the recipient",
+	    OUTCOME_BLOCK, RECIPIENT, "policy",
+	    "Exchange, Domino mail rules: who may write to an address" },
 	{ 0, NO_ENHANCED, P_ALL, "aup#", OUTCOME_BLOCK, ROUTE, "reputation",
 	    "Charter, Spectrum: AUP#In-1310 and its sisters" },
 	{ 0, NO_ENHANCED, P_ALL, "email address is not verified", OUTCOME_CONFIG, ROUTE, "config",
@@ -280,7 +285,8 @@ static const struct rule rules[] = {
 	    "malformed or unexpected name server reply|host not found, try again|"
 	    "name service error * try again|temporary failure in name|temporary dns|"
 	    "dns timeout|servfail|temporarily unable to resolve|temporary lookup failure|"
-	    "dns * temporar|dns server failure|unable to get mx info|failed to get ips|i/o timeout",
+	    "dns * temporar|dns server failure|lookup did not complete|unable to get mx "
+	    "info|failed to get ips|i/o timeout",
 	    OUTCOME_SOFT, RECIPIENT, "network",
 	    "words: the name server's fault, whatever the code" },
 	{ 0, NO_ENHANCED, P_ALL,
@@ -317,6 +323,8 @@ static const struct rule rules[] = {
 	    "cannot find your reverse|can't resolve your|cannot resolve your|"
 	    "could not resolve your|hostname does not resolve|fix reverse|ptr lookup",
 	    OUTCOME_CONFIG, ROUTE, "auth", "words: our reverse DNS" },
+	{ 0, NO_ENHANCED, P_ALL, "添付ファイルの容量|添付ファイルのサイズ|1通あたり|１通あたり",
+	    OUTCOME_MESSAGE, MESSAGE, "too_large", "words: the size of one mail" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
 	    "mailbox full|mailbox is full|mailbox * full|full mailbox|mailbox quota|"
 	    "quota exceeded|quota has been exceeded|quota full|quota * exceeded|"
@@ -456,7 +464,8 @@ static const struct rule rules[] = {
 	    "mailbox is inactive|mailbox inactive|mailbox * inactive|inactive account|"
 	    "inactive user|inactive mailbox|account has been suspended|"
 	    "account * suspended|account suspended|user * suspended|mailbox * suspended|"
-	    "been suspended|is suspended|account * locked|mailbox * locked|"
+	    "been suspended|is suspended|recipient suspended|recipient * suspended|account * "
+	    "locked|mailbox * locked|"
 	    "mailbox is frozen|account * frozen|account closed|account * closed|"
 	    "account * terminated|been deactivated|is deactivated|account expired|"
 	    "account has expired|mailbox expired|no longer active|no longer in use|"

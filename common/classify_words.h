@@ -34,11 +34,11 @@
 	"недействительный адрес|нет такого ящика|пользователь неизвестен|пользователь не зарегистрирован|找不到收件人|" \
 	"收件人不存在|收件人地址不|地址不存在|地址错误|無此使用者|無此帳號|查無此|用户不存|用户未找到|没有该用户|没有这个用户|无此用户|帳號不存在|账号不存在|邮箱不存在|信箱不存在|" \
 	"使用者不存在|无效的收件人|地址無效|존재하지 않는|존재하지 않습니다|존재하지않|사용자를 찾을 수 없|수신자를 찾을 수 없|주소를 찾을 수 없|계정을 찾을 수 없|없는 사용자|등록되지 않은 사용자|등록되지 않은 계정|잘못된 주소|アドレスが見つかりません|" \
-	"アドレスは見つかりません|宛先が存在|アドレスが正しくありません|アドレスが正しくない|アドレスが無効|無効なアドレス|アドレスがありません|アドレスはありません|宛先が登録されて|アドレスが登録されて|ユーザーが登録されて|ユーザが登録されて|" \
+	"アドレスは見つかりません|宛先が存在|アドレスが正しくありません|アドレスが正しくない|アドレスが無効|無効なアドレス|アドレスがありません|アドレスはありません|" \
 	"ユーザーが見つかりません|ユーザが見つかりません|ユーザー不明|ユーザ不明|受信者が見つかりません|受信者が不明|受信者不明|宛先が不明|宛先アドレス不明|該当するアドレス|" \
-	"該当するメールアドレス|アドレスは使用されて|アドレスは現在使用されて|存在していません|実在しません|" \
+	"該当するメールアドレス|存在していません|実在しません|" \
 	"empfänger ist unbekannt|empfänger * unbekannt|benutzer * unbekannt|adresse * unbekannt|postfach nicht verfügbar|nutzer unbekannt|kein postfach|destinataire * inconnu|destinataire n'est pas|no ha sido encontrad|utente * sconosciut|utenza inesistente|modtageren findes ikke|modtager findes ikke|ukendt modtager|ukendt bruger|brugeren findes ikke|adressen findes ikke|mottakeren finnes ikke|mottakeren er ukjent|ukjent mottaker|ukjent bruker|brukeren finnes ikke|adressen finnes ikke|mottagaren finns inte|okänd mottagare|användaren finns inte|adressen finns inte|vastaanottajaa ei löyd|tuntematon vastaanottaja|tuntematon käyttäjä|käyttäjää ei löyd|osoitetta ei löyd|nem létezik|ismeretlen címzett|ismeretlen felhasználó|nincs ilyen felhasználó|postafiók nem létezik|kullanıcı bulunamadı|alıcı bulunamadı|böyle bir kullanıcı|adres bulunamadı|geçersiz alıcı|geçersiz adres|hesap bulunamadı|uživatel neexistuje|neznámý uživatel|příjemce neexistuje|neznámý příjemce|schránka neexistuje|adresa neexistuje|používateľ neexistuje|utilizator necunoscut|utilizatorul nu există|destinatar necunoscut|adresa nu există|nepoznat korisnik|korisnik ne postoji|uporabnik ne obstaja|ο χρήστης δεν υπάρχει|άγνωστος χρήστης|άγνωστος παραλήπτης|ο παραλήπτης δεν υπάρχει|невідомий користувач|користувача не знайдено|няма такъв потребител|ユーザが存在|ユーザーが存在|メールボックスはありません|メールボックスがありません" \
-	"|mailbox * unbekannt|mailbox unbekannt|postfach * unbekannt|konto * unbekannt|ユーザー * 登録されて|ユーザ * 登録されて|ディレクトリに登録|アドレス * 登録されて|宛先 * 登録されて|ne figure pas|verzeichnis nicht|pas répertorié|verzeichnis aufgeführt|nicht im * verzeichnis|n'existe plus" \
+	"|mailbox * unbekannt|mailbox unbekannt|postfach * unbekannt|konto * unbekannt|ユーザー * 登録されていませ~ 登録されておりませ~ 登録されておら~ 登録されていな~ 登録がありませ~ 登録がござい|ユーザ * 登録されていませ~ 登録されておりませ~ 登録されておら~ 登録されていな~ 登録がありませ~ 登録がござい|ディレクトリに登録|アドレス * 登録されていませ~ 登録されておりませ~ 登録されておら~ 登録されていな~ 登録がありませ~ 登録がござい|宛先 * 登録されていませ~ 登録されておりませ~ 登録されておら~ 登録されていな|ne figure pas|verzeichnis nicht|pas répertorié|verzeichnis aufgeführt|nicht im * verzeichnis|n'existe plus" \
 	"|destinataire * inexistant~ introuvable~ invalide|utilisateur * inconnu~ inexistant~ introuvable" \
 	"|boîte * n'existe~ inexistante~ introuvable" \
 	"|adresse * introuvable~ n'est plus valide~ unbekannt~ nicht gefunden~ existiert nicht~ nicht vorhanden~ ungültig" \
@@ -88,7 +88,12 @@
 	"|địa chỉ không tồn tại|địa chỉ * không tồn tại" \
 	"|tài khoản không tồn tại|không tìm thấy địa chỉ|không tìm thấy người" \
 	"|adressat unbekannt|adressat * unbekannt|usager inconnu|neexistující|nincs ilyen címzett|gibt es nicht|existiert bei uns nicht|existiert hier nicht|n existe pas|kendes ikke" \
-	"|konto * finns inte~ finnes ikke~ findes ikke|には登録されて|adresse* blev ikke fundet~ ble ikke funnet" \
+	"|konto * finns inte~ finnes ikke~ findes ikke|には登録されていま|には登録されており|adresse* blev ikke fundet~ ble ikke funnet" \
+	"|アドレス * 使われていませ~ 使われておりませ~ 使われておら~ 使用されていませ~ 使用されておりませ~ 使用されておら" \
+	"|使われていない * アドレス|使用されていない * アドレス|利用のないアドレス|利用のないメールアドレス" \
+	"|アドレス * 廃止されて~ 廃止いたし~ 廃止しました|廃止された * アドレス|ディレクトリにありませ|ディレクトリにリストされて" \
+	"|ディレクトリに見つかりませ|アドレス帳にありませ|nicht im *-verzeichnis~ adressbuch|no listado en * directorio" \
+	"|non elencato * directory|niet vermeld in * adresboek~ directory|não listado no * diretório" \
 	"|pengguna * tidak ditemukan~ tidak ada~ tidak dikenal|alamat * tidak ditemukan~ tidak ada" \
 	"|penerima * tidak ditemukan~ tidak ada~ tidak dikenal|akun * tidak ditemukan"
 
@@ -127,7 +132,8 @@
 	"|domäne existiert nicht|domäne nicht gefunden|domínio não existe|" \
 	"domínio não encontrado|домен не существует|домен не найден|несуществующий домен|域名不存在|网域不存在|" \
 	"網域不存在|找不到域名|도메인을 찾을 수 없|존재하지 않는 도메인|ドメインが見つかり|ドメインは見つかり|ドメインが存在|ドメインは存在|存在しないドメイン|ドメイン不明|" \
-	"ドメインが不明|ドメイン名が正しく"
+	"ドメインが不明|ドメイン名が正しく|ドメイン名に誤りがあ|ドメインに誤りがあ|ドメイン名が間違|ドメインが間違" \
+	"|der host * existiert nicht|host existiert nicht|existiert nicht im dns"
 
 #define FOREIGN_FULL \
 	"|zuviele mails|postfach * voll|postfach voll|postfach ist voll|speicherlimit|speicherplatz|" \
@@ -152,6 +158,8 @@
 	"|скриньк* переповнен~ заповнен|תיבת * מלאה|ممتلئ" \
 	"|پر شده است|صندوق * پر است|hộp thư * đầy|กล่อง * เต็ม" \
 	"|kotak surat * penuh|kotak masuk * penuh|postkast * täis|pastkast * pilna" \
+	"|mailbox * is vol|casilla * llena|容量 * 上限に達~ 上限を超~ 上限値を超~ 上限を越~ 制限を超~ 制限値を超~ 限度を超~ 超過し~ を使い切" \
+	"|使用量 * 上限~ 制限を超~ 制限値を超|メールボックス * 上限を超~ 上限に達~ 制限を超~ 制限値を超" \
 	"|dėžutė * pilna~ perpildyta|sandučić * pun|pretinac * pun|predal * poln"
 
 #define FOREIGN_CLOSED \

@@ -69,7 +69,39 @@ spell_umlauts(const char *text, size_t len, char *dst)
 	return found;
 }
 
-/* A phrase as it stands in normalised texts, a copy when it has accents; and as it is written
+/* The character that begins here, or of which this is a later byte, is of a script that sets no blanks
+ * or hangs particles on its words: Thai (E0), Kana, Han, Hangul, full-width forms (E3 to EF). */
+static bool
+is_unspaced(const char *text, size_t at)
+{
+	unsigned char lead;
+
+	while (at > 0 && ((unsigned char)text[at] & 0xC0) == 0x80)
+		at--;
+	lead = (unsigned char)text[at];
+	return lead == 0xE0 || (lead >= 0xE3 && lead <= 0xEF);
+}
+
+/* Takes out the blank between '*' or '~' and such a script: "宛先 * 不明" finds "宛先が不明". The
+ * new length. */
+static size_t
+close_gaps(char *text, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		bool ends = i > 0 && i + 1 < len && text[i] == ' ' && text[i + 1] == '*' &&
+		    is_unspaced(text, n - 1);
+		bool begins = i > 0 && i + 1 < len && text[i] == ' ' && n > 0 &&
+		    (text[n - 1] == '*' || text[n - 1] == '~') && is_unspaced(text, i + 1);
+
+		if (!ends && !begins)
+			text[n++] = text[i];
+	}
+	return n;
+}
+
+/* A phrase as it stands in normalised texts, a copy when that is another; and as it is written
  * without umlauts. */
 static bool
 add_spellings(struct phrases *p, size_t list, const char *text, size_t len)
@@ -79,7 +111,7 @@ add_spellings(struct phrases *p, size_t list, const char *text, size_t len)
 
 	if (sizeof(p->folded) - p->folded_len < len * 2)
 		return false;
-	n = words_fold(slice_make(text, len), dst);
+	n = close_gaps(dst, words_fold(slice_make(text, len), dst));
 	if (n == len && memcmp(dst, text, len) == 0)
 		return add_phrase(p, list, text, len);
 	p->folded_len += n;

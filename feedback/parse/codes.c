@@ -249,6 +249,26 @@ find_enhanced(struct slice text, int class, uint16_t enhanced[3])
 	}
 }
 
+/* "554 Service currently unavailable (#4.3.2)": qmail and its kin end a reply so, and mean that status
+ * more than the number in front. */
+static void
+find_last(struct slice text, uint16_t enhanced[3])
+{
+	uint16_t status[3];
+	const char *open;
+	size_t n;
+
+	text = slice_trim(text);
+	open =
+	    text.len > 0 && text.ptr[text.len - 1] == ')' ? memrchr(text.ptr, '(', text.len) : NULL;
+	if (open == NULL || open[1] != '#')
+		return;
+	text = slice_make(open + 2, (size_t)(text.ptr + text.len - open) - 2);
+	n = codes_read_status(text, status);
+	if (n + 1 == text.len && status[0] == 4)
+		memcpy(enhanced, status, sizeof(status));
+}
+
 /* Commands out of order, when an earlier one was refused: "503 Need RCPT" behind "550 User unknown". */
 static bool
 is_consequence(const struct codes *reply, const struct codes *earlier)
@@ -294,5 +314,7 @@ codes_find(struct slice text)
 	}
 	if (best.enhanced[0] == 0)
 		find_enhanced(text, best.code / 100, best.enhanced);
+	if (best.enhanced[0] == 0)
+		find_last(text, best.enhanced);
 	return best;
 }

@@ -457,6 +457,115 @@ test_messages(void **state)
 	CHECK(rows, OUTCOME_MESSAGE);
 }
 
+/* Scripts without blanks, and what their hosts say of an address or a mailbox. */
+static void
+test_unspaced_hard(void **state)
+{
+	static const struct row rows[] = {
+		{ "550 このメールアドレスは現在使われておりません。", "user_unknown" },
+		{ "550 入力されたアドレスは使われていません", "user_unknown" },
+		{ "宛先のアドレスは既に使用されておりません。", "user_unknown" },
+		{ "550 お送り先のメールアドレスは当サーバーに登録されていません", "user_unknown" },
+		{ "該当ユーザーは弊社に登録されておりません", "user_unknown" },
+		{ "550 指定された宛先は登録されておらず、配送できません", "user_unknown" },
+		{ "既に使われていないメールアドレスです", "user_unknown" },
+		{ "送信先アドレスは昨年廃止されています", "user_unknown" },
+		{ "ご利用のないアドレスです", "user_unknown" },
+		{ "ユーザー a (a@b.test) は Domino ディレクトリにリストされていません",
+		    "user_unknown" },
+		{ "ユーザー a が Domino ディレクトリにありません", "user_unknown" },
+		{ "送信先のドメイン名に誤りがあります", "domain_unknown" },
+		{ "550 宛先アドレスのドメインに誤りがあるため配送できません", "domain_unknown" },
+	};
+
+	(void)state;
+	CHECK(rows, OUTCOME_HARD);
+}
+
+static void
+test_unspaced_full(void **state)
+{
+	static const struct row rows[] = {
+		{ "相手先メールボックスの容量が上限に達したため受信できません", "mailbox_full" },
+		{ "552 ご利用容量の上限に達しているため、お届けできません", "mailbox_full" },
+		{ "受信箱の容量が超過しております", "mailbox_full" },
+		{ "お客様の保存容量が制限を超えています", "mailbox_full" },
+		{ "552 ディスク使用量が上限を超えました", "mailbox_full" },
+		{ "受信者のディスク容量が制限値を超えております", "mailbox_full" },
+		{ "宛先メールボックスのサイズが上限を超えています", "mailbox_full" },
+	};
+
+	(void)state;
+	CHECK(rows, OUTCOME_SOFT);
+}
+
+/* The same words of a list, of our host, of one mail. */
+static void
+test_unspaced_other(void **state)
+{
+	static const struct row blocks[] = {
+		{ "550 お客様のアドレスは受信拒否リストに登録されています", "policy" },
+		{ "550 送信サーバのIPアドレスは逆引きに登録されていません", "policy" },
+	};
+	static const struct row messages[] = {
+		{ "552 添付ファイルの容量が上限を超えています", "too_large" },
+		{ "メール1通あたりの容量が制限を超えています", "too_large" },
+	};
+
+	(void)state;
+	CHECK(blocks, OUTCOME_BLOCK);
+	CHECK(messages, OUTCOME_MESSAGE);
+}
+
+/* Domino names its directory in the language of the server; and other single sentences. */
+static void
+test_single_hard(void **state)
+{
+	static const struct row rows[] = {
+		{ "Benutzer otto (otto@b.test) nicht im Domino-Verzeichnis aufgelistet",
+		    "user_unknown" },
+		{ "Benutzer otto ist nicht im firmenweiten Namens- und Adressbuch eingetragen",
+		    "user_unknown" },
+		{ "Usuario otto (otto@b.test) no listado en el Directorio Domino", "user_unknown" },
+		{ "Utente otto (otto@b.test) non elencato nella Directory Domino", "user_unknown" },
+		{ "550 Recipient account suspended for non payment", "mailbox_disabled" },
+		{ "550 Recipient suspended for non payment", "mailbox_disabled" },
+		{ "Der Host b.test existiert nicht im DNS", "domain_unknown" },
+	};
+
+	(void)state;
+	CHECK(rows, OUTCOME_HARD);
+}
+
+static void
+test_single_soft(void **state)
+{
+	static const struct row rows[] = {
+		{ "550 De mailbox van de geadresseerde is vol", "mailbox_full" },
+		{ "550 La casilla de correo del destinatario está llena", "mailbox_full" },
+		{ "550 Recipient verify failed: host lookup did not complete", "network" },
+		{ "554 Service currently unavailable (#4.3.2)", "system" },
+		{ "432 4.3.2 STOREDRV.Deliver; recipient thread limit exceeded", "rate" },
+	};
+
+	(void)state;
+	CHECK(rows, OUTCOME_SOFT);
+}
+
+static void
+test_single_blocks(void **state)
+{
+	static const struct row rows[] = {
+		{ "550 Sender rejected: recipient only accepts mail from known contacts",
+		    "policy" },
+		{ "550 this mailbox accepts mail only from its address book", "policy" },
+		{ "The sender is not authorized to send to this recipient", "policy" },
+	};
+
+	(void)state;
+	CHECK(rows, OUTCOME_BLOCK);
+}
+
 int
 main(void)
 {
@@ -469,6 +578,12 @@ main(void)
 		cmocka_unit_test(test_blocks),
 		cmocka_unit_test(test_ours),
 		cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_unspaced_hard),
+		cmocka_unit_test(test_unspaced_full),
+		cmocka_unit_test(test_unspaced_other),
+		cmocka_unit_test(test_single_hard),
+		cmocka_unit_test(test_single_soft),
+		cmocka_unit_test(test_single_blocks),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

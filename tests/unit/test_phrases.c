@@ -73,6 +73,30 @@ test_accents(void **state)
 	assert_false(phrases_has(&found, 0));
 }
 
+/* '*' between blanks needs none in the text where the script has none. */
+static void
+test_unspaced(void **state)
+{
+	static struct phrases own;
+	static const char *const found_in[] = { "宛先が不明", "宛先 不明", "この宛先は不明です",
+		"宛先が未登録", "mailbox いっぱい", "받는 주소가 잘못됨" };
+	static const char *const not_in[] = { "不明な宛先", "mailboxいっぱい", "hộp thưđầy",
+		"宛不明" };
+	struct phrases_found found;
+
+	(void)state;
+	assert_true(phrases_add(
+	    &own, 0, "宛先 * 不明~ 未登録|mailbox * いっぱい|hộp thư * đầy|주소 * 잘못"));
+	for (size_t i = 0; i < sizeof(found_in) / sizeof(*found_in); i++) {
+		phrases_find(&own, slice_str(found_in[i]), &found);
+		assert_true(phrases_has(&found, 0));
+	}
+	for (size_t i = 0; i < sizeof(not_in) / sizeof(*not_in); i++) {
+		phrases_find(&own, slice_str(not_in[i]), &found);
+		assert_false(phrases_has(&found, 0));
+	}
+}
+
 /* Texts made of pieces of the phrases. */
 static void
 test_random(void **state)
@@ -131,6 +155,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_examples),
 		cmocka_unit_test(test_accents),
+		cmocka_unit_test(test_unspaced),
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_alternatives),
 		cmocka_unit_test(test_limits),
