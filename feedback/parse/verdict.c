@@ -71,14 +71,39 @@ scene_of(struct slice text, struct slice reply)
 	return slice_make(at, (size_t)(text.ptr + text.len - at));
 }
 
+/* Amazon SES sent nothing, for its own list or that of our account, and says so in a mail as well (SES
+ * Developer Guide, suppression lists): the reason is the one that its events have. */
+static bool
+is_suppressed(struct slice text, struct classify_verdict *verdict)
+{
+	static const struct {
+		const char *words, *reason;
+	} lists[] = {
+		{ "on the suppression list for your account", "on_account_suppression_list" },
+		{ "amazon ses has suppressed sending to this address",
+		    "on_global_suppression_list" },
+	};
+	char bytes[PHASE_TEXT_MAX];
+
+	text = words_normalise(slice_cut(text, sizeof(bytes)), bytes, true);
+	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
+		if (words_match(text, lists[i].words)) {
+			*verdict = (struct classify_verdict){ OUTCOME_HARD, OUTCOME_SCOPE_RECIPIENT,
+				lists[i].reason, "SES: nothing was sent", true };
+			return true;
+		}
+	return false;
+}
+
 struct classify_verdict
 verdict_of_words(int code, const uint16_t enhanced[3], struct slice text)
 {
 	struct slice reply = reply_of(text);
 	struct classify_input in = { phase_of(scene_of(text, reply)), code,
 		{ enhanced[0], enhanced[1], enhanced[2] }, reply };
+	struct classify_verdict verdict;
 
-	return classify(&in);
+	return is_suppressed(reply, &verdict) ? verdict : classify(&in);
 }
 
 struct classify_verdict
