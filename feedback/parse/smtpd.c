@@ -50,6 +50,7 @@ struct smtpd {
 	size_t text_len; /* bytes of the present line of content */
 	unsigned errors;
 	unsigned rejects;
+	unsigned over; /* recipients past SMTPD_RCPTS_MAX in this transaction */
 	unsigned idle_commands;
 	unsigned messages;
 	bool is_skipping; /* rest of a line that is too long */
@@ -81,6 +82,7 @@ reset_transaction(struct smtpd *l)
 	buf_reset(&l->paths);
 	l->sender_len = 0;
 	l->rcpt_count = 0;
+	l->over = 0;
 	l->is_utf8 = l->has_bare = l->has_long = false;
 	l->text_len = 0;
 	if (!is_smtp(l))
@@ -167,8 +169,8 @@ on_lhlo(struct smtpd *l, struct slice args)
 		return;
 	l->is_extended = true;
 	buf_printf(&l->out,
-	    "250-%s\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n"
-	    "250 SIZE %zu\r\n",
+	    "250-%s\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
+	    "250-ENHANCEDSTATUSCODES\r\n250 SIZE %zu\r\n",
 	    l->config->hostname, l->size_max);
 }
 
@@ -252,7 +254,7 @@ take_parameters(struct smtpd *l, struct slice args)
 		if (slice_equal_nocase(word, SLICE("BODY=7BIT")) ||
 		    slice_equal_nocase(word, SLICE("BODY=8BITMIME")))
 			continue;
-		if (is_smtp(l) && slice_equal_nocase(word, SLICE("SMTPUTF8"))) {
+		if (slice_equal_nocase(word, SLICE("SMTPUTF8"))) {
 			l->is_utf8 = true;
 			continue;
 		}
@@ -300,8 +302,7 @@ on_mail(struct smtpd *l, struct slice args)
 	l->is_utf8 = false;
 	refusal = take_parameters(l, args);
 	if (refusal == NULL && !is_spelt_well(l, path))
-		refusal = is_smtp(l) ? "553 5.6.7 such an address needs SMTPUTF8"
-				     : "501 5.1.7 bad sender address";
+		refusal = "553 5.6.7 such an address needs SMTPUTF8";
 	if (refusal != NULL) {
 		refuse(l, refusal);
 		return;
@@ -324,6 +325,18 @@ reject(struct smtpd *l, enum smtpd_verdict verdict)
 		smtpd_end(l, "4.7.0 too many unknown recipients");
 }
 
+/* No mistake of a client that pipelines, until it never ends (RFC 5321 4.5.3.1.10). */
+static void
+too_many(struct smtpd *l)
+{
+	static const char text[] = "452 4.5.3 too many recipients";
+
+	if (++l->over <= SMTPD_OVER_MAX)
+		reply(l, text);
+	else
+		refuse(l, text);
+}
+
 static void
 on_rcpt(struct smtpd *l, struct slice args)
 {
@@ -338,7 +351,7 @@ on_rcpt(struct smtpd *l, struct slice args)
 	} else if (slice_trim(args).len > 0) {
 		refuse(l, "555 5.5.4 parameter not known");
 	} else if (l->rcpt_count == SMTPD_RCPTS_MAX) {
-		refuse(l, "452 4.5.3 too many recipients");
+		too_many(l);
 	} else if ((verdict = l->config->accepts(l->config->context, path)) != SMTPD_TAKE) {
 		reject(l, verdict);
 	} else {
@@ -378,6 +391,14 @@ on_noop(struct smtpd *l, struct slice args)
 	reply(l, "250 2.0.0 ok");
 }
 
+/* Who is here is told at RCPT alone (RFC 5321 3.5.3). */
+static void
+on_vrfy(struct smtpd *l, struct slice args)
+{
+	(void)args;
+	reply(l, "252 2.0.0 not told, but mail is taken where it is known");
+}
+
 static void
 on_quit(struct smtpd *l, struct slice args)
 {
@@ -413,6 +434,7 @@ static const struct {
 	{ "DATA", on_data, IN_BOTH, false },
 	{ "RSET", on_rset, IN_BOTH, true },
 	{ "NOOP", on_noop, IN_BOTH, true },
+	{ "VRFY", on_vrfy, IN_BOTH, true },
 	{ "QUIT", on_quit, IN_BOTH, false },
 	{ "GET", on_browser, IN_SMTP, false },
 	{ "POST", on_browser, IN_SMTP, false },

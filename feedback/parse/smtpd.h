@@ -27,6 +27,7 @@
 #define SMTPD_LINE_MAX 1024  /* RFC 5321 4.5.3.1.4: 512, more for MAIL with its extensions */
 #define SMTPD_TEXT_MAX 16384 /* RFC 5321 4.5.3.1.6: 1000; real bounces quote longer lines */
 #define SMTPD_RCPTS_MAX 100  /* RFC 5321 4.5.3.1.8: at least 100 */
+#define SMTPD_OVER_MAX 1000  /* further ones of a transaction that are told to come later */
 #define SMTPD_SIZE_MAX (1024 * 1024)
 #define SMTPD_AHEAD_MAX (128 * 1024) /* bytes kept while a message waits for its answer */
 #define SMTPD_ERRORS_MAX 20	     /* bad commands before 421 */

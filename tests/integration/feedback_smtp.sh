@@ -131,7 +131,8 @@ tap_like "$(raw_last 'QUIT\r\n')" '^221' 'who comes later is served'
 
 # ---- A53, A48, A49: commands -------------------------------------------------------------
 
-for command in 'VRFY postmaster' 'EXPN list' 'ETRN example.com' 'AUTH PLAIN AGEAYg==' TURN 'BDAT 1 LAST' 'XCLIENT ADDR=::1'; do
+tap_like "$(raw_last 'EHLO c\r\nVRFY postmaster\r\n')" '^252 2.0.0' 'A53: VRFY tells nothing'
+for command in 'EXPN list' 'ETRN example.com' 'AUTH PLAIN AGEAYg==' TURN 'BDAT 1 LAST' 'XCLIENT ADDR=::1'; do
 	tap_like "$(raw_last "EHLO c\\r\\n$command\\r\\n")" '^502 5.5.1' "A53: no ${command%% *}"
 done
 tap_is "$(printf 'EHLO c\r\n' | say raw "$PORT" | tr '\n' ' ')" \

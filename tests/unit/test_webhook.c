@@ -15,6 +15,7 @@
 #define AT 1763719200
 #define BODY "{\"a\":1}"
 #define FIRST "612392f1772f2e0fe91d0be8fe1d7193988fcff4fd5ef41d33a094ce54beff0b"
+#define FIRST_IN_CAPITALS "612392F1772F2E0FE91D0BE8FE1D7193988FCFF4FD5EF41D33A094CE54BEFF0B"
 #define SECOND "7e1f715ff3295b62288abe49eef5bb1e8eec8b5d7fba220a047853985cabffa8"
 #define EMPTY "7efa9a76a39d7ec5677adfdf6e90e1b6315da26a3bffaf0918b2cc5e714b563c"
 
@@ -41,6 +42,7 @@ test_signatures(void **state)
 	} rows[] = {
 		{ "1763719200", "v1=" FIRST, BODY, AT, 0 },
 		{ "1763719200", "v1=" SECOND, BODY, AT, 0 },
+		{ "1763719200", "v1=" FIRST_IN_CAPITALS, BODY, AT, 0 },
 		{ " 1763719200 ", " v1=" FIRST " ", BODY, AT, 0 },
 		{ "1763719200", "v0=x, v1=" FIRST, BODY, AT, 0 },
 		{ "1763719200", "v1=" EMPTY ",v1=" SECOND, BODY, AT, 0 },
