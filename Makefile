@@ -183,14 +183,26 @@ $(B)/tests/support/%: tests/support/%.c $(LIBRARIES)
 # tests/sim. Names of libuv and of the connections are taken first; the others are wrapped.
 SIM_SOURCES := $(wildcard tests/sim/sim_*.c)
 SIM_OBJECTS := $(SIM_SOURCES:%.c=$(B)/%.o) $(B)/tests/sim/dispatcher_main.o
+# It dies at crash points in every build but that for coverage: sources that have some are compiled for it once
+# more where the programs have none, and stand before the archives.
+ifneq ($(KIND),cov)
+SIM_POINTS := -UKAIRAN_CRASH_POINTS -DKAIRAN_CRASH_POINTS
+endif
+ifeq ($(KIND),release)
+SIM_POINTED := $(shell grep -l 'CRASH_POINT."' $(dispatcher_SOURCES))
+SIM_OBJECTS += $(SIM_POINTED:%.c=$(B)/tests/sim/pointed/%.o)
+endif
 SIM_WRAPPED := malloc calloc realloc free strdup open64 close mmap64 munmap msync time clock_gettime sleep \
 	arc4random arc4random_uniform RAND_bytes exit _exit sigaction contain_begin contain_process crash_point \
 	curl_global_init curl_global_cleanup journal_open PQclear db_open db_close db_check_schema db_query db_run \
 	rds_open redisCommandArgv redisFree freeReplyObject
 SIM_PROGRAMS := $(B)/tests/sim/sim_protocol $(B)/tests/sim/pg_differential
-sim_flags = $(ALL_CFLAGS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -Itests/sim -MMD -MP
+sim_flags = $(ALL_CFLAGS) $(SIM_POINTS) -I. $(addprefix -I,$(PROGRAM_FOLDERS)) -Itests/sim -MMD -MP
 $(B)/tests/sim/dispatcher_main.o: dispatcher/main.c | $(B)/gen/embed.h
 	$(Q)mkdir -p $(@D) && $(CC) $(sim_flags) -Wno-missing-prototypes -Dmain=dispatcher_main -c -o $@ $<
+$(B)/tests/sim/pointed/%.o: %.c | $(B)/gen/embed.h
+	$(call say,SIM,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(sim_flags) -c -o $@ $<
 $(B)/tests/sim/sim_%.o: tests/sim/sim_%.c | $(B)/gen/embed.h
 	$(call say,SIM,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(sim_flags) -c -o $@ $<
@@ -217,7 +229,7 @@ check-format:
 format:
 	clang-format -i $(FORMATTED)
 
--include $(wildcard $(B)/*/*.d $(B)/*/*/*.d)
+-include $(wildcard $(B)/*/*.d $(B)/*/*/*.d $(B)/tests/sim/pointed/*/*.d $(B)/tests/sim/pointed/*/*/*.d)
 
 # ---------------------------------------------------------------- what people type
 .PHONY: help

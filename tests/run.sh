@@ -38,12 +38,13 @@ done
 # prove runs compiled tests as they are; seeds are found beside each target's source.
 echo "== unit tests and fuzz seeds"
 prove --merge -j"$jobs" --exec tests/run-one.sh "${units[@]}" "${fuzz[@]}"
-echo "== the sending protocol, simulated: 20 seeds under sanitizers, 2,000 in the release build"
+echo "== the sending protocol, simulated: 20 seeds under sanitizers, 2,000 in the release build, 40 of them twice"
 build/san/tests/sim/sim_protocol --seeds 20 2>/dev/null
 build/release/tests/sim/sim_protocol --first 21 --seeds 1000 2>/dev/null &
 half=$!
 build/release/tests/sim/sim_protocol --first 1021 --seeds 1000 2>/dev/null
 wait "$half"
+build/release/tests/sim/sim_protocol --seeds 40 --twice 2>/dev/null
 echo "== the bounce classifier on golden notices, as they are and bent"
 prove --exec python3 tests/golden.py :: --bend
 echo "== the bounce classifier on mails beside the checkout"

@@ -23,4 +23,13 @@ tap_is $? 0 'the simulated database and PostgreSQL say and hold the same'
 head -150 "$D/calls.txt" | sed 's/^/# /'
 calls=$(sed -n 's/^# \([0-9]*\) calls, .*/\1/p' "$D/calls.txt")
 tap_ok 'after enough calls to say so' [ "${calls:-0}" -ge $((${CALLS:-600} / 2)) ]
+
+# what cannot be counted is not "all well of none"
+SIM=${PROGRAM%/*}/sim_protocol
+for order in '--seeds abc' '--seeds 0' '--seed 5x' '--first -1' '--seeds 1 more'; do
+	status=0
+	# shellcheck disable=SC2086 # words
+	"$SIM" $order >"$D/order" 2>&1 || status=$?
+	tap_is "$status" 2 "sim_protocol $order is refused"
+done
 tap_done

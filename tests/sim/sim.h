@@ -126,10 +126,11 @@ struct sim {
 	bool adaptive;	   /* dispatchers heed brakes */
 	bool lost_commits; /* a fail-over went back in time */
 	char wrong[300];   /* first violation */
+	uint64_t hash;	   /* of all events, their times and chances */
 	/* what happened, for the last line */
 	long long events, faults_seen, deaths, accepted, doubt_bound, power_losses, failovers,
 	    buried, flushes, cuts, unknown_commits, heard, suppressed, renamed, folders, reloads,
-	    forgotten;
+	    forgotten, deaths_at_points;
 };
 
 extern struct sim sim;

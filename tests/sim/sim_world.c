@@ -389,6 +389,9 @@ sim_run_until(int64_t us)
 
 		sim.now = e.at > sim.now ? e.at : sim.now;
 		sim.events++;
+		sim.hash = (sim.hash ^ (uint64_t)sim.now ^ e.order << 20 ^ random_state) *
+		    UINT64_C(0x9e3779b97f4a7c15);
+		sim.hash ^= sim.hash >> 29;
 		if (e.process != NULL)
 			deliver(&e);
 		else
@@ -978,5 +981,8 @@ __wrap_contain_process(void)
 void
 __wrap_crash_point(const char *name)
 {
-	sim_may_die(name);
+	if (sim_self == NULL || !sim_chance(sim.faults.death))
+		return;
+	sim.deaths_at_points++;
+	sim_die(name);
 }
