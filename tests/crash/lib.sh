@@ -6,10 +6,45 @@
 # The lease of a producer that was killed is ended by hand. The pipeline's PostgreSQL runs without fsync: its processes are killed, not its machine.
 
 CONNECTIONS=4
+export KEEP_DATABASE=${KEEP:-0}	# for recounting
 SETTINGS=(KAIRAN_DISPATCHER_BATCH=32 "KAIRAN_RELAY_CONNECTIONS=$CONNECTIONS" KAIRAN_DISPATCHER_RETRY_LADDER=1s
 	KAIRAN_DISPATCHER_JOURNAL_SLOTS=16384 KAIRAN_FEEDBACK_HTTP_LISTEN= KAIRAN_FEEDBACK_LMTP_LISTEN=)
 declare -A PIDS=()	# by program: producer, feedback, dispatcher names
 declare -A POINT=()	# KAIRAN_CRASH_POINT of the next start
+
+# A last line is always there, of JSON; what could not be counted is no success.
+_crash_said=no
+crash_say()
+{
+	_crash_said=yes
+	printf '%s\n' "$1"
+}
+
+_crash_exit()
+{
+	local status=$?
+
+	set +e
+	[ "$_crash_said" = yes ] || printf '{"error": "ended before anything was counted", "status": %d}\n' "$status"
+	(exit "$status")
+	_services_exit
+}
+trap _crash_exit EXIT
+
+crash_usage()
+{
+	printf '# %s\n' "$1" >&2
+	crash_say "{\"error\": \"$1\"}"
+	exit 2
+}
+
+# argument: name of a setting, least. Its value is a whole number.
+crash_number()
+{
+	local value=${!1}
+
+	[[ $value =~ ^[0-9]{1,18}$ ]] && [ "$((10#$value))" -ge "$2" ] || crash_usage "$1 is no whole number from $2"
+}
 
 # arguments: program
 crash_start()
@@ -104,6 +139,10 @@ crash_count()
 				+ (SELECT count(*) FROM s JOIN t ON t.run = s.run_id AND t.send = s.id
 				WHERE s.state NOT IN ('sent', 'in_doubt')),
 			'in_doubt', (SELECT count(*) FROM s WHERE state = 'in_doubt'),
+			'undecided', (SELECT count(*) FROM test.truth WHERE kept AND NOT answered),
+			'undecided_as_sent', (SELECT count(*) FROM kairan.send s JOIN test.truth t ON t.run = s.run_id AND t.send = s.id
+				AND t.attempt = s.attempt AND t.kept AND NOT t.answered WHERE s.state = 'sent' AND NOT EXISTS (
+				SELECT FROM kairan.feedback_event f WHERE f.run_id = s.run_id AND f.send_id = s.id)),
 			'in_doubt_not_in_truth', (SELECT count(*) FROM s LEFT JOIN t ON t.run = s.run_id AND t.send = s.id
 				WHERE s.state = 'in_doubt' AND t.n IS NULL),
 			'unaccounted', (SELECT count(*) FROM s WHERE state IN ('queued', 'sending', 'deferred'))

@@ -15,7 +15,11 @@ cd "$(dirname "$0")/../.."
 
 ALL=(producer feedback one)
 TIMES=${TIMES:-1} PAIRS=${PAIRS:-0}
-RANDOM=$((${SEED:-$(date +%s)} % 32768))
+SEED=${SEED:-$(date +%s)}
+crash_number TIMES 1
+crash_number PAIRS 0
+crash_number SEED 0
+RANDOM=$((10#$SEED % 32768))
 FIRED=0 TRIED=0 DEATHS=0
 silent=() broken=()
 
@@ -27,6 +31,12 @@ points_of()
 mapfile -t of_dispatcher < <(points_of dispatcher)
 mapfile -t of_producer < <(points_of producer)
 mapfile -t of_feedback < <(points_of feedback)
+for point in ${POINTS:-}; do
+	case " ${of_dispatcher[*]} ${of_producer[*]} ${of_feedback[*]} " in
+	*" $point "*) ;;
+	*) crash_usage "POINTS: no source has $point" ;;
+	esac
+done
 
 program_of()
 {
@@ -153,5 +163,5 @@ for name in "${ALL[@]}"; do service_stop "${PIDS[$name]}" >/dev/null 2>&1 || tru
 json=$(crash_count | jq -c --argjson points "${#list[@]}" --argjson tried "$TRIED" --argjson fired "$FIRED" \
 	--argjson deaths "$DEATHS" --argjson s "$((SECONDS - START))" --argjson broken "${#broken[@]}" \
 	'{points: $points, tried: $tried, fired: $fired, deaths: $deaths, broken: $broken, seconds: $s} + .')
-echo "$json"
-jq -e '.duplicates == 0 and .lost == 0 and .unaccounted == 0 and .broken == 0 and .tried == .fired' <<<"$json" >/dev/null
+crash_say "$json"
+jq -e '.undecided_as_sent == 0 and .duplicates == 0 and .lost == 0 and .unaccounted == 0 and .broken == 0 and .tried == .fired' <<<"$json" >/dev/null

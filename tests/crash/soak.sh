@@ -17,8 +17,12 @@ cd "$(dirname "$0")/../.."
 . tests/crash/lib.sh
 
 MINUTES=${MINUTES:-5} SEED=${SEED:-$(date +%s)} KILL_EVERY=${KILL_EVERY:-0}
-RANDOM=$((SEED % 32768))
 CUSTOMERS=${CUSTOMERS:-3000}
+crash_number MINUTES 1
+crash_number SEED 0
+crash_number KILL_EVERY 0
+crash_number CUSTOMERS 100
+RANDOM=$((10#$SEED % 32768))
 ALL=(producer feedback one two)
 FAULTS=(one producer feedback postgresql redis box cut-pg cut-redis cut-relay hold-pg hold-redis split-pg behind-dot refuse)
 declare -A DID=()
@@ -169,12 +173,12 @@ json=$(crash_count | jq -c --argjson minutes "$MINUTES" --argjson seed "$SEED" -
 	($samples | group_by(.pid) | max_by(length) // []) as $life | ($life[1:] // []) as $warm
 	| {minutes: $minutes, faults: $did, peak_per_s: $peak} + (if $every > 0 then {kill_every_s: $every, rate_per_s: $under,
 		of_calm: (if $peak > 0 then ($under / $peak * 100 | round / 100) else null end)} else {} end)
-	+ {accepted, duplicates, lost, in_doubt, in_doubt_bound: $bound, unaccounted, broken: $broken,
+	+ {accepted, duplicates, lost, in_doubt, in_doubt_bound: $bound, undecided_as_sent, unaccounted, broken: $broken,
 	rss_kb: [$samples[].rss_kb], fds: [$samples[].fds],
 	rss_slope_mb_per_h: (if ($warm | length) > 1 then (($warm[-1].rss_kb - $warm[0].rss_kb) / 1024 /
 		($warm[-1].minute - $warm[0].minute) * 60 * 10 | round / 10) else null end),
 	fds_grown: (if ($warm | length) > 1 then $warm[-1].fds - $warm[0].fds else null end),
 	feedback_in_inbox, feedback_distinct, cores: $cores, memory_gb: $memory, seed: $seed, seconds: $s}')
-echo "$json"
-jq -e '.duplicates == 0 and .lost == 0 and .unaccounted == 0 and .broken == 0 and .in_doubt <= .in_doubt_bound
+crash_say "$json"
+jq -e '.undecided_as_sent == 0 and .duplicates == 0 and .lost == 0 and .unaccounted == 0 and .broken == 0 and .in_doubt <= .in_doubt_bound
 	and (.fds_grown // 0) <= 8 and .feedback_in_inbox == .feedback_distinct' <<<"$json" >/dev/null

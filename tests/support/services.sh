@@ -17,6 +17,7 @@
 # pg_start and redis_start on a directory used before start again on the same data.
 # KAIRAN_TEST_CLUSTER: data of a PostgreSQL that pg_start made and pg_stop ended; new ones begin as
 # its copy, which spares initdb. FAST=1: PostgreSQL without fsync. KEEP=1: the directory stays, for a look at the logs.
+# KEEP_DATABASE=1: PostgreSQL goes on, too, and how to end it is said.
 
 # Servers are there, and an ordinary user's PATH does not say so. Debian's psql is a Perl program that
 # looks for clusters first; the real one takes a fifth of the time.
@@ -338,6 +339,14 @@ _services_end()
 	services_wait 5 _services_gone "$1" || true
 }
 
+_services_keep_pg()
+{
+	local pid
+
+	read -r pid <"$1/pg/postmaster.pid" || return 0
+	services_say "PostgreSQL goes on as $pid; to end it: kill -INT $pid"
+}
+
 # `return` always names its value here: in a trap a bare one repeats the status of the script.
 stop_all()
 {
@@ -353,8 +362,12 @@ stop_all()
 	for each in "${_services_redis[@]+"${_services_redis[@]}"}"; do
 		redis_stop "$each" KILL || true
 	done
-	for each in "${_services_pg[@]+"${_services_pg[@]}"}"; do
-		pg_stop "$each" immediate || true
+	for each in $(printf '%s\n' "${_services_pg[@]+"${_services_pg[@]}"}" | sort -u); do
+		if [ "${KEEP_DATABASE:-0}" != 0 ]; then
+			_services_keep_pg "$each"
+		else
+			pg_stop "$each" immediate || true
+		fi
 	done
 	for each in "${_services_dirs[@]+"${_services_dirs[@]}"}"; do
 		if [ "${KEEP:-0}" != 0 ]; then
