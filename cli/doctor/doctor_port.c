@@ -166,10 +166,12 @@ check_relay(struct doctor_checks *d, const struct relay *r, struct tls_context *
 	int result;
 
 	if (r->local)
-		(void)snprintf(subject, sizeof(subject), "unix:%s", r->name);
+		(void)snprintf(
+		    subject, sizeof(subject), "unix:%.*s", (int)sizeof(r->name) - 1, r->name);
 	else
 		(void)snprintf(subject, sizeof(subject),
-		    strchr(r->name, ':') != NULL ? "[%s]:%u" : "%s:%u", r->name, r->port);
+		    strchr(r->name, ':') != NULL ? "[%.*s]:%u" : "%.*s:%u",
+		    (int)sizeof(r->name) - 1, r->name, r->port);
 	result = r->local ? try_socket(r->name, context, name, &err)
 			  : try_host(r->name, r->port, context, name, &err);
 	if (result == 0)
