@@ -253,6 +253,9 @@ test: ## everything that must be green: format, warnings, units, integration, un
 	@tools/deps.sh build services test
 	@tests/run.sh
 
+.PHONY: check
+check: check-format check-providers check-docs check-promises check-units ## format, provider table, manual, promises, units: without services
+
 .PHONY: crash-loop crash-points
 crash-loop: ## kills -9 at random (KILLS=20) against the relay's ground truth; one JSON line last
 	@tools/deps.sh build services test

@@ -10,13 +10,12 @@ make_quiet() {
 	make --no-print-directory -j"$jobs" "$@"
 }
 
-echo "== format, scripts, headers, manual"
-make_quiet check-format
+echo "== scripts"
 make_quiet check-scripts
 echo "== build with sanitizers, warnings are errors"
 make_quiet KIND=san WERROR=1 programs-here unit-tests
-make_quiet KIND=san WERROR=1 check-headers check-docs check-providers
-make_quiet check-promises check-units
+echo "== format, headers, manual, provider table, promises, units"
+make_quiet KIND=san WERROR=1 check-headers check
 echo "== the release programs: hardening, containment"
 make_quiet WERROR=1 all build/release/tests/unit/test_contain build/release/tests/unit/test_mail_worker build/release/tests/sim/sim_protocol
 make_quiet check-hardening
