@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 bytes=${1:-10240}
 recipients=${2:-40000}
 theirs_count=${NODEMAILER_MESSAGES:-4000}
-pairs=${ROUNDS:-3}
+pairs=${ROUNDS:-5}
 connections=${SESSIONS:-16}
 PATH=$PATH:/usr/sbin
 export NODE_PATH=${NODE_PATH:-/usr/share/nodejs}

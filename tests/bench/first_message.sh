@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 . tests/support/services.sh
 . tests/bench/lib.sh
 customers=${1:-1000000}
-rounds=${ROUNDS:-3}
+rounds=${ROUNDS:-5}
 PATH=$PATH:/usr/sbin
 command -v smtp-sink >/dev/null || { echo 'first_message skipped: smtp-sink (package postfix) is not here' >&2; exit 0; }
 
@@ -62,5 +62,5 @@ for ((i = 1; i <= rounds; i++)); do
 	service_stop "$producer"
 done
 service_stop "$SINK" || true # smtp-sink dies of its signal
-bench_line first_message "$(median "${ours[@]}")" s 'the bare count of customers by domain' "$(median "${bare[@]}")" 5 \
-	"\"customers\":$customers,\"rounds\":$rounds,\"parts_s\":{$parts}"
+bench_line_less first_message "$(median "${ours[@]}")" s 'the time that is allowed' 5 1 \
+	"\"bare_count_s\":$(median "${bare[@]}"),\"customers\":$customers,\"rounds\":$rounds,\"parts_s\":{$parts}"

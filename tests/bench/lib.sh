@@ -149,6 +149,15 @@ bench_template()
 	done
 }
 
+# As bench_line for what should be small: its ratio is the yardstick by the value, so that here as well
+# a ratio of at least the target is good.
+bench_line_less()
+{
+	printf '{"bench":"%s","value":%s,"unit":"%s","yardstick":"%s","yardstick_value":%s,"ratio":%s,"target":%s%s}\n' \
+		"$1" "$2" "$3" "$4" "$5" "$(awk -v a="$2" -v b="$5" 'BEGIN { print (a > 0) ? sprintf("%.2f", b / a) : 0 }')" \
+		"$6" "${7:+,$7}"
+}
+
 # arguments: bench, value, unit, yardstick, yardstick value, target, further members
 bench_line()
 {
