@@ -212,7 +212,10 @@ static const char not_the_address[] =
     "bad mail from|adresse de retour|di ritorno|de retorno|emisor|de origem|de origen|"
     "expéditeur|absender|remitente|remetente|mittente|afzender|avsändare|avsender|afsender|"
     "odesílatel|odosielateľ|nadawc|feladó|gönderen|lähettäj|отправител|відправник|差出人|送信元|"
-    "送信者|ipアドレス|逆引き|来信|发信|发件人|寄件者|寄件人|보낸 사람|발신자|"
+    "送信者|発信元|発信者|返信先|接続元|接続ホスト|ipアドレス|逆引き|fromアドレス|fromの|"
+    "ヘッダfrom|ヘッダーfrom|リンク先|認証アカウント|認証に|多すぎ|リストに|アドレス帳に登録|"
+    "登録されていないドメイン|来信|ip地址不|发信|发件人|寄件者|寄件人|보낸 사람|발신자|발신 "
+    "|발신인|ip adres|"
     /* from where */
     "your ip|your host|your server|your smtp|your client|your domain|your network|your country|"
     "your region|your account|your helo|your connection|your mail server|your mta|your dns|"
@@ -488,7 +491,7 @@ static const struct rule rules[] = {
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
 	    "has moved|user moved|mailbox moved|moved to another|"
 	    "no longer at this address|address has changed|no longer works here|"
-	    "has left the company|please update your address book|new address is|"
+	    "has left the company|has retired|please update your address book|new address is|"
 	    "has changed * address|no longer employed",
 	    OUTCOME_HARD, RECIPIENT, "moved", "words; 551 in RFC 5321 3.4" },
 	{ 0, NO_ENHANCED, P_MAIL | P_RCPT | P_LATE,
@@ -649,7 +652,8 @@ static const struct rule rules[] = {
 	    "network is unreachable|unreachable|not reachable|could not connect|"
 	    "couldn't connect|unable to connect|failed connect|"
 	    "did not accept our requests|lost connection|connection reset|"
-	    "connection dropped|connection closed|connection * failed|smtp connection|"
+	    "connection dropped|connection * dropped|connection closed|connection * failed|smtp "
+	    "connection|"
 	    "not responding|no response|no answer|network error|network problem|dns error|dns "
 	    "query failed|dns lookup|"
 	    "dns failure|socket error|too many hops|hop count|mail loop|loops back|"

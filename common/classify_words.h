@@ -10,7 +10,7 @@
 
 /* clang-format off */
 #define FOREIGN_UNKNOWN_USER \
-	"|empfaenger nicht|boite n'existe|unbekannter benutzer|adresse ist nicht bekannt|kein benutzer|kein solcher benutzer|" \
+	"|recipient is not in my list|user is not in my list|empfaenger nicht|boite n'existe|unbekannter benutzer|adresse ist nicht bekannt|kein benutzer|kein solcher benutzer|" \
 	"postfach nicht vorhanden|postfach existiert|benutzer nicht vorhanden|adresse nicht vorhanden|destinataire inexistant|" \
 	"utilisateur inexistant|adresse inexistante|adresse * inexistante|adresse * inconnue|" \
 	"adresse invalide|adresse * n'est pas valide|destinataire * introuvable|compte inconnu|" \
@@ -94,6 +94,11 @@
 	"|アドレス * 廃止されて~ 廃止いたし~ 廃止しました|廃止された * アドレス|ディレクトリにありませ|ディレクトリにリストされて" \
 	"|ディレクトリに見つかりませ|アドレス帳にありませ|nicht im *-verzeichnis~ adressbuch|no listado en * directorio" \
 	"|non elencato * directory|niet vermeld in * adresboek~ directory|não listado no * diretório" \
+	"|adresse * n'est plus utilisée~ n'est plus attribuée|endereço * não foi localizado|usuário * não foi localizado" \
+	"|niet meer in gebruik|ontvanger * niet bekend|gebruiker * niet bekend|adresse * n'est plus active" \
+	"|адресат * не зарегистрирован|пользователь * не зарегистрирован|получатель * не зарегистрирован" \
+	"|mottagaren * inte hittas|användaren * inte hittas|adressen * inte hittas|nemá schránku" \
+	"|alıcı * kayıtlı değil|kullanıcı * kayıtlı değil|ไม่พบบัญชี|người nhận * không có trong~ không tồn tại" \
 	"|pengguna * tidak ditemukan~ tidak ada~ tidak dikenal|alamat * tidak ditemukan~ tidak ada" \
 	"|penerima * tidak ditemukan~ tidak ada~ tidak dikenal|akun * tidak ditemukan"
 
@@ -133,6 +138,7 @@
 	"domínio não encontrado|домен не существует|домен не найден|несуществующий домен|域名不存在|网域不存在|" \
 	"網域不存在|找不到域名|도메인을 찾을 수 없|존재하지 않는 도메인|ドメインが見つかり|ドメインは見つかり|ドメインが存在|ドメインは存在|存在しないドメイン|ドメイン不明|" \
 	"ドメインが不明|ドメイン名が正しく|ドメイン名に誤りがあ|ドメインに誤りがあ|ドメイン名が間違|ドメインが間違" \
+	"|宛先 * サーバーが見つか~ サーバが見つか" \
 	"|der host * existiert nicht|host existiert nicht|existiert nicht im dns"
 
 #define FOREIGN_FULL \
@@ -159,6 +165,7 @@
 	"|پر شده است|صندوق * پر است|hộp thư * đầy|กล่อง * เต็ม" \
 	"|kotak surat * penuh|kotak masuk * penuh|postkast * täis|pastkast * pilna" \
 	"|mailbox * is vol|casilla * llena|容量 * 上限に達~ 上限を超~ 上限値を超~ 上限を越~ 制限を超~ 制限値を超~ 限度を超~ 超過し~ を使い切" \
+	"|buzón * superó~ superado~ excedió~ excedido|caixa * sem espaço|buzón * sin espacio" \
 	"|使用量 * 上限~ 制限を超~ 制限値を超|メールボックス * 上限を超~ 上限に達~ 制限を超~ 制限値を超" \
 	"|dėžutė * pilna~ perpildyta|sandučić * pun|pretinac * pun|predal * poln"
 
@@ -197,8 +204,11 @@
 	"|скриньк* заблокован~ видален|hesap* kapatıl~ devre dışı" \
 	"|fiók * letilt~ felfüggeszt~ megszűnt|cont * dezactivat~ suspendat~ închis" \
 	"|帐号*冻结~停用~注销~禁用|账号*冻结~停用~注销~禁用" \
-	"|邮箱*冻结~停用~注销~禁用|帳號*停用~凍結|계정*정지~탈퇴~비활성" \
-	"|アカウント*停止~削除~閉鎖"
+	"|邮箱*冻结~停用~注销~禁用|帳號*停用~凍結|계정*정지~탈퇴~비활성~삭제" \
+	"|アカウント*停止~削除~閉鎖|アドレスは * 削除されました~ 削除されています~ 削除されております~ 削除済み|アドレスが削除され" \
+	"|adresse wurde * aufgegeben~ gelöscht~ deaktiviert~ stillgelegt|destinataire n'est plus client" \
+	"|indirizzo * è stato disattivato~ è stato soppresso~ è stato disabilitato|ящик * закрыт" \
+	"|postkasse * nedlagt~ lukket~ slettet|kontoen * slettet~ nedlagt|konto * slettet~ nedlagt"
 
 #define FOREIGN_TOO_LARGE \
 	"|trop volumineux|taille maximale|trop grand|demasiado grande|muito grande|excede o tamanho|" \

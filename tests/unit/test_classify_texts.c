@@ -506,6 +506,23 @@ test_unspaced_other(void **state)
 	static const struct row blocks[] = {
 		{ "550 お客様のアドレスは受信拒否リストに登録されています", "policy" },
 		{ "550 送信サーバのIPアドレスは逆引きに登録されていません", "policy" },
+		{ "550 Fromアドレスが当社に登録されていません", "policy" },
+		{ "550 ヘッダFromのアドレスは使用されていません", "policy" },
+		{ "550 お客様のアドレスは送信許可リストに登録されていません", "policy" },
+		{ "550 あなたのアドレスはアドレス帳に登録されていないため拒否されました",
+		    "policy" },
+		{ "550 発信元アドレスは登録されていません", "policy" },
+		{ "550 返信先アドレスが登録されていません", "policy" },
+		{ "550 このアドレスは登録されていないドメインからのメールを受信しません",
+		    "policy" },
+		{ "550 リンク先のアドレスは使用されていません", "policy" },
+		{ "550 このアドレスからのメールは受信者により削除されました", "policy" },
+		{ "550 발신 계정이 삭제되었습니다", "policy" },
+		{ "550 IP adresi alıcı sisteminde kayıtlı değil", "policy" },
+		{ "550 お使いの認証アカウントは停止されています", "policy" },
+		{ "550 您的IP地址不存在反向解析", "policy" },
+		{ "550 発信者のメールアドレスは現在使われておりません", "policy" },
+		{ "550 宛先アドレスが多すぎます。登録されていません", "policy" },
 	};
 	static const struct row messages[] = {
 		{ "552 添付ファイルの容量が上限を超えています", "too_large" },
@@ -566,6 +583,46 @@ test_single_blocks(void **state)
 	CHECK(rows, OUTCOME_BLOCK);
 }
 
+/* What was missed of sixty texts at first sight. */
+static void
+test_missed(void **state)
+{
+	static const struct row hard[] = {
+		{ "554 5.7.1 b@b.test: the owner of this mailbox has retired", "moved" },
+		{ "553 sorry, that recipient is not in my list of local users (#5.7.1)",
+		    "user_unknown" },
+		{ "550 Diese E-Mail-Adresse wurde vom Inhaber aufgegeben", "mailbox_disabled" },
+		{ "550 Le destinataire n'est plus client chez nous", "mailbox_disabled" },
+		{ "550 Cette adresse e-mail n'est plus utilisée", "user_unknown" },
+		{ "550 O endereço informado não foi localizado neste servidor", "user_unknown" },
+		{ "550 L'indirizzo del destinatario è stato disattivato", "mailbox_disabled" },
+		{ "550 Dit e-mailadres is niet meer in gebruik", "user_unknown" },
+		{ "550 De ontvanger is bij ons niet bekend", "user_unknown" },
+		{ "550 Почтовый ящик получателя закрыт", "mailbox_disabled" },
+		{ "550 Адресат с таким именем не зарегистрирован", "user_unknown" },
+		{ "550 Mottagaren kunde inte hittas i vårt register", "user_unknown" },
+		{ "550 Brugerens postkasse er nedlagt", "mailbox_disabled" },
+		{ "550 Kontoen er slettet", "mailbox_disabled" },
+		{ "550 Příjemce u nás nemá schránku", "user_unknown" },
+		{ "550 Alıcı adresi sistemimizde kayıtlı değil", "user_unknown" },
+		{ "550 수신자의 메일 계정이 삭제되었습니다", "mailbox_disabled" },
+		{ "550 お送りいただいたメールアドレスは削除されました", "mailbox_disabled" },
+		{ "550 宛先のサーバーが見つかりません", "domain_unknown" },
+		{ "550 ไม่พบบัญชีผู้ใช้นี้", "user_unknown" },
+		{ "550 Người nhận không có trong hệ thống", "user_unknown" },
+	};
+	static const struct row soft[] = {
+		{ "550 El buzón del destinatario no está disponible porque superó su capacidad",
+		    "mailbox_full" },
+		{ "550 A caixa de correio do destinatário está sem espaço", "mailbox_full" },
+		{ "Connection to mx.b.test was dropped before the greeting", "network" },
+	};
+
+	(void)state;
+	CHECK(hard, OUTCOME_HARD);
+	CHECK(soft, OUTCOME_SOFT);
+}
+
 int
 main(void)
 {
@@ -584,6 +641,7 @@ main(void)
 		cmocka_unit_test(test_single_hard),
 		cmocka_unit_test(test_single_soft),
 		cmocka_unit_test(test_single_blocks),
+		cmocka_unit_test(test_missed),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
