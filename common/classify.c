@@ -213,9 +213,10 @@ static const char not_the_address[] =
     "expéditeur|absender|remitente|remetente|mittente|afzender|avsändare|avsender|afsender|"
     "odesílatel|odosielateľ|nadawc|feladó|gönderen|lähettäj|отправител|відправник|差出人|送信元|"
     "送信者|発信元|発信者|返信先|接続元|接続ホスト|ipアドレス|逆引き|fromアドレス|fromの|"
-    "ヘッダfrom|ヘッダーfrom|リンク先|認証アカウント|認証に|多すぎ|リストに|アドレス帳に登録|"
+    "ヘッダfrom|ヘッダーfrom|リンク先|リンクアドレス|ドメイン認証|認証アカウント|認証に|多すぎ|"
+    "リストに|アドレス帳に登録|"
     "登録されていないドメイン|来信|ip地址不|发信|发件人|寄件者|寄件人|보낸 사람|발신자|발신 "
-    "|발신인|ip adres|"
+    "|발신인|ip adres|αποστολέ|ваш ip|ip-adres |adresse web|"
     /* from where */
     "your ip|your host|your server|your smtp|your client|your domain|your network|your country|"
     "your region|your account|your helo|your connection|your mail server|your mta|your dns|"
@@ -491,7 +492,8 @@ static const struct rule rules[] = {
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
 	    "has moved|user moved|mailbox moved|moved to another|"
 	    "no longer at this address|address has changed|no longer works here|"
-	    "has left the company|has retired|please update your address book|new address is|"
+	    "has left the company|left our company|has left our|has retired|please update your "
+	    "address book|new address is|"
 	    "has changed * address|no longer employed",
 	    OUTCOME_HARD, RECIPIENT, "moved", "words; 551 in RFC 5321 3.4" },
 	{ 0, NO_ENHANCED, P_MAIL | P_RCPT | P_LATE,

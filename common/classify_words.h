@@ -98,6 +98,9 @@
 	"|niet meer in gebruik|ontvanger * niet bekend|gebruiker * niet bekend|adresse * n'est plus active" \
 	"|адресат * не зарегистрирован|пользователь * не зарегистрирован|получатель * не зарегистрирован" \
 	"|mottagaren * inte hittas|användaren * inte hittas|adressen * inte hittas|nemá schránku" \
+	"|nobody with that|nobody with this|kein empfänger mit|kein nutzer mit|aucun utilisateur de ce|aucun utilisateur avec ce|aucun destinataire" \
+	"|ningún usuario con es|ninguna cuenta con es|usuário * não cadastrado|usuário não cadastrado|endereço * não cadastrado" \
+	"|nessun utente con que|nessuna casella con que|存在しておりませ|存在しておらず" \
 	"|alıcı * kayıtlı değil|kullanıcı * kayıtlı değil|ไม่พบบัญชี|người nhận * không có trong~ không tồn tại" \
 	"|pengguna * tidak ditemukan~ tidak ada~ tidak dikenal|alamat * tidak ditemukan~ tidak ada" \
 	"|penerima * tidak ditemukan~ tidak ada~ tidak dikenal|akun * tidak ditemukan"
@@ -206,6 +209,10 @@
 	"|帐号*冻结~停用~注销~禁用|账号*冻结~停用~注销~禁用" \
 	"|邮箱*冻结~停用~注销~禁用|帳號*停用~凍結|계정*정지~탈퇴~비활성~삭제" \
 	"|アカウント*停止~削除~閉鎖|アドレスは * 削除されました~ 削除されています~ 削除されております~ 削除済み|アドレスが削除され" \
+	"|postfach * stillgelegt~ aufgelöst~ entfernt|conta * removida~ excluída|casella * cancellata~ eliminata~ rimossa" \
+	"|account * verwijderd~ eliminato~ cancellato|postvak * verwijderd|mailbox * verwijderd|пользователь удален|пользователь был удален" \
+	"|kontot * tagits bort~ raderat|アドレスは * 無効とな~ 利用を終了|地址已失效|邮箱已失效|帐号已失效" \
+	"|더 이상 사용되지 않|hesap silin|hesabı silin|hesap * silinmiş|λογαριασμός * διαγραφεί~ απενεργοποιηθεί" \
 	"|adresse wurde * aufgegeben~ gelöscht~ deaktiviert~ stillgelegt|destinataire n'est plus client" \
 	"|indirizzo * è stato disattivato~ è stato soppresso~ è stato disabilitato|ящик * закрыт" \
 	"|postkasse * nedlagt~ lukket~ slettet|kontoen * slettet~ nedlagt|konto * slettet~ nedlagt"
