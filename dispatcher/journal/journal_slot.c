@@ -238,10 +238,12 @@ journal_header_read(const void *bytes, uint64_t len, struct journal_header *head
 		return err_set(err, "it was made by another version");
 	if (len < journal_file_bytes(best->slots))
 		return err_set(err, "it is cut off");
-	copy_out(best, header);
 	memcpy(seq, p + SEQ_OFFSET, sizeof(seq));
-	/* killed in between: either number was acknowledged */
-	header->claim_seq = seq[1] == ~seq[0] || seq[1] == 0 ? seq[0] : 0;
+	/* 0: killed in between, either number was acknowledged. Another one would hide lost commits. */
+	if (seq[1] != ~seq[0] && seq[1] != 0)
+		return err_set(err, "its count of claims is damaged");
+	copy_out(best, header);
+	header->claim_seq = seq[0];
 	return 0;
 }
 

@@ -84,7 +84,7 @@ struct journal_header {
 	int32_t first_life;		   /* dispatcher.id for which the file was made */
 	int32_t life;			   /* dispatcher.id of the last life that wrote marks */
 	uint64_t first_generation;	   /* marks up to here belong to another database */
-	uint64_t claim_seq; /* of `life`: claims that PostgreSQL acknowledged; 0 when damaged */
+	uint64_t claim_seq;		   /* of `life`: claims that PostgreSQL acknowledged */
 };
 
 /* bytes: the whole file. 0; 1: a new file, no header was ever written; -1 with err: foreign,

@@ -352,11 +352,11 @@ the_newest_mark_counts_round_the_ring(void **state)
 /* Claims are counted upwards alone; a count whose writing was cut is the one before or behind it, since its
  * complement is taken away first. A damaged one is none. */
 static void
-a_count_of_claims_is_whole_or_none(void **state)
+a_count_of_claims_is_whole_or_damage(void **state)
 {
 	static const struct {
 		uint64_t seq[2];
-		uint64_t read;
+		uint64_t read; /* 0: damage */
 	} cases[] = { { { 12, 0 }, 12 }, { { 13, 0 }, 13 }, { { 13, ~UINT64_C(13) }, 13 },
 		{ { 12, 12 }, 0 }, { { 13, ~UINT64_C(12) }, 0 } };
 	struct journal *j;
@@ -371,9 +371,17 @@ a_count_of_claims_is_whole_or_none(void **state)
 	assert_int_equal(journal_use(j).slots, 1024);
 	journal_close(j);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(unlink(path), 0);
+		j = open_or_fail(1024);
+		journal_begin_life(j, 7, SYSTEM);
+		journal_close(j);
 		write_at(2048, cases[i].seq, sizeof(cases[i].seq));
 		j = open_or_fail(1024);
 		assert_int_equal(journal_header(j)->claim_seq, cases[i].read);
+		assert_string_equal(journal_was_damaged(j),
+		    cases[i].read > 0 ? "" : "its count of claims is damaged");
+		assert_int_equal(journal_evidence(j, 7, SYSTEM),
+		    cases[i].read > 0 ? JOURNAL_SAYS_ALL : JOURNAL_SAYS_NOTHING);
 		journal_close(j);
 	}
 }
@@ -650,7 +658,7 @@ main(void)
 		cmocka_unit_test(the_newest_mark_of_an_attempt_counts),
 		cmocka_unit_test(every_attempt_is_found_by_itself),
 		cmocka_unit_test(the_newest_mark_counts_round_the_ring),
-		cmocka_unit_test(a_count_of_claims_is_whole_or_none),
+		cmocka_unit_test(a_count_of_claims_is_whole_or_damage),
 		cmocka_unit_test(only_sizes_that_can_be),
 		cmocka_unit_test(lives_of_another_history_are_forgotten),
 		cmocka_unit_test(the_first_file_of_a_lock_tells_of_all_its_lives),
