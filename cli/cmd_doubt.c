@@ -5,6 +5,7 @@
  */
 #include "cli.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -192,25 +193,62 @@ take_line(struct reading *r, struct slice text)
 	return r->batch.count >= LOG_BATCH ? send_batch(r) : EXIT_DONE;
 }
 
+/* gzip, xz, zstd, bzip2: their first bytes. */
+static bool
+is_compressed(const char *text, size_t n)
+{
+	static const char *const magic[] = { "\x1f\x8b",
+		"\xfd"
+		"7zXZ",
+		"\x28\xb5\x2f\xfd", "BZh" };
+
+	for (size_t i = 0; i < sizeof(magic) / sizeof(magic[0]); i++)
+		if (n >= strlen(magic[i]) && memcmp(text, magic[i], strlen(magic[i])) == 0)
+			return true;
+	return false;
+}
+
+/* The end of the file is the end; a read that fails is not. */
+static int
+take_lines(struct reading *r, FILE *file, const char *path)
+{
+	char *text = NULL;
+	size_t capacity = 0;
+	ssize_t n;
+	int code = EXIT_DONE;
+
+	errno = 0;
+	while (code == EXIT_DONE && (n = getline(&text, &capacity, file)) >= 0) {
+		if (r->lines == 0 && is_compressed(text, (size_t)n))
+			code = cli_fail(r->cli, EXIT_USAGE,
+			    "%s is compressed; unpack it: zcat FILE | kairan send doubt resolve "
+			    "--from-log -",
+			    path);
+		else if (n <= MAILLOG_LINE_MAX)
+			code = take_line(r, slice_make(text, (size_t)n));
+		errno = 0;
+	}
+	if (code == EXIT_DONE && !feof(file))
+		code = cli_fail(r->cli, EXIT_FAILED, "cannot read %s: %s", path, strerror(errno));
+	free(text);
+	return code;
+}
+
 static int
 read_log(struct cli *cli, struct db *db, const char *path)
 {
 	struct reading r = { .cli = cli, .db = db };
 	FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
 	struct err err = { 0 };
-	char *text = NULL;
-	size_t capacity = 0;
-	ssize_t n;
 	int code = EXIT_DONE;
 
 	if (file == NULL)
-		return cli_fail(cli, EXIT_FAILED, "cannot open %s", path);
+		return cli_fail(cli, EXIT_FAILED, "cannot open %s: %s", path, strerror(errno));
 	if (token_keys_load(&r.keys, cli->config.keys_file, &err) < 0)
 		code = cli_fail(cli, EXIT_USAGE, "%s", err.msg);
 	ledger_init(&r.batch);
-	while (code == EXIT_DONE && (n = getline(&text, &capacity, file)) >= 0)
-		if (n <= MAILLOG_LINE_MAX)
-			code = take_line(&r, slice_make(text, (size_t)n));
+	if (code == EXIT_DONE)
+		code = take_lines(&r, file, path);
 	if (code == EXIT_DONE)
 		code = send_batch(&r);
 	if (code == EXIT_DONE && cli->json)
@@ -220,9 +258,10 @@ read_log(struct cli *cli, struct db *db, const char *path)
 		printf("%" PRId64 " lines read, %" PRId64 " about mail of ours, %" PRId64
 		       " of it new\n",
 		    r.lines, r.ours, r.heard);
+	if (code == EXIT_DONE && r.heard == 0)
+		code = EXIT_NOTHING;
 	ledger_release(&r.batch);
 	token_keys_release(&r.keys);
-	free(text);
 	if (file != stdin)
 		(void)fclose(file);
 	return code;
@@ -242,6 +281,8 @@ settle(struct cli *cli, struct db *db, const char *text, const char *how)
 	params[0] = c.run;
 	params[1] = c.all ? NULL : pgarray_end(&c.ids);
 	params[2] = how;
+	if (code == EXIT_DONE && !c.all && params[1] == NULL) /* NULL would be all of the run */
+		code = cli_fail(cli, EXIT_FAILED, "no memory for the list of recipients");
 	if (code == EXIT_DONE) {
 		r = db_query(db, "SELECT kairan.doubt_settle($1, $2::int[], $3)", 3, params);
 		if (r == NULL)
@@ -315,7 +356,8 @@ const struct cli_command cli_doubt_commands[] = {
 	    "  --from-log FILE  Postfix's log (- is standard input): whom its queue manager names "
 	    "got it\n"
 	    "\n"
-	    "Noted in kairan.audit and kairan.doubt. Exit code 6 when nobody was in doubt.\n"
+	    "Noted in kairan.audit and kairan.doubt. Exit code 6 when nobody was in doubt,\n"
+	    "or when the log has nothing new about mail of ours.\n"
 	    "\n"
 	    "Example:\n"
 	    "  kairan send doubt resolve --from-log /var/log/mail.log\n"

@@ -131,6 +131,20 @@ tap_is "$("$BIN/kairan" send doubt resolve --from-log "$D/mail.log")" '3 lines r
 	'the log proves one; a forged line nothing'
 tap_is "$(one "state FROM kairan.send WHERE run_id = $RUN AND id = ${IDS[1]}")" sent 'it is sent'
 tap_is "$("$BIN/kairan" send doubt resolve --from-log "$D/mail.log")" '3 lines read, 1 about mail of ours, 0 of it new' 'once'
+# arguments: file, status, what is said, NAME
+log_refused()
+{
+	local status=0
+
+	"$BIN/kairan" send doubt resolve --from-log "$1" >"$D/out" 2>&1 || status=$?
+	tap_is "$status" "$2" "$4"
+	tap_like "$(cat "$D/out")" "$3" "$4: and says why"
+}
+log_refused "$D/mail.log" 6 '0 of it new' 'a log with nothing new ends with 6'
+log_refused "$D" 1 'cannot read .*: Is a directory' 'a folder is no empty log'
+log_refused "$D/no.log" 1 'cannot open .*: No such file' 'nor is a missing file'
+gzip -c "$D/mail.log" >"$D/mail.log.gz"
+log_refused "$D/mail.log.gz" 2 'compressed; unpack it: zcat' 'a compressed log is not read as text'
 # an event with our token settles by itself
 TOKEN=$("$PYTHON" tests/support/sns_fake.py token "$D/keys" "$RUN" "${IDS[2]}" 1 b)
 sql -c "SELECT kairan.ingest('{sns}','{delivered}','{d1}','{now}','{$RUN}','{${IDS[2]}}','{1}','{NULL}','{NULL}','{NULL}',
