@@ -129,8 +129,27 @@ BEGIN
 END
 $$;
 
--- What of ingest_run() touches send. Its other statements are kept with their plans; this one is planned for the run
--- each time, and would be planned for all runs once in each session, to find that dear.
+-- SES did not send to those on its lists, nor to whom it would not for another reason: suppressed here too, but no
+-- bounce of ours. Without a SET clause both of these become part of the statement that calls them.
+CREATE FUNCTION bounce_counts(reason text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+	SELECT coalesce(reason, '') NOT IN ('on_account_suppression_list', 'on_tenant_suppression_list', 'validation_suppressed',
+	    'not_sent')
+$$;
+COMMENT ON FUNCTION bounce_counts(text) IS 'Whether a bounce for this reason counts in rates: no when SES says that it did not send';
+
+CREATE FUNCTION bounce_rank(class text, reason text) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+	SELECT CASE WHEN NOT kairan.bounce_counts(reason) THEN 0 WHEN class = 'hard' THEN 3 WHEN class = 'soft' THEN 1
+	    WHEN class IS NOT NULL THEN 2 ELSE 0 END
+$$;
+COMMENT ON FUNCTION bounce_rank(text, text) IS 'Which of several bounces of a mail tells why: the greatest, then the earliest';
+
+-- What of ingest_run() touches send. Its other statements are kept with their plans; this one is small and planned for
+-- the run each time, and would be planned for all runs once in each session, to find that dear. The event that says why
+-- a row bounced is the least of an aggregate, since one with an order would set up a sort for each row.
 CREATE FUNCTION ingest_rows(the_run int, fresh feedback_event[]) RETURNS send_change[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET enable_seqscan = off SET plan_cache_mode = force_custom_plan
 AS $$
@@ -138,15 +157,13 @@ DECLARE
 	changed send_change[];
 BEGIN
 	WITH e AS (
-		SELECT f.id, f.send_id, f.attempt, f.source, f.kind, f.class, f.reason, f.enhanced, f.reply, f.remote,
+		SELECT f.semantic_key, f.send_id, f.attempt, f.source, f.kind, f.class, f.reason, f.enhanced, f.reply, f.remote,
 		    coalesce(f.occurred_at, f.received_at) AS at, f.kind IN ('bounced', 'rejected') AND f.source <> 'smtp' AS is_why
 		FROM unnest(fresh) f WHERE f.run_id = the_run AND f.send_id IS NOT NULL),
 	a AS (
 		SELECT send_id, max(attempt) AS attempt,
 		    min(at) FILTER (WHERE kind = 'delivered') AS delivered_at,
-		    -- SES did not send those on its lists: suppressed here too, but no bounce of ours
-		    min(at) FILTER (WHERE kind = 'bounced' AND source <> 'smtp'
-			AND coalesce(reason, '') NOT IN ('on_account_suppression_list', 'on_tenant_suppression_list')) AS bounced_at,
+		    min(at) FILTER (WHERE kind = 'bounced' AND source <> 'smtp' AND bounce_counts(reason)) AS bounced_at,
 		    min(at) FILTER (WHERE kind = 'complained') AS complained_at,
 		    min(at) FILTER (WHERE kind = 'unsubscribed') AS unsubscribed_at,
 		    min(at) FILTER (WHERE kind = 'opened') AS opened_at,
@@ -154,17 +171,20 @@ BEGIN
 		    max(attempt) FILTER (WHERE kind = 'rejected') AS rejected,
 		    max(attempt) FILTER (WHERE kind IN ('delivered', 'bounced', 'complained', 'unsubscribed', 'opened',
 			'clicked', 'accepted', 'delayed') AND source <> 'smtp') AS accepted,
-		    -- what the last of them says; its number in front decides
-		    max(ARRAY[lpad(id::text, 19, '0'), class, reason, enhanced, reply, remote]) FILTER (WHERE is_why) AS why
+		    min(ARRAY[(9 - bounce_rank(class, reason))::text, to_char(at AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISSUS'),
+			semantic_key, class, reason, enhanced, reply, remote] COLLATE "C") FILTER (WHERE is_why) AS why
 		FROM e GROUP BY send_id),
 	-- what was and what is new side by side: every later step meets a row once
 	old AS (
 		SELECT s.id, s.attempt, s.address_key, s.state, s.delivered_at, s.bounced_at, s.complained_at, s.unsubscribed_at,
-		    s.opened_at, s.clicked_at, a.delivered_at AS new_delivered_at, a.bounced_at AS new_bounced_at,
+		    s.opened_at, s.clicked_at, s.class AS old_class, a.delivered_at AS new_delivered_at, a.bounced_at AS new_bounced_at,
 		    a.complained_at AS new_complained_at, a.unsubscribed_at AS new_unsubscribed_at,
 		    a.opened_at AS new_opened_at, a.clicked_at AS new_clicked_at, a.rejected, a.accepted,
-		    a.why[2] AS class, a.why[3] AS reason, a.why[4] AS enhanced, a.why[5] AS reply, a.why[6] AS remote
+		    w.again, a.why IS NOT NULL AND NOT w.again AS tells,
+		    a.why[4] AS class, a.why[5] AS reason, a.why[6] AS enhanced, a.why[7] AS reply, a.why[8] AS remote
 		FROM send s JOIN a ON a.send_id = s.id
+		CROSS JOIN LATERAL (SELECT a.why IS NOT NULL AND (s.bounced_at IS NOT NULL OR s.rejected_attempt IS NOT NULL
+			OR NOT bounce_counts(s.reason)) AS again) w
 		WHERE s.run_id = the_run AND s.attempt > 0 AND s.attempt >= a.attempt
 		ORDER BY s.id FOR UPDATE OF s),
 	u AS (
@@ -179,12 +199,15 @@ BEGIN
 		    accepted_attempt = greatest(s.accepted_attempt, old.accepted::smallint),
 		    state = CASE WHEN old.rejected = s.attempt AND s.state IN ('sent', 'in_doubt') THEN 'failed'
 			WHEN old.accepted IS NOT NULL AND s.state = 'in_doubt' THEN 'sent' ELSE s.state END,
-		    class = coalesce(old.class, s.class), reason = coalesce(old.reason, s.reason),
-		    enhanced = coalesce(old.enhanced, s.enhanced), reply = coalesce(old.reply, s.reply),
-		    remote = coalesce(old.remote, s.remote)
+		    class = CASE WHEN old.tells THEN old.class ELSE s.class END,
+		    reason = CASE WHEN old.tells THEN old.reason ELSE s.reason END,
+		    enhanced = CASE WHEN old.tells THEN old.enhanced ELSE s.enhanced END,
+		    reply = CASE WHEN old.tells THEN old.reply ELSE s.reply END,
+		    remote = CASE WHEN old.tells THEN old.remote ELSE s.remote END
 		FROM old
 		WHERE s.run_id = the_run AND s.id = old.id
-		RETURNING (s.id, s.lane, s.address_key, old.class, old.state, s.state,
+		RETURNING (s.id, s.lane, s.address_key, old.again, CASE WHEN old.bounced_at IS NOT NULL THEN coalesce(old.old_class, '') END,
+		    CASE WHEN s.bounced_at IS NOT NULL THEN coalesce(s.class, '') END, old.state, s.state,
 		    (old.delivered_at IS NULL AND s.delivered_at IS NOT NULL)::int,
 		    (old.bounced_at IS NULL AND s.bounced_at IS NOT NULL)::int,
 		    (old.complained_at IS NULL AND s.complained_at IS NOT NULL)::int,
@@ -196,6 +219,36 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION ingest_rows(int, feedback_event[]) IS 'Writes what was heard to the rows of a run; returns what changed on each';
+
+-- Of several bounces of a mail the worst says why, whatever the order in which they came: all of them are looked at
+-- again. A statement of its own, behind the lock of the row, sees what another one has committed meanwhile. Where events
+-- are no longer kept, what they have said stays.
+CREATE FUNCTION ingest_again(the_run int, changed send_change[]) RETURNS send_change[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET enable_seqscan = off SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+	ids int[] := ARRAY(SELECT c.id FROM unnest(changed) c WHERE c.again);
+	result send_change[];
+BEGIN
+	WITH w AS MATERIALIZED (
+		SELECT s.id, s.bounced_at IS NOT NULL AS counts, f.class, f.reason, f.enhanced, f.reply, f.remote
+		FROM send s CROSS JOIN LATERAL (SELECT * FROM feedback_event v
+			WHERE v.run_id = the_run AND v.send_id = s.id AND v.attempt <= s.attempt
+			    AND v.kind IN ('bounced', 'rejected') AND v.source <> 'smtp'
+			ORDER BY bounce_rank(v.class, v.reason) DESC, coalesce(v.occurred_at, v.received_at), v.semantic_key
+			LIMIT 1) f
+		WHERE s.run_id = the_run AND s.id = ANY (ids) AND bounce_rank(f.class, f.reason) >= bounce_rank(s.class, s.reason)),
+	u AS (
+		UPDATE send s SET class = w.class, reason = w.reason, enhanced = w.enhanced, reply = w.reply, remote = w.remote
+		FROM w WHERE s.run_id = the_run AND s.id = w.id AND (s.class, s.reason, s.enhanced, s.reply, s.remote)
+		    IS DISTINCT FROM (w.class, w.reason, w.enhanced, w.reply, w.remote))
+	SELECT array_agg((c.id, c.lane, c.address_key, c.again, c.before, CASE WHEN w.counts THEN coalesce(w.class, '') ELSE c.class END,
+	    c.was, c.became, c.delivered, c.bounced, c.complained, c.unsubscribed, c.opened, c.clicked)::send_change)
+	INTO result FROM unnest(changed) c LEFT JOIN w ON w.id = c.id;
+	RETURN result;
+END
+$$;
+COMMENT ON FUNCTION ingest_again(int, send_change[]) IS 'Writes why rows bounced of which several bounces were heard; returns what changed with that';
 
 -- As before, told what changed instead of looking it up.
 DROP FUNCTION ingest_soft(int, feedback_event[], stream);
@@ -248,6 +301,9 @@ BEGIN
 	FROM run r JOIN campaign c ON c.id = r.campaign_id JOIN stream s ON s.id = c.stream_id WHERE r.id = the_run;
 
 	changed := ingest_rows(the_run, fresh);
+	IF (SELECT bool_or(c.again) FROM unnest(changed) c) THEN
+		changed := ingest_again(the_run, changed);
+	END IF;
 
 	WITH e AS (
 		SELECT f.id, f.send_id, f.source, f.kind, f.address_key, f.class, f.reason, f.enhanced, f.reply
@@ -259,9 +315,11 @@ BEGIN
 		SELECT the_run, -1, date_trunc('hour', now()), domain,
 		    sum((became IN ('sent', 'failed'))::int - (was IN ('sent', 'failed'))::int),
 		    sum((became = 'sent')::int - (was = 'sent')::int), sum(delivered),
-		    coalesce(sum(bounced) FILTER (WHERE class = 'hard'), 0), coalesce(sum(bounced) FILTER (WHERE class = 'soft'), 0),
-		    coalesce(sum(bounced) FILTER (WHERE class = 'block'), 0),
-		    coalesce(sum(bounced) FILTER (WHERE coalesce(class, '') NOT IN ('hard', 'soft', 'block')), 0), sum(complained)
+		    count(*) FILTER (WHERE class = 'hard') - count(*) FILTER (WHERE before = 'hard'),
+		    count(*) FILTER (WHERE class = 'soft') - count(*) FILTER (WHERE before = 'soft'),
+		    count(*) FILTER (WHERE class = 'block') - count(*) FILTER (WHERE before = 'block'),
+		    count(*) FILTER (WHERE class NOT IN ('hard', 'soft', 'block'))
+			- count(*) FILTER (WHERE before NOT IN ('hard', 'soft', 'block')), sum(complained)
 		FROM u GROUP BY domain ORDER BY domain
 		ON CONFLICT (run_id, hour, domain, owner) DO UPDATE SET attempted = t.attempted + excluded.attempted,
 		    sent = t.sent + excluded.sent, delivered = t.delivered + excluded.delivered,
@@ -271,15 +329,15 @@ BEGIN
 		INSERT INTO tally_lane AS t (run_id, lane, owner, attempted, sent, hard, complained)
 		SELECT the_run, lane, -1, sum((became IN ('sent', 'failed'))::int - (was IN ('sent', 'failed'))::int),
 		    sum((became = 'sent')::int - (was = 'sent')::int),
-		    coalesce(sum(bounced) FILTER (WHERE class = 'hard'), 0), sum(complained)
-		FROM u WHERE lane > 0 AND (bounced > 0 OR complained > 0 OR became <> was) GROUP BY lane ORDER BY lane
+		    count(*) FILTER (WHERE class = 'hard') - count(*) FILTER (WHERE before = 'hard'), sum(complained)
+		FROM u WHERE lane > 0 AND (class IS DISTINCT FROM before OR complained > 0 OR became <> was) GROUP BY lane ORDER BY lane
 		ON CONFLICT (run_id, lane, owner) DO UPDATE SET attempted = t.attempted + excluded.attempted,
 		    sent = t.sent + excluded.sent, hard = t.hard + excluded.hard, complained = t.complained + excluded.complained),
 	m AS (
 		INSERT INTO tally AS t (run_id, owner, minute, delivered, bounced, hard, complained, unsubscribed, opened,
 		    clicked, sent, failed, in_doubt)
 		SELECT the_run, -1, date_trunc('minute', now()), sum(delivered), sum(bounced),
-		    coalesce(sum(bounced) FILTER (WHERE class = 'hard'), 0), sum(complained),
+		    count(*) FILTER (WHERE class = 'hard') - count(*) FILTER (WHERE before = 'hard'), sum(complained),
 		    sum(unsubscribed), sum(opened), sum(clicked),
 		    sum((became = 'sent')::int - (was = 'sent')::int),
 		    sum((became = 'failed')::int - (was = 'failed')::int),
@@ -841,7 +899,8 @@ $$;
 -- ---------------------------------------------------------------- rights
 
 REVOKE ALL ON FUNCTION send_of(int, int[]), customer_find(text), tally_late(), tally_fold(int),
-    ingest_rows(int, feedback_event[]), ingest_soft(int, feedback_event[], send_change[], stream), retries_due(int[], int[], int), retries_forget() FROM PUBLIC;
+    ingest_rows(int, feedback_event[]), ingest_again(int, send_change[]), ingest_soft(int, feedback_event[], send_change[], stream), retries_due(int[], int[], int), retries_forget() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION retries_due(int[], int[], int), retries_forget(), tally_fold(int) TO kairan_producer;
+GRANT EXECUTE ON FUNCTION bounce_counts(text) TO kairan_operator, kairan_producer, kairan_feedback, kairan_monitor;
 GRANT EXECUTE ON FUNCTION send_of(int, int[]) TO kairan_operator;
 GRANT SELECT ON tally_total, run_total TO kairan_operator, kairan_monitor;

@@ -5,9 +5,7 @@
 WITH e AS (
 	SELECT send_id, max(attempt) AS attempt, bool_or(kairan.is_acceptance(kind, source)) AS accepted,
 	    bool_or(kind = 'rejected') AS rejected, bool_or(kind = 'delivered') AS delivered,
-	    -- SES did not send to those on its lists, which is no bounce of ours
-	    bool_or(kind = 'bounced' AND coalesce(reason, '') NOT IN
-		('on_account_suppression_list', 'on_tenant_suppression_list')) AS bounced,
+	    bool_or(kind = 'bounced' AND kairan.bounce_counts(reason)) AS bounced,
 	    bool_or(kind = 'complained') AS complained
 	FROM kairan.feedback_event
 	WHERE run_id = $1 AND send_id BETWEEN $2 AND $3 AND source <> 'smtp' AND kind <> 'other'

@@ -540,6 +540,7 @@ call_ingest(struct arguments *a)
 	static const enum outcome_kind kinds[] = { OUTCOME_DELIVERED, OUTCOME_BOUNCED,
 		OUTCOME_COMPLAINED, OUTCOME_UNSUBSCRIBED, OUTCOME_ACCEPTED, OUTCOME_REJECTED,
 		OUTCOME_DELAYED };
+	static const enum outcome_class classes[] = { OUTCOME_HARD, OUTCOME_BLOCK, OUTCOME_SOFT };
 	static const char *const sources[] = { "dsn", "sns", "smtp" };
 	struct ledger_batch batch;
 	struct timespec now;
@@ -553,8 +554,7 @@ call_ingest(struct arguments *a)
 		enum outcome_kind kind = kinds[pick(7)];
 		bool linked = pick(4) > 0;
 		struct feedback_event e = { .kind = kind,
-			.cls = kind == OUTCOME_BOUNCED ? (pick(2) ? OUTCOME_HARD : OUTCOME_BLOCK)
-						       : OUTCOME_CLASS_NONE,
+			.cls = kind == OUTCOME_BOUNCED ? classes[pick(3)] : OUTCOME_CLASS_NONE,
 			.reason = kind == OUTCOME_BOUNCED ? "user_unknown" : "none",
 			.linked = linked,
 			.token = { (uint32_t)run, (uint32_t)id, (uint16_t)attempt_of(a, id) },

@@ -962,6 +962,34 @@ proves(const struct pg_event *e)
 		is(e->kind, "unsubscribed") || is(e->kind, "accepted") || is(e->kind, "delayed"));
 }
 
+/* Says why a mail was not delivered. */
+static bool
+tells(const struct pg_event *e)
+{
+	return (is(e->kind, "bounced") || is(e->kind, "rejected")) && !is(e->source, "smtp");
+}
+
+/* bounce_rank(), for reasons that count */
+static int
+rank(const char *cls)
+{
+	if (is(cls, "hard"))
+		return 3;
+	if (is(cls, "soft"))
+		return 1;
+	return cls[0] != '\0' ? 2 : 0;
+}
+
+static const struct pg_event *
+worse(const struct pg_event *a, const struct pg_event *b)
+{
+	int by_rank = a != NULL ? rank(b->cls) - rank(a->cls) : 1;
+
+	if (by_rank == 0)
+		by_rank = b->at < a->at || (b->at == a->at && strcmp(b->key, a->key) < 0);
+	return by_rank > 0 ? b : a;
+}
+
 /* What the events of one call say of one row. */
 struct heard {
 	int attempt, accepted, rejected; /* -1: none; a token of no attempt says 0 */
@@ -992,6 +1020,24 @@ suppress_by(struct pg *pg, const struct pg_row *s, const struct pg_event *e)
 		suppress(pg, s->address, "all", "bounce");
 }
 
+/* ingest_again(): of all that was ever heard of a row, what says why. */
+static void
+tell_again(struct pg *pg, struct pg_row *s, int run, int id)
+{
+	const struct pg_event *why = NULL;
+
+	for (int i = 0; i < pg->events; i++) {
+		const struct pg_event *e = &pg->event[i];
+
+		if (e->run == run && e->send == id && e->attempt <= s->attempt && tells(e))
+			why = worse(why, e);
+	}
+	if (why != NULL && rank(why->cls) >= rank(s->cls)) {
+		COPY(s->cls, why->cls);
+		COPY(s->reason, why->reason);
+	}
+}
+
 /* ingest_run() for one row. events: places of the new ones that speak of it. False: the row is not
  * as far as they are. */
 static bool
@@ -1000,6 +1046,7 @@ ingest_row(struct pg *pg, int run, int id, const int *events, int n)
 	struct pg_row *s = row_of(pg, run, id);
 	struct heard h = { .accepted = -1, .rejected = -1 };
 	enum pg_state was;
+	bool again;
 
 	for (int i = 0; i < n; i++) {
 		const struct pg_event *e = &pg->event[events[i]];
@@ -1009,22 +1056,26 @@ ingest_row(struct pg *pg, int run, int id, const int *events, int n)
 			h.rejected = e->attempt;
 		if (proves(e) && e->attempt > h.accepted)
 			h.accepted = e->attempt;
-		if ((is(e->kind, "bounced") || is(e->kind, "rejected")) && !is(e->source, "smtp"))
-			h.why = e;
+		if (tells(e))
+			h.why = worse(h.why, e);
 	}
 	if (s == NULL || s->attempt == 0 || s->attempt < h.attempt)
 		return false;
 	was = s->state;
+	again = s->bounced_at != PG_NEVER || s->was_rejected;
 	if (h.rejected == s->attempt && (was == PG_SENT || was == PG_IN_DOUBT))
 		s->state = PG_FAILED;
 	else if (h.accepted >= 0 && was == PG_IN_DOUBT)
 		s->state = PG_SENT;
 	s->rejected = h.rejected > s->rejected ? h.rejected : s->rejected;
+	s->was_rejected = s->was_rejected || h.rejected >= 0;
 	s->accepted = h.accepted > s->accepted ? h.accepted : s->accepted;
-	if (h.why != NULL && h.why->cls[0] != '\0')
+	if (h.why != NULL && again) {
+		tell_again(pg, s, run, id);
+	} else if (h.why != NULL) {
 		COPY(s->cls, h.why->cls);
-	if (h.why != NULL && h.why->reason[0] != '\0')
 		COPY(s->reason, h.why->reason);
+	}
 	moved(pg, run, OTHERS, was, s->state);
 	for (int i = 0; i < n; i++) {
 		note_facts(pg, s, run, &pg->event[events[i]]);
