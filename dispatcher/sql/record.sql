@@ -2,7 +2,8 @@
 -- in_doubt for late ones), then arrays: $4 ids, $5 attempts, $6 states, $7 codes, $8 enhanced codes,
 -- $9 classes, $10 reasons, $11 replies, $12 remotes, $13 remote ids, $14 seconds to the next try
 -- (below 0: so many, without a step of the retry ladder).
--- Only the holder of the attempt may settle it, so repeating does nothing. A bounce may have been
+-- Only the holder of the attempt may settle it, so repeating does nothing; nor does it when it comes as
+-- late, as only those that somebody else put in doubt (owner_lost) are settled late. A bounce may have been
 -- heard before its sending is recorded: then what it said stays. So may the acceptance of what would
 -- be in doubt, and the rejection by SES of what it had taken. Events that wait for the id that the
 -- remote gave are due now. Returns how many were settled.
@@ -24,6 +25,7 @@ u AS (
 	FROM o
 	WHERE s.run_id = /*run*/$1 AND s.id = o.id AND s.attempt = o.attempt AND s.owner = $2
 	    AND s.state = $3::kairan.send_state
+	    AND ($3::kairan.send_state <> 'in_doubt' OR s.reason = 'owner_lost')
 	RETURNING s.id, s.lane, s.state, s.not_before, s.remote_id,
 	    CASE WHEN s.rejected_attempt = s.attempt THEN s.class ELSE o.class END AS class, split_part(s.address_key, '@', 2) AS domain),
 q AS (

@@ -150,7 +150,11 @@ tap_is "$(record 10 1 5 1 deferred -60) $(one "tries || ' ' || (not_before > now
 	'1 0 true' 'put off for no fault of the recipient: no step of the ladder'
 tap_is "$(record 10 1 7 1 deferred 60) $(one "tries || ' ' || (not_before > now() + interval '50 s') FROM kairan.send WHERE run_id = 10 AND id = 7")" \
 	'1 1 true' 'put off by the recipient: one'
-tap_is "$(record 10 1 9 1 in_doubt) $(record 10 1 9 1 sent 0 in_doubt) $(states 10 9)" '1 1 sent' 'a late outcome settles a doubt'
+attempts=$(one "sum(attempts) FROM kairan.tally WHERE run_id = 10")
+tap_is "$(record 10 1 9 1 in_doubt) $(record 10 1 9 1 in_doubt) $(record 10 1 9 1 in_doubt 0 in_doubt) $(
+	one "sum(attempts) - $attempts FROM kairan.tally WHERE run_id = 10")" '1 0 0 1' 'written again behind an unknown commit, and then as late: one attempt'
+sql -c "UPDATE kairan.send SET reason = 'owner_lost' WHERE run_id = 10 AND id = 9"
+tap_is "$(record 10 1 9 1 sent 0 in_doubt) $(states 10 9)" '1 sent' 'a late outcome settles the doubt of somebody else'
 tap_is "$(one "count(*) FROM kairan.retry WHERE run_id = 10")" 2 'those put off wait for their time'
 
 tap_is "$(statement release "10, 2, '{10}', '{1}'")$(statement release "10, 1, '{10}', '{2}'")$(statement release "10, 1, '{9}', '{1}'")" '' \

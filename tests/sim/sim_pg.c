@@ -557,7 +557,8 @@ record(struct pg *pg, const char *const *p)
 		bool deferred = to == PG_DEFERRED, rejected;
 
 		if (s == NULL || s->attempt != number(a[1].text[i]) || s->owner != owner ||
-		    s->state != from)
+		    s->state != from ||
+		    (from == PG_IN_DOUBT && strcmp(s->reason, "owner_lost") != 0))
 			continue;
 		rejected = s->rejected == s->attempt;
 		if (rejected && (to == PG_SENT || to == PG_IN_DOUBT))
