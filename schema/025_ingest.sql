@@ -65,6 +65,11 @@ BEGIN
 		CROSS JOIN LATERAL (SELECT CASE e.kind WHEN 'complained' THEN 'complaint' ELSE 'bounce' END AS reason) k
 		WHERE e.send_id IS NULL AND e.source = 'sns' AND e.address_key IS NOT NULL
 		    AND (e.kind = 'complained' OR (e.kind = 'bounced' AND e.class = 'hard'))
+		    -- of which campaign it is nobody knows: of domains that are ambiguous only the linked ones agree
+		    AND (e.kind <> 'bounced' OR NOT EXISTS (SELECT FROM ambiguous_domain m
+				WHERE m.domain = split_part(e.address_key, '@', 2) AND m.campaigns > greatest(1,
+				    (SELECT count(DISTINCT r.campaign_id) FROM feedback_event f JOIN run r ON r.id = f.run_id
+				    WHERE f.address_key = e.address_key AND f.kind = 'bounced' AND f.class = 'hard'))))
 		ORDER BY e.address_key, k.reason, e.id
 		ON CONFLICT (address_key, scope, reason) DO UPDATE SET source = excluded.source,
 		    evidence = excluded.evidence, event_id = excluded.event_id, created_at = now(), expires_at = NULL,

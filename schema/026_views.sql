@@ -129,8 +129,51 @@ BEGIN
 END
 $$;
 
+-- Sources may say a time that is still to come, or none. Without a SET clause this and what follows become part of the
+-- statement that calls them.
+CREATE FUNCTION event_at(e feedback_event) RETURNS timestamptz
+LANGUAGE sql STABLE
+AS $$
+	SELECT least(coalesce((e).occurred_at, (e).received_at), now())
+$$;
+COMMENT ON FUNCTION event_at(feedback_event) IS 'When what was heard happened, as far as is known';
+
+-- The bounces of a domain that were heard lately are held against what it was sent since they happened, not since they
+-- were heard: a source may have been away, or an archive is read again. Of mail that was older than that, against all.
+CREATE OR REPLACE FUNCTION suppress_provisional() RETURNS TABLE (domain text, addresses bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+BEGIN
+	FOR domain IN SELECT q.domain FROM (
+		SELECT t.domain, sum(t.hard)::bigint AS hard FROM tally_domain t WHERE t.hour > now() - interval '7 hours'
+		GROUP BY t.domain HAVING sum(t.hard) >= 50
+		    AND at_least_per_cent(sum(t.hard)::bigint, greatest(sum(t.attempted), sum(t.hard))::bigint) >= 50) AS q
+	    CROSS JOIN LATERAL (SELECT percentile_disc(0.1) WITHIN GROUP (ORDER BY event_at(f)) - interval '6 hours' AS since
+		FROM suppression o JOIN feedback_event f ON f.address_key = o.address_key AND f.id = o.event_id
+		WHERE split_part(o.address_key, '@', 2) = q.domain AND o.scope = 'all' AND o.reason = 'bounce'
+		    AND o.expires_at IS NULL AND o.rests = 0 AND o.created_at > now() - interval '7 hours') AS b
+	    CROSS JOIN LATERAL (SELECT sum(t.attempted) FILTER (WHERE t.hour >= b.since) AS since, sum(t.attempted) AS ever
+		FROM tally_domain t WHERE t.domain = q.domain AND t.hour >= least(b.since, now() - interval '30 days')) AS w
+	    WHERE at_least_per_cent(q.hard, greatest(CASE WHEN w.since >= q.hard THEN w.since ELSE w.ever END, q.hard)::bigint) >= 50 LOOP
+		UPDATE suppression s SET source = 'provisional', rests = greatest(s.rests, 1), expires_at = 'infinity',
+		    rest_until = now() + make_interval(days => coalesce(st.soft_rest_days, 14)),
+		    stream_id = coalesce(st.id, (SELECT min(id) FROM stream))
+		FROM suppression o
+		LEFT JOIN feedback_event f ON f.address_key = o.address_key AND f.id = o.event_id LEFT JOIN run r ON r.id = f.run_id
+		LEFT JOIN campaign c ON c.id = r.campaign_id LEFT JOIN stream st ON st.id = c.stream_id
+		WHERE split_part(o.address_key, '@', 2) = domain AND o.scope = 'all' AND o.reason = 'bounce'
+		    AND o.expires_at IS NULL AND o.rests = 0 AND o.created_at > now() - interval '7 hours'
+		    AND s.address_key = o.address_key AND s.scope = o.scope AND s.reason = o.reason;
+		GET DIAGNOSTICS addresses = ROW_COUNT;
+		CONTINUE WHEN addresses = 0;
+		INSERT INTO audit (action, object, detail) VALUES ('suppress.provisional', domain, addresses || ' addresses');
+		RETURN NEXT;
+	END LOOP;
+END
+$$;
+
 -- SES did not send to those on its lists, nor to whom it would not for another reason: suppressed here too, but no
--- bounce of ours. Without a SET clause both of these become part of the statement that calls them.
+-- bounce of ours.
 CREATE FUNCTION bounce_counts(reason text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
@@ -250,7 +293,8 @@ END
 $$;
 COMMENT ON FUNCTION ingest_again(int, send_change[]) IS 'Writes why rows bounced of which several bounces were heard; returns what changed with that';
 
--- As before, told what changed instead of looking it up.
+-- As before, told what changed instead of looking it up, and by the time at which it happened: an archive that is read
+-- again makes nobody rest. Several in a few days may be one trouble of a mailbox, so they must be spread.
 DROP FUNCTION ingest_soft(int, feedback_event[], stream);
 CREATE FUNCTION ingest_soft(the_run int, fresh feedback_event[], changed send_change[], st stream) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET enable_seqscan = off
@@ -262,12 +306,15 @@ BEGIN
 	    soft.n || ' soft bounces in ' || st.soft_bounce_days || ' days, last ' || coalesce(e.enhanced, ''), e.id,
 	    'infinity', 1, now() + make_interval(days => st.soft_rest_days), st.id
 	FROM unnest(fresh) e JOIN unnest(changed) s ON s.id = e.send_id
-	CROSS JOIN LATERAL (SELECT count(DISTINCT (f.run_id, f.send_id)) AS n FROM feedback_event f
-		WHERE f.address_key = s.address_key AND f.kind = 'bounced' AND f.class = 'soft'
-		AND f.received_at > now() - make_interval(days => st.soft_bounce_days)
+	CROSS JOIN LATERAL (SELECT count(DISTINCT (f.run_id, f.send_id)) AS n, max(event_at(f)) - min(event_at(f)) AS span
+		FROM feedback_event f WHERE f.address_key = s.address_key AND f.kind = 'bounced' AND f.class = 'soft'
+		AND event_at(f) > now() - make_interval(days => st.soft_bounce_days)
 		AND NOT EXISTS (SELECT FROM feedback_event d WHERE d.address_key = s.address_key
-			AND d.kind = 'delivered' AND d.received_at > f.received_at)) AS soft
-	WHERE e.run_id = the_run AND e.kind = 'bounced' AND e.class = 'soft' AND (soft.n >= st.soft_bounce_limit
+			AND d.kind = 'delivered' AND event_at(d) > event_at(f))) AS soft
+	WHERE e.run_id = the_run AND e.kind = 'bounced' AND e.class = 'soft'
+	    AND event_at(e) > now() - make_interval(days => st.soft_bounce_days)
+	    AND ((soft.n >= st.soft_bounce_limit
+		AND (st.soft_bounce_limit = 1 OR soft.span >= make_interval(days => st.soft_bounce_days) / 2))
 	    OR EXISTS (SELECT FROM suppression t WHERE t.address_key = s.address_key AND t.probation))
 	ORDER BY s.address_key, e.id DESC
 	ON CONFLICT (address_key, scope, reason) DO UPDATE SET source = excluded.source, evidence = excluded.evidence,
@@ -896,10 +943,12 @@ BEGIN
 END
 $$;
 
+COMMENT ON COLUMN stream.soft_bounce_limit IS 'Soft bounces within soft_bounce_days without a delivery, half of these days or more between the first and the last, after which an address rests for soft_rest_days';
+
 -- ---------------------------------------------------------------- rights
 
 REVOKE ALL ON FUNCTION send_of(int, int[]), customer_find(text), tally_late(), tally_fold(int),
-    ingest_rows(int, feedback_event[]), ingest_again(int, send_change[]), ingest_soft(int, feedback_event[], send_change[], stream), retries_due(int[], int[], int), retries_forget() FROM PUBLIC;
+    event_at(feedback_event), ingest_rows(int, feedback_event[]), ingest_again(int, send_change[]), ingest_soft(int, feedback_event[], send_change[], stream), retries_due(int[], int[], int), retries_forget() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION retries_due(int[], int[], int), retries_forget(), tally_fold(int) TO kairan_producer;
 GRANT EXECUTE ON FUNCTION bounce_counts(text) TO kairan_operator, kairan_producer, kairan_feedback, kairan_monitor;
 GRANT EXECUTE ON FUNCTION send_of(int, int[]) TO kairan_operator;

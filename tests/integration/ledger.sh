@@ -209,6 +209,12 @@ sql -c "UPDATE kairan.feedback_wait SET due_at = now(), since = now() - interval
 sql -c "SELECT kairan.feedback_join(1000)" >/dev/null
 tap_is "$(one "count(*) FROM kairan.feedback_wait")" 0 'after three days nobody waits any more'
 
+hear bounced hard user_unknown NULL NULL u9@docomo.ne.jp '2026-11-20 11:30:00Z' ambiguous-1
+hear bounced hard user_unknown NULL NULL u9@plain.example '2026-11-20 11:30:00Z' ambiguous-2
+hear complained '' abuse NULL NULL u8@docomo.ne.jp '2026-11-20 11:30:00Z' ambiguous-3
+tap_is "$(one "string_agg(address_key || ' ' || reason, ', ' ORDER BY address_key) FROM kairan.suppression WHERE address_key IN ('u8@docomo.ne.jp', 'u9@docomo.ne.jp', 'u9@plain.example')")" \
+	'u8@docomo.ne.jp complaint, u9@plain.example bounce' 'without a token, too, one "unknown" of an ambiguous domain is not enough'
+
 # ---- while it is being sent --------------------------------------------------------------
 
 run_make 20 sending 6 busy.example
@@ -253,30 +259,45 @@ soft()
 	sql -c "UPDATE kairan.send SET address = '$1', address_key = '$1' WHERE run_id = $SOFT"
 	hear "${3:-bounced}" "${4-soft}" mailbox_full "$SOFT" 1 "$1" "$2"
 }
+# argument: days; stdout: the time then
+ago()
+{
+	date -u -d "$(echo "$1" | awk '{ print int($1 * 86400) }') seconds ago" '+%F %TZ'
+}
 state_of()
 {
 	one "coalesce((SELECT state || ' ' || rests || ' ' || round(extract(epoch FROM expires_at - now()) / 86400) FROM kairan.suppression_state
 		WHERE address_key = '$1'), '-')"
 }
-soft a@soft.example '2026-11-20 14:00:00Z'
+soft a@soft.example "$(ago 18)"
 tap_is "$(state_of a@soft.example)" - 'one soft bounce does nothing'
-soft a@soft.example '2026-11-20 14:01:00Z'
-tap_is "$(state_of a@soft.example)" 'rests 1 14' 'two: it rests for two weeks'
+soft a@soft.example "$(ago 10)"
+tap_is "$(state_of a@soft.example)" - 'nor do two within less than half of the days'
+soft a@soft.example "$(ago 2)"
+tap_is "$(state_of a@soft.example)" 'rests 1 14' 'when they are spread it rests for two weeks'
+for i in 400 380 360; do soft archive@soft.example "$(ago $i)"; done
+soft archive@soft.example "$(ago 1)"
+tap_is "$(state_of archive@soft.example)" - 'an archive that is read again counts by the time at which it happened'
+soft healed@soft.example "$(ago 10)" delivered ''
+soft healed@soft.example "$(ago 20)"
+soft healed@soft.example "$(ago 12)"
+soft healed@soft.example "$(ago 1)"
+tap_is "$(state_of healed@soft.example)" - 'a delivery in between that was heard first sets the count back'
 tap_is "$(one "kairan.probation_begin()")" 0 'nobody comes back before'
-for a in b c d; do soft "$a@soft.example" '2026-11-20 14:00:00Z'; soft "$a@soft.example" '2026-11-20 14:01:00Z'; done
+for a in b c d; do soft "$a@soft.example" "$(ago 18)"; soft "$a@soft.example" "$(ago 2)"; done
 sql -c "UPDATE kairan.suppression SET rest_until = now() - interval '1 day' * (5 - ascii(address_key) + 97) WHERE source = 'policy'"
 tap_is "$(state_of d@soft.example)" 'waits for probation 1 -2' 'the rest is over, but'
 tap_is "$(one "expires_at > now() FROM kairan.suppression WHERE address_key = 'd@soft.example'")" t 'it is still not written to'
 tap_is "$(one "kairan.probation_begin()") $(one "kairan.probation_begin()")" '2 0' 'two a day come back, as the stream says'
 tap_is "$(one "string_agg(left(address_key, 1), ' ' ORDER BY address_key) FROM kairan.suppression WHERE probation AND expires_at <= now()")" 'a b' 'those who waited longest'
-soft a@soft.example '2026-11-21 14:00:00Z' delivered ''
+soft a@soft.example "$(ago 1)" delivered ''
 tap_is "$(state_of a@soft.example)" - 'a delivery lifts it'
 tap_is "$(one "kairan.probation_begin()")" 0 'without making room for another on that day'
-soft b@soft.example '2026-11-21 14:00:00Z'
+soft b@soft.example "$(ago 1)"
 tap_is "$(state_of b@soft.example)" 'rests 2 28' 'another soft bounce: it rests twice as long'
 sql -c "UPDATE kairan.suppression SET rest_until = now() - interval '9 days' WHERE address_key = 'b@soft.example'; DELETE FROM kairan.probation_day"
 sql -c "SELECT kairan.probation_begin()" >/dev/null
-soft b@soft.example '2026-11-22 14:00:00Z' bounced hard
+soft b@soft.example "$(ago 0.5)" bounced hard
 tap_is "$(one "state FROM kairan.suppression_state WHERE address_key = 'b@soft.example'")" 'for good' 'a hard bounce on probation is final'
 sql -c "UPDATE kairan.suppression SET probation_at = now() - interval '31 days' WHERE probation; DELETE FROM kairan.probation_day"
 tap_is "$(one "count(*) FROM kairan.suppression WHERE probation")" 1 'one is on probation'
@@ -296,6 +317,12 @@ tap_is "$(one "domain || ' ' || addresses FROM kairan.suppress_provisional() WHE
 tap_is "$(one "state || ' ' || count(*) FROM kairan.suppression_state WHERE address_key LIKE '%@outage.example' GROUP BY state")" 'provisional 60' 'they rest'
 tap_is "$(one "count(*) FROM kairan.suppression WHERE address_key = 'u1@both.example' AND source = 'provisional'")" 0 'others are left alone'
 tap_is "$(one "count(*) FROM kairan.suppress_provisional()")" 0 'once'
+run_make 23 sent 60 late.example
+sql -c "INSERT INTO kairan.tally_domain (run_id, hour, domain, owner, attempted, sent) VALUES (23, date_trunc('hour', now() - interval '30 hours'), 'late.example', 1, 100000, 100000)"
+for i in {1..60}; do echo "SELECT kairan.ingest('{dsn}', '{bounced}', '{late$i}', ARRAY[now() - interval '28 hours'], '{23}', '{$i}', '{1}', '{NULL}', '{hard}', '{user_unknown}', '{550}',
+	'{5.1.1}', '{NULL}', '{NULL}', '{NULL}');"; done | sql -o /dev/null -f -
+tap_is "$(one "count(*) FROM kairan.suppress_provisional()") $(one "count(*) FROM kairan.suppression WHERE address_key LIKE '%@late.example' AND expires_at IS NULL")" '0 60' \
+	'sixty of a hundred thousand stay final, however late they are heard'
 
 # ---- what a dead owner held --------------------------------------------------------------
 
