@@ -65,6 +65,7 @@ BEGIN
 		CROSS JOIN LATERAL (SELECT CASE e.kind WHEN 'complained' THEN 'complaint' ELSE 'bounce' END AS reason) k
 		WHERE e.send_id IS NULL AND e.source = 'sns' AND e.address_key IS NOT NULL
 		    AND (e.kind = 'complained' OR (e.kind = 'bounced' AND e.class = 'hard'))
+		    AND (e.kind = 'bounced' OR NOT consent_since(e.address_key, coalesce(e.occurred_at, e.received_at)))
 		    -- of which campaign it is nobody knows: of domains that are ambiguous only the linked ones agree
 		    AND (e.kind <> 'bounced' OR NOT EXISTS (SELECT FROM ambiguous_domain m
 				WHERE m.domain = split_part(e.address_key, '@', 2) AND m.campaigns > greatest(1,

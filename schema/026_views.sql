@@ -138,6 +138,31 @@ AS $$
 $$;
 COMMENT ON FUNCTION event_at(feedback_event) IS 'When what was heard happened, as far as is known';
 
+-- An address of ASCII without an A-label has one spelling in lower case, which the index of customer finds. The others
+-- may be written in ways that only address_key() knows.
+CREATE FUNCTION customer_find(the_key text) RETURNS SETOF bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+BEGIN
+	IF the_key ~ '^[\x01-\x7f]*$' AND the_key !~ '[@.]xn--' THEN
+		RETURN QUERY SELECT c.id::bigint FROM customer c WHERE lower(c.email COLLATE "C") = the_key;
+	ELSE
+		RETURN QUERY SELECT c.id::bigint FROM customer c WHERE coalesce(address_key(c.email), lower(c.email)) = the_key;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION customer_find(text) IS 'Numbers of the customers with this address key';
+
+CREATE FUNCTION consent_since(the_key text, at timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+BEGIN
+	RETURN EXISTS (SELECT FROM customer c WHERE c.id = ANY (ARRAY(SELECT customer_find(the_key)))
+	    AND (to_jsonb(c) ->> 'consent_at')::timestamptz > at);
+END
+$$;
+COMMENT ON FUNCTION consent_since(text, timestamptz) IS 'Whether a customer of this address has given consent after that time; false without a column consent_at';
+
 -- The bounces of a domain that were heard lately are held against what it was sent since they happened, not since they
 -- were heard: a source may have been away, or an archive is read again. Of mail that was older than that, against all.
 CREATE OR REPLACE FUNCTION suppress_provisional() RETURNS TABLE (domain text, addresses bigint)
@@ -353,7 +378,7 @@ BEGIN
 	END IF;
 
 	WITH e AS (
-		SELECT f.id, f.send_id, f.source, f.kind, f.address_key, f.class, f.reason, f.enhanced, f.reply
+		SELECT f.id, f.send_id, f.source, f.kind, f.address_key, f.class, f.reason, f.enhanced, f.reply, event_at(f) AS at
 		FROM unnest(fresh) f WHERE f.run_id = the_run AND f.send_id IS NOT NULL),
 	u AS (SELECT *, split_part(address_key, '@', 2) AS domain FROM unnest(changed)),
 	d AS (
@@ -410,6 +435,7 @@ BEGIN
 			    <= 1 + (SELECT count(DISTINCT r.campaign_id) FROM feedback_event f JOIN run r ON r.id = f.run_id
 				WHERE f.address_key = o.address_key AND f.kind = 'bounced' AND f.class = 'hard'
 				AND r.campaign_id <> this_campaign))
+		    AND (e.kind = 'bounced' OR NOT consent_since(o.address_key, e.at))
 		ORDER BY o.address_key, t.scope, t.reason, e.id
 		ON CONFLICT (address_key, scope, reason) DO UPDATE SET source = excluded.source,
 		    evidence = excluded.evidence, event_id = excluded.event_id, created_at = now(), expires_at = NULL,
@@ -843,21 +869,6 @@ WHERE s.state = 'in_doubt';
 
 -- ---------------------------------------------------------------- one person
 
--- An address of ASCII without an A-label has one spelling in lower case, which the index of customer finds. The others
--- may be written in ways that only address_key() knows.
-CREATE FUNCTION customer_find(the_key text) RETURNS SETOF bigint
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kairan, pg_temp
-AS $$
-BEGIN
-	IF the_key ~ '^[\x01-\x7f]*$' AND the_key !~ '[@.]xn--' THEN
-		RETURN QUERY SELECT c.id::bigint FROM customer c WHERE lower(c.email COLLATE "C") = the_key;
-	ELSE
-		RETURN QUERY SELECT c.id::bigint FROM customer c WHERE coalesce(address_key(c.email), lower(c.email)) = the_key;
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION customer_find(text) IS 'Numbers of the customers with this address key';
-
 -- As before, rows of send and exclusion found first and changed run by run.
 CREATE OR REPLACE FUNCTION customer_erase(address text) RETURNS TABLE (what text, n bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET plan_cache_mode = force_custom_plan
@@ -948,7 +959,7 @@ COMMENT ON COLUMN stream.soft_bounce_limit IS 'Soft bounces within soft_bounce_d
 -- ---------------------------------------------------------------- rights
 
 REVOKE ALL ON FUNCTION send_of(int, int[]), customer_find(text), tally_late(), tally_fold(int),
-    event_at(feedback_event), ingest_rows(int, feedback_event[]), ingest_again(int, send_change[]), ingest_soft(int, feedback_event[], send_change[], stream), retries_due(int[], int[], int), retries_forget() FROM PUBLIC;
+    event_at(feedback_event), consent_since(text, timestamptz), ingest_rows(int, feedback_event[]), ingest_again(int, send_change[]), ingest_soft(int, feedback_event[], send_change[], stream), retries_due(int[], int[], int), retries_forget() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION retries_due(int[], int[], int), retries_forget(), tally_fold(int) TO kairan_producer;
 GRANT EXECUTE ON FUNCTION bounce_counts(text) TO kairan_operator, kairan_producer, kairan_feedback, kairan_monitor;
 GRANT EXECUTE ON FUNCTION send_of(int, int[]) TO kairan_operator;

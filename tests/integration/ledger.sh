@@ -247,6 +247,19 @@ tap_is "$(one "string_agg(reason, ' ') FROM kairan.suppression WHERE address_key
 hear bounced hard user_unknown 21 2 u2@both.example '2026-11-20 13:00:00Z'
 tap_is "$(one "all_off FROM kairan.page_look(21, 2, 1, 60)")" f 'the page still offers it to whom has bounced'
 
+# ---- consent -----------------------------------------------------------------------------
+
+run_make 24 sent 4 consent.example
+sql -c "INSERT INTO kairan.customer (email, consent_at) SELECT CASE i WHEN 1 THEN 'U' ELSE 'u' END || i || '@consent.example', '2026-11-20 12:00:00Z' FROM generate_series(1, 5) AS i"
+hear complained '' abuse 24 1 u1@consent.example '2026-11-20 11:00:00Z'
+hear unsubscribed '' all 24 2 u2@consent.example '2026-11-20 11:00:00Z'
+hear complained '' abuse 24 3 u3@consent.example '2026-11-20 13:00:00Z'
+hear bounced hard user_unknown 24 4 u4@consent.example '2026-11-20 11:00:00Z'
+hear complained '' abuse NULL NULL u5@consent.example '2026-11-20 11:00:00Z' consent-5
+tap_is "$(one "string_agg(address_key || ' ' || reason, ', ' ORDER BY address_key) FROM kairan.suppression WHERE address_key LIKE '%@consent.example'")" \
+	'u3@consent.example complaint, u4@consent.example bounce' 'a complaint or unsubscribe from before the consent does not override it; a dead address is one'
+tap_is "$(one "count(complained_at) || ' ' || count(unsubscribed_at) FROM kairan.send WHERE run_id = 24")" '2 1' 'but the facts are noted'
+
 # ---- rests and probation -----------------------------------------------------------------
 
 sql -c "UPDATE kairan.stream SET soft_bounce_limit = 2, probation_daily = 2 WHERE name = 'marketing'"
