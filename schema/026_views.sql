@@ -954,6 +954,31 @@ BEGIN
 END
 $$;
 
+-- As before; shows what it lifts, not the other reasons of the same addresses.
+CREATE OR REPLACE FUNCTION suppress_undo(the_provider text, the_domain text, since timestamptz, until timestamptz, phrase text, dry boolean)
+RETURNS TABLE (domain text, addresses bigint, for_example text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp
+AS $$
+DECLARE
+	keys text[];
+BEGIN
+	SELECT array_agg(s.address_key) INTO keys FROM suppression s
+	WHERE s.reason = 'bounce' AND s.scope = 'all' AND s.created_at >= since AND s.created_at < until
+	    AND (phrase IS NULL OR s.evidence ILIKE '%' || phrase || '%')
+	    AND (the_domain IS NULL OR split_part(s.address_key, '@', 2) = the_domain)
+	    AND (the_provider IS NULL OR split_part(s.address_key, '@', 2) IN
+		(SELECT p.domain FROM provider_domain p WHERE p.provider = the_provider));
+	RETURN QUERY SELECT split_part(s.address_key, '@', 2), count(*), left(min(s.evidence), 100)
+	    FROM suppression s WHERE s.address_key = ANY (keys) AND s.scope = 'all' AND s.reason = 'bounce' GROUP BY 1 ORDER BY 2 DESC, 1;
+	IF NOT dry THEN
+		DELETE FROM suppression s WHERE s.address_key = ANY (keys) AND s.scope = 'all' AND s.reason = 'bounce';
+		-- else the same events would count again
+		UPDATE feedback_event f SET class = 'block', reason = 'undone' WHERE f.address_key = ANY (keys)
+		    AND f.kind = 'bounced' AND f.class = 'hard' AND f.received_at >= since AND f.received_at < until;
+	END IF;
+END
+$$;
+
 COMMENT ON COLUMN stream.soft_bounce_limit IS 'Soft bounces within soft_bounce_days without a delivery, half of these days or more between the first and the last, after which an address rests for soft_rest_days';
 
 -- ---------------------------------------------------------------- rights

@@ -242,6 +242,7 @@ hear bounced hard user_unknown 21 1 u1@both.example '2026-11-20 13:00:00Z'
 hear unsubscribed '' all 21 1 u1@both.example '2026-11-20 13:00:01Z' '' web
 tap_is "$(one "string_agg(scope || ' ' || reason, ', ' ORDER BY reason) FROM kairan.suppression WHERE address_key = 'u1@both.example'")" \
 	'all bounce, all unsubscribe' 'an unsubscribe from everything is stored beside the bounce'
+tap_is "$(one "addresses FROM kairan.suppress_undo(NULL, 'both.example', now() - interval '1 hour', now() + interval '1 s', NULL, true)")" 1 'undo counts one address, not its reasons'
 sql -c "SELECT kairan.suppress_undo(NULL, 'both.example', now() - interval '1 hour', now() + interval '1 s', NULL, false)" >/dev/null
 tap_is "$(one "string_agg(reason, ' ') FROM kairan.suppression WHERE address_key = 'u1@both.example'")" unsubscribe 'and stays when that is undone'
 hear bounced hard user_unknown 21 2 u2@both.example '2026-11-20 13:00:00Z'
