@@ -465,6 +465,48 @@ BEGIN
 END
 $$;
 
+-- As before; and a mark for another attempt of somebody in doubt says that he was sent to twice, whether or not the
+-- note of it was lost with the commits: on_doubt = resend must not make a third copy of it.
+CREATE OR REPLACE FUNCTION journal_assert(runs int[], ids int[], attempts smallint[], owners int[], remote_ids text[],
+    accepted boolean[]) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET enable_seqscan = off
+AS $$
+DECLARE
+	r record;
+	total bigint := 0;
+BEGIN
+	FOR r IN
+		WITH j AS (SELECT * FROM unnest(runs, ids, attempts, owners, remote_ids, accepted)
+			AS t(run_id, id, attempt, owner, remote_id, accepted)),
+		old AS (SELECT s.run_id, s.id, s.state, s.attempt FROM send s JOIN j ON j.run_id = s.run_id AND j.id = s.id
+			WHERE s.attempt <= j.attempt AND (s.state IN ('queued', 'deferred', 'sending')
+			    OR (s.state = 'in_doubt' AND j.accepted)
+			    OR (s.state = 'in_doubt' AND s.attempt < j.attempt)) FOR UPDATE OF s),
+		twice AS (SELECT s.run_id, s.id, least(s.attempt, j.attempt) AS attempt
+			FROM send s JOIN j ON j.run_id = s.run_id AND j.id = s.id
+			WHERE s.state = 'in_doubt' AND NOT j.accepted AND s.attempt <> j.attempt),
+		noted AS (INSERT INTO doubt (run_id, send_id, attempt, how)
+			SELECT t.run_id, t.id, t.attempt,
+			    CASE WHEN run.snapshot ->> 'on_doubt' = 'resend' THEN 'resent_by_policy' ELSE 'resent' END
+			FROM twice t JOIN run ON run.id = t.run_id ON CONFLICT (run_id, send_id, attempt) DO NOTHING),
+		u AS (UPDATE send s SET state = CASE WHEN j.accepted THEN 'sent' ELSE 'in_doubt' END::send_state,
+			attempt = j.attempt, owner = j.owner, remote_id = j.remote_id, settled_at = now(), not_before = NULL,
+			reason = CASE WHEN j.accepted THEN NULL ELSE 'commit_lost' END
+			FROM old JOIN j USING (run_id, id)
+			WHERE s.run_id = old.run_id AND s.id = old.id RETURNING s.run_id, old.state AS was, s.state)
+		SELECT u.run_id, u.was, u.state, count(*) AS n FROM u GROUP BY 1, 2, 3 LOOP
+		total := total + r.n;
+		PERFORM tally_add(r.run_id, 0,
+		    d_claimed => CASE WHEN r.was = 'sending' THEN - r.n ELSE 0 END,
+		    d_deferred => CASE WHEN r.was = 'deferred' THEN - r.n ELSE 0 END,
+		    d_sent => CASE WHEN r.state = 'sent' THEN r.n ELSE 0 END,
+		    d_in_doubt => CASE WHEN r.state = 'in_doubt' THEN r.n ELSE 0 END
+			- CASE WHEN r.was = 'in_doubt' THEN r.n ELSE 0 END);
+	END LOOP;
+	RETURN total;
+END
+$$;
+
 -- The dispatcher's role asks for generic plans, which fit its own statements, and the others would make one for all
 -- runs to learn that it is dear.
 ALTER FUNCTION send_unsend(int, int, int[], smallint[]) SET plan_cache_mode = force_custom_plan;

@@ -197,6 +197,18 @@ sql -c "UPDATE kairan.send SET attempt = 2, owner = 1, state = 'queued' WHERE ru
 tap_is "$(one "kairan.journal_assert('{12,12,12}', '{1,2,3}', '{1,1,1}', '{1,1,1}', '{q1,NULL,NULL}', '{t,f,f}')") $(states 12 1,2,3)" \
 	'2 sent in_doubt queued' 'lost commits: the journal counts for more than the row, but not for more than a later attempt'
 
+# A second copy whose note was lost with the commits: the mark tells of it.
+run_add 21 running 3
+sql -c "UPDATE kairan.send SET attempt = id, owner = 1, state = 'in_doubt', settled_at = now() WHERE run_id = 21" \
+	-c "SELECT kairan.tally_add(21, 0, d_in_doubt => 3)" >"$D/out"
+tap_is "$(one "kairan.journal_assert('{21,21,21}', '{1,2,3}', '{2,1,3}', '{1,1,1}', '{NULL,NULL,NULL}', '{f,f,f}')") $(states 21 1,2,3)" \
+	'1 in_doubt in_doubt in_doubt' 'lost commits: in doubt by a later attempt than the row knows'
+tap_is "$(one "string_agg(format('%s/%s/%s', send_id, attempt, how), ' ' ORDER BY send_id) FROM kairan.doubt WHERE run_id = 21")" \
+	'1/1/resent_by_policy 2/1/resent_by_policy' 'two attempts in doubt are one copy more, noted'
+sql -c "UPDATE kairan.send SET settled_at = now() - interval '1 day' WHERE run_id = 21"
+tap_is "$(one "kairan.doubt_policy('1 hour')") $(states 21 1,2,3)" '1 in_doubt in_doubt queued' 'so on_doubt = resend makes no third'
+counts_agree 21 'the tally agrees with the rows'
+
 # ---- what is heard -----------------------------------------------------------------------
 
 run_add 13 running 8

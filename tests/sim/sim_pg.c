@@ -784,6 +784,22 @@ recover_rows(struct pg *pg, const char *const *p)
 	return r;
 }
 
+/* Both of two marks may have been taken: that was the one more copy. */
+static bool
+note_twice(struct pg *pg, int run, int id, int attempt)
+{
+	for (int i = 0; i < pg->doubts; i++)
+		if (pg->doubt[i].run == run && pg->doubt[i].send == id &&
+		    pg->doubt[i].attempt == attempt)
+			return true;
+	if (pg->doubts == PG_DOUBTS) {
+		pg->full = true;
+		return false;
+	}
+	pg->doubt[pg->doubts++] = (struct pg_doubt){ run, id, attempt };
+	return true;
+}
+
 static PGresult *
 journal_assert(struct pg *pg, const char *const *p)
 {
@@ -798,9 +814,13 @@ journal_assert(struct pg *pg, const char *const *p)
 		struct pg_row *s = row_of(pg, run, number(a[1].text[i]));
 		enum pg_state was;
 
+		if (s != NULL && s->state == PG_IN_DOUBT && !accepted && s->attempt != attempt &&
+		    !note_twice(
+			pg, run, number(a[1].text[i]), s->attempt < attempt ? s->attempt : attempt))
+			break;
 		if (s == NULL || s->attempt > attempt ||
 		    !(s->state == PG_QUEUED || s->state == PG_DEFERRED || s->state == PG_SENDING ||
-			(s->state == PG_IN_DOUBT && accepted)))
+			(s->state == PG_IN_DOUBT && (accepted || s->attempt < attempt))))
 			continue;
 		was = s->state;
 		s->state = accepted ? PG_SENT : PG_IN_DOUBT;
