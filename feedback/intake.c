@@ -60,6 +60,22 @@ queue_push(struct queue *q, struct intake_item *item)
 	q->count++;
 }
 
+static void
+queue_push_front(struct queue *q, struct intake_item *item)
+{
+	item->next = q->first;
+	q->first = item;
+	if (item->next == NULL)
+		q->last = &item->next;
+	q->count++;
+}
+
+static size_t
+remaining(const struct intake_item *item)
+{
+	return item->count - item->heard;
+}
+
 static struct intake_item *
 queue_pop(struct queue *q)
 {
@@ -159,6 +175,7 @@ intake_add(struct intake *in, struct intake_item *item)
 		return false;
 	}
 	item->ends_batch = item->is_quarantined = false;
+	item->heard = item->taken = item->limit = 0;
 	item->arrived_ms = uv_now(in->loop);
 	queue_push(&in->waiting, item);
 	in->events += item->count;
@@ -194,6 +211,19 @@ log_events(const struct intake_item *item)
 	}
 }
 
+/* What was in the batch of it is committed. False: there is more of it. */
+static bool
+item_is_done(struct intake *in, struct intake_item *item)
+{
+	item->heard += item->taken;
+	if (item->is_quarantined)
+		in->counts.quarantined++;
+	else
+		item->limit *= 2; /* as far as the next bad one, in few statements */
+	item->is_quarantined = false;
+	return remaining(item) == 0;
+}
+
 static void
 on_committed(struct intake *in, const PGresult *result)
 {
@@ -209,9 +239,12 @@ on_committed(struct intake *in, const PGresult *result)
 	while (done.count > 0) {
 		struct intake_item *item = queue_pop(&done);
 
+		if (!item_is_done(in, item)) { /* it was alone */
+			queue_push_front(&in->waiting, item);
+			in->events += remaining(item);
+			continue;
+		}
 		log_events(item);
-		if (item->is_quarantined)
-			in->counts.quarantined++;
 		settle(in, item, INTAKE_COMMITTED);
 	}
 }
@@ -229,7 +262,7 @@ put_back(struct intake *in)
 	in->waiting.count += in->running.count;
 	for (struct intake_item *i = in->running.first; in->running.count > 0;
 	     i = i->next, in->running.count--)
-		in->events += i->count;
+		in->events += remaining(i);
 	queue_init(&in->running);
 	in->counts.again++;
 }
@@ -254,11 +287,12 @@ intake_is_fault_of_data(const char *sqlstate)
 	return false;
 }
 
+/* One event that the database refuses. */
 static void
 quarantine(struct intake *in, const struct pgloop_answer *answer)
 {
 	struct intake_item *item = in->running.first;
-	const struct feedback_event *e = &item->events[0];
+	const struct feedback_event *e = &item->events[item->heard];
 
 	if (!item->is_quarantined) {
 		arena_reset(&in->arena);
@@ -272,10 +306,10 @@ quarantine(struct intake *in, const struct pgloop_answer *answer)
 		settle(in, item, INTAKE_REFUSED);
 		return;
 	}
-	log_error("event refused and kept aside source=%s kind=%s events=%zu sqlstate=%s "
-		  "error=\"%s\"",
-	    e->source, outcome_kind_name(e->kind), item->count, answer->sqlstate, answer->error);
+	log_error("event refused and kept aside source=%s kind=%s sqlstate=%s error=\"%s\"",
+	    e->source, outcome_kind_name(e->kind), answer->sqlstate, answer->error);
 	item->is_quarantined = true;
+	item->limit = 1;
 	put_back(in);
 }
 
@@ -291,6 +325,9 @@ on_refused(struct intake *in, const struct pgloop_answer *answer)
 		    (unsigned long long)in->wait_ms, answer->sqlstate, answer->error);
 		put_back(in);
 		wait_then_consider(in);
+	} else if (in->running.count == 1 && item->taken > 1) {
+		item->limit = item->taken / 2;
+		put_back(in);
 	} else if (in->running.count == 1) {
 		quarantine(in, answer);
 	} else {
@@ -323,37 +360,47 @@ on_answer(void *ctx, struct pgloop_answer *answer)
 	consider(in);
 }
 
+/* The next events of the item into the ledger. */
+static bool
+gather_item(struct intake *in, struct intake_item *item)
+{
+	const struct feedback_event *next = &item->events[item->heard];
+	bool good = true;
+
+	item->taken = remaining(item);
+	if (item->limit > 0 && item->taken > item->limit)
+		item->taken = item->limit;
+	if (item->is_quarantined) {
+		item->taken = 1;
+		return ledger_add(&in->ledger, in->replacement);
+	}
+	for (size_t i = 0; i < item->taken; i++)
+		good = good && ledger_add(&in->ledger, &next[i]);
+	return good;
+}
+
 /* Moves items from waiting to running and their events into the ledger. */
 static bool
 gather(struct intake *in)
 {
 	size_t events = 0;
-	bool good = true;
+	bool good = true, is_last = false;
 
 	ledger_reset(&in->ledger);
-	while (in->waiting.count > 0 && events < in->batch_events &&
+	while (in->waiting.count > 0 && events < in->batch_events && !is_last &&
 	    ledger_bytes(&in->ledger) < BATCH_BYTES_MAX) {
 		struct intake_item *item = in->waiting.first;
 
 		/* a big item does not make a batch bigger than asked for */
-		if (events > 0 && events + item->count > in->batch_events)
-			break;
-		if (item->is_quarantined && events > 0)
+		if (events > 0 && (item->limit > 0 || events + remaining(item) > in->batch_events))
 			break;
 		(void)queue_pop(&in->waiting);
 		queue_push(&in->running, item);
-		in->events -= item->count;
-		events += item->count;
-		if (item->is_quarantined) {
-			good = good && ledger_add(&in->ledger, in->replacement);
-			break;
-		}
-		for (size_t i = 0; i < item->count; i++)
-			good = good && ledger_add(&in->ledger, &item->events[i]);
-		if (item->ends_batch) {
-			item->ends_batch = false;
-			break;
-		}
+		in->events -= remaining(item);
+		good = gather_item(in, item) && good;
+		events += item->taken;
+		is_last = item->ends_batch || item->limit > 0;
+		item->ends_batch = false;
 	}
 	return good;
 }

@@ -9,10 +9,11 @@
  *   done     every item of the batch is told INTAKE_COMMITTED
  *   refused  for a reason of the database's own (no rights, disk full, deadlock, going down):
  *            the same batch again after a growing wait. For a reason in the data: the batch is
- *            cut in two again and again until the bad item stands alone (2 log n statements).
- *            It is then replaced by a plain event of kind "other", reason "refused", which keeps
- *            the server's word and the evidence in ASCII; if even that is refused the source
- *            is told INTAKE_REFUSED and answers with a temporary failure.
+ *            cut in two again and again until the bad item stands alone, and that item until
+ *            its bad event does (2 log n statements); what is good of it is committed piece by
+ *            piece. The bad event is replaced by a plain one of kind "other", reason "refused",
+ *            which keeps the server's word and the evidence in ASCII; if even that is refused
+ *            the source is told INTAKE_REFUSED and answers with a temporary failure.
  *   unknown  the connection died: the same batch again, which does nothing twice
  *
  * All calls from the loop's thread.
@@ -49,7 +50,10 @@ struct intake_item {
 	struct intake_item *next;
 	uint64_t arrived_ms;
 	bool ends_batch;
-	bool is_quarantined;
+	size_t heard;	     /* of its events are committed */
+	size_t taken;	     /* behind them are in the batch under way */
+	size_t limit;	     /* it goes alone, so many events at a time; 0: not cut */
+	bool is_quarantined; /* the next event goes alone, replaced */
 };
 
 struct intake_counts {
@@ -58,7 +62,7 @@ struct intake_counts {
 	uint64_t fresh;	      /* that had not been heard before */
 	uint64_t batches;     /* committed */
 	uint64_t again;	      /* batches submitted again */
-	uint64_t quarantined; /* items kept as "refused" */
+	uint64_t quarantined; /* events kept as "refused" */
 	uint64_t failed;      /* items told INTAKE_REFUSED */
 	uint64_t turned_away; /* items not taken for want of room */
 };
@@ -92,7 +96,7 @@ const struct intake_counts *intake_counts(const struct intake *intake);
 struct feedback_event *intake_quarantine_event(struct arena *arena, const char *source,
     const char *reason, struct slice key, const char *why, struct slice evidence);
 
-/* The same for the first event of an item that the database refused with why. */
+/* The same for an event that the database refused with why. */
 struct feedback_event *intake_refused_event(
     struct arena *arena, const struct feedback_event *event, const char *why);
 

@@ -103,7 +103,7 @@ metrics_text(struct buf *out, const struct sources *sources, const struct metric
 		{ "kairan_feedback_again_total", METRIC_COUNTER, "Batches submitted again",
 		    s->counts.again },
 		{ "kairan_feedback_quarantined_total", METRIC_COUNTER,
-		    "Notices that the database refused, kept aside", s->counts.quarantined },
+		    "Events that the database refused, kept aside", s->counts.quarantined },
 		{ "kairan_feedback_failed_total", METRIC_COUNTER,
 		    "Notices whose sender was told to try again", s->counts.failed },
 		{ "kairan_feedback_turned_away_total", METRIC_COUNTER,

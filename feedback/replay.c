@@ -2,7 +2,7 @@
 /*
  * replay: see replay.h. A file is mapped and cut into notices; every notice becomes a unit, and
  * BATCH of them are committed together. When the database refuses a batch for what is in it, its
- * notices are committed one by one, the bad ones as events of kind other.
+ * notices are committed one by one, and of those the bad events as events of kind other.
  */
 #include "replay.h"
 
@@ -86,22 +86,34 @@ commit(struct replay *r, const struct feedback_event *const *events, size_t coun
 	return 0;
 }
 
+/* Commits what the database takes, in halves, and what it refuses as events of kind other. */
+static int
+commit_parts(
+    struct replay *r, struct arena *arena, const struct feedback_event *const *list, size_t count)
+{
+	const struct feedback_event *instead;
+
+	if (commit(r, list, count) == 0)
+		return 0;
+	if (db_is_lost(&r->db) || !intake_is_fault_of_data(r->db.sqlstate))
+		return -1;
+	if (count > 1)
+		return commit_parts(r, arena, list, count / 2) < 0
+		    ? -1
+		    : commit_parts(r, arena, list + count / 2, count - count / 2);
+	instead = intake_refused_event(arena, list[0], r->db.error);
+	r->kept++;
+	return instead != NULL ? commit(r, &instead, 1) : -1;
+}
+
 static int
 commit_unit(struct replay *r, struct unit *u)
 {
 	const struct feedback_event *list[FEEDBACK_EVENTS_MAX];
-	struct feedback_event *instead;
 
 	for (size_t i = 0; i < u->events.count; i++)
 		list[i] = &u->events.items[i];
-	if (commit(r, list, u->events.count) == 0)
-		return 0;
-	if (db_is_lost(&r->db) || !intake_is_fault_of_data(r->db.sqlstate))
-		return -1;
-	instead = intake_refused_event(&u->arena, list[0], r->db.error);
-	list[0] = instead;
-	r->kept++;
-	return instead != NULL ? commit(r, list, 1) : -1;
+	return u->events.count > 0 ? commit_parts(r, &u->arena, list, u->events.count) : 0;
 }
 
 /* What waits. -1: the database is gone, or without memory. */

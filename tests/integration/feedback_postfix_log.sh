@@ -105,6 +105,30 @@ sleep 2
 FAST=1 pg_start "$D" >/dev/null 2>&1
 tap_ok 'without PostgreSQL it waits' wait_for 20 'delivered_at IS NOT NULL FROM kairan.send WHERE run_id = 1 AND id = 9'
 tap_is "$(source_is postfix_log up)" True 'it is up'
+
+# ---- what the database refuses -----------------------------------------------------------------
+
+# argument: send ids; one write, so that all are one chunk
+chunk_of()
+{
+	local send text=''
+
+	for send in "$@"; do
+		text+="Nov 21 10:00:00 mta postfix/qmgr[1]: 4YYYYYYYYYY$send: from=<b+$(token "$send")@$DOMAIN>, size=1, nrcpt=1 (queue active)"$'\n'
+		text+="Nov 21 10:00:01 mta postfix/smtp[1]: 4YYYYYYYYYY$send: to=<user$send@example.com>, relay=x[192.0.2.1]:25, dsn=2.0.0, status=sent (250 ok)"$'\n'
+	done
+	printf '%s' "$text" >>"$LOG"
+}
+
+delivered='FROM kairan.send WHERE run_id = 1 AND delivered_at IS NOT NULL AND id'
+sql -c "ALTER TABLE kairan.feedback_event ADD CONSTRAINT trap CHECK (kind = 'other' OR send_id IS NULL OR send_id NOT IN (25, 26, 31))"
+chunk_of {20..39}
+tap_ok 'of a chunk that the database refuses the good ones are taken' wait_for 10 "count(*) = 17 $delivered BETWEEN 20 AND 39"
+tap_is "$(one "count(*) FROM kairan.feedback_event WHERE reason = 'refused'")" 3 'and the bad ones are kept aside, each by itself'
+metrics metrics >"$D/metrics"
+tap_ok 'which is counted' grep -q '^kairan_feedback_quarantined_total 3$' "$D/metrics"
+chunk_of 40
+tap_ok 'the log is followed on' wait_for 10 "count(*) = 1 $delivered = 40"
 daemon_end
 tap_is $? 0 'ends well again'
 tap_is "$(grep -c 'user[0-9]*@' "$D/feedback.log")" 0 'no address in the log'

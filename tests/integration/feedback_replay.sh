@@ -59,6 +59,21 @@ tap_is $? 2 'no file is a mistake'
 KAIRAN_DATABASE_URL='postgresql:///kairan?host=/nonexistent' "$BIN/kairan" feedback replay "$D/a" 2>/dev/null
 tap_is $? 75 'without PostgreSQL it is temporary'
 
+# ---- what the database refuses -----------------------------------------------------------------
+
+{
+	dsn 70 5.1.1 | sed '/^--x--$/d'
+	for i in 1 2 3; do
+		printf 'Final-Recipient: rfc822; other%s@example.com\nAction: failed\nStatus: 5.%s.9\n\n' "$i" "$i"
+	done
+	echo '--x--'
+} >"$D/several.eml"
+sql -c "ALTER TABLE kairan.feedback_event ADD CONSTRAINT trap CHECK (enhanced IS DISTINCT FROM '5.2.9')"
+tap_is "$(replay new "$D/several.eml")" '0 4' 'a notice of which the database refuses one fact'
+tap_is "$(one "string_agg(coalesce(enhanced, reason), ' ' ORDER BY id) FROM (SELECT * FROM kairan.feedback_event ORDER BY id DESC LIMIT 4) AS e")" \
+	'5.1.1 5.1.9 refused 5.3.9' 'loses that one alone, which is kept aside'
+sql -c 'ALTER TABLE kairan.feedback_event DROP CONSTRAINT trap'
+
 # ---- health in kairan status -------------------------------------------------------------------
 
 mkdir -p "$D/md/new" "$D/md/cur"
