@@ -18,6 +18,7 @@
 
 #define LISTED_MAX 10000 /* mails of one look */
 #define TOGETHER_MAX 20	 /* at the intake */
+#define REFUSED_MAX 64	 /* mails that the server does not hand out */
 #define MAIL_MAX ((size_t)64 * 1024 * 1024)
 #define PASSWORD_MAX 1024
 #define COMMAND_MAX 600
@@ -26,6 +27,8 @@
 struct mail {
 	uint32_t number;	       /* UID of IMAP, place of POP3 */
 	char name[NAME_MAX_BYTES + 1]; /* of POP3: its unique id */
+	size_t size;		       /* of POP3; 0: not said */
+	bool is_done;		       /* taken away, gone, or left for a person */
 };
 
 struct mailbox {
@@ -35,15 +38,24 @@ struct mailbox {
 	struct wire wire;
 	unsigned tag;
 	bool has_uidplus;
-	uint32_t validity; /* of the UIDs in left */
+	uint32_t validity; /* of the UIDs in left, refused and floor */
+	uint32_t floor;	   /* UIDs below it are done with, or refused */
+	bool is_unsorted;  /* the server lists UIDs in no order: no floor then */
 	struct mail *listed;
 	size_t count;
+	bool is_more; /* mails than were listed */
 	struct nameset left;
+	struct mail refused[REFUSED_MAX]; /* asked for again at each look */
+	size_t refused_count;
+	bool is_refused_full;
 	struct buf raw;
 	struct unit units[TOGETHER_MAX];
 	struct mail *together[TOGETHER_MAX];
 	char password[PASSWORD_MAX];
 };
+
+/* What the server does not do, other than that it cannot be spoken to. */
+enum { ANSWER_REFUSED = 1 };
 
 /* ---- IMAP ------------------------------------------------------------------------------- */
 
@@ -76,9 +88,9 @@ take_literal(struct mailbox *m, struct slice line, bool is_mail, struct err *err
 	return result;
 }
 
-/* 0 when it was answered OK. */
+/* 0 when it was answered OK, ANSWER_REFUSED or -1 with err. */
 static int
-imap(struct mailbox *m, const char *command, on_line *each, struct err *err)
+imap_try(struct mailbox *m, const char *command, on_line *each, struct err *err)
 {
 	char text[COMMAND_MAX], tag[16];
 	struct slice line;
@@ -97,8 +109,9 @@ imap(struct mailbox *m, const char *command, on_line *each, struct err *err)
 		case IMAP_OK:
 			return 0;
 		case IMAP_REFUSED:
-			return err_set(err, "mailbox: %.20s is refused: %.*s", command,
+			(void)err_set(err, "mailbox: %.20s is refused: %.*s", command,
 			    line.len < 150 ? (int)line.len : 150, line.ptr);
+			return line.ptr[0] == '*' ? -1 : ANSWER_REFUSED;
 		case IMAP_UNTAGGED:
 		default:
 			break;
@@ -107,6 +120,12 @@ imap(struct mailbox *m, const char *command, on_line *each, struct err *err)
 		if (take_literal(m, line, imap_is_fetch(line), err) < 0)
 			return -1;
 	}
+}
+
+static int
+imap(struct mailbox *m, const char *command, on_line *each, struct err *err)
+{
+	return imap_try(m, command, each, err) == 0 ? 0 : -1;
 }
 
 static void
@@ -122,23 +141,72 @@ on_select(struct mailbox *m, struct slice line)
 
 	if (validity != 0 && validity != m->validity) {
 		nameset_clear(&m->left);
+		m->refused_count = 0;
+		m->floor = 0;
 		m->validity = validity;
 	}
+}
+
+static struct mail *
+find_refused(struct mailbox *m, const struct mail *mail)
+{
+	for (size_t i = 0; i < m->refused_count; i++)
+		if (strcmp(m->refused[i].name, mail->name) == 0)
+			return &m->refused[i];
+	return NULL;
+}
+
+/* Unless a person is to look at it. False: no more have room. */
+static bool
+add_listed(struct mailbox *m, const struct mail *mail)
+{
+	if (nameset_has(&m->left, slice_str(mail->name)))
+		return true;
+	if (m->count == LISTED_MAX) {
+		m->is_more = true;
+		return false;
+	}
+	m->listed[m->count++] = *mail;
+	return true;
 }
 
 static void
 on_search(struct mailbox *m, struct slice line)
 {
-	uint32_t *uids = calloc(LISTED_MAX, sizeof(*uids));
-	size_t n = uids != NULL ? imap_search(line, uids, LISTED_MAX) : 0;
+	size_t max = line.len / 2, n; /* a blank and a digit each */
+	uint32_t *uids = calloc(max + 1, sizeof(*uids));
 
-	for (size_t i = 0; i < n && m->count < LISTED_MAX; i++) {
-		struct mail *mail = &m->listed[m->count++];
+	n = uids != NULL ? imap_search(line, uids, max) : 0;
+	for (size_t i = 0; i < n; i++) {
+		struct mail mail = { .number = uids[i] };
 
-		mail->number = uids[i];
-		(void)snprintf(mail->name, sizeof(mail->name), "%" PRIu32, uids[i]);
+		m->is_unsorted = m->is_unsorted || (i > 0 && uids[i] < uids[i - 1]);
+		(void)snprintf(mail.name, sizeof(mail.name), "%" PRIu32, uids[i]);
+		/* "7:*" names the last mail, too, when it is below 7 */
+		if (uids[i] >= m->floor && find_refused(m, &mail) == NULL && !add_listed(m, &mail))
+			break;
 	}
 	free(uids);
+}
+
+/* Behind what is done with: mails that stay must not hide those that come. */
+static void
+raise_floor(struct mailbox *m)
+{
+	uint32_t open = 0, high = 0;
+
+	for (size_t i = 0; i < m->count && !m->is_unsorted; i++) {
+		const struct mail *mail = &m->listed[i];
+
+		if (!mail->is_done && (open == 0 || mail->number < open))
+			open = mail->number;
+		if (mail->number > high)
+			high = mail->number;
+	}
+	if (open != 0)
+		m->floor = open;
+	else if (high >= m->floor && high > 0)
+		m->floor = high + 1;
 }
 
 static int
@@ -150,10 +218,14 @@ imap_list(struct mailbox *m, struct err *err)
 	(void)snprintf(command, sizeof(command), "SELECT \"%s\"", m->config->mailbox_folder);
 	if (imap(m, "CAPABILITY", on_capability, err) < 0 || imap(m, command, on_select, err) < 0)
 		return -1;
-	return imap(m,
-	    strcmp(m->config->mailbox_after, "seen") == 0 ? "UID SEARCH UNDELETED UNSEEN"
-							  : "UID SEARCH UNDELETED",
-	    on_search, err);
+	for (size_t i = 0; i < m->refused_count; i++)
+		m->listed[m->count++] = m->refused[i];
+	if (m->is_unsorted)
+		m->floor = 0;
+	(void)snprintf(command, sizeof(command), "UID SEARCH UID %" PRIu32 ":* UNDELETED%s",
+	    m->floor > 0 ? m->floor : 1,
+	    strcmp(m->config->mailbox_after, "seen") == 0 ? " UNSEEN" : "");
+	return imap(m, command, on_search, err);
 }
 
 static int
@@ -163,7 +235,7 @@ imap_fetch(struct mailbox *m, const struct mail *mail, struct err *err)
 
 	(void)snprintf(command, sizeof(command), "UID FETCH %" PRIu32 " (BODY.PEEK[]<0.%d>)",
 	    mail->number, INBOUND_SIZE_MAX);
-	return imap(m, command, ignore, err);
+	return imap_try(m, command, ignore, err);
 }
 
 static int
@@ -184,23 +256,58 @@ imap_take_away(struct mailbox *m, const struct mail *mail, struct err *err)
 
 /* ---- POP3 ------------------------------------------------------------------------------- */
 
+/* 0, ANSWER_REFUSED or -1 with err. */
 static int
-pop3(struct mailbox *m, const char *command, struct err *err)
+pop3_try(struct mailbox *m, const char *command, struct err *err)
 {
 	struct slice line;
 
 	if (wire_send(&m->wire, slice_str(command), err) < 0 || wire_line(&m->wire, &line, err) < 0)
 		return -1;
-	return pop3_is_ok(line) ? 0
-				: err_set(err, "mailbox: %.20s is refused: %.*s", command,
-				      line.len < 150 ? (int)line.len : 150, line.ptr);
+	if (pop3_is_ok(line))
+		return 0;
+	(void)err_set(err, "mailbox: %.20s is refused: %.*s", command,
+	    line.len < 150 ? (int)line.len : 150, line.ptr);
+	return ANSWER_REFUSED;
+}
+
+static int
+pop3(struct mailbox *m, const char *command, struct err *err)
+{
+	return pop3_try(m, command, err) == 0 ? 0 : -1;
+}
+
+/* The sizes of what is listed; both lists are in the order of their numbers. */
+static int
+pop3_sizes(struct mailbox *m, struct err *err)
+{
+	struct slice line, size;
+	uint32_t number;
+	size_t i = 0;
+
+	if (pop3(m, "LIST", err) < 0)
+		return -1;
+	for (;;) {
+		if (wire_line(&m->wire, &line, err) < 0)
+			return -1;
+		if (slice_equal(line, SLICE(".")))
+			return 0;
+		if (!pop3_uidl(line, &number, &size))
+			continue;
+		while (i < m->count && m->listed[i].number < number)
+			i++;
+		for (size_t k = 0; i < m->count && m->listed[i].number == number && k < size.len &&
+		     size.ptr[k] >= '0' && size.ptr[k] <= '9' && m->listed[i].size <= MAIL_MAX;
+		     k++)
+			m->listed[i].size = m->listed[i].size * 10 + (size_t)(size.ptr[k] - '0');
+	}
 }
 
 static int
 pop3_list(struct mailbox *m, struct err *err)
 {
 	struct slice line, id;
-	uint32_t number;
+	struct mail mail = { 0 };
 
 	if (pop3(m, "UIDL", err) < 0)
 		return -1;
@@ -208,12 +315,11 @@ pop3_list(struct mailbox *m, struct err *err)
 		if (wire_line(&m->wire, &line, err) < 0)
 			return -1;
 		if (slice_equal(line, SLICE(".")))
-			return 0;
-		if (!pop3_uidl(line, &number, &id) || m->count == LISTED_MAX)
+			return pop3_sizes(m, err);
+		if (!pop3_uidl(line, &mail.number, &id))
 			continue;
-		m->listed[m->count].number = number;
-		(void)snprintf(m->listed[m->count].name, NAME_MAX_BYTES + 1, "%.*s", SLICE_ARG(id));
-		m->count++;
+		(void)snprintf(mail.name, sizeof(mail.name), "%.*s", SLICE_ARG(id));
+		(void)add_listed(m, &mail);
 	}
 }
 
@@ -223,10 +329,12 @@ pop3_fetch(struct mailbox *m, const struct mail *mail, struct err *err)
 	char command[COMMAND_MAX];
 	struct slice line;
 	size_t total = 0;
+	int result;
 
 	(void)snprintf(command, sizeof(command), "RETR %" PRIu32, mail->number);
-	if (pop3(m, command, err) < 0)
-		return -1;
+	result = pop3_try(m, command, err);
+	if (result != 0)
+		return result;
 	for (;;) {
 		if (wire_line(&m->wire, &line, err) < 0)
 			return -1;
@@ -235,8 +343,10 @@ pop3_fetch(struct mailbox *m, const struct mail *mail, struct err *err)
 		if (line.len > 0 && line.ptr[0] == '.')
 			line = slice_make(line.ptr + 1, line.len - 1);
 		total += line.len + 2;
-		if (total > MAIL_MAX)
+		if (total > MAIL_MAX) { /* and than the server said */
+			nameset_add(&m->left, slice_str(mail->name));
 			return err_set(err, "mailbox: a mail is longer than %zu bytes", MAIL_MAX);
+		}
 		if (total > INBOUND_SIZE_MAX)
 			continue; /* its beginning is enough */
 		buf_append_slice(&m->raw, line);
@@ -261,7 +371,7 @@ settle(struct mailbox *m, struct pull *pull, size_t count, struct err *err)
 {
 	pull_commit(pull, m->units, count);
 	for (size_t i = 0; i < count; i++) {
-		const struct mail *mail = m->together[i];
+		struct mail *mail = m->together[i];
 
 		if (m->units[i].result != UNIT_COMMITTED)
 			continue;
@@ -270,40 +380,114 @@ settle(struct mailbox *m, struct pull *pull, size_t count, struct err *err)
 			    mail->number);
 			source_left(pull_source(pull));
 			nameset_add(&m->left, slice_str(mail->name));
+			mail->is_done = true;
 			continue;
 		}
 		if ((m->is_imap ? imap_take_away(m, mail, err) : pop3_take_away(m, mail, err)) < 0)
 			return -1;
+		mail->is_done = true;
 	}
 	return 0;
+}
+
+/* What the server does not hand out must not keep the others back. It may be a matter of time, so it is asked for
+ * at each look, and said once. */
+static void
+pass_over(struct mailbox *m, struct pull *pull, struct mail *mail, const struct err *why)
+{
+	mail->is_done = true;
+	if (find_refused(m, mail) != NULL)
+		return;
+	if (m->refused_count == REFUSED_MAX) {
+		m->is_refused_full = true;
+		mail->is_done = false;
+		if (!m->is_imap)
+			m->refused_count = 0; /* some may be long gone */
+		return;
+	}
+	m->refused[m->refused_count++] = *mail;
+	m->refused[m->refused_count - 1].is_done = false;
+	source_left(pull_source(pull));
+	log_warn("mailbox mail is passed over, it is asked for again at each look number=%u "
+		 "error=\"%s\"",
+	    mail->number, why->msg);
+}
+
+static bool
+is_too_long(struct mailbox *m, struct pull *pull, struct mail *mail)
+{
+	if (mail->size <= MAIL_MAX)
+		return false;
+	log_warn("mailbox mail is longer than %zu bytes and left for a person number=%u", MAIL_MAX,
+	    mail->number);
+	source_left(pull_source(pull));
+	nameset_add(&m->left, slice_str(mail->name));
+	mail->is_done = true;
+	return true;
+}
+
+/* Into m->raw. False when there is nothing of it; *result says whether the look goes on. */
+static bool
+fetch(struct mailbox *m, struct pull *pull, struct mail *mail, int *result, struct err *err)
+{
+	struct mail *before;
+
+	buf_reset(&m->raw);
+	*result = 0;
+	if (is_too_long(m, pull, mail))
+		return false;
+	*result = m->is_imap ? imap_fetch(m, mail, err) : pop3_fetch(m, mail, err);
+	if (*result == ANSWER_REFUSED) {
+		pass_over(m, pull, mail, err);
+		*result = 0;
+		return false;
+	}
+	if (*result < 0)
+		return false;
+	before = find_refused(m, mail);
+	if (before != NULL)
+		*before = m->refused[--m->refused_count];
+	mail->is_done = m->raw.len == 0; /* gone meanwhile */
+	return m->raw.len > 0;
 }
 
 static int
 read_all(struct mailbox *m, struct pull *pull, struct err *err)
 {
+	int result = 0;
 	size_t n = 0;
 
-	for (size_t i = 0; i < m->count && !pull_is_stopping(pull); i++) {
+	m->is_refused_full = false;
+	for (size_t i = 0; result == 0 && i < m->count && !pull_is_stopping(pull); i++) {
 		struct mail *mail = &m->listed[i];
 
-		if (nameset_has(&m->left, slice_str(mail->name)))
+		if (!fetch(m, pull, mail, &result, err))
 			continue;
-		buf_reset(&m->raw);
-		if ((m->is_imap ? imap_fetch(m, mail, err) : pop3_fetch(m, mail, err)) < 0)
-			return -1;
-		if (m->raw.len == 0)
-			continue; /* gone meanwhile */
 		source_received(pull_source(pull), 1);
 		unit_reset(&m->units[n]);
 		reader_mail(&m->reader, buf_slice(&m->raw), &m->units[n]);
 		m->together[n++] = mail;
 		if (n == TOGETHER_MAX) {
-			if (settle(m, pull, n, err) < 0)
-				return -1;
+			result = settle(m, pull, n, err);
 			n = 0;
 		}
 	}
-	return settle(m, pull, n, err);
+	return result < 0 ? -1 : settle(m, pull, n, err);
+}
+
+/* After the look, and the QUIT of POP3: what a person has to see to. */
+static int
+complain(const struct mailbox *m, struct err *err)
+{
+	if (m->is_refused_full)
+		return err_set(
+		    err, "mailbox: the server does not hand out more than %d mails", REFUSED_MAX);
+	if (!m->is_imap && m->left.count >= NAMESET_SLOTS / 4 * 3)
+		return err_set(err,
+		    "mailbox: %zu mails are left in it for a person; move them away, they are all "
+		    "read again",
+		    m->left.count);
+	return 0;
 }
 
 static enum pull_verdict
@@ -313,6 +497,7 @@ run_round(void *ctx, struct pull *pull, struct err *err)
 	int result;
 
 	m->count = 0;
+	m->is_more = false;
 	result = wire_open(&m->wire,
 	    &(struct wire_config){ .url = m->config->mailbox_url,
 		.user = m->config->mailbox_user,
@@ -330,7 +515,13 @@ run_round(void *ctx, struct pull *pull, struct err *err)
 		result = m->is_imap ? wire_send(&m->wire, SLICE("k0 LOGOUT"), err)
 				    : pop3(m, "QUIT", err);
 	wire_close(&m->wire);
-	return result < 0 ? PULL_FAILED : PULL_NOTHING;
+	if (m->is_imap)
+		raise_floor(m);
+	if (result < 0 || complain(m, err) < 0)
+		return PULL_FAILED;
+	if (m->is_more)
+		log_warn("mailbox has more than %d new mails, going on behind them", LISTED_MAX);
+	return m->is_more && m->listed[0].is_done ? PULL_MORE : PULL_NOTHING;
 }
 
 /* ---- the source ------------------------------------------------------------------------- */

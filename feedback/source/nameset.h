@@ -11,7 +11,7 @@
 
 #include "slice.h"
 
-#define NAMESET_SLOTS 4096 /* a power of two */
+#define NAMESET_SLOTS 65536 /* a power of two */
 
 struct nameset {
 	uint64_t slots[NAMESET_SLOTS]; /* 0: free */
