@@ -22,6 +22,7 @@
 
 #include "db.h"
 #include "exit.h"
+#include "jsontext.h"
 #include "ledger.h"
 #include "log.h"
 #include "mail_worker.h"
@@ -35,8 +36,8 @@ static const char help[] =
     "Usage: kairan-feedback replay [--config FILE] [--dry-run] [--signed] [--quiet] FILE|DIR...\n"
     "\n"
     "Feeds archives of notices through the same way as the daemon: mails, mbox files, folders of\n"
-    "them, and JSON lines (documents of SNS, events of SES or EventBridge). What was heard before\n"
-    "does nothing, so an archive may be fed again.\n"
+    "them, and JSON (documents of SNS, events of SES or EventBridge), one a line or over several.\n"
+    "What was heard before does nothing, so an archive may be fed again.\n"
     "\n"
     "  --dry-run   read and count, commit nothing; needs no database\n"
     "  --signed    take of JSON only documents of SNS with a good signature\n"
@@ -186,32 +187,78 @@ take(struct replay *r, struct slice raw, bool is_json, const char *path)
 	return ++r->count == BATCH ? flush(r) : 0;
 }
 
+/* Until the bracket that closes the first one; all of it when there is none. */
+static size_t
+extent(struct slice text)
+{
+	bool in_string = false;
+	size_t depth = 0;
+
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.ptr[i];
+
+		if (c == '"')
+			in_string = !in_string;
+		else if (in_string && c == '\\')
+			i++;
+		else if (!in_string && (c == '{' || c == '['))
+			depth++;
+		else if (!in_string && (c == '}' || c == ']') && --depth == 0)
+			return i + 1;
+	}
+	return text.len;
+}
+
+/* The next line, or the document that goes over several; a line cut short takes no other with it. */
+static struct slice
+next_document(struct slice text)
+{
+	const char *end = memchr(text.ptr, '\n', text.len);
+	struct slice line = slice_make(text.ptr, end != NULL ? (size_t)(end - text.ptr) : text.len);
+	struct slice whole =
+	    slice_make(text.ptr, text.len < SNS_BODY_MAX ? text.len : SNS_BODY_MAX);
+
+	if (text.ptr[0] != '{' || jsontext_check(line))
+		return line;
+	whole.len = extent(whole);
+	return whole.len > line.len && jsontext_check(whole) ? whole : line;
+}
+
+static int
+take_json(struct replay *r, struct slice text, const char *path)
+{
+	int result = 0;
+
+	while (result == 0 && text.len > 0) {
+		struct slice document = next_document(text);
+
+		text = slice_make(text.ptr + document.len, text.len - document.len);
+		if (text.len > 0 && text.ptr[0] == '\n')
+			text = slice_make(text.ptr + 1, text.len - 1);
+		document = slice_trim(document);
+		if (document.len > 0)
+			result = take(r, document, true, path);
+	}
+	return result;
+}
+
 static int
 take_text(struct replay *r, struct slice text, const char *path)
 {
-	struct slice mail, line;
+	struct slice mail, begin;
 	int result = 0;
 
-	if (slice_trim(slice_make(text.ptr, text.len < 64 ? text.len : 64)).len == 0)
+	if (slice_starts_nocase(text, SLICE("\xEF\xBB\xBF")))
+		text = slice_make(text.ptr + 3, text.len - 3);
+	begin = slice_trim(text);
+	if (begin.len == 0)
 		return 0;
-	if (mbox_is(text)) {
-		while (result == 0 && mbox_next(&text, &mail))
-			result = take(r, mail, false, path);
-		return result;
-	}
-	if (text.ptr[0] != '{')
+	if (begin.ptr[0] == '{')
+		return take_json(r, begin, path);
+	if (!mbox_is(text))
 		return take(r, text, false, path);
-	while (result == 0 && text.len > 0) {
-		const char *end = memchr(text.ptr, '\n', text.len);
-
-		line = slice_make(text.ptr, end != NULL ? (size_t)(end - text.ptr) : text.len);
-		text = slice_make(text.ptr + line.len, text.len - line.len);
-		if (text.len > 0)
-			text = slice_make(text.ptr + 1, text.len - 1);
-		line = slice_trim(line);
-		if (line.len > 0)
-			result = take(r, line, true, path);
-	}
+	while (result == 0 && mbox_next(&text, &mail))
+		result = take(r, mail, false, path);
 	return result;
 }
 

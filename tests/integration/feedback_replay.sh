@@ -59,6 +59,22 @@ tap_is $? 2 'no file is a mistake'
 KAIRAN_DATABASE_URL='postgresql:///kairan?host=/nonexistent' "$BIN/kairan" feedback replay "$D/a" 2>/dev/null
 tap_is $? 75 'without PostgreSQL it is temporary'
 
+# ---- JSON as people keep it ----------------------------------------------------------------------
+
+"$PYTHON" -c 'import json, sys
+for line in sys.stdin: print(json.dumps(json.loads(line), indent=2))' <"$D/bare.jsonl" >"$D/pretty.json"
+tap_is "$(replay notices "$D/pretty.json")" '0 21' 'documents over several lines'
+tap_is "$(replay passed_over "$D/pretty.json")" '0 0' 'none of which is passed over'
+{ printf '\xEF\xBB\xBF'; cat "$D/bare.jsonl"; } >"$D/bom.jsonl"
+tap_is "$(replay notices "$D/bom.jsonl")" '0 21' 'a byte order mark before JSON lines'
+{ echo; cat "$D/bare.jsonl"; } >"$D/empty.jsonl"
+tap_is "$(replay notices "$D/empty.jsonl")" '0 21' 'an empty line before them'
+{ printf '{"a": [\n'; cat "$D/bare.jsonl"; } >"$D/cut.jsonl"
+tap_is "$(replay notices "$D/cut.jsonl")" '1 22' 'a line that is cut short takes no other with it'
+{ printf '\xEF\xBB\xBF'; dsn 71 5.1.1; } >"$D/bom.eml"
+tap_is "$(replay new "$D/bom.eml")" '0 1' 'a byte order mark before a mail'
+tap_like "$(of_send 71 bounced_at)" '^20' 'which is a bounce'
+
 # ---- what the database refuses -----------------------------------------------------------------
 
 {
