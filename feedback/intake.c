@@ -34,6 +34,7 @@ struct intake {
 	bool is_ready;
 	bool is_busy;	 /* a batch is under way */
 	bool is_waiting; /* for the end of wait_ms */
+	size_t last;	 /* items in waiting behind which their source waits */
 	size_t events;	 /* in waiting */
 	size_t bytes;	 /* of all items here */
 	struct queue waiting, running;
@@ -179,6 +180,7 @@ intake_add(struct intake *in, struct intake_item *item)
 	item->arrived_ms = uv_now(in->loop);
 	queue_push(&in->waiting, item);
 	in->events += item->count;
+	in->last += item->is_last;
 	in->bytes += item->bytes;
 	consider(in);
 	return true;
@@ -242,6 +244,7 @@ on_committed(struct intake *in, const PGresult *result)
 		if (!item_is_done(in, item)) { /* it was alone */
 			queue_push_front(&in->waiting, item);
 			in->events += remaining(item);
+			in->last += item->is_last;
 			continue;
 		}
 		log_events(item);
@@ -261,8 +264,10 @@ put_back(struct intake *in)
 	in->waiting.first = in->running.first;
 	in->waiting.count += in->running.count;
 	for (struct intake_item *i = in->running.first; in->running.count > 0;
-	     i = i->next, in->running.count--)
+	     i = i->next, in->running.count--) {
 		in->events += remaining(i);
+		in->last += i->is_last;
+	}
 	queue_init(&in->running);
 	in->counts.again++;
 }
@@ -397,6 +402,7 @@ gather(struct intake *in)
 		(void)queue_pop(&in->waiting);
 		queue_push(&in->running, item);
 		in->events -= remaining(item);
+		in->last -= item->is_last;
 		good = gather_item(in, item) && good;
 		events += item->taken;
 		is_last = item->ends_batch || item->limit > 0;
@@ -429,7 +435,7 @@ consider(struct intake *in)
 	if (!in->is_ready || in->is_busy || in->is_waiting || first == NULL)
 		return;
 	age_ms = uv_now(in->loop) - first->arrived_ms;
-	if (in->events >= in->batch_events || age_ms >= in->batch_ms)
+	if (in->events >= in->batch_events || in->last > 0 || age_ms >= in->batch_ms)
 		flush(in);
 	else if (uv_is_active((uv_handle_t *)in->timer) == 0)
 		(void)uv_timer_start(in->timer, on_timer, in->batch_ms - age_ms, 0);

@@ -4,8 +4,9 @@
  * items (the events of one notice and whom to tell); they are committed in batches, and only
  * then is the source told, so that nothing is acknowledged that could be lost.
  *
- *   batch    when feedback.batch events wait, or the first has waited feedback.batch_ms and no
- *            other batch is under way
+ *   batch    when feedback.batch events wait, or the first has waited feedback.batch_ms, or a
+ *            source that waits for its commit has handed over its last, and no other batch is
+ *            under way
  *   done     every item of the batch is told INTAKE_COMMITTED
  *   refused  for a reason of the database's own (no rights, disk full, deadlock, going down):
  *            the same batch again after a growing wait. For a reason in the data: the batch is
@@ -45,6 +46,7 @@ struct intake_item {
 	void (*done)(struct intake_item *item, enum intake_result result);
 	struct source *source; /* whose health counts the commit; may be NULL */
 	size_t notices;	       /* that it counts there; 0 means 1 */
+	bool is_last;	       /* its source waits: no use to wait for more */
 
 	/* of the intake */
 	struct intake_item *next;

@@ -235,16 +235,20 @@ int
 aws_http(const struct aws_http *http, const char *method, struct slice body,
     struct aws_reply *reply, struct err *err)
 {
-	CURL *curl = curl_easy_init();
+	CURL *curl = http->kept != NULL && *http->kept != NULL ? *http->kept : curl_easy_init();
 	CURLcode code = CURLE_OUT_OF_MEMORY;
 	long status = 0;
 
 	if (curl != NULL) {
+		curl_easy_reset(curl);
 		set_options(curl, http, method, body, reply);
 		code = curl_easy_perform(curl);
 		(void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	}
-	curl_easy_cleanup(curl);
+	if (http->kept != NULL)
+		*http->kept = curl;
+	else
+		curl_easy_cleanup(curl);
 	reply->status = (int)status;
 	if (code == CURLE_OK || (code == CURLE_WRITE_ERROR && !reply->whole && status != 0))
 		return 0;
@@ -258,7 +262,8 @@ aws_call(const struct aws_client *client, const struct aws_request *request,
 	struct aws_http http = { .ca_file = client->ca_file,
 		.connect_timeout_ms = client->timeout_s * 1000,
 		.timeout_ms = client->timeout_s * 1000,
-		.stop = client->stop };
+		.stop = client->stop,
+		.kept = client->kept };
 	struct aws_headers headers;
 	struct sigv4_signer signer;
 	struct buf url;

@@ -42,6 +42,8 @@ struct aws_client {
 	const char *ca_file; /* "": AWS_CA_BUNDLE, else the system's */
 	long timeout_s;
 	const atomic_bool *stop; /* true ends the wait within a second; NULL: never */
+	CURL **kept; /* keeps connections from call to call, for one thread; NULL: none are. Made
+		      * at need; the caller cleans it up */
 };
 
 void aws_reply_init(struct aws_reply *reply);
@@ -59,6 +61,7 @@ struct aws_http {
 	bool no_proxy;
 	long connect_timeout_ms, timeout_ms;
 	const atomic_bool *stop; /* as of aws_client */
+	CURL **kept;		 /* as of aws_client */
 };
 MUST_CHECK int aws_http(const struct aws_http *http, const char *method, struct slice body,
     struct aws_reply *reply, struct err *err);

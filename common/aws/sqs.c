@@ -161,8 +161,9 @@ read_message(const json_t *item, struct arena *arena, struct sqs_message *m, str
 	if (m->id.len == 0 || m->receipt.len == 0 || !json_is_string(json_object_get(item, "Body")))
 		return err_set(err, "a message of SQS lacks MessageId, ReceiptHandle or Body");
 	m->body = text_of(item, "Body", arena, SQS_BODY_MAX);
-	if (m->body.len != json_string_length(json_object_get(item, "Body")))
-		return err_set(err, "a message of SQS is too long");
+	m->is_cut = json_string_length(json_object_get(item, "Body")) > SQS_BODY_MAX;
+	if (!m->is_cut && m->body.len != json_string_length(json_object_get(item, "Body")))
+		return err_set(err, "no memory for a message of SQS");
 	if (json_is_string(receives))
 		count = strtoul(json_string_value(receives), NULL, 10);
 	m->receives = count > 1000000 ? 1000000 : (unsigned)count;

@@ -27,6 +27,7 @@ struct sqs_message {
 	struct slice body;    /* decoded; may hold anything */
 	unsigned receives;    /* ApproximateReceiveCount; 0 when it is not told */
 	bool is_intact;	      /* MD5OfBody fits, or is absent */
+	bool is_cut;	      /* past SQS_BODY_MAX: the body is empty here */
 };
 
 /* "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME" -> its region, empty when the host is another

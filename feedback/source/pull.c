@@ -33,6 +33,7 @@ struct pull {
 	bool is_abandoned; /* nothing will be told any more */
 	struct unit *units;
 	size_t count, next; /* next: the first that the loop has not seen */
+	size_t last;	    /* the last to hand over */
 	size_t open;	    /* without an answer */
 };
 
@@ -102,7 +103,8 @@ hand_over(struct pull *p, struct unit *unit)
 		.bytes = unit->arena.used_total + sizeof(*unit),
 		.done = on_done,
 		.source = &p->source,
-		.notices = unit->notices };
+		.notices = unit->notices,
+		.is_last = unit == &p->units[p->last] };
 	return intake_is_open(p->c.intake) && intake_add(p->c.intake, &unit->item);
 }
 
@@ -150,16 +152,19 @@ wait_ms(struct pull *p, long ms)
 void
 pull_commit(struct pull *p, struct unit *units, size_t count)
 {
-	size_t open = 0;
+	size_t open = 0, last = 0;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		open += units[i].result == UNIT_OPEN;
+		last = units[i].result == UNIT_OPEN ? i : last;
+	}
 	if (open == 0)
 		return;
 	(void)pthread_mutex_lock(&p->lock);
 	p->units = units;
 	p->count = count;
 	p->next = 0;
+	p->last = last;
 	p->open = open;
 	(void)uv_async_send(p->async);
 	while (p->open > 0 && !p->is_abandoned) {

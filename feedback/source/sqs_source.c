@@ -11,12 +11,16 @@
 
 #include "aws_call.h"
 #include "aws_chain.h"
+#include "hash.h"
 #include "log.h"
 #include "reader.h"
 #include "sqs.h"
 
 #define CALL_TIMEOUT_S 15 /* besides the wait of a long poll */
 #define REQUEST_MAX ((size_t)64 * 1024)
+#define ROUND_MAX ((size_t)10 * SQS_BATCH_MAX) /* messages of one commit */
+#define GO_ON_AT (SQS_BATCH_MAX / 2)	       /* messages of a call behind which more wait */
+#define COUNTERS 256			       /* a power of two */
 
 struct sqs {
 	const struct config *config;
@@ -24,10 +28,15 @@ struct sqs {
 	struct aws_endpoint endpoint;
 	struct aws_credentials credentials;
 	struct slice queue_url;
-	struct arena arena; /* of one answer */
-	struct unit units[SQS_BATCH_MAX];
-	struct sqs_message messages[SQS_BATCH_MAX];
+	CURL *curl;	    /* keeps the connection; NULL before the first call */
+	struct arena arena; /* of the answers of one round */
+	struct unit units[ROUND_MAX];
+	struct sqs_message messages[ROUND_MAX];
 	size_t count;
+	struct {
+		uint64_t id; /* hash of a message's */
+		unsigned receives;
+	} counters[COUNTERS]; /* for a queue that tells no ApproximateReceiveCount */
 	const atomic_bool *stop;
 };
 
@@ -60,7 +69,8 @@ call(struct sqs *s, const char *target, const struct buf *body, long timeout_s,
 		.credentials = &s->credentials,
 		.ca_file = s->config->sqs_ca_file,
 		.timeout_s = timeout_s,
-		.stop = stop };
+		.stop = stop,
+		.kept = &s->curl };
 	struct aws_request request = { .method = "POST",
 		.path = SLICE("/"),
 		.content_type = SQS_CONTENT_TYPE,
@@ -79,10 +89,10 @@ call(struct sqs *s, const char *target, const struct buf *body, long timeout_s,
 	return -1;
 }
 
+/* One call: *n messages behind those there are. */
 static int
-receive(struct sqs *s, struct err *err)
+receive(struct sqs *s, long wait_s, size_t *n, struct err *err)
 {
-	const struct config *c = s->config;
 	struct aws_reply reply;
 	struct buf body;
 	int result;
@@ -90,17 +100,62 @@ receive(struct sqs *s, struct err *err)
 	buf_init(&body, REQUEST_MAX);
 	aws_reply_init(&reply);
 	buf_init(&reply.body, SQS_ANSWER_MAX);
-	sqs_receive_body(&body, s->queue_url, c->sqs_wait_s, c->sqs_visibility_s);
-	arena_reset(&s->arena);
-	s->count = 0;
-	result = call(s, "AmazonSQS.ReceiveMessage", &body, c->sqs_wait_s + CALL_TIMEOUT_S, s->stop,
-	    &reply, err);
+	sqs_receive_body(&body, s->queue_url, wait_s, s->config->sqs_visibility_s);
+	*n = 0;
+	result = call(
+	    s, "AmazonSQS.ReceiveMessage", &body, wait_s + CALL_TIMEOUT_S, s->stop, &reply, err);
 	if (result == 0)
 		result =
-		    sqs_received(buf_slice(&reply.body), &s->arena, s->messages, &s->count, err);
+		    sqs_received(buf_slice(&reply.body), &s->arena, s->messages + s->count, n, err);
+	s->count += *n;
 	aws_reply_release(&reply);
 	buf_release(&body);
 	return result;
+}
+
+/* The first call waits for messages; as long as more than a few come there are others. What fails behind the
+ * first is said by the next round. */
+static int
+receive_round(struct sqs *s, const struct pull *pull, struct err *err)
+{
+	struct err why = { 0 };
+	size_t n;
+
+	arena_reset(&s->arena);
+	s->count = 0;
+	if (receive(s, s->config->sqs_wait_s, &n, err) < 0)
+		return -1;
+	while (n >= GO_ON_AT && s->count < ROUND_MAX && !pull_is_stopping(pull))
+		if (receive(s, 0, &n, &why) < 0)
+			break;
+	return 0;
+}
+
+static void
+extend_some(struct sqs *s, const struct slice *receipts, size_t count)
+{
+	bool failed[SQS_BATCH_MAX];
+	struct aws_reply reply;
+	struct err why = { 0 };
+	struct buf body;
+
+	buf_init(&body, REQUEST_MAX);
+	aws_reply_init(&reply);
+	sqs_visibility_body(&body, s->queue_url, receipts, count, s->config->sqs_visibility_s);
+	if (call(s, "AmazonSQS.ChangeMessageVisibilityBatch", &body, CALL_TIMEOUT_S, NULL, &reply,
+		&why) < 0 ||
+	    sqs_batch_answer(buf_slice(&reply.body), failed, count, &why) < 0 || why.msg[0] != '\0')
+		log_warn("sqs messages could not be kept hidden, they may come twice error=\"%s\"",
+		    why.msg);
+	aws_reply_release(&reply);
+	buf_release(&body);
+}
+
+/* Of so many, how many one call takes. */
+static size_t
+some_of(size_t n)
+{
+	return n < SQS_BATCH_MAX ? n : SQS_BATCH_MAX;
 }
 
 /* While the database takes its time the messages must not come to somebody else. */
@@ -108,49 +163,28 @@ static void
 extend(void *ctx)
 {
 	struct sqs *s = ctx;
-	struct slice receipts[SQS_BATCH_MAX];
-	bool failed[SQS_BATCH_MAX];
-	struct aws_reply reply;
-	struct err why = { 0 };
-	struct buf body;
+	struct slice receipts[ROUND_MAX];
 
 	for (size_t i = 0; i < s->count; i++)
 		receipts[i] = s->messages[i].receipt;
-	buf_init(&body, REQUEST_MAX);
-	aws_reply_init(&reply);
-	sqs_visibility_body(&body, s->queue_url, receipts, s->count, s->config->sqs_visibility_s);
-	if (call(s, "AmazonSQS.ChangeMessageVisibilityBatch", &body, CALL_TIMEOUT_S, NULL, &reply,
-		&why) < 0 ||
-	    sqs_batch_answer(buf_slice(&reply.body), failed, s->count, &why) < 0 ||
-	    why.msg[0] != '\0')
-		log_warn("sqs messages could not be kept hidden, they may come twice error=\"%s\"",
-		    why.msg);
-	aws_reply_release(&reply);
-	buf_release(&body);
+	for (size_t i = 0; i < s->count; i += SQS_BATCH_MAX)
+		extend_some(s, receipts + i, some_of(s->count - i));
 }
 
-/* What is not deleted comes again and does nothing then: a failure is told, no more. */
 static int
-delete_committed(struct sqs *s, struct err *err)
+delete_some(struct sqs *s, const struct slice *receipts, size_t count, struct err *err)
 {
-	struct slice receipts[SQS_BATCH_MAX];
 	bool failed[SQS_BATCH_MAX];
 	struct aws_reply reply;
 	struct buf body;
-	size_t n = 0;
 	int result;
 
-	for (size_t i = 0; i < s->count; i++)
-		if (s->units[i].result == UNIT_COMMITTED)
-			receipts[n++] = s->messages[i].receipt;
-	if (n == 0)
-		return 0;
 	buf_init(&body, REQUEST_MAX);
 	aws_reply_init(&reply);
-	sqs_delete_body(&body, s->queue_url, receipts, n);
+	sqs_delete_body(&body, s->queue_url, receipts, count);
 	result = call(s, "AmazonSQS.DeleteMessageBatch", &body, CALL_TIMEOUT_S, NULL, &reply, err);
 	if (result == 0)
-		result = sqs_batch_answer(buf_slice(&reply.body), failed, n, err);
+		result = sqs_batch_answer(buf_slice(&reply.body), failed, count, err);
 	if (result == 0 && err->msg[0] != '\0')
 		log_warn(
 		    "sqs messages were not deleted, they will come again error=\"%s\"", err->msg);
@@ -159,16 +193,53 @@ delete_committed(struct sqs *s, struct err *err)
 	return result;
 }
 
+/* What is not deleted comes again and does nothing then: a failure is told, no more. */
+static int
+delete_committed(struct sqs *s, struct err *err)
+{
+	struct slice receipts[ROUND_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->count; i++)
+		if (s->units[i].result == UNIT_COMMITTED)
+			receipts[n++] = s->messages[i].receipt;
+	for (size_t i = 0; i < n; i += SQS_BATCH_MAX) {
+		err->msg[0] = '\0';
+		if (delete_some(s, receipts + i, some_of(n - i), err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* ---- one round -------------------------------------------------------------------------- */
+
+/* How often the message came: the queue's word, else what is remembered of it. */
+static unsigned
+receives_of(struct sqs *s, const struct sqs_message *m)
+{
+	uint64_t id = hash_slice(HASH_START, m->id);
+	size_t i = (size_t)(id ^ (id >> 29)) & (COUNTERS - 1);
+
+	if (m->receives > 0)
+		return m->receives;
+	if (s->counters[i].id != id)
+		s->counters[i].receives = 0;
+	s->counters[i].id = id;
+	return ++s->counters[i].receives;
+}
 
 static void
 read_message(struct sqs *s, struct pull *pull, size_t i)
 {
 	const struct sqs_message *m = &s->messages[i];
 	struct unit *u = &s->units[i];
+	unsigned receives;
 
 	unit_reset(u);
-	if (m->is_intact) {
+	if (m->is_cut) {
+		(void)err_set(&u->why, "its body is longer than %zu bytes", SQS_BODY_MAX);
+		u->result = UNIT_LEFT;
+	} else if (m->is_intact) {
 		reader_notice(&s->reader, m->body, s->config->sqs_accept_unsigned, u);
 	} else {
 		(void)err_set(&u->why, "its body does not fit its MD5");
@@ -177,15 +248,16 @@ read_message(struct sqs *s, struct pull *pull, size_t i)
 	if (u->result != UNIT_LEFT)
 		return;
 	source_left(pull_source(pull));
-	if ((long)m->receives < s->config->sqs_poison_after) {
+	receives = receives_of(s, m);
+	if ((long)receives < s->config->sqs_poison_after) {
 		log_warn("sqs message is not acceptable, left in the queue id=%.*s receives=%u "
 			 "error=\"%s\"",
-		    SLICE_ARG(m->id), m->receives, u->why.msg);
+		    SLICE_ARG(m->id), receives, u->why.msg);
 		return;
 	}
 	log_error("sqs message is not acceptable, kept aside and deleted id=%.*s receives=%u "
 		  "error=\"%s\"",
-	    SLICE_ARG(m->id), m->receives, u->why.msg);
+	    SLICE_ARG(m->id), receives, u->why.msg);
 	reader_keep(u, "sqs", "poison", m->id, m->body);
 }
 
@@ -197,11 +269,13 @@ run_round(void *ctx, struct pull *pull, struct err *err)
 
 	s->stop = pull_stop_flag(pull);
 	ses_inbox_set_stop(s->reader.sns.inbox, s->stop);
-	if (receive(s, err) < 0)
+	taken = time(NULL);
+	if (receive_round(s, pull, err) < 0)
 		return PULL_FAILED;
 	source_up(pull_source(pull), true);
 	source_received(pull_source(pull), s->count);
-	taken = time(NULL);
+	if (s->count <= SQS_BATCH_MAX)
+		taken = time(NULL); /* without the wait for them */
 	for (size_t i = 0; i < s->count; i++) {
 		if (time(NULL) - taken >= (s->config->sqs_visibility_s + 2) / 3) { /* S3 is slow */
 			extend(s);
@@ -218,9 +292,10 @@ release(void *ctx)
 {
 	struct sqs *s = ctx;
 
-	for (size_t i = 0; i < SQS_BATCH_MAX; i++)
+	for (size_t i = 0; i < ROUND_MAX; i++)
 		unit_release(&s->units[i]);
 	arena_release(&s->arena);
+	curl_easy_cleanup(s->curl);
 	reader_release(&s->reader);
 	aws_credentials_wipe(&s->credentials);
 	free(s);
@@ -257,8 +332,8 @@ sqs_source_new(uv_loop_t *loop, const struct config *config, const struct token_
 	}
 	s->config = config;
 	s->queue_url = slice_str(config->sqs_queue_url);
-	arena_init(&s->arena, SQS_ANSWER_MAX + (size_t)64 * 1024);
-	for (size_t i = 0; i < SQS_BATCH_MAX; i++)
+	arena_init(&s->arena, ROUND_MAX / SQS_BATCH_MAX * (SQS_ANSWER_MAX + (size_t)64 * 1024));
+	for (size_t i = 0; i < ROUND_MAX; i++)
 		unit_init(&s->units[i]);
 	if (reader_init(&s->reader, config, keys, &why) < 0 || find_endpoint(s, &why) < 0) {
 		(void)err_set(err, "[sqs]: %s", why.msg);

@@ -155,6 +155,26 @@ daemon_start
 tap_ok 'after kill -9 all come' services_wait 30 queue_is deleted 108
 tap_is "$(one 'count(*) FROM kairan.send WHERE id BETWEEN 100 AND 140 AND bounced_at IS NOT NULL')" 41 \
 	'and all are recorded'
+
+# ---- many ---------------------------------------------------------------------------------
+
+calls=$(queue calls) connections=$(queue connections) batches=$(metrics metrics | sed -n 's/^kairan_feedback_batches_total //p')
+$SNS many "$D/sns" "$D/keys" 1 100 --topic "$TOPIC" | put
+tap_ok 'a hundred come' services_wait 30 queue_is deleted 208
+batches=$(($(metrics metrics | sed -n 's/^kairan_feedback_batches_total //p') - batches))
+tap_ok "and are committed together: $batches batches" test "$batches" -le 3
+tap_ok 'in more than twenty calls' test $(($(queue calls) - calls)) -ge 20
+tap_ok 'over the connection there is' test $(($(queue connections) - connections)) -le 1
+
+# ---- a queue that does not count ----------------------------------------------------------
+
+poison="count(*) FROM kairan.feedback_event WHERE source = 'sqs' AND reason = 'poison'"
+before=$(one "$poison")
+echo 'no_count = 1' >"$D/control"
+document "{\"kind\":\"complaint\",\"address\":\"user61@example.com\",\"token\":\"$(token 61)\",\"forge\":\"signature\"}" | put
+tap_ok 'without ApproximateReceiveCount a forged document leaves the queue, too' services_wait 20 queue_is deleted 209
+tap_is "$(one "$poison")" $((before + 1)) 'and is kept aside'
+echo >"$D/control"
 daemon_end
 tap_is $? 0 'ends well'
 tap_is "$(grep -cE 'user[0-9]+@|wJalr' "$D/feedback.log")" 0 'no address and no secret in the log'

@@ -15,6 +15,7 @@ The control file holds `key = value` lines and may be missing:
     delete_fails N        the next N entries of DeleteMessageBatch fail (with status 200)
     bad_md5 1             MD5OfBody does not fit
     junk 1                answers are no JSON
+    no_count 1            messages come without ApproximateReceiveCount
 """
 
 import argparse
@@ -41,7 +42,8 @@ class Queue:
         self.args = args
         self.lock = threading.Condition()
         self.messages = []  # dicts: id, body, hidden_until, receives, receipt
-        self.counts = {'deleted': 0, 'extended': 0, 'received': 0, 'calls': 0, 'refused': 0}
+        self.counts = {'deleted': 0, 'extended': 0, 'received': 0, 'calls': 0, 'refused': 0,
+                       'connections': 0}
         self.failed_deletes = 0
 
     def control(self):
@@ -91,6 +93,8 @@ class Queue:
                 self.lock.wait(min(0.1, end - now))
             self.counts['received'] += len(taken)
         bad = self.control().get('bad_md5') == '1'
+        if self.control().get('no_count') == '1':
+            wanted = []
         answer = [{'MessageId': m['id'], 'ReceiptHandle': m['receipt'], 'Body': m['body'],
                    'MD5OfBody': hashlib.md5((m['body'] + ('x' if bad else '')).encode()).hexdigest(),
                    **({'Attributes': {'ApproximateReceiveCount': str(m['receives'])}}
@@ -174,6 +178,10 @@ def api_handler(queue):
 
         def log_message(self, *args):
             pass
+
+        def setup(self):
+            queue.counts['connections'] += 1
+            super().setup()
 
         def reply(self, status, body, name=''):
             self.send_response(status)

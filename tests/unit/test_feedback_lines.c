@@ -180,6 +180,17 @@ test_sqs(void **state)
 	assert_int_equal(m[0].receives, 7);
 	assert_true(m[0].is_intact);
 	assert_slice(m[0].body, "hi");
+	buf_init(&out, 2 * SQS_BODY_MAX);
+	buf_append_str(
+	    &out, "{\"Messages\":[{\"MessageId\":\"long\",\"ReceiptHandle\":\"r\",\"Body\":\"");
+	for (size_t i = 0; i <= SQS_BODY_MAX; i++)
+		buf_append_char(&out, 'x');
+	buf_append_str(&out, "\"},{\"MessageId\":\"i\",\"ReceiptHandle\":\"r\",\"Body\":\"hi\"}]}");
+	assert_int_equal(sqs_received(buf_slice(&out), &arena, m, &n, &err), 0);
+	assert_int_equal(n, 2);
+	assert_true(m[0].is_cut && !m[1].is_cut);
+	assert_int_equal(m[0].body.len, 0);
+	buf_release(&out);
 	assert_int_equal(sqs_received(SLICE("[]"), &arena, m, &n, &err), -1);
 	assert_int_equal(sqs_received(SLICE("{\"Messages\":[{}]}"), &arena, m, &n, &err), -1);
 	assert_int_equal(sqs_batch_answer(SLICE("{\"Failed\":[{\"Id\":\"1\",\"Code\":\"No\"},"
