@@ -357,7 +357,7 @@ check-providers: $(B)/kairan ## every row of the provider table
 .PHONY: fuzz
 fuzz: ## each parser of foreign bytes under libFuzzer (SECONDS=60 each)
 	@tools/deps.sh build fuzz
-	@tools/fuzz.sh
+	@$(if $(SECONDS),SECONDS_EACH=$(SECONDS)) tools/fuzz.sh
 
 .PHONY: check-compose
 check-compose: ## docker-compose.yml with Debian's engine and stand-ins of the official images
