@@ -417,7 +417,7 @@ take_back(struct request *r)
 
 	drop_body(r);
 	if (r->verdict != 200) {
-		if (r->is_hook && r->verdict != 503)
+		if (r->verdict != 503)
 			source_left(source);
 		answer(r, (unsigned)r->verdict);
 		return;

@@ -115,6 +115,7 @@ tap_is "$(post '{"kind":"complaint","forge":"unsigned"}')" 400 'unsigned'
 tap_is "$(status POST /sns --data '{"eventType":"Bounce"}')" 400 'raw delivery is no document of SNS'
 tap_is "$(status POST /sns --data 'not json')" 400 'not JSON'
 tap_is "$(one 'count(*) FROM kairan.feedback_event')" "$before" 'nothing of this left a trace'
+tap_ok 'but the source says that it refused them' test "$(source_is http left)" -ge 5
 
 tap_is "$(post '{"kind":"x","message":"{\"eventType\":\"Bounce\"","message_id":"m-broken"}')" 200 \
 	'authentic but broken is taken'
