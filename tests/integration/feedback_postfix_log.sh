@@ -125,8 +125,11 @@ sql -c "ALTER TABLE kairan.feedback_event ADD CONSTRAINT trap CHECK (kind = 'oth
 chunk_of {20..39}
 tap_ok 'of a chunk that the database refuses the good ones are taken' wait_for 10 "count(*) = 17 $delivered BETWEEN 20 AND 39"
 tap_is "$(one "count(*) FROM kairan.feedback_event WHERE reason = 'refused'")" 3 'and the bad ones are kept aside, each by itself'
-metrics metrics >"$D/metrics"
-tap_ok 'which is counted' grep -q '^kairan_feedback_quarantined_total 3$' "$D/metrics"
+three_aside()
+{
+	metrics metrics | grep -q '^kairan_feedback_quarantined_total 3$'
+}
+tap_ok 'which is counted' services_wait 10 three_aside
 chunk_of 40
 tap_ok 'the log is followed on' wait_for 10 "count(*) = 1 $delivered = 40"
 daemon_end
