@@ -335,7 +335,10 @@ BEGIN
 		FROM feedback_event f WHERE f.address_key = s.address_key AND f.kind = 'bounced' AND f.class = 'soft'
 		AND event_at(f) > now() - make_interval(days => st.soft_bounce_days)
 		AND NOT EXISTS (SELECT FROM feedback_event d WHERE d.address_key = s.address_key
-			AND d.kind = 'delivered' AND event_at(d) > event_at(f))) AS soft
+			AND d.kind = 'delivered' AND event_at(d) > event_at(f)
+			-- a host may take a mail and bounce it later: that is no delivery
+			AND NOT EXISTS (SELECT FROM feedback_event b WHERE b.address_key = d.address_key
+				AND b.kind = 'bounced' AND b.run_id = d.run_id AND b.send_id = d.send_id))) AS soft
 	WHERE e.run_id = the_run AND e.kind = 'bounced' AND e.class = 'soft'
 	    AND event_at(e) > now() - make_interval(days => st.soft_bounce_days)
 	    AND ((soft.n >= st.soft_bounce_limit

@@ -298,6 +298,11 @@ soft healed@soft.example "$(ago 12)"
 soft healed@soft.example "$(ago 1)"
 tap_is "$(state_of healed@soft.example)" - 'a delivery in between that was heard first sets the count back'
 tap_is "$(one "kairan.probation_begin()")" 0 'nobody comes back before'
+for i in 18 10 2; do
+	soft late@soft.example "$(ago "$i")" delivered ''
+	hear bounced soft mailbox_full "$SOFT" 1 late@soft.example "$(ago "$((i - 1))")"
+done
+tap_is "$(state_of late@soft.example)" 'rests 1 14' 'a mail that was taken and bounced later was not delivered'
 for a in b c d; do soft "$a@soft.example" "$(ago 18)"; soft "$a@soft.example" "$(ago 2)"; done
 sql -c "UPDATE kairan.suppression SET rest_until = now() - interval '1 day' * (5 - ascii(address_key) + 97) WHERE source = 'policy'"
 tap_is "$(state_of d@soft.example)" 'waits for probation 1 -2' 'the rest is over, but'
