@@ -153,12 +153,14 @@ END
 $$;
 COMMENT ON FUNCTION customer_find(text) IS 'Numbers of the customers with this address key';
 
+-- Called for each complaint and unsubscribe, so it only looks where the index of customer finds: what came for an address
+-- that may be written in several ways holds, whatever the consent.
 CREATE FUNCTION consent_since(the_key text, at timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kairan, pg_temp
 AS $$
 BEGIN
-	RETURN EXISTS (SELECT FROM customer c WHERE c.id = ANY (ARRAY(SELECT customer_find(the_key)))
-	    AND (to_jsonb(c) ->> 'consent_at')::timestamptz > at);
+	RETURN the_key ~ '^[\x01-\x7f]*$' AND the_key !~ '[@.]xn--' AND EXISTS (SELECT FROM customer c
+	    WHERE lower(c.email COLLATE "C") = the_key AND (to_jsonb(c) ->> 'consent_at')::timestamptz > at);
 END
 $$;
 COMMENT ON FUNCTION consent_since(text, timestamptz) IS 'Whether a customer of this address has given consent after that time; false without a column consent_at';
