@@ -1031,7 +1031,7 @@ COMMENT ON COLUMN stream.soft_bounce_limit IS 'Soft bounces within soft_bounce_d
 -- ---------------------------------------------------------------- rights
 
 REVOKE ALL ON FUNCTION send_of(int, int[]), customer_find(text), tally_late(), tally_fold(int),
-    event_at(feedback_event), consent_since(text, timestamptz), ingest_rows(int, feedback_event[]), ingest_again(int, send_change[]), ingest_soft(int, feedback_event[], send_change[], stream), retries_due(int[], int[], int), retries_forget() FROM PUBLIC;
+    bounce_counts(text), bounce_rank(text, text), event_at(feedback_event), consent_since(text, timestamptz), ingest_rows(int, feedback_event[]), ingest_again(int, send_change[]), ingest_soft(int, feedback_event[], send_change[], stream), retries_due(int[], int[], int), retries_forget() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION retries_due(int[], int[], int), retries_forget(), tally_fold(int) TO kairan_producer;
 GRANT EXECUTE ON FUNCTION bounce_counts(text) TO kairan_operator, kairan_producer, kairan_feedback, kairan_monitor;
 GRANT EXECUTE ON FUNCTION send_of(int, int[]) TO kairan_operator;

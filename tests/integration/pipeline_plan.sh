@@ -140,7 +140,7 @@ sql -c 'TRUNCATE kairan.customer'
 customers_add 25000 large.example
 sql -c "UPDATE kairan.campaign SET segment = 'true', exclude_segments = '{}', exclude_campaigns = '{}'"
 RUN=$(run_add rules killed)
-SMALL=(KAIRAN_PRODUCER_PAGE=100)
+SMALL=(KAIRAN_PRODUCER_PAGE=20) # planning takes a second or two
 producer_start "${SMALL[@]}"
 wait_for 20 "plan_cursor > 2000 FROM kairan.run WHERE id = $RUN" || tap_note 'planning does not begin'
 service_stop "$PRODUCER" KILL || true
