@@ -455,7 +455,8 @@ pass_on(struct route *r, struct flight *f, const struct outcome *why)
 	}
 }
 
-/* What waits for a relay that has gone meanwhile. */
+/* What waits for a relay that has gone meanwhile; or that has said since that it takes no more than others:
+ * then any of them may refuse it. */
 static void
 put_off_large(struct route *r)
 {
@@ -477,7 +478,12 @@ put_off_large(struct route *r)
 			return;
 		f = ready_pop(&r->large);
 		flight_run(f)->ready--;
-		settle_postpone(r->d->settler, f, &later, SIZE_WAIT_S);
+		if (other != NULL) {
+			settle_postpone(r->d->settler, f, &later, SIZE_WAIT_S);
+			continue;
+		}
+		f->bytes = 0;
+		route_add(r, f);
 	}
 }
 

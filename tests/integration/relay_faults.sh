@@ -344,10 +344,12 @@ services_wait 10 small_answers || tap_bail 'the small relay does not answer'
 next_dispatcher KAIRAN_RELAY_HOST="127.0.0.1:$SMALL, 127.0.0.1:$RELAY_PORT"
 fault 'two relays, one with a small SIZE: all sent by the other' 'sent 6'
 tap_is "$(one "max(tries) || ' ' || max(attempt) FROM kairan.send WHERE run_id = $RUN")" '0 1' '  ... without another try'
-relay_anew 'ehlo = PIPELINING,SIZE 200'
+# a relay that refused a connection rests, and the mail would wait for it: let the old ones end by themselves
+relay_set 'ehlo = PIPELINING,SIZE 200'
+sleep 2.5
 RUN=$(run_add faults sizes)
 tap_ok 'when no SIZE is enough the run is paused' wait_for 15 "state = 'paused' AND reason ~ 'larger than' FROM kairan.run WHERE id = $RUN"
-tap_is "$(run_states "$RUN")" 'queued 6' '  ... and nobody has failed'
+tap_ok '  ... and nobody has failed' wait_for 10 "count(*) = 6 FROM kairan.send WHERE run_id = $RUN AND state = 'queued'"
 one "kairan.run_move($RUN, '{paused}', 'cancelled')" >"$D/out"
 
 next_dispatcher KAIRAN_RELAY_SOURCE=127.0.0.5
