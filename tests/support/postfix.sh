@@ -185,6 +185,18 @@ _postfix_nexthop()
 	esac
 }
 
+_postfix_logs()
+{
+	grep -q 'postfix/master\[' "$1/mail.log"
+}
+
+# It greets, and its log is written.
+_postfix_up()
+{
+	_postfix_root postfix -c "$1/etc" start >>"$1/start.log" 2>&1 &&
+		services_wait 15 _postfix_greets "$POSTFIX_PORT" "$1/etc/main.cf" && services_wait 10 _postfix_logs "$1"
+}
+
 # The queue and the Maildirs live in memory where that is possible: every message is synced.
 postfix_start()
 {
@@ -239,8 +251,8 @@ postfix_start()
 	_postfix_root chown -R root:root "$pf/etc" "$pf/queue" "$pf/mail.log" || return 1
 	_postfix_root chown postfix "$pf/data" || return 1
 	_services_postfix+=("$dir")
-	if ! _postfix_root postfix -c "$pf/etc" start >"$pf/start.log" 2>&1 ||
-		! services_wait 15 _postfix_greets "$POSTFIX_PORT" "$pf/etc/main.cf"; then
+	# seen once: its postlogd did not run, and everybody waited for room in the queue of what is to be logged
+	if ! _postfix_up "$pf" && { _postfix_root postfix -c "$pf/etc" abort >>"$pf/start.log" 2>&1 || true; ! _postfix_up "$pf"; }; then
 		cat "$pf/start.log" "$pf/mail.log" >&2
 		services_fail 'Postfix did not start'
 		return 1
