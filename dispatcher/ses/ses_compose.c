@@ -54,8 +54,8 @@ ses_body_trim(struct ses_body *b)
 	trim(&b->data);
 }
 
-static void
-begin_json(struct ses_body *b)
+void
+ses_body_begin(struct ses_body *b)
 {
 	buf_reset(&b->json);
 	if (buf_reserve(&b->json, SES_HEAD_ROOM))
@@ -174,7 +174,7 @@ compose_simple(struct dispatcher *d, struct ses_body *b, struct flight *f)
 bool
 ses_compose_one(struct dispatcher *d, struct ses_body *b, struct flight *f)
 {
-	begin_json(b);
+	ses_body_begin(b);
 	buf_reset(&b->message);
 	buf_reset(&b->text);
 	if (flight_run(f)->content == SES_CONTENT_SIMPLE)
@@ -199,7 +199,7 @@ ses_compose_entry(struct dispatcher *d, struct ses_body *b, struct flight *f)
 	bool is_first;
 
 	if (b->json.len == 0)
-		begin_json(b);
+		ses_body_begin(b);
 	before = b->json.len;
 	is_first = before <= SES_HEAD_ROOM;
 	buf_reset(&b->message);

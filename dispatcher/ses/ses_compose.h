@@ -24,6 +24,9 @@ struct ses_body {
 void ses_body_init(struct ses_body *b);
 void ses_body_release(struct ses_body *b);
 
+/* An empty JSON behind the room for a head. */
+void ses_body_begin(struct ses_body *b);
+
 /* Empties it; gives large buffers back. */
 void ses_body_trim(struct ses_body *b);
 

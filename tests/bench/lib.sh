@@ -149,6 +149,58 @@ bench_template()
 	done
 }
 
+# arguments: bench, programs of Debian packages; ends the bench with a reason when one is not here
+bench_needs()
+{
+	local bench=$1 program
+
+	shift
+	for program in "$@"; do
+		command -v "$program" >/dev/null || { echo "$bench skipped: $program (Debian package) is not here" >&2; exit 0; }
+	done
+}
+
+# nginx over TLS that answers as SendEmail and GetAccount do and checks nothing; SES_PORT, and SES_LOGGED_PORT,
+# which notes the length of each body in $SERVICES_DIR/size; the CA's certificate in $SERVICES_DIR/ses/ca.pem
+bench_ses_endpoint()
+{
+	local location='location = /v2/email/outbound-emails { default_type application/json; client_max_body_size 40m;
+			return 200 "{\"MessageId\":\"010201234567890a-0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f0-000000\"}"; }
+		location = /v2/email/account { default_type application/json;
+			return 200 "{\"SendQuota\":{\"Max24HourSend\":-1,\"MaxSendRate\":1000000,\"SentLast24Hours\":0},\"SendingEnabled\":true}"; }'
+
+	python3 tests/support/ses_fake.py init "$SERVICES_DIR/ses" >&2
+	SES_PORT=$(services_free_port)
+	SES_LOGGED_PORT=$(services_free_port)
+	cat >"$SERVICES_DIR/nginx.conf" <<-CONF
+		worker_processes 1; daemon off; pid $SERVICES_DIR/nginx.pid; error_log $SERVICES_DIR/nginx.error;
+		events { worker_connections 1000; }
+		http {
+		log_format size '\$content_length'; client_body_temp_path $SERVICES_DIR/body; proxy_temp_path $SERVICES_DIR/body;
+		fastcgi_temp_path $SERVICES_DIR/body; uwsgi_temp_path $SERVICES_DIR/body; scgi_temp_path $SERVICES_DIR/body;
+		keepalive_requests 1000000; access_log off;
+		ssl_certificate $SERVICES_DIR/ses/server.pem; ssl_certificate_key $SERVICES_DIR/ses/server.key;
+		server { listen 127.0.0.1:$SES_PORT ssl; $location }
+		server { listen 127.0.0.1:$SES_LOGGED_PORT ssl; access_log $SERVICES_DIR/size size; $location }
+		}
+	CONF
+	service_spawn nginx "$SERVICES_DIR/nginx.log" nginx -e "$SERVICES_DIR/nginx.error" -c "$SERVICES_DIR/nginx.conf"
+	services_wait 10 curl -fsS --cacert "$SERVICES_DIR/ses/ca.pem" -o /dev/null "https://127.0.0.1:$SES_PORT/v2/email/account"
+}
+
+# arguments: bytes of a body, connections; stdout: such requests a second that wrk posts to nginx
+bench_wrk()
+{
+	cat >"$SERVICES_DIR/post.lua" <<-LUA
+		wrk.method = "POST"
+		wrk.path = "/v2/email/outbound-emails"
+		wrk.headers["Content-Type"] = "application/json"
+		wrk.headers["Authorization"] = string.rep("a", 250)
+		wrk.body = string.rep("x", $1)
+	LUA
+	wrk -t1 -c"$2" -d5s -s "$SERVICES_DIR/post.lua" "https://127.0.0.1:$SES_PORT" | awk '/^Requests\/sec:/ { print int($2) }'
+}
+
 # As bench_line for what should be small: its ratio is the yardstick by the value, so that here as well
 # a ratio of at least the target is good.
 bench_line_less()
