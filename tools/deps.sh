@@ -26,7 +26,7 @@ packages_of()
 		packages_of build
 		packages_of services
 		echo libcmocka-dev clang-format shellcheck mandoc perl python3 curl openssl \
-			python3-dkim python3-nacl opendkim-tools knot unbound jq dovecot-core dovecot-imapd dovecot-pop3d libgmime-3.0-dev \
+			python3-dkim python3-nacl opendkim-tools knot unbound jq dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd libgmime-3.0-dev \
 			prometheus
 		;;
 	fuzz)

@@ -3,7 +3,7 @@
 #
 # The relay route against a real Postfix: TLS with certificates of an authority of our own, AUTH by
 # Dovecot, client certificates, PIPELINING and CHUNKING on and off. LMTP over a unix socket is spoken
-# to the FAKE relay, since Postfix has no LMTP server. TAP, run by prove.
+# to the FAKE relay, since Postfix has no LMTP server (relay_lmtp.sh: with Dovecot). TAP, run by prove.
 # shellcheck disable=SC2119 # functions of the library take settings
 set -euo pipefail
 cd "$(dirname "$0")/../.."

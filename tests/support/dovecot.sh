@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash disable=SC2034 # read by the tests
 #
-# dovecot: a private Dovecot with one mailbox by IMAP and POP3, for tests; sourced after
+# dovecot: a private Dovecot with one mailbox by IMAP and POP3, and LMTP into it, for tests; sourced after
 # services.sh. Nothing of the system's own Dovecot is read or written. Needs root.
 #
 #   dovecot_available || skip "$DOVECOT_WHY_NOT"
 #   dovecot_start DIR CERTIFICATE KEY     user kairan, password in DIR/password
 #   dovecot_stop
 #
-# Exports DOVECOT_IMAP, DOVECOT_IMAPS, DOVECOT_POP3, DOVECOT_POP3S (ports on 127.0.0.1) and
-# DOVECOT_MAIL (the Maildir).
+# Exports DOVECOT_IMAP, DOVECOT_IMAPS, DOVECOT_POP3, DOVECOT_POP3S (ports on 127.0.0.1), DOVECOT_LMTP (a unix
+# socket) and DOVECOT_MAIL (the Maildir). LMTP takes mail for kairan and for whom dovecot_user ADDRESS named.
 
-DOVECOT_IMAP='' DOVECOT_IMAPS='' DOVECOT_POP3='' DOVECOT_POP3S='' DOVECOT_MAIL='' DOVECOT_WHY_NOT=''
+DOVECOT_IMAP='' DOVECOT_IMAPS='' DOVECOT_POP3='' DOVECOT_POP3S='' DOVECOT_LMTP='' DOVECOT_MAIL='' DOVECOT_USERS='' DOVECOT_WHY_NOT=''
 
 dovecot_available()
 {
-	if [ ! -x /usr/sbin/dovecot ] || [ ! -x /usr/lib/dovecot/imap ] || [ ! -x /usr/lib/dovecot/pop3 ]; then
-		DOVECOT_WHY_NOT='Dovecot is not installed (Debian packages dovecot-imapd, dovecot-pop3d)'
+	if [ ! -x /usr/sbin/dovecot ] || [ ! -x /usr/lib/dovecot/imap ] || [ ! -x /usr/lib/dovecot/pop3 ] ||
+		[ ! -x /usr/lib/dovecot/lmtp ]; then
+		DOVECOT_WHY_NOT='Dovecot is not installed (Debian packages dovecot-imapd, dovecot-pop3d, dovecot-lmtpd)'
 	elif [ "$(id -u)" -ne 0 ]; then
 		DOVECOT_WHY_NOT='a private Dovecot needs root'
 	else
@@ -35,14 +36,15 @@ dovecot_start()
 	DOVECOT_POP3=$(services_free_port) DOVECOT_POP3S=$(services_free_port)
 	printf 'correct-horse\n' >"$1/password"
 	chmod 600 "$1/password"
-	printf 'kairan:{PLAIN}correct-horse::::::\n' >"$dir/users"
+	DOVECOT_LMTP=$dir/run/lmtp-of-tests DOVECOT_USERS=$dir/users
+	printf 'kairan:{PLAIN}correct-horse::::::\n' >"$DOVECOT_USERS"
 	chown -R nobody "$dir/mail"
 	chmod 755 "$dir" "$dir/run" "$dir/mail"
 	cat >"$dir/dovecot.conf" <<-EOT
 		base_dir = $dir/run
 		state_dir = $dir/lib
 		log_path = $dir/dovecot.log
-		protocols = imap pop3
+		protocols = imap pop3 lmtp
 		listen = 127.0.0.1
 		ssl = yes
 		ssl_cert = <$2
@@ -78,6 +80,11 @@ dovecot_start()
 		    port = $DOVECOT_POP3S
 		  }
 		}
+		service lmtp {
+		  unix_listener $DOVECOT_LMTP {
+		    mode = 0666
+		  }
+		}
 		service anvil {
 		  chroot =
 		}
@@ -85,6 +92,12 @@ dovecot_start()
 	service_spawn dovecot "$dir/start.log" /usr/sbin/dovecot -F -c "$dir/dovecot.conf" 2>/dev/null
 	DOVECOT_PID=$SERVICE_PID
 	services_wait 10 _dovecot_answers || { cat "$dir/start.log" "$dir/dovecot.log" >&2; return 1; }
+}
+
+# arguments: addresses that have a mailbox from now on
+dovecot_user()
+{
+	printf '%s:{PLAIN}correct-horse::::::\n' "$@" >>"$DOVECOT_USERS"
 }
 
 _dovecot_answers()
