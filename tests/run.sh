@@ -61,7 +61,7 @@ export KAIRAN_TEST_CLUSTER=$SERVICES_DIR/pg
 longest=() others=()
 for script in tests/integration/*.sh; do
 	case ${script##*/} in
-	relay_faults.sh | ses_api.sh | crash_loop.sh | pace_brakes.sh | pace_lanes.sh | mx_route.sh | pipeline_*.sh | feedback_s*.sh)
+	relay_faults.sh | ses_api.sh | crash_loop.sh | pace_brakes.sh | pace_guard.sh | pace_lanes.sh | mx_route.sh | pipeline_*.sh | feedback_s*.sh)
 		longest+=("$script") ;;
 	*) others+=("$script") ;;
 	esac
