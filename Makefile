@@ -345,9 +345,9 @@ check-units: ## what the systemd units leave open: exposure of each at most 1.5
 	@tools/check-units.sh
 
 .PHONY: sim
-sim: ## the full scenarios of even sending: rehearsals of 360,000, 10 million in 500,000 domains, 10^8, 100,000 random calls
+sim: ## the full scenarios of even sending: rehearsals of 360,000, 10 million in 500,000 domains, 10^8, 1,000,000 random calls
 	@$(MAKE) --no-print-directory all $(B)/tests/unit/test_admission
-	@KAIRAN_ADMISSION_CALLS=100000 $(B)/tests/unit/test_admission
+	@KAIRAN_ADMISSION_CALLS=1000000 $(B)/tests/unit/test_admission
 	@FULL=1 bash tests/integration/simulate.sh
 
 .PHONY: check-providers

@@ -82,9 +82,11 @@ static const struct key keys[] = {
 	    "size of a new journal, 128 bytes each: so many messages back it can tell what was "
 	    "sent"),
 	NUMBER(dispatcher, batch, "256", 1, 4096, "most recipients claimed at once"),
-	TEXT(dispatcher, retry_ladder, "7m,17m,37m,79m,163m,331m",
-	    "waits between tries of a temporary failure; the last one repeats until "
-	    "expire_after_s"),
+	TEXT(dispatcher, retry_ladder,
+	    "7m,17m,37m,79m,163m,331m | greylisted 6m,17m,37m,79m,163m,331m | "
+	    "mailbox_full 331m | dns 3m,7m,17m,37m,79m,163m,331m",
+	    "waits between tries of a temporary failure, some kinds with their own; the last one "
+	    "repeats until expire_after_s"),
 	NUMBER(dispatcher, expire_after_s, "86400", 1, 1209600,
 	    "age of a run after which a temporary failure is final"),
 	NUMBER(dispatcher, recheck_s, "60", 1, 3600,

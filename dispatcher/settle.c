@@ -484,7 +484,8 @@ settle_outcome(struct settler *s, struct flight *f, const struct outcome *o)
 	/* only who is tried again waits, and each random number is a system call */
 	bool waits = o->kind == OUTCOME_DEFERRED;
 
-	settle_after(s, f, o, waits ? ladder_wait_s(&s->ladder, f->tries, arc4random()) : 0, true);
+	settle_after(
+	    s, f, o, waits ? ladder_wait_s(&s->ladder, o, f->tries, arc4random()) : 0, true);
 }
 
 void
@@ -496,7 +497,7 @@ settle_postpone(struct settler *s, struct flight *f, const struct outcome *o, lo
 void
 settle_later(struct settler *s, struct flight *f, const struct outcome *o, long at_least_s)
 {
-	long wait_s = ladder_wait_s(&s->ladder, f->tries, arc4random());
+	long wait_s = ladder_wait_s(&s->ladder, o, f->tries, arc4random());
 
 	settle_after(s, f, o, wait_s > at_least_s ? wait_s : at_least_s, true);
 }
@@ -504,7 +505,7 @@ settle_later(struct settler *s, struct flight *f, const struct outcome *o, long 
 long
 settle_first_wait_s(const struct settler *s)
 {
-	return ladder_wait_s(&s->ladder, 0, arc4random());
+	return ladder_wait_s(&s->ladder, NULL, 0, arc4random());
 }
 
 void

@@ -432,7 +432,7 @@ act(struct sim *m, const struct sim_answer *a, const struct outcome *o,
     const struct provider_verdict *v, const struct brake_duty *duty)
 {
 	int tries = m->recipients[a->recipient].tries;
-	double wait_s = (double)ladder_wait_s(&m->ladder, tries, chance(m));
+	double wait_s = (double)ladder_wait_s(&m->ladder, o, tries, chance(m));
 
 	if (duty->of_account || o->kind == OUTCOME_RELEASED)
 		sim_list_return(m, a->recipient);
@@ -442,7 +442,7 @@ act(struct sim *m, const struct sim_answer *a, const struct outcome *o,
 		sim_settle(m, a->recipient, REFEREE_FAILED);
 	else if (duty->way == BRAKES_POSTPONE)
 		ladder_later(m, a->recipient,
-		    about_s(m, (double)ladder_wait_s(&m->ladder, 0, chance(m))), false);
+		    about_s(m, (double)ladder_wait_s(&m->ladder, NULL, 0, chance(m))), false);
 	else
 		ladder_later(m, a->recipient,
 		    duty->way == BRAKES_LATER ? fmax(wait_s, about_s(m, v->minutes * 60)) : wait_s,

@@ -222,7 +222,7 @@ add_answered(struct recovery *r, struct chunk *c, const PGresult *rows, int row,
 		mark->at_s * 1000000))
 		return; /* no memory: the row is found again by the next life */
 	add_record(c, mark->attempt.send, mark->attempt.attempt, outcome_kind_name(o.kind), &o,
-	    o.kind == OUTCOME_DEFERRED ? ladder_wait_s(&r->ladder, tries, arc4random()) : 0);
+	    o.kind == OUTCOME_DEFERRED ? ladder_wait_s(&r->ladder, &o, tries, arc4random()) : 0);
 	r->answered++;
 }
 

@@ -40,6 +40,8 @@ read_relays(const char *text)
 static void
 read_ladder(const char *text)
 {
+	static const struct outcome kinds[] = { { .reason = "rate" }, { .reason = "greylisted" },
+		{ .reason = "mailbox_full" }, { .reason = "domain_unknown" } };
 	struct ladder ladder;
 	struct err err = { 0 };
 
@@ -47,9 +49,11 @@ read_ladder(const char *text)
 		assert(err.msg[0] != '\0');
 		return;
 	}
-	assert(ladder.steps >= 1 && ladder.steps <= LADDER_MAX);
+	assert(ladder.of[LADDER_ANY].count >= 1);
 	for (int tries = 0; tries < LADDER_MAX + 2; tries++)
-		assert(ladder_wait_s(&ladder, tries, (uint32_t)tries * 2654435769U) >= 0);
+		for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+			assert(ladder_wait_s(
+				   &ladder, &kinds[i], tries, (uint32_t)tries * 2654435769U) >= 0);
 }
 
 static void

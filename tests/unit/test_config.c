@@ -285,7 +285,8 @@ test_take(void **state)
 	config_take(&c, &fresh, live, 3, note, &told);
 	assert_string_equal(told.text,
 	    "database.url ->(hidden) 0; dispatcher.name a->b 0; dispatcher.retry_ladder "
-	    "7m,17m,37m,79m,163m,331m->5s 1; relay.connections 16->99 1; relay.pipelining "
+	    "7m,17m,37m,79m,163m,331m | greylisted 6m,17m,37m,79m,163m,331m | mailbox_full 331m | "
+	    "dns 3m,7m,17m,37m,79m,163m,331m->5s 1; relay.connections 16->99 1; relay.pipelining "
 	    "yes->no 1; ");
 	assert_string_equal(c.dispatcher_name, "a");
 	assert_string_equal(c.dispatcher_retry_ladder, "5s");

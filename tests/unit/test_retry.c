@@ -13,48 +13,63 @@
 #include "ladder.h"
 #include "retry_budget.h"
 
+static const struct outcome kinds[] = { { .reason = "rate" }, { .reason = "greylisted" },
+	{ .reason = "mailbox_full" }, { .reason = "network", .enhanced = { 4, 4, 3 } } };
+
+/* The waits of one kind, as they are without a setting. */
+static void
+check_default(const struct ladder *ladder, const struct outcome *o)
+{
+	static const int counts[LADDER_KINDS] = { 6, 6, 1, 7 };
+	const struct ladder_steps *steps = &ladder->of[ladder_kind_of(o)];
+	long least[LADDER_MAX], most[LADDER_MAX];
+	int last = steps->count - 1;
+
+	assert_int_equal(steps->count, counts[ladder_kind_of(o)]);
+	for (int tries = 0; tries < last + 3; tries++) {
+		long step = steps->wait_s[tries < last ? tries : last];
+		long clear = step >= 1800 ? LADDER_CLEAR_S : 0;
+
+		least[tries] = LONG_MAX;
+		most[tries] = 0;
+		for (uint32_t chance = 0; chance < 20000; chance++) {
+			long wait = ladder_wait_s(ladder, o, tries, chance);
+
+			/* of the minutes around the hour in which it began, none again */
+			if (wait >= 1800)
+				assert_in_range(wait % 3600, LADDER_CLEAR_S, 3600 - LADDER_CLEAR_S);
+			assert_in_range(
+			    wait, step - step * 15 / 100 - clear, step + step * 15 / 100 + clear);
+			least[tries] = wait < least[tries] ? wait : least[tries];
+			most[tries] = wait > most[tries] ? wait : most[tries];
+		}
+		/* spread, and the steps do not run into each other */
+		assert_true(most[tries] - least[tries] >= step / 5);
+		assert_true(tries == 0 || tries > last || least[tries] > most[tries - 1]);
+	}
+}
+
 static void
 test_ladder_keeps_off_the_hour(void **state)
 {
 	struct config config = { 0 };
 	struct ladder ladder;
 	struct err err = { 0 };
-	long least[LADDER_MAX], most[LADDER_MAX];
 
 	(void)state;
 	assert_int_equal(config_load(&config, NULL, &err), 0);
 	assert_int_equal(ladder_parse(&ladder, config.dispatcher_retry_ladder, &err), 0);
-	assert_int_equal(ladder.steps, 6);
-	for (int tries = 0; tries < 8; tries++) {
-		long step = ladder.wait_s[tries < 6 ? tries : 5];
-
-		least[tries] = LONG_MAX;
-		most[tries] = 0;
-		for (uint32_t chance = 0; chance < 20000; chance++) {
-			long wait = ladder_wait_s(&ladder, tries, chance);
-
-			/* of the minutes around the hour in which it began, none again */
-			if (wait >= 1800)
-				assert_in_range(wait % 3600, LADDER_CLEAR_S, 3600 - LADDER_CLEAR_S);
-			assert_in_range(wait, step - step * 15 / 100 - LADDER_CLEAR_S,
-			    step + step * 15 / 100 + LADDER_CLEAR_S);
-			least[tries] = wait < least[tries] ? wait : least[tries];
-			most[tries] = wait > most[tries] ? wait : most[tries];
-		}
-		/* spread, and the steps do not run into each other */
-		assert_true(most[tries] - least[tries] >= step / 5);
-		assert_true(tries == 0 || tries > 5 || least[tries] > most[tries - 1]);
-	}
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		check_default(&ladder, &kinds[i]);
 	config_release(&config);
 	/* a full hour is what a careless ladder has */
 	assert_int_equal(ladder_parse(&ladder, "60m,1s", &err), 0);
 	for (uint32_t chance = 0; chance < 5000; chance++) {
-		assert_in_range(ladder_wait_s(&ladder, 0, chance) % 3600, LADDER_CLEAR_S,
+		assert_in_range(ladder_wait_s(&ladder, NULL, 0, chance) % 3600, LADDER_CLEAR_S,
 		    3600 - LADDER_CLEAR_S);
-		assert_int_equal(ladder_wait_s(&ladder, 1, chance), 1);
+		assert_int_equal(ladder_wait_s(&ladder, NULL, 1, chance), 1);
 	}
 }
-
 static void
 test_budget_is_a_share(void **state)
 {

@@ -420,9 +420,15 @@ test_waits(void **state)
 	assert_in_range(wait_s, 85, 115);
 	for (int i = 0; i < 3; i++)
 		commit(i, 1);
-	assert_int_equal(ladder_parse(&ladder, "400s", &err), 0);
+	assert_int_equal(ladder_parse(&ladder, "400s | greylisted 30s", &err), 0);
 	settle_reload(s, &ladder);
 	assert_in_range(settle_first_wait_s(s), 340, 460);
+	/* its own waits */
+	settle_outcome(s, flight(80), &greylisted);
+	settle_flush(s);
+	assert_int_equal(sscanf(submitted[3].params[RECORD_WAITS], "{%ld}", &wait_s), 1);
+	assert_in_range(wait_s, 25, 35);
+	commit(3, 1);
 }
 
 static void
