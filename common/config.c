@@ -117,6 +117,14 @@ static const struct key keys[] = {
 	TEXT(pace, providers, "",
 	    "file with rows over the built-in table of providers: groups, domains, rates; empty: "
 	    "none"),
+	TEXT(pace, mx_groups, "auto",
+	    "whether runs ask DNS at which provider the larger domains have their mail that the "
+	    "table "
+	    "does not name: yes; no; auto: with dispatcher.transport = mx"),
+	NUMBER(pace, mx_wait_s, "5", 1, 60,
+	    "longest wait for DNS when a run is planned; what it has not said by then counts as "
+	    "not "
+	    "known"),
 	BOOL(pace, group_limits, "no",
 	    "hold each provider, and each large site, to its rate in the table, all streams and "
 	    "dispatchers together"),

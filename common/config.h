@@ -58,6 +58,8 @@ struct config {
 	char *pace_mode;	/* together, asap */
 	long pace_urgent_share; /* per cent */
 	long pace_quota_24h;	/* 0: none */
+	char *pace_mx_groups;	/* auto, yes, no */
+	long pace_mx_wait_s;
 
 	char *relay_host; /* a list: common/relay.h */
 	long relay_port;

@@ -11,7 +11,8 @@
  * provider never with others.
  *
  * When all are read, lanes are made: one for each provider, one for each large site, and the
- * rest of the domains in POLICY_TAIL_LANES parts.
+ * rest of the domains in POLICY_TAIL_LANES parts. With pace.mx_groups the larger domains of the rest are
+ * looked up before (hosted.h).
  */
 #include "audience.h"
 
@@ -22,6 +23,7 @@
 #include "bloom.h"
 #include "buf.h"
 #include "customer_field.h"
+#include "hosted.h"
 #include "log.h"
 #include "ses_sandbox.h"
 #include "slice.h"
@@ -50,7 +52,7 @@ struct zone_name {
 	uint8_t zone;
 };
 
-/* A site without a group that has reached POLICY_OWN_MIN recipients. */
+/* A domain without a group that has reached POLICY_OWN_MIN recipients, or HOSTED_MIN. */
 struct large_site {
 	uint32_t slot;
 	char *name; /* owned */
@@ -60,6 +62,7 @@ struct large_site {
 
 struct transfer {
 	struct db *writer;
+	const struct config *config;
 	struct db reader;
 	struct buf lines; /* for the writer */
 	struct buf idn;	  /* U-label TAB A-label LF, for kairan.idn */
@@ -76,8 +79,11 @@ struct transfer {
 	uint8_t zone_count;
 	struct domain_slot *domains; /* DOMAINS_MAX, then one for each group */
 	size_t domain_count;
-	struct large_site *sites;
+	struct large_site *sites; /* and with pace.mx_groups the not so large ones, of any zone */
 	size_t site_count, site_room;
+	uint32_t noted_from; /* recipients */
+	struct hosted *hosted;
+	size_t hosted_count;
 };
 
 /* A collision only lets two domains share a rhythm; duplicates are compared by key afterwards. */
@@ -197,7 +203,7 @@ place_row(struct transfer *t, const struct addr *a, uint8_t zone, bool excluded,
 		return 0;
 	}
 	buf_append_uint(&t->lines, slot->count++);
-	if (slot->count == POLICY_OWN_MIN && slot->group == PROVIDERS_NONE && slot->zone == 0 &&
+	if (slot->count == t->noted_from && slot->group == PROVIDERS_NONE &&
 	    note_site(t, slot, addr_domain(a)) < 0)
 		return err_set(err, "no memory");
 	return 0;
@@ -556,6 +562,80 @@ lane_of(struct transfer *t, struct lanes *l, int run, struct domain_slot *slot, 
 	return 0;
 }
 
+/* Where the larger domains have their mail that the table does not name. */
+static int
+find_hosted(struct transfer *t, uint64_t own, struct err *err)
+{
+	struct hosted_search search = { .db = t->writer,
+		.config = t->config,
+		.table = policy_providers(t->policy),
+		.site_min = own,
+		.keep = true };
+
+	t->hosted = calloc(t->site_count + 1, sizeof(*t->hosted));
+	for (; t->hosted != NULL && t->hosted_count < t->site_count; t->hosted_count++) {
+		const struct large_site *site = &t->sites[t->hosted_count];
+		const struct domain_slot *slot = &t->domains[site->slot];
+
+		t->hosted[t->hosted_count] = (struct hosted){ .domain = strdup(site->name),
+			.recipients = slot->count,
+			.may_share = slot->zone == 0 && slot->count < own,
+			.place = site->slot };
+		if (t->hosted[t->hosted_count].domain == NULL)
+			return err_set(err, "no memory");
+	}
+	if (t->hosted == NULL)
+		return err_set(err, "no memory");
+	if (hosted_find(&search, t->hosted, t->hosted_count, err) < 0)
+		return -1;
+	for (size_t i = 0; i < t->hosted_count; i++)
+		t->domains[t->hosted[i].place].group = (int16_t)t->hosted[i].group;
+	return 0;
+}
+
+/* One for each site that several domains share. */
+static int
+make_site_lanes(struct transfer *t, struct lanes *l, int run, struct err *err)
+{
+	int unknown = providers_unknown(policy_providers(t->policy));
+	int16_t lane = 0;
+
+	for (size_t i = 0; i < t->hosted_count && t->hosted[i].site != NULL; i++) {
+		const struct hosted *h = &t->hosted[i];
+
+		if ((i == 0 || strcmp(h->site, t->hosted[i - 1].site) != 0) &&
+		    add_lane(t, l, run, h->site, unknown, false, 0, &lane, err) < 0)
+			return -1;
+		t->domains[h->place].lane = lane;
+	}
+	return 0;
+}
+
+static int
+note_hosted(struct transfer *t, const struct lanes *l, const char *run, struct err *err)
+{
+	uint64_t *counts = calloc((size_t)l->count + 1, sizeof(*counts));
+	int result = counts != NULL ? 0 : err_set(err, "no memory");
+
+	for (size_t i = 0; counts != NULL && i < t->hosted_count; i++)
+		if (t->hosted[i].group != PROVIDERS_NONE || t->hosted[i].site != NULL)
+			counts[t->domains[t->hosted[i].place].lane] += t->hosted[i].recipients;
+	for (int lane = 1; result == 0 && lane <= l->count; lane++) {
+		char number[16], count[24];
+		const char *params[] = { run, number, count };
+
+		(void)snprintf(number, sizeof(number), "%d", lane);
+		(void)snprintf(count, sizeof(count), "%llu", (unsigned long long)counts[lane]);
+		if (counts[lane] > 0 &&
+		    db_run(t->writer,
+			"UPDATE kairan.run_lane SET by_mx = $3 WHERE run_id = $1 AND lane = $2", 3,
+			params) < 0)
+			result = err_set(err, "writing lanes: %s", t->writer->error);
+	}
+	free(counts);
+	return result;
+}
+
 /* ranked: slots by size. */
 static int
 make_lanes(struct transfer *t, int run, const uint32_t *ranked, size_t count, struct err *err)
@@ -572,18 +652,22 @@ make_lanes(struct transfer *t, int run, const uint32_t *ranked, size_t count, st
 	for (size_t i = 0; i < count; i++)
 		all += t->domains[ranked[i]].count;
 	own = policy_site_min(all);
+	if (hosted_wanted(t->config) && find_hosted(t, own, err) < 0)
+		return -1;
 	for (size_t i = 0; i < t->site_count; i++) {
 		struct domain_slot *slot = &t->domains[t->sites[i].slot];
 
-		if (slot->count >= own &&
+		if (slot->count >= own && slot->zone == 0 && slot->group == PROVIDERS_NONE &&
 		    add_lane(t, &l, run, t->sites[i].name, unknown, false, 0, &slot->lane, err) < 0)
 			return -1;
 	}
+	if (make_site_lanes(t, &l, run, err) < 0)
+		return -1;
 	for (size_t i = 0; i < count; i++)
 		if (t->domains[ranked[i]].lane == 0 &&
 		    lane_of(t, &l, run, &t->domains[ranked[i]], err) < 0)
 			return -1;
-	return 0;
+	return note_hosted(t, &l, number, err);
 }
 
 /* Domains with the number of their recipients, their phase (frac(rank in the lane * golden
@@ -652,6 +736,7 @@ transfer_release(struct transfer *t)
 	for (size_t i = 0; i < t->site_count; i++)
 		free(t->sites[i].name);
 	free(t->sites);
+	hosted_release(t->hosted, t->hosted_count);
 }
 
 static void
@@ -679,7 +764,10 @@ int
 audience_read(struct db *writer, const struct config *config, struct policy *policy, int run,
     struct audience_counts *counts, bool *lost, struct err *err)
 {
-	struct transfer t = { .writer = writer, .policy = policy };
+	struct transfer t = { .writer = writer,
+		.config = config,
+		.policy = policy,
+		.noted_from = hosted_wanted(config) ? HOSTED_MIN : POLICY_OWN_MIN };
 	struct buf sql, zone;
 	int result = -1;
 

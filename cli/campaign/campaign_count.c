@@ -12,6 +12,7 @@
 #include "buf.h"
 #include "campaign_lookup.h"
 #include "customer_field.h"
+#include "hosted.h"
 #include "hash.h"
 #include "ses_sandbox.h"
 
@@ -334,6 +335,59 @@ read_audience(struct counting *n, const char *zone)
 	return result;
 }
 
+/* ---- where domains have their mail ---- */
+
+/* Those that may be looked up; place: of c->domains. */
+static struct hosted *
+list_hosted(const struct campaign_count *c, uint64_t own, size_t *count)
+{
+	struct hosted *list = calloc(c->domains.count + 1, sizeof(*list));
+
+	*count = 0;
+	for (size_t i = 0; list != NULL && i < c->domains.room; i++) {
+		const struct count_domain *d =
+		    c->domains.entries[i].key != NULL ? c->domains.entries[i].value : NULL;
+
+		if (d == NULL || d->group != PROVIDERS_NONE || d->recipients < HOSTED_MIN)
+			continue;
+		list[*count] = (struct hosted){ .domain = strndup(d->name, strcspn(d->name, "/")),
+			.recipients = d->recipients,
+			.may_share = d->zone == 0 && d->recipients < own,
+			.place = (uint32_t)i };
+		if (list[*count].domain == NULL)
+			break;
+		++*count;
+	}
+	return list;
+}
+
+/* As the producer does; nothing is written. */
+static int
+find_hosted(struct counting *n, const struct config *config)
+{
+	struct campaign_count *c = n->c;
+	uint64_t own = policy_site_min((uint64_t)c->kept);
+	struct hosted_search search = {
+		.db = n->db, .config = config, .table = policy_providers(n->policy), .site_min = own
+	};
+	size_t count;
+	struct hosted *list = list_hosted(c, own, &count);
+	int result =
+	    list != NULL ? hosted_find(&search, list, count, n->err) : err_set(n->err, "no memory");
+
+	for (size_t i = 0; result == 0 && i < count; i++) {
+		struct count_domain *d = c->domains.entries[list[i].place].value;
+
+		d->group = list[i].group;
+		d->site = list[i].site;
+		d->by_mx = d->group != PROVIDERS_NONE || d->site != NULL;
+		list[i].site = NULL;
+	}
+	if (list != NULL)
+		hosted_release(list, count);
+	return result;
+}
+
 int
 campaign_count_read(struct campaign_count *c, struct db *db, const struct campaign_file *file,
     struct policy *policy, const struct config *config, struct err *err)
@@ -352,6 +406,8 @@ campaign_count_read(struct campaign_count *c, struct db *db, const struct campai
 		result = begin_zones(&n, &zone);
 	if (result == 0)
 		result = read_audience(&n, buf_str(&zone));
+	if (result == 0 && hosted_wanted(config))
+		result = find_hosted(&n, config);
 	buf_release(&zone);
 	for (size_t i = 0; i < COUNT_RULES; i++)
 		free(n.out[i].keys);
@@ -364,8 +420,13 @@ campaign_count_read(struct campaign_count *c, struct db *db, const struct campai
 void
 campaign_count_release(struct campaign_count *c)
 {
-	for (size_t i = 0; i < c->domains.room; i++)
-		if (c->domains.entries[i].key != NULL)
-			free(c->domains.entries[i].value);
+	for (size_t i = 0; i < c->domains.room; i++) {
+		struct count_domain *d =
+		    c->domains.entries[i].key != NULL ? c->domains.entries[i].value : NULL;
+
+		if (d != NULL)
+			free(d->site);
+		free(d);
+	}
 	strmap_release(&c->domains);
 }

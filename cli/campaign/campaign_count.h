@@ -38,8 +38,10 @@ struct count_zone {
 
 /* Recipients of a domain; with quiet hours, of a domain in a time zone. */
 struct count_domain {
-	int group; /* of the provider table, PROVIDERS_NONE */
-	int zone;  /* place in zones */
+	int group;  /* of the provider table, PROVIDERS_NONE */
+	int zone;   /* place in zones */
+	bool by_mx; /* group or site were found by the domain's mail servers */
+	char *site; /* owned: the lane of a site that it shares with others; NULL */
 	uint64_t recipients;
 	char name[]; /* for other zones than the first with its number behind */
 };

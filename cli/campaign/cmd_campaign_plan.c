@@ -27,7 +27,7 @@
 struct share {
 	char *name; /* owned */
 	int group;
-	uint64_t count;
+	uint64_t count, by_mx; /* those whose domain was found by its mail servers */
 	bool paced, tail;
 	const char *time_zone; /* borrowed; "": no quiet hours */
 };
@@ -148,8 +148,8 @@ load_campaign(struct planning *p, const char *what)
 
 /* paced: but for quiet hours, which give every lane a list. */
 static int
-add_share(struct planning *p, const char *name, int group, uint64_t count, bool paced,
-    const char *time_zone)
+add_share(struct planning *p, const char *name, int group, uint64_t count, uint64_t by_mx,
+    bool paced, const char *time_zone)
 {
 	bool tail = strcmp(name, TAIL) == 0;
 
@@ -162,11 +162,27 @@ add_share(struct planning *p, const char *name, int group, uint64_t count, bool 
 		p->shares = shares;
 		p->share_room = room;
 	}
-	p->shares[p->share_count] = (struct share){ strdup(name), group, count,
+	p->shares[p->share_count] = (struct share){ strdup(name), group, count, by_mx,
 		paced || time_zone[0] != '\0', tail, time_zone };
 	return p->shares[p->share_count++].name != NULL
 	    ? EXIT_DONE
 	    : cli_fail(p->cli, EXIT_FAILED, "no memory");
+}
+
+/* A domain of the lane of a site; all are of the first time zone. */
+static int
+add_to_site(struct planning *p, const struct count_domain *d, const char *time_zone)
+{
+	int unknown = providers_unknown(policy_providers(p->policy));
+
+	for (size_t i = 0; i < p->share_count; i++)
+		if (strcmp(p->shares[i].name, d->site) == 0) {
+			p->shares[i].count += d->recipients;
+			p->shares[i].by_mx += d->recipients;
+			return EXIT_DONE;
+		}
+	return add_share(p, d->site, unknown, d->recipients, d->recipients,
+	    policy_is_paced(p->policy, unknown, false), time_zone);
 }
 
 /* Lanes as the producer makes them, of one time zone (the first: also of those without quiet hours);
@@ -177,7 +193,7 @@ make_shares(struct planning *p, const struct campaign_count *c, int zone)
 	const struct providers *table = policy_providers(p->policy);
 	int unknown = providers_unknown(table), code = EXIT_DONE;
 	uint64_t own = policy_site_min((uint64_t)c->kept), of_group[PROVIDERS_GROUPS_MAX] = { 0 };
-	uint64_t tail = 0;
+	uint64_t by_mx[PROVIDERS_GROUPS_MAX] = { 0 }, tail = 0;
 	const char *name = c->zone_count > 0 ? c->zones[zone].name : "";
 
 	for (size_t i = 0; code == EXIT_DONE && i < c->domains.room; i++) {
@@ -186,21 +202,24 @@ make_shares(struct planning *p, const struct campaign_count *c, int zone)
 
 		if (d == NULL || d->zone != zone)
 			continue;
-		if (d->group != PROVIDERS_NONE)
+		if (d->group != PROVIDERS_NONE) {
 			of_group[d->group] += d->recipients;
+			by_mx[d->group] += d->by_mx ? d->recipients : 0;
+		} else if (d->site != NULL)
+			code = add_to_site(p, d, name);
 		else if (zone > 0 || d->recipients < own)
 			tail += d->recipients;
 		else
-			code = add_share(p, d->name, unknown, d->recipients,
+			code = add_share(p, d->name, unknown, d->recipients, 0,
 			    policy_is_paced(p->policy, unknown, false), name);
 	}
 	for (size_t g = 0; code == EXIT_DONE && g < providers_count(table); g++)
 		if (of_group[g] > 0)
 			code = add_share(p, providers_group(table, (int)g)->name, (int)g,
-			    of_group[g], policy_is_paced(p->policy, (int)g, false), name);
+			    of_group[g], by_mx[g], policy_is_paced(p->policy, (int)g, false), name);
 	if (code == EXIT_DONE && tail > 0)
 		code = add_share(
-		    p, TAIL, unknown, tail, policy_is_paced(p->policy, unknown, true), name);
+		    p, TAIL, unknown, tail, 0, policy_is_paced(p->policy, unknown, true), name);
 	return code;
 }
 
@@ -236,11 +255,12 @@ count_run(struct planning *p)
 
 	(void)snprintf(id, sizeof(id), "%lld", (long long)p->run.id);
 	r = db_query(&p->db,
-	    "SELECT r.audience, r.excluded, l.name, l.provider, l.n, l.paced, l.time_zone FROM "
+	    "SELECT r.audience, r.excluded, l.name, l.provider, l.n, l.paced, l.time_zone, l.by_mx "
+	    "FROM "
 	    "kairan.run r "
 	    "LEFT JOIN (SELECT l.run_id, CASE WHEN l.name LIKE 'tail-%' THEN '" TAIL "' ELSE "
-	    "l.name END AS name, l.provider, l.paced, l.time_zone, sum(q.n)::bigint AS n FROM "
-	    "kairan.run_lane l "
+	    "l.name END AS name, l.provider, l.paced, l.time_zone, sum(q.n)::bigint AS n, "
+	    "sum(least(l.by_mx, q.n))::bigint AS by_mx FROM kairan.run_lane l "
 	    "JOIN (SELECT lane, count(*) AS n FROM kairan.send WHERE run_id = $1 AND state IN "
 	    "('queued', 'sending', 'deferred') GROUP BY 1) AS q ON q.lane = l.lane WHERE l.run_id "
 	    "= "
@@ -259,7 +279,8 @@ count_run(struct planning *p)
 			continue;
 		p->recipients += db_number(r, i, 4);
 		code = add_share(p, db_text(r, i, 2), group != PROVIDERS_NONE ? group : unknown,
-		    (uint64_t)db_number(r, i, 4), db_text(r, i, 5)[0] == 't', text_of(p, r, i, 6));
+		    (uint64_t)db_number(r, i, 4), (uint64_t)db_number(r, i, 7),
+		    db_text(r, i, 5)[0] == 't', text_of(p, r, i, 6));
 	}
 	PQclear(r);
 	return code;
@@ -443,6 +464,8 @@ share_json(const struct planning *p, const struct share *s)
 	    s->tail ? 0.0 : policy_cap_per_s(p->policy, s->group));
 	char text[40];
 
+	if (s->by_mx > 0)
+		(void)json_object_set_new(o, "by_mx", json_integer((json_int_t)s->by_mx));
 	if (s->time_zone[0] != '\0')
 		(void)json_object_set_new(o, "time_zone", json_string(s->time_zone));
 	if (!f->known)
@@ -548,10 +571,13 @@ print_providers(const struct planning *p)
 			(void)snprintf(limit, sizeof(limit), "%.2f", cap);
 		(void)snprintf(
 		    name, sizeof(name), "%s%s%s", s->name, *s->time_zone ? " " : "", s->time_zone);
-		printf("%-24.24s %12s %-7s %9s %9s  %s\n", name, cli_number((int64_t)s->count, n),
+		printf("%-24.24s %12s %-7s %9s %9s  %s", name, cli_number((int64_t)s->count, n),
 		    guard_name(policy_guard(p->policy, s->group)), limit,
 		    p->forecast.known ? cli_number((int64_t)ceil(peak_of(p, s)), peak) : "?",
 		    p->forecast.known ? list_of(p, s)->binding : "?");
+		if (s->by_mx > 0)
+			printf(" (%s by MX)", cli_number((int64_t)s->by_mx, n));
+		putchar('\n');
 	}
 	if (p->share_count > PROVIDERS_SHOWN)
 		printf("and %zu more (--json has all)\n", p->share_count - PROVIDERS_SHOWN);

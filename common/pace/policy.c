@@ -199,6 +199,10 @@ read_keys(struct policy *p, const struct config *c, struct err *err)
 		p->mode = PLAN_ASAP;
 	else
 		return err_set(err, "pace.mode must be together or asap, not '%s'", c->pace_mode);
+	if (strcmp(c->pace_mx_groups, "auto") != 0 && strcmp(c->pace_mx_groups, "yes") != 0 &&
+	    strcmp(c->pace_mx_groups, "no") != 0)
+		return err_set(
+		    err, "pace.mx_groups must be auto, yes or no, not '%s'", c->pace_mx_groups);
 	if (c->pace_account_rate[0] != '\0' &&
 	    rate_parse(&p->account_per_s, slice_str(c->pace_account_rate), err) < 0)
 		return err_set(err, "pace.account_rate: expected N/s, N/min, N/h or N/d");

@@ -15,6 +15,7 @@ pipeline_start
 {
 	printf 'group\t%s\t10\t100\t%s\t%s\t%s\ttest 2026-11 guess\n' alpha 30/s off UTC gamma 900/s strict Asia/Tokyo
 	printf 'domain\t%s.example\t%s\ttest 2026-11 guess\n' alpha alpha gamma gamma
+	printf 'mx\t.alpha-host.example\talpha\ttest 2026-11 guess\n'
 } >"$D/providers.tsv"
 export KAIRAN_PACE_PROVIDERS=$D/providers.tsv
 
@@ -127,6 +128,74 @@ tap_ok 'a provider alone, when its guard closes' plan mine --at '2031-01-01T09:5
 tap_ok 'waits until it opens, and the guard is named' holds 'p["gamma"]["binding"] == "guard window" and at(d["finish_p50"]) > at("2031-01-01T01:06:00Z")'
 "$KAIRAN" campaign plan mine --at '2031-01-01T09:57:00+09:00' >"$D/out"
 tap_like "$(cat "$D/out")" '2031-01-01 00:45 +0  \(guard closed' 'the chart has the gap'
+
+# ---- domains by their mail servers
+PATH=$PATH:/usr/sbin
+knot_answers()
+{
+	grep -q 'server started' "$D/knot.log"
+}
+# lanes of a run but the tail: name, provider, recipients, of them by MX
+lanes_of()
+{
+	one "string_agg(concat_ws(' ', name, provider, recipients, by_mx), ', ' ORDER BY name) FROM kairan.run_lane WHERE run_id = $1 AND name NOT LIKE 'tail-%'"
+}
+# arguments: key of the run; sets RUN
+hosted_run()
+{
+	RUN=$(run_add hosted "$1")
+	wait_for 60 "state IN ('running', 'finished') FROM kairan.run WHERE id = $RUN"
+}
+if ! command -v knotd >/dev/null; then
+	tap_skip 'domains by their mail servers' 'knot is not installed'
+else
+	DNS_PORT=$(services_free_port)
+	mkdir "$D/knot"
+	printf 'server:\n    listen: 127.0.0.1@%s\n    rundir: %s\ndatabase:\n    storage: %s\nzone:\n  - domain: example\n    file: %s\n' \
+		"$DNS_PORT" "$D/knot" "$D/knot" "$D/example.zone" >"$D/knot.conf"
+	{
+		printf '%s\n' "\$TTL 60" '@ IN SOA ns.example. admin.example. 1 60 60 60 60' '@ IN NS ns.example.' 'ns IN A 127.0.0.1' \
+			'hosted IN MX 10 a.alpha-host' 'hosted IN MX 10 b.alpha-host' 'hosted IN MX 20 elsewhere' \
+			'torn IN MX 10 a.alpha-host' 'torn IN MX 10 elsewhere' 'few IN MX 10 a.alpha-host'
+		printf 'shared%s IN MX 10 mx.rented\n' 1 2 3 4 5 6
+	} >"$D/example.zone"
+	service_spawn knot "$D/knot.log" knotd -c "$D/knot.conf" 2>/dev/null
+	KNOT=$SERVICE_PID
+	services_wait 10 knot_answers || { cat "$D/knot.log"; tap_bail 'the DNS server does not start'; }
+	for i in 1 2 3 4 5 6; do
+		customers_add 90 "shared$i.example"
+	done
+	customers_add 60 hosted.example
+	customers_add 40 torn.example
+	customers_add 19 few.example
+	campaign_add hosted "segment='c.email ~ ''@(alpha|hosted|torn|few|shared.).example\$'''"
+	sql -c "UPDATE kairan.stream SET rate_per_s = 10 WHERE name = 'marketing'"
+	service_stop "$PRODUCER" || tap_note "the producer ended with $?"
+	export KAIRAN_PACE_MX_GROUPS=yes KAIRAN_PACE_MX_WAIT_S=1 "KAIRAN_DISPATCHER_RESOLVER=127.0.0.1:$DNS_PORT"
+	producer_start
+	tap_ok 'domains that the table does not name are looked up' plan hosted
+	tap_ok 'a provider by its mail servers, a site that domains share, the rest small' holds \
+		'{k: (v["provider"], v["recipients"], v.get("by_mx", 0)) for k, v in p.items()} == {"alpha": ("alpha", 662, 60),
+			"mx:mx.rented.example": ("default", 540, 540), "small sites": ("default", 59, 0)}'
+	"$KAIRAN" campaign plan hosted >"$D/out"
+	tap_like "$(cat "$D/out")" 'alpha +662 .*\(60 by MX\)' 'for a reader as well'
+	tap_is "$(one 'count(*) FROM kairan.domain_mx')" 0 'a plan writes nothing'
+	known='alpha alpha 662 60, mx:mx.rented.example default 540 540'
+	hosted_run asked
+	tap_is "$(lanes_of "$RUN")" "$known" 'the run has the same lanes'
+	tap_is "$(one "string_agg(domain || ' ' || hosts, ', ' ORDER BY domain) FROM kairan.domain_mx WHERE domain !~ 'shared[2-6]'")" \
+		'hosted.example a.alpha-host.example b.alpha-host.example, shared1.example mx.rented.example, torn.example a.alpha-host.example elsewhere.example' \
+		'what DNS said is kept'
+	sql -c "UPDATE kairan.domain_mx SET expires_at = now() - interval '1 day'"
+	service_stop "$KNOT" || true
+	hosted_run silent
+	tap_is "$(lanes_of "$RUN")" "$known" 'what is past its time counts while DNS is silent'
+	sql -c 'DELETE FROM kairan.domain_mx'
+	hosted_run unknown
+	tap_is "$(lanes_of "$RUN")" 'alpha alpha 602 0' 'without DNS the table of domains alone works'
+	tap_like "$(cat "$D/producer.log")" 'DNS did not say in time where domains have their mail asked=8 answered=0' 'and the log says so'
+	unset KAIRAN_PACE_MX_GROUPS KAIRAN_PACE_MX_WAIT_S KAIRAN_DISPATCHER_RESOLVER
+fi
 
 # ---- mistakes
 status=0; "$KAIRAN" campaign plan nobody >"$D/out" 2>&1 || status=$?

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_mx: dispatcher/mx/mx.c, mx_source.c and mta_sts.c, common/strmap.c and common/dns_answer.c. */
-#include "dispatcher/mx/mx.h"
+/* test_mx: common/mx.c, mx_source.c and mta_sts.c, common/strmap.c and common/dns_answer.c. */
+#include "mx.h"
 
 #include <arpa/inet.h>
 #include <setjmp.h>
