@@ -246,6 +246,7 @@ rehearse(struct cli *cli, const struct scenario *s, FILE *trace)
 		rehearsal_print(s, r, cpu_seconds());
 	if (code == EXIT_DONE && rehearsal_broken(r) > 0)
 		code = EXIT_FAILED;
+	rehearsal_release(r);
 	free(r);
 	return code;
 }

@@ -84,9 +84,8 @@ is_open(struct gauge_lane *l, double from, double till)
 	    p->rows[l->open_row].from <= from && l->sent < l->lane->count;
 }
 
-/* Minutes between a second and the nearest full hour of the lane's zone. */
-static int
-distance(const struct scenario_lane *lane, double second_at)
+int
+gauge_distance(const struct scenario_lane *lane, double second_at)
 {
 	int64_t time = (int64_t)(second_at / SECOND_US) + ADMISSION_EPOCH_S;
 	int64_t s = ((time + zone_offset(lane->zone, time)) % 3600 + 3600) % 3600;
@@ -101,7 +100,7 @@ end_second(struct gauge *g, struct gauge_lane *l, bool ten, bool minute)
 	double till = g->second_at + SECOND_US;
 
 	if (l->this_second > 0) {
-		int away = distance(l->lane, g->second_at);
+		int away = gauge_distance(l->lane, g->second_at);
 
 		if (away < GAUGE_NEAR)
 			l->near_hour[away] += l->this_second;

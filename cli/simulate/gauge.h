@@ -68,6 +68,9 @@ void gauge_end(struct gauge *g);
 /* 24-hour windows, at every minute, that hold more than the quota. */
 uint64_t gauge_quota_violations(const struct gauge *g);
 
+/* Minutes between a second and the nearest full hour of the lane's zone. */
+int gauge_distance(const struct scenario_lane *lane, double second_at);
+
 double gauge_burst(const struct gauge_windows *w);	  /* variance / mean; 0 when unknown */
 double gauge_peak_to_mean(const struct gauge_windows *w); /* 0 when unknown */
 

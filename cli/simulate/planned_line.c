@@ -71,6 +71,7 @@ planned_line_take(struct planned_line *l, double at, struct planned_line_place *
 		return false;
 	if (!l->drawn) {
 		l->drawn = true;
+		l->draws++;
 		l->first = l->passed;
 		l->since = 0;
 		return false;

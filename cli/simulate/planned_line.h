@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "admission.h"
 #include "err.h"
@@ -21,6 +22,7 @@ struct planned_line {
 	double paused_till;  /* us */
 	double first, since; /* `passed` at the first message; messages since then */
 	bool drawn;
+	uint64_t draws; /* how often */
 };
 
 /* From now on; rows are copied. -1 without memory. */

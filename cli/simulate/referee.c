@@ -107,23 +107,19 @@ struct referee *
 referee_new(const struct referee_terms *t, size_t lists)
 {
 	struct referee *f = calloc(1, sizeof(*f));
-	size_t links = t->destinations * t->dispatchers + 1;
 
 	if (f == NULL)
 		return NULL;
 	f->t = *t;
 	f->destinations = calloc(t->destinations + 1, sizeof(*f->destinations));
-	f->open = calloc(links, sizeof(*f->open));
-	f->window = calloc(links, sizeof(*f->window));
-	f->shrunk_at = calloc(links, sizeof(*f->shrunk_at));
+	f->open = calloc(t->destinations + 1, sizeof(*f->open));
 	f->ended = calloc((size_t)t->recipients + 1, 1);
 	f->lists = calloc(lists + 1, sizeof(*f->lists));
 	f->list_count = lists;
 	f->minutes = calloc(DAY_MINUTES + 2, sizeof(*f->minutes));
 	f->block = calloc(t->runs + 1, sizeof(*f->block));
-	if (f->destinations == NULL || f->open == NULL || f->window == NULL ||
-	    f->shrunk_at == NULL || f->ended == NULL || f->lists == NULL || f->minutes == NULL ||
-	    f->block == NULL || lines_begin(f) < 0) {
+	if (f->destinations == NULL || f->open == NULL || f->ended == NULL || f->lists == NULL ||
+	    f->minutes == NULL || f->block == NULL || lines_begin(f) < 0) {
 		referee_free(f);
 		return NULL;
 	}
@@ -147,8 +143,6 @@ referee_free(struct referee *f)
 	lines_release(f);
 	free(f->destinations);
 	free(f->open);
-	free(f->window);
-	free(f->shrunk_at);
 	free(f->ended);
 	free(f->lists);
 	free(f->minutes);
@@ -449,21 +443,20 @@ referee_answer(struct referee *f, size_t destination, const struct provider_verd
 /* ---- 3: connections ---- */
 
 void
-referee_connect(
-    struct referee *f, size_t destination, size_t dispatcher, unsigned window, double now)
+referee_connect(struct referee *f, size_t destination, unsigned window, double now)
 {
-	size_t i = destination * f->t.dispatchers + dispatcher;
+	unsigned *open = &f->open[destination];
 
-	f->open[i]++;
-	referee_check(f, 3, f->open[i] <= window, "%s: %u connections of %u, at second %.1f",
-	    f->t.destination[destination].name, f->open[i], window, referee_at_s(f, now));
+	++*open;
+	referee_check(f, 3, *open <= window, "%s: %u connections of %u, at second %.1f",
+	    f->t.destination[destination].name, *open, window, referee_at_s(f, now));
 	check_hour(f, destination, false, now, "connection");
 }
 
 void
-referee_disconnect(struct referee *f, size_t destination, size_t dispatcher)
+referee_disconnect(struct referee *f, size_t destination)
 {
-	f->open[destination * f->t.dispatchers + dispatcher]--;
+	f->open[destination]--;
 }
 
 void

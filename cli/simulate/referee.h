@@ -47,7 +47,7 @@ struct referee_terms {
 	double active_s;		    /* of a day, for a warm-up */
 	double expire_us, expire_unsent_us; /* age of a run; 0: never */
 	uint32_t recipients;
-	size_t runs, destinations, dispatchers;
+	size_t runs, destinations, dispatchers, lanes;
 	const struct referee_run *run;		       /* borrowed, as all below */
 	const struct referee_destination *destination; /* the last one is the account */
 	const uint64_t *waiting;		       /* by run: first tries that could go */
@@ -60,7 +60,8 @@ struct referee_terms {
 struct referee_leave {
 	double now, permit;
 	uint32_t recipient;
-	size_t run, destination, list;
+	size_t run, destination, list, lane;
+	double share; /* of the list that is the lane's */
 	bool is_retry;
 	bool others_wait; /* first tries in its list */
 	double due;	  /* of a retry */
@@ -91,9 +92,9 @@ void referee_unused(struct referee *f, size_t list, double now);
 void referee_forget(struct referee *f, double now);
 
 void referee_leave(struct referee *f, const struct referee_leave *l);
-void referee_connect(
-    struct referee *f, size_t destination, size_t dispatcher, unsigned window, double now);
-void referee_disconnect(struct referee *f, size_t destination, size_t dispatcher);
+/* Of `window` that all dispatchers may have open. */
+void referee_connect(struct referee *f, size_t destination, unsigned window, double now);
+void referee_disconnect(struct referee *f, size_t destination);
 /* A message of a connection, the n-th. */
 void referee_carry(struct referee *f, size_t destination, unsigned n, unsigned most, double now);
 
@@ -107,6 +108,11 @@ void referee_settle(struct referee *f, uint32_t recipient, enum referee_end end,
 /* When it had to be over by the forecast (0: there was none). Nothing may come behind it. open:
  * recipients without a last state. */
 void referee_finish(struct referee *f, uint64_t open, double finish, double forecast);
+
+/* What is planned for a list at a time that has not passed, messages a second. */
+double referee_line_rate(const struct referee *f, size_t list, double at);
+/* How far first tries of a lane were from its line at most, in messages; below 0: it had none. */
+double referee_deviation(const struct referee *f, size_t lane);
 
 const struct referee_rule *referee_rule(const struct referee *f, int number);
 const char *referee_rule_name(int number);

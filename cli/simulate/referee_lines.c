@@ -172,6 +172,40 @@ lines_publish(struct referee *f, double now)
 	}
 }
 
+/* A list of one lane has its line; of several each has its share of it, as long as none tries again. */
+static void
+note_lane(struct referee *f, const struct referee_leave *l, const struct planned_line_place *p)
+{
+	struct list *list = &f->lists[l->list];
+	struct lane_line *x = &f->lanes[l->lane];
+	double line = l->share * (p->since + p->off);
+
+	list->retries += l->is_retry;
+	if (l->share >= 1) {
+		x->worst = fmax(x->worst, fabs(p->off));
+	} else if (x->draws != list->line.draws || x->retries != list->retries) {
+		x->draws = list->line.draws;
+		x->retries = list->retries;
+		x->base = line;
+		x->taken = 0;
+	} else {
+		x->taken++;
+		x->worst = fmax(x->worst, fabs(line - x->base - x->taken));
+	}
+}
+
+double
+referee_line_rate(const struct referee *f, size_t list, double at)
+{
+	return planned_line_rate(&f->lists[list].line, at);
+}
+
+double
+referee_deviation(const struct referee *f, size_t lane)
+{
+	return f->lanes[lane].worst;
+}
+
 static void
 check_line(struct referee *f, const struct referee_leave *l)
 {
@@ -181,6 +215,7 @@ check_line(struct referee *f, const struct referee_leave *l)
 
 	if (!f->t.lines || !planned_line_take(&f->lists[l->list].line, l->permit, &p))
 		return;
+	note_lane(f, l, &p);
 	referee_check(f, 8, fabs(p.off) <= OFF_LINE + turn_s * p.per_s + OFF_LINE_PART * p.since,
 	    "%s: %.2f messages off its line at %.3f/s, at second %.1f",
 	    f->t.destination[l->destination].name, p.off, p.per_s, referee_at_s(f, l->permit));
@@ -234,6 +269,11 @@ lines_begin(struct referee *f)
 	f->calls_at = f->t.start;
 	for (size_t i = 0; i < f->list_count; i++)
 		f->lists[i].destination = REFEREE_ANY;
+	f->lanes = calloc(f->t.lanes + 1, sizeof(*f->lanes));
+	if (f->lanes == NULL)
+		return -1;
+	for (size_t i = 0; i < f->t.lanes; i++)
+		f->lanes[i].worst = -1;
 	return f->t.even ? begin_evenness(f) : 0;
 }
 
@@ -244,4 +284,5 @@ lines_release(struct referee *f)
 		planned_line_release(&f->lists[i].line);
 	evenness_free(f->evenness);
 	free(f->evenly);
+	free(f->lanes);
 }

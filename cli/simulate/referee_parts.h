@@ -37,18 +37,25 @@ struct list {
 	size_t destination;
 	double planned; /* a second, at most in the next minute */
 	bool named;	/* by the present publication */
+	uint64_t retries;
+};
+
+/* A lane beside the line of its list. */
+struct lane_line {
+	uint64_t draws, retries; /* of the list, when it began */
+	double base, taken;	 /* the line then; messages since */
+	double worst;		 /* below 0: nothing was looked at */
 };
 
 struct referee {
 	struct referee_terms t;
 	struct referee_rule rules[REFEREE_RULES];
 	struct destination *destinations;
-	unsigned *open; /* connections by destination and dispatcher */
-	unsigned *window;
-	double *shrunk_at;
+	unsigned *open; /* connections by destination */
 	uint8_t *ended; /* by recipient */
 	struct list *lists;
 	size_t list_count;
+	struct lane_line *lanes;
 	struct evenness *evenness; /* NULL: not judged */
 	struct evenness_destination *evenly;
 	double calls_at; /* a minute began */

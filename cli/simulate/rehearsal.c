@@ -154,6 +154,7 @@ begin_run(struct sim *m, struct sim_run *run, uint32_t *recipient)
 	if (fresh > 0 && run->lists[0].order == NULL)
 		result = err_set(m->err, "no memory");
 	free(common);
+	sim_run_shares(run);
 	return result;
 }
 
@@ -182,6 +183,7 @@ begin_referee(struct sim *m)
 		.expire_unsent_us = (double)s->config.producer_expire_unsent_s * 1e6,
 		.recipients = (uint32_t)s->messages,
 		.runs = s->run_count,
+		.lanes = s->lane_count,
 		.destinations = m->destination_count,
 		.dispatchers = (size_t)s->dispatchers,
 		.run = runs,
@@ -248,6 +250,22 @@ begin_answers(struct sim *m)
 	return 0;
 }
 
+/* What is planned for a lane, of one that has first tries left. */
+static double
+lane_rate(void *ctx, uint32_t number, double at)
+{
+	const struct sim *m = ctx;
+	const struct sim_run *run = m->runs;
+	const struct sim_lane *l;
+
+	while (number >= run->def->first_lane + run->def->lane_count)
+		run++;
+	l = &run->lanes[number - run->def->first_lane];
+	return run->is_on && !run->paused && l->list->fresh > 0 && l->next < l->def->count
+	    ? l->share * referee_line_rate(m->referee, l->list->place, at)
+	    : 0;
+}
+
 static int
 begin(struct sim *m)
 {
@@ -268,6 +286,10 @@ begin(struct sim *m)
 	if (m->pool == NULL || m->recipients == NULL || m->runs == NULL || m->lists == NULL ||
 	    m->destinations == NULL || m->waiting == NULL || m->waiting_at == NULL)
 		return err_set(m->err, "no memory");
+	if (!lane_figures_init(&m->figures, s))
+		return err_set(m->err, "no memory");
+	m->figures.rate = lane_rate;
+	m->figures.ctx = m;
 	if (ladder_parse(&m->ladder, s->config.dispatcher_retry_ladder, m->err) < 0)
 		return -1;
 	for (size_t i = 0; result == 0 && i < s->run_count; i++) {
@@ -303,6 +325,7 @@ fault(struct sim *m, const struct scenario_fault *f)
 		break;
 	case FAULT_REDIS_LOST:
 		admission_forget(admission_text_pool(m->pool));
+		connections_forget(m->leases);
 		referee_forget(m->referee, m->now);
 		break;
 	case FAULT_OLD_PLANNER:
@@ -455,6 +478,54 @@ sum_up(struct sim *m)
 	r->urgent_wait_p99 = referee_urgent_wait_p99(m->referee);
 }
 
+/* The order of each run without a clock: how far its lanes are from their share. */
+static int
+measure_order(struct sim *m, struct rehearsal_lane *lanes)
+{
+	uint64_t *counts = calloc(m->s->lane_count + 1, sizeof(*counts));
+
+	for (size_t i = 0; counts != NULL && i < m->s->run_count; i++) {
+		const struct scenario_run *run = &m->s->runs[i];
+		struct lane_order *order;
+
+		for (size_t k = 0; k < run->lane_count; k++)
+			counts[k] = m->s->lanes[run->first_lane + k].count;
+		order = lane_order_new(counts, run->lane_count);
+		if (order == NULL) {
+			free(counts);
+			return -1;
+		}
+		while (lane_order_next(order) >= 0)
+			;
+		for (size_t k = 0; k < run->lane_count; k++)
+			lanes[run->first_lane + k].order_deviation = lane_order_deviation(order, k);
+		lane_order_free(order);
+	}
+	free(counts);
+	return counts != NULL ? 0 : -1;
+}
+
+static int
+measure_lanes(struct sim *m)
+{
+	struct rehearsal *r = m->result;
+	size_t lanes = m->s->lane_count;
+
+	r->lanes = calloc(lanes + 1, sizeof(*r->lanes));
+	if (r->lanes == NULL || measure_order(m, r->lanes) < 0)
+		return err_set(m->err, "no memory");
+	for (size_t i = 0; i <= lanes; i++)
+		r->lanes[i].figure = m->figures.lanes[i];
+	r->lanes[lanes].deviation = -1;
+	for (size_t i = 0; i < lanes; i++) {
+		r->lanes[i].deviation = referee_deviation(m->referee, i);
+		r->lanes[lanes].deviation = fmax(r->lanes[lanes].deviation, r->lanes[i].deviation);
+		r->lanes[lanes].order_deviation =
+		    fmax(r->lanes[lanes].order_deviation, r->lanes[i].order_deviation);
+	}
+	return 0;
+}
+
 static void
 end(struct sim *m)
 {
@@ -485,6 +556,14 @@ end(struct sim *m)
 	free(m->referee_destinations);
 	admission_text_free(m->pool);
 	policy_free(m->policy);
+	lane_figures_release(&m->figures);
+}
+
+void
+rehearsal_release(struct rehearsal *r)
+{
+	free(r->lanes);
+	r->lanes = NULL;
 }
 
 int
@@ -506,8 +585,10 @@ rehearsal_play(const struct scenario *s, const struct rehearsal_hooks *hooks,
 	failed = begin(&m);
 	if (failed == 0)
 		failed = play(&m, hooks);
-	if (failed == 0)
+	if (failed == 0) {
 		sum_up(&m);
+		failed = measure_lanes(&m);
+	}
 	end(&m);
 	return failed;
 }

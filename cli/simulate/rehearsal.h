@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 
+#include "lane_figures.h"
 #include "referee.h"
 #include "scenario.h"
 
@@ -31,6 +32,11 @@ struct rehearsal_event {
 	int code;
 };
 
+struct rehearsal_lane {
+	struct lane_figure figure;
+	double deviation, order_deviation; /* messages; deviation below 0: it had no line */
+};
+
 struct rehearsal {
 	uint64_t sent, failed, expired, doubt,
 	    open; /* recipients; open: when nothing moved any more */
@@ -41,7 +47,8 @@ struct rehearsal {
 	struct rehearsal_event events[REHEARSAL_EVENTS_MAX];
 	size_t event_count, events_left_out;
 	struct referee_rule rules[REFEREE_RULES];
-	double urgent_wait_p99; /* us */
+	double urgent_wait_p99;	      /* us */
+	struct rehearsal_lane *lanes; /* owned; by lane, and all of them behind the last one */
 };
 
 struct rehearsal_hooks {
@@ -50,7 +57,8 @@ struct rehearsal_hooks {
 	void *ctx;
 };
 
-/* 0, or -1 with err. */
+/* 0, or -1 with err. Release either way. */
+void rehearsal_release(struct rehearsal *r);
 int rehearsal_play(const struct scenario *s, const struct rehearsal_hooks *hooks,
     struct rehearsal *result, struct err *err) MUST_CHECK;
 

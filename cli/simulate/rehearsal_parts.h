@@ -12,9 +12,11 @@
 
 #include "admission_text.h"
 #include "brake_ear.h"
+#include "connections.h"
 #include "heap.h"
 #include "interleave.h"
 #include "ladder.h"
+#include "lane_figures.h"
 #include "publication.h"
 #include "redis_time.h"
 #include "referee.h"
@@ -65,6 +67,7 @@ struct sim_lane {
 	bool tail;
 	uint32_t first, next; /* recipients from `first`; tried up to `next` */
 	uint64_t held;	      /* of these behind a canary */
+	double share;	      /* of its list */
 };
 
 struct sim_run {
@@ -111,6 +114,9 @@ struct sim_site {
 	struct sim_ids queue; /* flights that wait for a connection */
 	size_t queue_head;
 	double connect_at; /* not before */
+	unsigned granted;  /* connections, of the lease, */
+	unsigned told_limit, told_have, told_want;
+	double leased_at; /* as told then */
 };
 
 struct sim_dispatcher {
@@ -122,6 +128,11 @@ struct sim_dispatcher {
 	double ask_at, urgent_at, look_at, down_until;
 	struct redis_time clock; /* of its host, which may be off */
 	struct sim_site *sites;	 /* by destination */
+	struct connections_hold hold;
+	char name[12];
+	double sign_at; /* of life, the next */
+	double opens;	/* as the leases said last, */
+	unsigned here;
 };
 
 /* An answer under way. */
@@ -154,6 +165,7 @@ struct sim {
 	size_t free_answer_count, answer_room;
 	struct heap answers_due;
 	struct admission_text *pool;
+	struct connections *leases;
 	struct publication_past past;
 	struct quota quota; /* as the producer read it last */
 	double quota_at, publish_at, round_at, sweep_at, day_at, planner_down_until, mail_at;
@@ -169,6 +181,7 @@ struct sim {
 	struct referee_destination *referee_destinations;
 	uint64_t *waiting;    /* by run, for the referee, */
 	uint64_t *waiting_at; /* and by destination */
+	struct lane_figures figures;
 	struct err *err;
 	FILE *trace;
 	bool bound;  /* connections, not rates, were what it waited for */
@@ -194,6 +207,8 @@ void sim_list_return(struct sim *m, uint32_t recipient);
 void sim_list_later(struct sim *m, uint32_t recipient, double due);
 /* Retries that are due, as far as they have a share. */
 void sim_list_push_due(struct sim *m, struct sim_list *l);
+/* What of its list is a lane's, for all lanes of a run. */
+void sim_run_shares(struct sim_run *run);
 /* A lane of list 0 gets a list of its own. */
 void sim_lane_relist(struct sim *m, struct sim_lane *lane);
 void sim_settle(struct sim *m, uint32_t recipient, enum referee_end end);
@@ -212,6 +227,15 @@ void sim_group_gone(struct sim *m, const char *group);
 /* ---- dispatchers ---- */
 
 int sim_dispatchers_begin(struct sim *m) MUST_CHECK;
+
+/* ---- leases of connections, as mx_lease.c asks for them ---- */
+
+int sim_leases_begin(struct sim *m) MUST_CHECK;
+/* Connections that it may have open now, of `window` for all; the lease is told what has changed. */
+unsigned sim_lease_allows(
+    struct sim *m, struct sim_dispatcher *d, size_t destination, unsigned window);
+void sim_lease_look(struct sim *m, struct sim_dispatcher *d);
+void sim_lease_lost(struct sim_dispatcher *d, size_t destinations); /* it died */
 void sim_dispatchers_free(struct sim *m);
 void sim_dispatcher_ask(struct sim *m, struct sim_dispatcher *d, bool urgent);
 void sim_dispatcher_leave(struct sim *m, struct sim_dispatcher *d);

@@ -107,16 +107,45 @@ events_json(const struct scenario *s, const struct rehearsal *r)
 	return events;
 }
 
+/* null where there was no line. */
 static json_t *
-lanes_json(const struct scenario *s)
+deviation_json(const struct rehearsal_lane *l)
+{
+	return l->deviation < 0 ? json_null() : rehearsal_real(l->deviation);
+}
+
+static json_t *
+lane_json(
+    const struct scenario_run *run, const struct scenario_lane *def, const struct rehearsal_lane *l)
+{
+	const struct figures_window *w = l->figure.windows;
+	json_t *near = json_array();
+
+	for (int k = 0; k < GAUGE_NEAR; k++)
+		(void)json_array_append_new(near, json_integer((json_int_t)l->figure.near_hour[k]));
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o}",
+	    "lane", def->name, "campaign", run->name, "group", def->group, "guard",
+	    guard_name(def->guard), "count", (json_int_t)def->count, "tries",
+	    (json_int_t)l->figure.sent, "D", deviation_json(l), "order_D",
+	    rehearsal_real(l->order_deviation), "run", (json_int_t)l->figure.run, "burst_1s",
+	    rehearsal_real(lane_figures_burst(&w[FIGURES_1S])), "burst_10s",
+	    rehearsal_real(lane_figures_burst(&w[FIGURES_10S])), "burst_60s",
+	    rehearsal_real(lane_figures_burst(&w[FIGURES_60S])), "peak_to_mean",
+	    rehearsal_real(lane_figures_peak_to_mean(&w[FIGURES_60S])), "near_hour", near);
+}
+
+static json_t *
+lanes_json(const struct scenario *s, const struct rehearsal *r)
 {
 	json_t *lanes = json_array();
 
-	for (size_t i = 0; i < s->lane_count; i++)
-		(void)json_array_append_new(lanes,
-		    json_pack("{s:s, s:s, s:s, s:I}", "lane", s->lanes[i].name, "group",
-			s->lanes[i].group, "guard", guard_name(s->lanes[i].guard), "count",
-			(json_int_t)s->lanes[i].count));
+	for (size_t i = 0; i < s->run_count; i++)
+		for (size_t k = 0; k < s->runs[i].lane_count; k++) {
+			size_t lane = s->runs[i].first_lane + k;
+
+			(void)json_array_append_new(
+			    lanes, lane_json(&s->runs[i], &s->lanes[lane], &r->lanes[lane]));
+		}
 	return lanes;
 }
 
@@ -131,6 +160,7 @@ add_broken(json_t *total, const struct rehearsal *r, const char *name, int numbe
 json_t *
 rehearsal_json(const struct scenario *s, const struct rehearsal *r, double cpu_s, long rss_mb)
 {
+	const struct rehearsal_lane *all = &r->lanes[s->lane_count];
 	char finish[40];
 	json_t *total = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:I, s:o, s:o}",
 	    "tries", (json_int_t)r->tries, "deferred", (json_int_t)r->deferred, "retries",
@@ -142,6 +172,10 @@ rehearsal_json(const struct scenario *s, const struct rehearsal *r, double cpu_s
 	    rehearsal_real(r->tries > 0 ? (double)r->calls / (double)r->tries : 0),
 	    "urgent_wait_p99_s", rehearsal_real(r->urgent_wait_p99 / 1e6));
 
+	(void)json_object_set_new(total, "D_max", deviation_json(all));
+	(void)json_object_set_new(total, "order_D_max", rehearsal_real(all->order_deviation));
+	(void)json_object_set_new(total, "peak_to_mean",
+	    rehearsal_real(lane_figures_peak_to_mean(&all->figure.windows[FIGURES_60S])));
 	add_broken(total, r, "window_violations", 2);
 	add_broken(total, r, "quota_violations", 4);
 	add_broken(total, r, "strict_within_4_min", 5);
@@ -154,7 +188,7 @@ rehearsal_json(const struct scenario *s, const struct rehearsal *r, double cpu_s
 	    rehearsal_real((r->finish - s->start) / 1e6), "cpu_s", rehearsal_real(cpu_s), "rss_mb",
 	    (json_int_t)rss_mb, "total", total, "invariants", rules_json(r), "campaigns",
 	    runs_json(s, r), "brakes", events_json(s, r), "brakes_left_out",
-	    (json_int_t)r->events_left_out, "lanes", lanes_json(s));
+	    (json_int_t)r->events_left_out, "lanes", lanes_json(s, r));
 }
 
 void

@@ -58,7 +58,8 @@ enum scenario_omission {
 	    2048, /* plans know no guard: what falls due meanwhile waits for its end */
 	OMIT_CLOSED_SHARE = 4096, /* of the rate: the others take it while a guard closes */
 	OMIT_CLOCK = 8192, /* permits are read by the clock of the host, not by that of Redis */
-	OMIT_GENERATION = 16384 /* calendars of old planners are taken */
+	OMIT_GENERATION = 16384, /* calendars of old planners are taken */
+	OMIT_LEASE = 32768	 /* each dispatcher counts its own connections alone */
 };
 
 struct scenario_provider {

@@ -165,7 +165,7 @@ take_omissions(struct reading *r)
 {
 	static const char *const names[] = { "quota", "guard", "window", "urgent", "weights", "cut",
 		"hold", "budget", "ladder", "expiry", "once", "guard_plan", "closed_share", "clock",
-		"generation" };
+		"generation", "lease" };
 	json_t *left = json_object_get(r->json, "leave_out"), *v;
 	size_t i;
 

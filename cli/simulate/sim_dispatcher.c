@@ -210,10 +210,17 @@ disconnect(struct sim *m, struct sim_dispatcher *d, size_t destination, size_t s
 	struct sim_site *site = &d->sites[destination];
 
 	sim_provider_disconnect(&m->destinations[destination].provider);
-	referee_disconnect(m->referee, destination, (size_t)d->number);
+	referee_disconnect(m->referee, destination);
 	/* numbers of busy ones are in answers under way: the place stays until it is used again */
 	site->sessions[session] = (struct sim_session){ .messages = UINT32_MAX };
 	site->open--;
+}
+
+/* Connections to a destination of all dispatchers together. */
+static unsigned
+told_window(const struct sim *m, const struct sim_site *site, size_t destination)
+{
+	return window_of(m, destination, m->s->omit & OMIT_WINDOW ? 0 : site->told.window);
 }
 
 /* A free session, or a new one; -1: none now. */
@@ -222,8 +229,6 @@ session_of(struct sim *m, struct sim_dispatcher *d, size_t destination)
 {
 	struct sim_site *site = &d->sites[destination];
 	struct sim_destination *dest = &m->destinations[destination];
-	unsigned window =
-	    window_of(m, destination, m->s->omit & OMIT_WINDOW ? 0 : site->told.window);
 	const struct sim_reply *refusal;
 	size_t place = site->room;
 
@@ -233,7 +238,8 @@ session_of(struct sim *m, struct sim_dispatcher *d, size_t destination)
 		else if (!site->sessions[i].busy)
 			return (int)i;
 	}
-	if (site->open >= window || m->now < site->connect_at)
+	if (m->now < site->connect_at ||
+	    site->open >= sim_lease_allows(m, d, destination, told_window(m, site, destination)))
 		return -1;
 	refusal = sim_provider_connect(&dest->provider);
 	if (refusal != NULL) {
@@ -264,8 +270,8 @@ session_of(struct sim *m, struct sim_dispatcher *d, size_t destination)
 	site->sessions[place] = (struct sim_session){ .idle_from = m->now };
 	site->open++;
 	m->result->connections++;
-	referee_connect(m->referee, destination, (size_t)d->number,
-	    window_of(m, destination, site->told.window), m->now);
+	referee_connect(
+	    m->referee, destination, window_of(m, destination, site->told.window), m->now);
 	return (int)place;
 }
 
@@ -374,12 +380,15 @@ tell_referee(struct sim *m, const struct sim_flight *f, size_t destination)
 		.run = (size_t)(f->list->run - m->runs),
 		.destination = destination,
 		.list = f->list->place,
+		.lane = r->lane,
+		.share = sim_lane_of(m, f->recipient)->share,
 		.is_retry = r->is_retry,
 		.others_wait = f->list->fresh > 0,
 		.due = r->is_retry ? r->due : 0,
 		.arrived = arrives && !r->is_retry ? r->due : 0,
 		.began = f->list->run->began });
 	m->result->retries += r->is_retry;
+	lane_figures_take(&m->figures, r->lane, f->permit);
 	if (m->trace != NULL)
 		fprintf(m->trace, "%.0f %s %s %d\n", f->permit + ADMISSION_EPOCH_S * 1e6,
 		    m->s->lanes[r->lane].name, f->list->run->def->name, r->tries);
@@ -477,12 +486,30 @@ sim_answer_arrives(struct sim *m, uint32_t place)
 	d->sites[a.destination].sessions[a.session].idle_from = m->now;
 	if (a.closes ||
 	    d->sites[a.destination].open >
-		window_of(m, a.destination, d->sites[a.destination].told.window))
+		sim_lease_allows(m, d, a.destination,
+		    window_of(m, a.destination, d->sites[a.destination].told.window)))
 		disconnect(m, d, a.destination, (size_t)a.session);
 	start(m, d, a.destination);
 }
 
 /* ---- brakes, told and heard ---- */
+
+/* Those that nothing came for, and those that the others want. */
+static void
+close_idle(struct sim *m, struct sim_dispatcher *d, size_t destination)
+{
+	struct sim_site *site = &d->sites[destination];
+	unsigned most = site->open > 0
+	    ? sim_lease_allows(m, d, destination, told_window(m, site, destination))
+	    : 0;
+
+	for (size_t k = 0; k < site->room; k++)
+		if (site->sessions[k].messages != UINT32_MAX && !site->sessions[k].busy &&
+		    (site->open > most || m->now - site->sessions[k].idle_from > SIM_IDLE_US))
+			disconnect(m, d, destination, k);
+	if (site->told_have != site->open)
+		(void)sim_lease_allows(m, d, destination, told_window(m, site, destination));
+}
 
 void
 sim_dispatcher_look(struct sim *m, struct sim_dispatcher *d)
@@ -490,6 +517,7 @@ sim_dispatcher_look(struct sim *m, struct sim_dispatcher *d)
 	struct brake_report reports[BRAKE_REACTIONS + 1];
 
 	d->look_at = m->now + SIM_LOOK_US;
+	sim_lease_look(m, d);
 	for (size_t i = 0; i < m->destination_count; i++) {
 		struct sim_site *site = &d->sites[i];
 		size_t n = brake_ear_take(&site->ear, m->destinations[i].name, reports);
@@ -499,10 +527,7 @@ sim_dispatcher_look(struct sim *m, struct sim_dispatcher *d)
 		site->told = m->destinations[i].brake;
 		if (m->s->omit & OMIT_HOLD)
 			site->told.mode = BRAKE_FREE;
-		for (size_t k = 0; k < site->room; k++)
-			if (site->sessions[k].messages != UINT32_MAX && !site->sessions[k].busy &&
-			    m->now - site->sessions[k].idle_from > SIM_IDLE_US)
-				disconnect(m, d, i, k);
+		close_idle(m, d, i);
 		if (site->queue.count > 0)
 			start(m, d, i);
 	}
@@ -544,6 +569,7 @@ sim_dispatcher_die(struct sim *m, struct sim_dispatcher *d, double back_at)
 		site->queue.count = site->queue_head = 0;
 		site->ear = (struct brake_ear){ 0 };
 	}
+	sim_lease_lost(d, m->destination_count);
 	d->ask_at = d->look_at = d->down_until = back_at;
 	d->urgent_at = INFINITY;
 }
@@ -568,7 +594,7 @@ sim_dispatchers_begin(struct sim *m)
 		d->ask_at = m->now + sim_random(m) * SIM_LOOK_US;
 		d->look_at = m->now + sim_random(m) * SIM_LOOK_US;
 	}
-	return m->dispatchers != NULL ? 0 : err_set(m->err, "no memory");
+	return m->dispatchers != NULL ? sim_leases_begin(m) : err_set(m->err, "no memory");
 }
 
 void
@@ -587,4 +613,5 @@ sim_dispatchers_free(struct sim *m)
 		heap_release(&d->due);
 	}
 	free(m->dispatchers);
+	connections_free(m->leases);
 }

@@ -174,6 +174,20 @@ move(struct sim *m, struct sim_list *from, struct sim_list *to, const struct sim
 }
 
 void
+sim_run_shares(struct sim_run *run)
+{
+	uint64_t all = 0;
+
+	for (size_t i = 0; i < run->def->lane_count; i++)
+		all += run->lanes[i].list == run->lists ? run->lanes[i].def->count : 0;
+	for (size_t i = 0; i < run->def->lane_count; i++) {
+		struct sim_lane *l = &run->lanes[i];
+
+		l->share = l->list == run->lists ? (double)l->def->count / (double)all : 1;
+	}
+}
+
+void
 sim_lane_relist(struct sim *m, struct sim_lane *lane)
 {
 	struct sim_list *from = lane->list, *to = &lane->run->lists[1 + (lane - lane->run->lanes)];
@@ -185,6 +199,7 @@ sim_lane_relist(struct sim *m, struct sim_lane *lane)
 	to->fresh -= lane->held < to->fresh ? lane->held : to->fresh;
 	from->fresh -= to->fresh;
 	move(m, from, to, lane);
+	sim_run_shares(lane->run);
 }
 
 void

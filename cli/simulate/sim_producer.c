@@ -432,6 +432,7 @@ show(struct sim *m, const char *field, const char *value)
 static int
 put(struct sim *m, const struct publication *p)
 {
+	lane_figures_pass(&m->figures, m->now);
 	for (size_t i = 0; i + 1 < p->args; i += 2) {
 		const char *field = publication_arg(p, i), *value = publication_arg(p, i + 1);
 

@@ -149,6 +149,13 @@ rehearse_all()
 	done
 }
 rehearse_all 1
+# figures of lanes, by an independent script; `even` is a world in which they can be reckoned from the trace alone
+rehearse even '"start":"2026-11-24T09:11:00+09:00","guard":"off","transport":"relay","dispatchers":2,"account_rate":"8/s","campaigns":[{"lanes":{"docomo":5000,"google":9500,"tail-00":1000,"tail-01":500}}]' \
+	'2 8' 'two lanes with lists of their own, two that share one' 'all(x["campaign"] == "campaign-1" for x in d["lanes"])'
+for world in even restart; do
+	tap_is "$(python3 tests/support/check_rehearsal.py "$D/$world.out" "$D/$world.trace" $([ $world != even ] || echo even))" ok \
+		"the figures of its lanes are those of the trace: $world"
+done
 printf 'group\town\t2\t20\t5/s\tsoft\tAsia/Tokyo\ttest\ndomain\town.example\town\ttest\n' >"$D/own.tsv"
 rehearse dangling '"start":"2026-11-24T09:11:00+09:00","providers":"own.tsv","campaigns":[{"lanes":{"own":2500}}],"faults":[{"what":"group_gone","provider":"own","at_s":300}]' '1 2' \
 	'a group that the table has no more is a site that nobody knows' \

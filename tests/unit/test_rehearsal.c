@@ -46,6 +46,11 @@ static const struct trial trials[] = {
 	    "\"providers\":{\"google\":{\"connections\":3,\"latency_ms\":400,"
 	    "\"messages_per_connection\":30}}}",
 	    ALL(3), "window", 3 },
+	{ "connections that three dispatchers share, one of which dies, while Redis forgets",
+	    "\"dispatchers\":3,\"campaigns\":[{\"lanes\":{\"google\":5000}}],\"behaviour\":{"
+	    "\"latency_ms\":1000},\"faults\":[{\"what\":\"dispatcher_crash\",\"at_s\":300,"
+	    "\"for_s\":60,\"dispatcher\":1},{\"what\":\"redis_lost\",\"at_s\":600}]",
+	    ALL(1, 3), "lease", 3 },
 	{ "a quota smaller than the run, with single mails",
 	    "\"quota_24h\":3000,\"quota_used\":500,\"campaigns\":[{\"lanes\":{\"google\":3000,"
 	    "\"yahoo-jp\":2000}},{\"name\":\"single\",\"class\":\"transactional\",\"arrive\":\"4/"
@@ -59,7 +64,7 @@ static const struct trial trials[] = {
 	    "\"greylist_s\":400}}}",
 	    ALL(5, 15), "guard", 5 },
 	{ "single mails beside bulk that wants everything",
-	    "\"dispatchers\":3,\"account_rate\":\"50/"
+	    "\"transport\":\"relay\",\"dispatchers\":3,\"account_rate\":\"50/"
 	    "s\",\"providers\":\"unlimited\",\"guard\":\"off\","
 	    "\"campaigns\":[{\"weight\":100,\"lanes\":{\"google\":90000,\"yahoo-jp\":40000}},{"
 	    "\"name\":\"single\",\"class\":\"transactional\",\"arrive\":\"1/s\",\"lanes\":{"
@@ -177,6 +182,7 @@ play(const char *members, const char *leave_out, struct rehearsal *result)
 	(void)unlink(path);
 	if (loaded < 0 || rehearsal_play(&s, &hooks, result, &err) < 0)
 		fail_msg("%s", err.msg);
+	rehearsal_release(result);
 	scenario_release(&s);
 }
 
@@ -533,10 +539,61 @@ test_forecast_of_a_canary_at_night(void **state)
 	free(r);
 }
 
+static double
+two_a_second(void *ctx, uint32_t lane, double at)
+{
+	const double *till = ctx;
+
+	return lane == 0 && at < *till ? 2 : 0;
+}
+
+/* 2/s: in pairs once a second an even stream in windows of a second, in fours every other second one
+ * of variance 4. */
+static void
+test_lane_figures(void **state)
+{
+	struct scenario_lane lanes[2] = { { .count = 1000 }, { .count = 1 } };
+	struct scenario s = { .lanes = lanes, .lane_count = 2, .start = 100 * 24 * HOUR_US };
+	double till = s.start + 240e6;
+
+	(void)state;
+	for (int together = 1; together <= 2; together++) {
+		struct zone utc;
+		struct lane_figures f;
+		const struct lane_figure *l;
+
+		zone_utc(&utc);
+		lanes[0].zone = lanes[1].zone = &utc;
+		assert_true(lane_figures_init(&f, &s));
+		f.rate = two_a_second;
+		f.ctx = &till;
+		for (int i = 0; i < 480; i++)
+			lane_figures_take(
+			    &f, 0, s.start + floor(i / 2.0 / together) * together * 1e6 + 5e5);
+		lane_figures_pass(&f, till + 60e6);
+		lane_figures_take(&f, 1, till + 60e6);
+		l = &f.lanes[0];
+		assert_int_equal(l->sent, 480);
+		assert_int_equal(l->run, 480);
+		assert_int_equal(l->near_hour[0], 120);
+		assert_int_equal(l->near_hour[3], 120);
+		assert_float_equal(
+		    lane_figures_burst(&l->windows[FIGURES_1S]), together == 1 ? 0 : 2, 0.02);
+		assert_float_equal(lane_figures_burst(&l->windows[FIGURES_60S]), 0, 1e-9);
+		assert_float_equal(
+		    lane_figures_peak_to_mean(&l->windows[FIGURES_1S]), together, 0.01);
+		assert_int_equal((int)l->windows[FIGURES_60S].n, 3);
+		assert_int_equal(f.lanes[1].run, 1);
+		assert_true(lane_figures_burst(&f.lanes[1].windows[FIGURES_1S]) == 0);
+		lane_figures_release(&f);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lane_figures),
 		cmocka_unit_test(test_every_rule_holds),
 		cmocka_unit_test(test_what_is_left_out_is_noticed),
 		cmocka_unit_test(test_stop_ends_it),
