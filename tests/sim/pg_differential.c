@@ -702,6 +702,28 @@ call_lane(struct arguments *a)
 				  a->params, a->params, 0, true);
 }
 
+/* Events that are due at the same moment are looked for in any order, and at most so many of them: a
+ * moment for each, in the order of their keys. */
+static void
+order_waits(void)
+{
+	must("UPDATE kairan.feedback_wait w SET due_at = now() - interval '1 hour' + n * interval "
+	     "'1 ms' FROM (SELECT id, "
+	     "row_number() OVER (ORDER BY semantic_key COLLATE \"C\") AS n FROM "
+	     "kairan.feedback_wait WHERE due_at <= now()) "
+	     "AS o WHERE o.id = w.id");
+	for (int i = 0; i < pg.events; i++) {
+		int before = 1;
+
+		if (!pg.event[i].waits || pg.event[i].wait_due > pg.now)
+			continue;
+		for (int k = 0; k < pg.events; k++)
+			before += pg.event[k].waits && pg.event[k].wait_due <= pg.now &&
+			    strcmp(pg.event[k].key, pg.event[i].key) < 0;
+		pg.event[i].wait_due = pg.now - HOUR_US + before * 1000;
+	}
+}
+
 static int
 call_plain(struct arguments *a)
 {
@@ -709,6 +731,8 @@ call_plain(struct arguments *a)
 	size_t i = pick(2);
 
 	(void)a;
+	if (i == 0)
+		order_waits();
 	return both(sql[i], sql[i], sql[i], 0, NULL, NULL, 0, true);
 }
 

@@ -1221,15 +1221,31 @@ find_row(struct pg *pg, struct pg_event *e)
 	}
 }
 
+/* Those that are due, the longest first; returns how many, at most `most`. */
+static int
+due_waits(const struct pg *pg, int due[PG_EVENTS], int most)
+{
+	int n = 0;
+
+	for (int i = 0; i < pg->events; i++) {
+		int at = n;
+
+		if (!pg->event[i].waits || pg->event[i].wait_due > pg->now)
+			continue;
+		for (; at > 0 && pg->event[due[at - 1]].wait_due > pg->event[i].wait_due; at--)
+			due[at] = due[at - 1];
+		due[at] = i;
+		n++;
+	}
+	return n < most ? n : most;
+}
+
 static PGresult *
 feedback_join(struct pg *pg, const char *const *p)
 {
-	int due[PG_EVENTS], found[PG_EVENTS] = { 0 }, n = 0, m = 0, joined;
+	int due[PG_EVENTS], found[PG_EVENTS] = { 0 }, n = due_waits(pg, due, 100), m = 0, joined;
 
 	(void)p;
-	for (int i = 0; i < pg->events; i++)
-		if (pg->event[i].waits && pg->event[i].wait_due <= pg->now && n < 100)
-			due[n++] = i;
 	for (int i = 0; i < n; i++) {
 		struct pg_event *e = &pg->event[due[i]];
 
