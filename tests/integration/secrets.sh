@@ -14,6 +14,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/support/make_ca.sh
 [ -x "$BIN/kairan-feedback" ] || tap_skip_all "$BIN/kairan-feedback is not built"
 
+ulimit -S -c unlimited 2>/dev/null || true # else the test's own limit would be what keeps cores away
 pipeline_start
 mkdir -p "$D/run" "$D/dkim/example.org" "$D/md/new" "$D/md/cur" "$D/md/tmp"
 
@@ -157,11 +158,31 @@ tap_ok 'the logs are at debug level' grep -q ' debug ' "$D/feedback.log"
 tap_is "$(found "$D/run/all" "$D/producer.log" "$D/dispatcher.log" "$D/feedback.log")" '' 'no secret and no address in a log'
 nursery=$(tr -d ' ' <"/proc/$FEEDBACK/task/$FEEDBACK/children")
 parser=$(tr -d ' ' <"/proc/$nursery/task/$nursery/children")
-for pid in "$PRODUCER" "$FIRST" "$SES" "$FEEDBACK" "$nursery" "$parser"; do
-	cat "/proc/$pid/cmdline" >>"$D/run/cmdline"
-	cat "/proc/$pid/environ" >>"$D/run/environ" 2>/dev/null
-done
+# arguments: suffix of the files, pids; stdout: those whose environment could not be read
+look_at()
+{
+	local suffix=$1 pid
+
+	shift
+	for pid in "$@"; do
+		cat "/proc/$pid/cmdline" >>"$D/run/cmdline$suffix"
+		cat "/proc/$pid/environ" >"$D/run/environ.one" 2>/dev/null
+		grep -aq 'KAIRAN_CONFIG=' "$D/run/environ.one" || printf '%s ' "$pid"
+		cat "$D/run/environ.one" >>"$D/run/environ$suffix"
+	done
+}
+tap_is "$(look_at '' "$PRODUCER" "$FIRST" "$SES" "$FEEDBACK")" '' 'the environment of each program was read'
+look_at '' "$nursery" "$parser" >/dev/null
+left_of() { tr '\0' '\n' <"/proc/$1/environ" | grep -v -e '^$' -e '^.*SAN_OPTIONS=' | sed 's/=.*//'; } # a sanitizer reads its own late
+tap_is "$(left_of "$nursery")$(left_of "$parser")$(test "$(wc -c <"/proc/$parser/environ")" -gt 0 && echo 'nothing of some')" \
+	'nothing of some' 'the parser of mails and its parent have forgotten theirs'
 tap_ok 'command lines were read' grep -aq kairan-dispatcher "$D/run/cmdline"
+# one that has it in both: the same look finds it
+service_spawn planted "$D/run/planted.log" env "PLANTED=$SMTP_PASSWORD" bash -c 'sleep 60; :' "$WHO" 2>/dev/null
+PLANTED=$SERVICE_PID
+tap_is "$(look_at .planted "$PLANTED"; found "$D/run/all" "$D/run/cmdline.planted" "$D/run/environ.planted" | sed 's/.*\.planted://' | paste -sd' ')" '1 1' \
+	'what is planted in a command line and in an environment is found'
+service_stop "$PLANTED" KILL
 tap_is "$(found "$D/run/all" "$D/run/cmdline")" '' 'none in a command line'
 tap_is "$(found "$D/run/all" "$D/run/environ")" '' 'none in an environment, when the file has it'
 {
@@ -193,10 +214,28 @@ tap_is "$(found "$D/run/all" "$D/run/activity")" '' "none in the database's acti
 # ---- death ------------------------------------------------------------------------------------
 
 tap_is "$(cat /proc/"$SES"/limits /proc/"$FEEDBACK"/limits /proc/"$PRODUCER"/limits | grep -cE 'Max core file size +0 +0')" 3 'no cores'
-kill -ABRT "$SES"
-services_wait 10 sh -c "! kill -0 $SES 2>/dev/null"
-tap_is "$(find . "$D" -maxdepth 2 \( -name core -o -name 'core.*' \) -newer "$D/kairan.conf" 2>/dev/null | wc -l)" 0 'none after an abort'
+# cores that were written since; arguments: folders
+cores()
+{
+	find "$@" -maxdepth 1 -type f \( -name core -o -name 'core.*' \) -newer "$D/kairan.conf" 2>/dev/null
+}
+for pid in "$SES" "$parser" "$FEEDBACK"; do
+	kill -ABRT "$pid"
+	services_wait 10 sh -c "! kill -0 $pid 2>/dev/null || grep -q '^State:.Z' /proc/$pid/status"
+done
+tap_is "$(cores . "$D" "$D/state" "$D/run")" '' 'none after an abort of a dispatcher, of the parser of mails, of feedback'
+# the same death of a process that allows it: its core is found, and the secret in it
+mkdir "$D/run/dies"
+(cd "$D/run/dies" && PLANTED=$SMTP_PASSWORD exec bash -c 'kill -ABRT $$') 2>/dev/null || true
+case $(cat /proc/sys/kernel/core_pattern) in
+'|'* | */*) tap_skip 'a core would be found' 'cores of this machine go elsewhere (kernel.core_pattern)' ;;
+*)
+	if [ "$(ulimit -S -c)" = 0 ]; then
+		tap_skip 'a core would be found' 'no core may be written here (ulimit)'
+	else
+		tap_is "$(found "$D/run/secrets" "$(cores "$D/run/dies")" | sed 's/.*/found/')" found 'a core would be found, and a secret in it'
+	fi ;;
+esac
 service_stop "$PRODUCER"
-service_stop "$FEEDBACK"
 tap_is "$(found "$D/run/all" "$D/producer.log" "$D/dispatcher.log" "$D/feedback.log")" '' 'nor in the last words'
 tap_done
