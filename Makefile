@@ -261,16 +261,20 @@ crash-loop: ## kills -9 at random (KILLS=20) against the relay's ground truth; o
 	@tools/deps.sh build services test
 	@$(MAKE) --no-print-directory KIND=crash programs-here
 	@KAIRAN_BIN=build/crash tests/crash/loop.sh
-crash-points: ## death at each named point (TIMES=1, PAIRS=0, POINTS="a b"); one JSON line last
+crash-points: ## death at each named point (EACH=1, PAIRS=0 or all, POINTS="a b", ROUTE=ses); one JSON line last
 	@tools/deps.sh build services test
 	@$(MAKE) --no-print-directory KIND=crash programs-here
 	@KAIRAN_BIN=build/crash tests/crash/points.sh
 
-.PHONY: soak chaos
-soak: ## one fault a minute at half of the peak (MINUTES=5; KILL_EVERY=10: rate under kills); one JSON line last
+.PHONY: soak kill-rate chaos
+soak: ## one fault a minute at half of the peak (MINUTES=5): invariants, growth, recovery; one JSON line last
 	@tools/deps.sh build services test
 	@$(MAKE) --no-print-directory KIND=crash programs-here
 	@KAIRAN_BIN=build/crash tests/crash/soak.sh
+kill-rate: ## the rate calm and under one kill every 10 s (MINUTES=2 each), for a quiet machine; one JSON line last
+	@tools/deps.sh build services test
+	@$(MAKE) --no-print-directory KIND=crash programs-here
+	@KAIRAN_BIN=build/crash tests/crash/kill_rate.sh
 chaos: ## the long form of the fault tests: proxies, a disk that fails, memory that ends
 	@tools/deps.sh build services test
 	@$(MAKE) --no-print-directory KIND=crash programs-here

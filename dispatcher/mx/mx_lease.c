@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crash.h"
 #include "db.h"
 #include "embed.h"
 #include "hash.h"
@@ -57,6 +58,7 @@ take_grant(struct mx_lease *l, const struct mx_lease_call *call, unsigned grante
 {
 	bool more = granted > l->granted;
 
+	CRASH_POINT("mx_leased");
 	l->granted = granted;
 	l->told = l->limit == call->limit && l->have == call->have && l->want == call->want;
 	if (!l->told)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crash.h"
 #include "db.h"
 #include "log.h"
 #include "mx_lookup.h"
@@ -184,6 +185,7 @@ on_found(void *ctx, const struct mx_found *found)
 	bool fresh = m->rest_ms == 0;
 	struct flight *f;
 
+	CRASH_POINT("mx_found");
 	m->asking = false;
 	take_answer(m, found);
 	while ((f = ready_pop(&m->waiting)) != NULL) {
@@ -229,6 +231,7 @@ place(struct mx_route *r, struct flight *f)
 		return;
 	m->asking = true;
 	mx_lookup_ask(r->lookup, m->name, on_found, m);
+	CRASH_POINT("mx_asked");
 }
 
 /* ---- the route's side ---- */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "brakes.h"
+#include "crash.h"
 #include "log.h"
 #include "mark.h"
 #include "mx_host.h"
@@ -688,6 +689,7 @@ open_session(struct mx_site *site, struct peer *p)
 		unwell(all, &p->relay, &why);
 		return true; /* another address, another peer */
 	}
+	CRASH_POINT("mx_opened");
 	p->relay.connections++;
 	all->connections++;
 	site->sessions[site->session_count++] = s;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crash.h"
 #include "err.h"
 #include "ses_answer.h"
 
@@ -195,6 +196,7 @@ receive(struct ses_link *l, const char *error)
 			    closed);
 			return;
 		}
+		CRASH_POINT("ses_answer_read");
 		result = http_answer_feed(&l->answer, l->place->in, n, &used);
 	} while (result == HTTP_ANSWER_MORE);
 	if (result == HTTP_ANSWER_WHOLE)
@@ -270,6 +272,7 @@ send_on(struct ses_link *l)
 				return;
 			}
 			l->agreed = true;
+			CRASH_POINT("ses_agreed");
 		}
 		code = curl_easy_send(l->easy, l->request.ptr + l->sent, n, &written);
 		if (code == CURLE_AGAIN) {
@@ -284,6 +287,7 @@ send_on(struct ses_link *l)
 		}
 		l->sent += written;
 	}
+	CRASH_POINT("ses_written");
 	l->state = ANSWERING;
 	if (!watch_for(l, UV_READABLE))
 		end_early(l, "the connection cannot be watched", false);
@@ -360,6 +364,7 @@ ses_link_connected(void *ctx, void *link, CURLcode code)
 		end(l, SES_LINK_SILENT, "the connection was closed", false);
 		return;
 	}
+	CRASH_POINT("ses_connected");
 	tune_tls(l);
 	l->state = SENDING;
 	send_on(l);

@@ -10,7 +10,9 @@ export KEEP_DATABASE=${KEEP:-0}	# for recounting
 SETTINGS=(KAIRAN_DISPATCHER_BATCH=32 "KAIRAN_RELAY_CONNECTIONS=$CONNECTIONS" KAIRAN_DISPATCHER_RETRY_LADDER=1s
 	KAIRAN_DISPATCHER_JOURNAL_SLOTS=16384 KAIRAN_FEEDBACK_HTTP_LISTEN= KAIRAN_FEEDBACK_LMTP_LISTEN=)
 declare -A PIDS=()	# by program: producer, feedback, dispatcher names
-declare -A POINT=()	# KAIRAN_CRASH_POINT of the next start
+declare -A POINT=()	# KAIRAN_CRASH_POINT of the next starts, one word each
+declare -A AT=()	# and of this life
+ROUTE=()		# settings of the dispatchers, besides
 
 # A last line is always there, of JSON; what could not be counted is no success.
 _crash_said=no
@@ -49,15 +51,17 @@ crash_number()
 # arguments: program
 crash_start()
 {
-	local name=$1 settings=("${SETTINGS[@]}")
+	local name=$1 settings=("${SETTINGS[@]}") point rest
 
-	[ -z "${POINT[$name]:-}" ] || settings+=("KAIRAN_CRASH_POINT=${POINT[$name]}" "KAIRAN_CRASH_LOG=$D/crashed")
-	POINT[$name]=''
+	read -r point rest <<<"${POINT[$name]:-}"
+	[ -z "$point" ] || settings+=("KAIRAN_CRASH_POINT=$point" "KAIRAN_CRASH_LOG=$D/crashed")
+	# shellcheck disable=SC2034 # read by points.sh
+	POINT[$name]=$rest AT[$name]=$point
 	case $name in
 	producer) service_spawn producer "$D/producer.log" env "${settings[@]}" "$BIN/kairan-producer" ;;
 	feedback) service_spawn feedback "$D/feedback.log" env "${settings[@]}" "KAIRAN_FEEDBACK_MAILDIR=$D/md" \
 		"$BIN/kairan-feedback" ;;
-	*) service_spawn "$name" "$D/dispatcher.log" env KAIRAN_DISPATCHER_NAME="$name" "${settings[@]}" \
+	*) service_spawn "$name" "$D/dispatcher.log" env KAIRAN_DISPATCHER_NAME="$name" "${settings[@]}" "${ROUTE[@]+"${ROUTE[@]}"}" \
 		"$BIN/kairan-dispatcher" ;;
 	esac 2>>"$D/spawned"
 	PIDS[$name]=$SERVICE_PID
@@ -105,6 +109,46 @@ crash_redis()
 {
 	redis_stop "$D" KILL 2>>"$D/spawned"
 	redis_start "$D" 2>>"$D/spawned"
+}
+
+# A run of campaign loop is always under way: a new one when fewer than so many are left. Number in NUMBER. argument: least
+NUMBER=0
+crash_next_run()
+{
+	local left
+
+	left=$(one "coalesce(sum(queued + sending), 0) FROM kairan.campaign_progress WHERE state IN ('scheduled', 'planning', 'running')" 2>/dev/null) || return 0
+	if [ "${left:-0}" -lt "$1" ] && [ "$(one "count(*) FROM kairan.run WHERE state IN ('scheduled', 'planning')" 2>/dev/null || echo 1)" = 0 ]; then
+		NUMBER=$((NUMBER + 1))
+		run_add loop "$NUMBER" >/dev/null 2>&1 || true
+	fi
+}
+
+# Faults have stopped: it must drain. arguments: seconds, programs
+crash_drain()
+{
+	local end=$((SECONDS + $1))
+
+	shift
+	until [ "$(one "count(*) FROM kairan.run WHERE state IN ('scheduled', 'planning', 'running')" 2>/dev/null)" = 0 ]; do
+		crash_tend "$@"
+		[ "$SECONDS" -lt "$end" ] || return 1
+		sleep 0.2
+	done
+}
+
+_crash_maildir_empty()
+{
+	[ -z "$(find "$D/md/new" -type f)" ]
+}
+
+# The feedback is read, the programs end. arguments: programs
+crash_end()
+{
+	local name
+
+	services_wait 10 _crash_maildir_empty || true
+	for name in "$@"; do service_stop "${PIDS[$name]}" >/dev/null 2>&1 || true; done
 }
 
 # A bounce for the recipient of a line of the ground truth, put into the Maildir. arguments: number, line

@@ -42,19 +42,7 @@ customers_add 20 soft.example soft
 customers_add 3 gone.example drop
 campaign_add loop
 relay_set 'delay_ms = 2' 'drop = kept'
-NUMBER=0 GIVEN=0 KILLED=0
-
-# a run is always under way
-next_run()
-{
-	local left
-
-	left=$(one "coalesce(sum(queued + sending), 0) FROM kairan.campaign_progress WHERE state IN ('scheduled', 'planning', 'running')" 2>/dev/null) || return 0
-	if [ "${left:-0}" -lt 400 ] && [ "$(one "count(*) FROM kairan.run WHERE state IN ('scheduled', 'planning')" 2>/dev/null || echo 1)" = 0 ]; then
-		NUMBER=$((NUMBER + 1))
-		run_add loop "$NUMBER" >/dev/null 2>&1 || true
-	fi
-}
+GIVEN=0 KILLED=0
 
 give_feedback()
 {
@@ -69,7 +57,7 @@ go_on()
 
 	while [ "$(taken)" -lt "$goal" ]; do
 		crash_tend "${ALL[@]}"
-		next_run
+		crash_next_run 400
 		if [ "$SECONDS" -gt "$end" ]; then
 			echo "# nothing moves for 60 s" >&2
 			return 1
@@ -101,7 +89,7 @@ kill_one()
 
 START=$SECONDS
 crash_tend "${ALL[@]}"
-next_run
+crash_next_run 400
 while [ "$KILLED" -lt "$KILLS" ]; do
 	go_on || break # fewer kills than were asked for are no success
 	give_feedback
@@ -109,16 +97,8 @@ while [ "$KILLED" -lt "$KILLS" ]; do
 	KILLED=$((KILLED + 1))
 	[ $((KILLED % 50)) != 0 ] || echo "# $KILLED kills, $(taken) taken, $((SECONDS - START)) s" >&2
 done
-# faults stop: it must drain
-end=$((SECONDS + 90))
-until [ "$(one "count(*) FROM kairan.run WHERE state IN ('scheduled', 'planning', 'running')" 2>/dev/null)" = 0 ]; do
-	crash_tend "${ALL[@]}"
-	[ "$SECONDS" -lt "$end" ] || { echo '# it does not drain' >&2; break; }
-	sleep 0.2
-done
-maildir_empty() { [ -z "$(find "$D/md/new" -type f)" ]; }
-services_wait 10 maildir_empty || true
-for name in "${ALL[@]}"; do service_stop "${PIDS[$name]}" >/dev/null 2>&1 || true; done
+crash_drain 90 "${ALL[@]}" || echo '# it does not drain' >&2
+crash_end "${ALL[@]}"
 
 during=$(awk '{ t = int($1 * 4) } t != last { n++; last = t } END { print n + 0 }' "$lost_file")
 bound=$(((COUNT[dispatcher] + 2 * COUNT[box]) * CONNECTIONS))

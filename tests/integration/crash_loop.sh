@@ -33,6 +33,28 @@ refused loop KILLS=1 ONLY=typo
 refused points POINTS=no_such_point
 refused soak MINUTES=x
 
+refused soak GROWTH_KB=none
+refused kill_rate VICTIMS=redis
+refused kill_rate MINUTES=0
+
+# ---- the judges of rate and growth, on what is known ----
+made=$(mktemp -d)
+# a hundred a second for two minutes; none from 30 to 42, half from 70 on, a stumble of a second at 20
+awk 'BEGIN { for (i = 0; i < 12000; i++) { t = i / 100
+	if ((t >= 30 && t < 42) || (t >= 20 && t < 20.3) || (t >= 70 && i % 2)) continue
+	printf "{\"at\": %.2f}\n", 1000 + t } }' >"$made/truth"
+printf '%s\n' 'calm 1019 1019 1029' 'long 1030 1030 1060' 'held 1030 1040 1060' 'never 1070 1070 1110' 'before 900 900 1000' >"$made/faults"
+tap_is "$(tests/crash/rate.py back "$made/truth" "$made/faults" | jq -c 'map(.back_s | if . == null then . else round end)')" '[0,12,2,null,null]' \
+	'the time until the rate is back: none when it did not fall, not found when it stays down'
+tap_is "$(tests/crash/rate.py mean "$made/truth" 1050 1060) $(tests/crash/rate.py mean "$made/truth" 1030 1040)" '100.0 0.0' 'the mean rate'
+# two grows by 60 kB a minute and a descriptor each; one was killed in between; three is steady, with a warm-up before
+awk 'BEGIN { for (s = 0; s <= 600; s += 10) { print s, "two", 7, 10000 + s, 20 + int(s / 60)
+	print s, "one", s < 400 ? 8 : 9, s < 400 ? 9000 : 5000, 20
+	print s, "three", 5, s < 300 ? 5000 + s * 20 : 11000, 20 + (s % 30 == 0) * 3 } }' >"$made/samples"
+tap_is "$(tests/crash/grown.py "$made/samples" 300 | jq -c '[.two, .one, .three | .kb_per_h, .grown_kb, .fds_grown]')" '[3600,300,3,0,0,0,0,0,0]' \
+	'growth: of the longest life behind the warm-up'
+rm -rf "$made"
+
 status=0
 KILLS=${KILLS:-6} BETWEEN=30 tests/crash/loop.sh >"$out" 2>"$out.err" || status=$?
 tap_is "$status" 0 'F1: kills at random moments: nobody twice, nobody lost, everybody accounted for'
@@ -56,9 +78,9 @@ pid=$(sed -n 's/.*to end it: kill -INT //p' "$out.err")
 tap_ok 'KEEP=1: it ends as was said' sh -c "kill -INT $pid && for i in \$(seq 300); do test -e '$kept/pg/postmaster.pid' || exit 0; sleep 0.1; done; exit 1"
 
 status=0
-POINTS='after_mark after_write record_committed recover_between_writes page_committed before_push events_committed' \
+POINTS='after_mark ses_agreed mx_leased record_committed recover_between_writes page_committed before_push events_committed' \
 	tests/crash/points.sh >"$out" 2>"$out.err" || status=$?
-tap_is "$status" 0 'F2, F3, F4: death at named points of all programs: the same, and each was reached'
+tap_is "$status" 0 'F2, F3, F4: death at named points of all programs and transports: the same, and each was reached'
 tap_note "$(tail -n 1 "$out")"
 [ "$status" = 0 ] || tap_note "$(tail -n 20 "$out.err")"
 rm -f "$out.err"
