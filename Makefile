@@ -331,7 +331,7 @@ pace-real: ## RECIPIENTS=60000 at RATE=500 a second by three dispatchers, one ki
 	@KAIRAN_BIN=build/release tests/bench/pace_real.sh $(or $(RECIPIENTS),60000) $(or $(RATE),500)
 
 .PHONY: coverage
-coverage: ## lines and branches that the tests reach (INTEGRATION="a b": those only; none: ""; JOBS=2 at a time; ADD=1: to what was run before)
+coverage: ## lines and branches that the tests reach, status 1 below the aims (INTEGRATION="a b": those only; none: ""; JOBS=2 at a time; ADD=1: to what was run before)
 	@tools/deps.sh build services test
 	@$(MAKE) --no-print-directory KIND=cov programs-here unit-tests
 	@tools/coverage.sh

@@ -464,6 +464,17 @@ test_nobody_is_named_of_several_relays(void **state)
 	assert_null(strstr(pg.record_remotes, "example"));
 }
 
+/* The name that a list begins with is not that of the relay when the list is none. */
+static void
+test_nobody_is_named_of_a_list_that_is_none(void **state)
+{
+	(void)state;
+	config.relay_host = (char *)"a.example.jp weight=none";
+	assert_int_equal(recover(false), RECOVER_DONE);
+	assert_non_null(strstr(pg.record_remotes, "NULL"));
+	assert_null(strstr(pg.record_remotes, "example"));
+}
+
 static void
 test_nobody_is_named_of_a_domains_servers(void **state)
 {
@@ -739,6 +750,7 @@ main(void)
 		cmocka_unit_test_setup(test_the_journal_tells_what_became_of_each, begin),
 		cmocka_unit_test_setup(test_the_relay_is_named_when_there_is_one, begin),
 		cmocka_unit_test_setup(test_nobody_is_named_of_several_relays, begin),
+		cmocka_unit_test_setup(test_nobody_is_named_of_a_list_that_is_none, begin),
 		cmocka_unit_test_setup(test_nobody_is_named_of_a_domains_servers, begin),
 		cmocka_unit_test_setup(
 		    test_after_a_restart_of_the_machine_what_has_no_mark_is_in_doubt, begin),
