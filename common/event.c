@@ -139,6 +139,22 @@ feedback_key(struct arena *arena, const struct slice *parts, size_t count)
 	return feedback_text(arena, (struct slice){ out, n }, FEEDBACK_KEY_MAX);
 }
 
+struct slice
+feedback_key_of(struct arena *arena, struct slice *parts, size_t count, size_t who)
+{
+	size_t total = count > 0 ? count - 1 : 0;
+
+	for (size_t i = 0; i < count; i++)
+		total += parts[i].len;
+	if (total <= FEEDBACK_KEY_MAX && parts[who].len > 0 &&
+	    memchr(parts[who].ptr, '@', parts[who].len) != NULL) {
+		parts[who] = feedback_digest(arena, parts[who]);
+		if (parts[who].len == 0)
+			return (struct slice){ NULL, 0 };
+	}
+	return feedback_key(arena, parts, count);
+}
+
 /* JSON string body; the text is clean already, so only two characters need a backslash. */
 static size_t
 json_put(char *out, struct slice text)

@@ -59,6 +59,11 @@ struct slice feedback_text(struct arena *arena, struct slice s, size_t max);
  * in hex. Empty without room. */
 struct slice feedback_key(struct arena *arena, const struct slice *parts, size_t count);
 
+/* As feedback_key(), with part `who`, which may be an address, as its feedback_digest(): keys are
+ * kept for ever, people may be erased. Changes that part. What has no '@' stays as it is, and a key
+ * past FEEDBACK_KEY_MAX is made of the parts as they came; the schema's event_key() is its twin. */
+struct slice feedback_key_of(struct arena *arena, struct slice *parts, size_t count, size_t who);
+
 /* First 16 bytes of SHA-256 in hex (32 characters): a key for what has no name. */
 struct slice feedback_digest(struct arena *arena, struct slice bytes);
 

@@ -315,7 +315,7 @@ finish(struct job *job, struct feedback_event *event, bool linked, struct token 
 	who = linked ? format_token(arena, &token) : event->address;
 	{
 		struct slice parts[] = { slice_str(event->source), who, what, status, report };
-		event->key = feedback_key(arena, parts, sizeof(parts) / sizeof(*parts));
+		event->key = feedback_key_of(arena, parts, sizeof(parts) / sizeof(*parts), 1);
 	}
 	return event->key.len > 0 && (event->detail.len > 0) ? 0 : -1;
 }

@@ -157,8 +157,8 @@ finish(struct notice *n, struct feedback_event *event, struct slice unique,
 
 	for (size_t i = 0; i < extra_count && count < 8; i++)
 		pairs[count++] = extra[i];
-	event->key =
-	    unique.len > 0 ? feedback_key(n->arena, by_id, 4) : feedback_key(n->arena, by_time, 5);
+	event->key = unique.len > 0 ? feedback_key_of(n->arena, by_id, 4, 3)
+				    : feedback_key_of(n->arena, by_time, 5, 3);
 	event->detail = feedback_detail(n->arena, pairs, count);
 	return event->key.len > 0 && event->detail.len > 0 ? 0 : -1;
 }

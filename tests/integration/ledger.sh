@@ -415,6 +415,87 @@ nodes=$(send_nodes "INSERT INTO kairan.retry (run_id, send_id, due_at, pushed_at
 tap_is "$(grep -vE '^(Index Scan|ModifyTable) send_30$' <<<"$nodes")" '' 'what is about a mail of one run opens no other run'
 tap_is "$(grep -c 'ModifyTable send_30' <<<"$nodes")" 1 'and was seen at work'
 
+# ---- a person is forgotten ---------------------------------------------------------------
+
+# arguments: none; lines of the whole database that hold the address, its part before the @, or either in other letters
+left_of_person()
+{
+	pg_dump --data-only --dbname="$SUPER" | grep -iE '(^|[^a-z])taro\.yamada' | sort
+}
+
+PERSON=Taro.Yamada@person.example KEY=taro.yamada@person.example OTHER=hanataro.yamada@person.example
+run_make 40 sent 6 person.example
+said="550 5.1.1 <$PERSON>: no mailbox Taro.Yamada here"
+sql -c "SET search_path = kairan; INSERT INTO customer (email, name) VALUES ('$PERSON', 'Taro');
+	UPDATE send SET address = '$PERSON', address_key = '$KEY', remote_id = 'ses-taro.yamada' WHERE run_id = 40 AND id IN (1, 2);
+	UPDATE send SET state = 'failed', class = 'hard', reason = 'user_unknown', reply = '$said', remote = 'lmtp $KEY' WHERE run_id = 40 AND id = 2;
+	UPDATE send SET address = '$OTHER', address_key = '$OTHER' WHERE run_id = 40 AND id = 3;
+	UPDATE tally SET sent = sent - 1, failed = failed + 1 WHERE run_id = 40;
+	CREATE TABLE exclusion_41 PARTITION OF exclusion FOR VALUES IN (41);
+	INSERT INTO exclusion VALUES (41, 1, '$KEY', 'bounced', 'all sns $said');
+	INSERT INTO confirmation (run_id, send_id, kind, recipient_id, address, address_key, evidence) VALUES (40, 1, 'invite', 1, '$PERSON', '$KEY', 'mail to $PERSON');
+	INSERT INTO confirmation (run_id, send_id, kind, recipient_id, address, address_key, old_address_key) VALUES (40, 3, 'address', 1, '$OTHER', '$OTHER', '$KEY');
+	INSERT INTO ses_mirror (region, address_key) VALUES ('eu-west-1', '$KEY');
+	INSERT INTO mail (stream_id, key, digest, content) VALUES (1, 'welcome-$PERSON', 'd', 'To: $PERSON');
+	INSERT INTO mail_send SELECT 40, 1, max(id) FROM mail;
+	UPDATE run SET reason = 'a person stopped it: $PERSON, $OTHER' WHERE id = 40"
+# by the ways of today: with and without token, a mail that belongs to nobody, a letter, a document that cannot be read
+{
+	printf '{"kind":"bounce","address":"%s","feedback_id":"fb-3","ses_id":"w-1","timestamp":"2026-11-20T10:00:00.000Z"}\n' "$PERSON"
+	printf '{"kind":"delivery","address":"%s","ses_id":"w-2","timestamp":"2026-11-20T10:00:00.000Z"}\n' "$PERSON"
+	printf '{"kind":"bounce","address":"%s","ses_id":"w-3","feedback_id":"fb-4","token":"%s","timestamp":"2026-11-20T10:00:00.000Z"}\n' "$PERSON" \
+		"$($SNS token "$D/keys" 40 1 1 b)"
+} | $SNS sign "$D/sns" --topic "$TOPIC" >"$D/person.jsonl"
+"$BIN/kairan" feedback replay "$D/person.jsonl" >"$D/out" 2>&1
+tap_is $? 0 'what Amazon SES says of a person is heard'
+# the keys of earlier versions held the address
+old_keys="replace(semantic_key, left(encode(sha256('$KEY'), 'hex'), 32), '$KEY')"
+sql -c "UPDATE kairan.feedback_event SET semantic_key = $old_keys" -c "UPDATE kairan.feedback_wait SET semantic_key = $old_keys"
+tap_is "$(one "count(*) FROM (SELECT semantic_key FROM kairan.feedback_event UNION ALL SELECT semantic_key FROM kairan.feedback_wait) k WHERE semantic_key LIKE '%|$KEY%'")" \
+	5 'keys of an earlier version'
+{ echo 'SET search_path = kairan;'; grep '^UPDATE feedback_' schema/027_ledger.sql; } | sql -f -
+events=$(one 'count(*) FROM kairan.feedback_event')
+"$BIN/kairan" feedback replay "$D/person.jsonl" >"$D/out" 2>&1
+tap_is "$(one 'count(*) FROM kairan.feedback_event')" "$events" 'after the upgrade what was heard before it finds itself'
+dsn 1 5.1.1 | sed "s/^To: .*/To: postmaster@$DOMAIN/; s/user1@example.com/$PERSON/" >"$D/person.eml"
+printf 'From: Taro <%s>\nTo: news@example.org\nSubject: hello\n\nPlease call me.\n' "$PERSON" >"$D/letter.eml"
+"$BIN/kairan" feedback replay "$D/person.eml" "$D/letter.eml" >"$D/out" 2>&1
+sql -o /dev/null -c "SELECT kairan.ingest('{sns}', '{other}', '{sns|m-aside}', ARRAY[now()], '{NULL}', '{NULL}', '{NULL}', '{NULL}', '{NULL}', '{unreadable}', '{NULL}', '{NULL}',
+	'{NULL}', '{NULL}', ARRAY['{\"destination\":[\"$PERSON\"]'])"
+tap_is "$(one "count(*) FROM kairan.feedback_event WHERE semantic_key ILIKE '%yamada%'")" 0 'keys of what is heard hold no address'
+# kept by programs of an earlier version that had not been restarted yet
+sql -c "SET search_path = kairan; INSERT INTO feedback_event (month, semantic_key, source, kind, address_key, reply, message_id) VALUES
+	('2026-11-01', 'ses|bounce|fb-1|$KEY', 'sns', 'bounced', '$KEY', '$said', 'm-1'), ('2026-11-01', 'ses|bounce|fb-2|$KEY', 'sns', 'bounced', '$KEY', NULL, 'm-2'),
+	('2026-11-01', event_key('ses|bounce|fb-2|$KEY'), 'sns', 'bounced', '$KEY', NULL, 'm-2'),
+	('2026-11-01', 'dsn|$PERSON|failed|5.1.1|<1@mta.example>', 'dsn', 'bounced', '$KEY', '$said', NULL),
+	('2026-11-01', 'webhook|$KEY-7', 'webhook', 'bounced', '$KEY', NULL, NULL)"
+"$BIN/kairan" suppress add "$PERSON" --note "wrote from $PERSON" >/dev/null
+"$BIN/kairan" suppress add "$PERSON" "$OTHER" >/dev/null
+"$BIN/kairan" suppress add "$PERSON" --scope list:news >/dev/null
+"$BIN/kairan" suppress remove "$PERSON" --scope list:news >/dev/null
+tap_ok 'and holds the person in many places' test "$(left_of_person | wc -l)" -ge 20
+"$BIN/kairan" customer erase "$PERSON" --yes >"$D/out" 2>&1
+code=$?
+tap_is "$code $(grep -i error "$D/out")" '0 ' 'a person is erased'
+# a row for each reason for which the address is suppressed, and nothing else: address, scope, reason, source
+SUPPRESSED=$'taro.yamada@person.example\tall\tbounce\t%s\t\ntaro.yamada@person.example\tall\tmanual\tperson\t'
+tap_is "$(left_of_person | cut -f 1-5)" "$(printf "$SUPPRESSED" sns)" 'of whom the key of the suppression alone is left, in all of the database'
+tap_is "$(one "count(*) FROM kairan.audit WHERE object = '$OTHER' OR object LIKE '% $OTHER'")" 1 'who is named alike is left alone'
+tap_is "$(one "reason FROM kairan.run WHERE id = 40")" "a person stopped it: $(printf %s "$KEY" | md5sum | cut -c 1-12), $OTHER" 'in the same text, too'
+counts_agree 40 'the counts stay'
+events=$(one 'count(*) FROM kairan.feedback_event')
+"$BIN/kairan" feedback replay "$D/person.jsonl" "$D/person.eml" >"$D/out" 2>&1
+tap_is "$(one 'count(*) FROM kairan.feedback_event')" "$events" 'what was heard before finds itself, erased or not'
+sql -o /dev/null -c "SELECT kairan.ingest('{dsn}', '{bounced}', '{late-1}', ARRAY[now()], '{40}', '{1}', '{1}', '{$KEY}', '{hard}', '{user_unknown}', '{550}', '{5.1.1}',
+	ARRAY['$said'], ARRAY['mx.example'], ARRAY['{\"address\":\"$PERSON\"}'])"
+tap_is "$(one "(bounced_at IS NOT NULL)::text FROM kairan.send WHERE run_id = 40 AND id = 1")" true 'what comes late is heard'
+tap_is "$(left_of_person | cut -f 1-5)" "$(printf "$SUPPRESSED" sns)" 'and of the person nothing is written down again'
+tap_is "$(one "kairan.event_key('ses|bounce|fb-1|u@x.test') || ' ' || kairan.event_key('ses|send|0100-aa-000000|u@x.test|2026-11-21T17:05:40.000Z')")" \
+	'ses|bounce|fb-1|019799238927d6e2065b081100f02169 ses|send|0100-aa-000000|019799238927d6e2065b081100f02169|2026-11-21T17:05:40.000Z' \
+	'the schema makes the keys that the programs make (test_ses.c)'
+tap_is "$(one "string_agg(k, ' ') FROM (VALUES ('dsn|7.42.3|failed|5.1.1|<2026.AAA@mta.test>'), ('ses|send|m||2026-11-21T17:05:40.000Z'), ('smtp|1|2|3'), ('webhook|a@b|c|d|e'),
+	('ses|bounce|fb|taro')) AS v(k) WHERE k <> kairan.event_key(k)")" '' 'and leaves those that hold none'
+
 # ---- retention ---------------------------------------------------------------------------
 
 sql -c "UPDATE kairan.run SET finished_at = now() - interval '100 days', state = 'finished' WHERE id IN (10, 13, 20, 30);

@@ -132,6 +132,10 @@ test_postfix(void **state)
 	assert_int_equal(e->occurred_at_us, 1795280742000000);
 	assert_string_equal(e->key.ptr, "dsn|7.42.3|failed|5.1.1|<2026.AAA@mta.test>");
 	assert_non_null(strstr(e->detail.ptr, "\"action\":\"failed\""));
+	events = parse(DSN_TOP DSN_STATUS(HARD) "--AAA/mta.test--\n", "postmaster@bounce.test");
+	assert_false(events.items->linked);
+	assert_string_equal(events.items->key.ptr,
+	    "dsn|a8bccd35c59446d58d3710378fd746d8|failed|5.1.1|<2026.AAA@mta.test>");
 }
 
 /* The same facts, however the mail was bent on its way. */

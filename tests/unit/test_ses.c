@@ -94,7 +94,7 @@ test_bounce(void **state)
 	assert_int_equal(e->occurred_at_us, 1795280742123000);
 	assert_string_equal(e->address.ptr, "u@x.test");
 	assert_string_equal(e->message_id.ptr, "0100-aa-000000");
-	assert_string_equal(e->key.ptr, "ses|bounce|fb-1|u@x.test");
+	assert_string_equal(e->key.ptr, "ses|bounce|fb-1|019799238927d6e2065b081100f02169");
 	assert_string_equal(e->text.ptr, "550 5.1.1 user unknown");
 }
 
@@ -180,7 +180,8 @@ test_recipients(void **state)
 	assert_int_equal(events.count, 2);
 	assert_event(&events.items[0], OUTCOME_BOUNCED, OUTCOME_HARD, "user_unknown");
 	assert_string_equal(events.items[0].address.ptr, "A@X.test");
-	assert_string_equal(events.items[0].key.ptr, "ses|bounce|fb-1|a@x.test");
+	assert_string_equal(
+	    events.items[0].key.ptr, "ses|bounce|fb-1|15a8717ffa4f3d4ff3fc98af10a028e4");
 	assert_event(&events.items[1], OUTCOME_DELAYED, OUTCOME_SOFT, "delayed");
 	/* an empty list: the destination of the mail */
 	events = parse(BOUNCE("Permanent", "General", ""));
@@ -205,12 +206,14 @@ test_dialects(void **state)
 	    notice);
 	events = parse(wrapped);
 	assert_event(events.items, OUTCOME_BOUNCED, OUTCOME_HARD, "user_unknown");
-	assert_string_equal(events.items[0].key.ptr, "ses|bounce|fb-1|u@x.test");
+	assert_string_equal(
+	    events.items[0].key.ptr, "ses|bounce|fb-1|019799238927d6e2065b081100f02169");
 	type = strstr(notice, "\"eventType\"");
 	(void)snprintf(wrapped, sizeof(wrapped), "{\"notificationType\"%s", type + 11);
 	events = parse(wrapped);
 	assert_event(events.items, OUTCOME_BOUNCED, OUTCOME_HARD, "user_unknown");
-	assert_string_equal(events.items[0].key.ptr, "ses|bounce|fb-1|u@x.test");
+	assert_string_equal(
+	    events.items[0].key.ptr, "ses|bounce|fb-1|019799238927d6e2065b081100f02169");
 	/* an envelope of another service */
 	assert_int_equal(
 	    try_parse("{\"detail-type\":\"x\",\"source\":\"aws.ec2\",\"detail\":{}}", &events), -1);
@@ -254,7 +257,8 @@ test_complaint(void **state)
 		struct feedback_events events = parse(rows[i].json);
 		assert_int_equal(events.count, 1);
 		assert_event(events.items, rows[i].kind, rows[i].cls, rows[i].reason);
-		assert_string_equal(events.items[0].key.ptr, "ses|complaint|fb-2|u@x.test");
+		assert_string_equal(
+		    events.items[0].key.ptr, "ses|complaint|fb-2|019799238927d6e2065b081100f02169");
 	}
 }
 
@@ -270,13 +274,15 @@ test_types(void **state)
 		const char *reason, *key;
 	} rows[] = {
 		{ EVENT("Send", "\"send\":{}"), OUTCOME_ACCEPTED, OUTCOME_CLASS_NONE, "accepted",
-		    "ses|send|0100-aa-000000|u@x.test|2026-11-21T17:05:40.000Z" },
+		    "ses|send|0100-aa-000000|019799238927d6e2065b081100f02169|2026-11-21T17:05:40."
+		    "000Z" },
 		{ EVENT("Delivery",
 		      "\"delivery\":{\"timestamp\":\"2026-11-21T17:05:41.000Z\",\"recipients\":"
 		      "[\"u@x.test\"],\"smtpResponse\":\"250 2.6.0 "
 		      "ok\",\"processingTimeMillis\":5}"),
 		    OUTCOME_DELIVERED, OUTCOME_CLASS_NONE, "delivered",
-		    "ses|delivery|0100-aa-000000|u@x.test|2026-11-21T17:05:41.000Z" },
+		    "ses|delivery|0100-aa-000000|019799238927d6e2065b081100f02169|2026-11-21T17:05:"
+		    "41.000Z" },
 		{ EVENT("Reject", "\"reject\":{\"reason\":\"Bad content\"}"), OUTCOME_REJECTED,
 		    OUTCOME_MESSAGE, "content", NULL },
 		{ EVENT("Rendering Failure",
@@ -360,6 +366,28 @@ test_link(void **state)
 	}
 }
 
+/* An address is in a key as its digest; a key that was too long for one is what it was before. */
+static void
+test_keys(void **state)
+{
+	struct slice who[] = { SLICE("ses"), SLICE("u@x.test"), SLICE("t") };
+	struct slice nobody[] = { SLICE("ses"), SLICE(""), SLICE("t") };
+	struct slice odd[] = { SLICE("ses"), SLICE("taro"), SLICE("t") };
+	struct slice plain[] = { SLICE("ses"), SLICE("u@x.test"), SLICE("") };
+	struct slice longer[] = { SLICE("ses"), SLICE("u@x.test"), SLICE("") };
+	char filler[FEEDBACK_KEY_MAX];
+
+	(void)state;
+	assert_string_equal(
+	    feedback_key_of(&arena, who, 3, 1).ptr, "ses|019799238927d6e2065b081100f02169|t");
+	assert_string_equal(feedback_key_of(&arena, nobody, 3, 1).ptr, "ses||t");
+	assert_string_equal(feedback_key_of(&arena, odd, 3, 1).ptr, "ses|taro|t");
+	memset(filler, 'x', sizeof(filler));
+	plain[2] = longer[2] = slice_make(filler, sizeof(filler));
+	assert_string_equal(
+	    feedback_key_of(&arena, longer, 3, 1).ptr, feedback_key(&arena, plain, 3).ptr);
+}
+
 static void
 test_plain_text(void **state)
 {
@@ -435,6 +463,7 @@ main(void)
 		cmocka_unit_test(test_complaint),
 		cmocka_unit_test(test_types),
 		cmocka_unit_test(test_link),
+		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_plain_text),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_many),
