@@ -152,9 +152,77 @@ BEGIN
 END
 $$;
 
+-- ---------------------------------------------------------------- late bounces
+
+-- As before, and never empty of what was sent: more may be heard than was sent in the same time.
+CREATE OR REPLACE FUNCTION at_least_per_cent(part bigint, whole bigint) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$
+	SELECT CASE WHEN whole > 0 AND part >= 0 THEN round((100 * greatest(0,
+	    (p + z * z / (2 * whole) - z * sqrt(p * (1 - p) / whole + z * z / (4.0 * whole * whole))) / (1 + z * z / whole)))::numeric, 3) END
+	FROM (SELECT least(part, whole)::float8 / nullif(whole, 0) AS p, 2.326::float8 AS z) AS t
+$$;
+
+CREATE OR REPLACE FUNCTION breaker_why(st stream, what text, attempted bigint, sent bigint, hard bigint, complained bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = kairan, pg_temp
+AS $$
+	SELECT CASE
+	WHEN attempted >= st.breaker_least AND at_least_per_cent(hard, attempted) >= st.bounce_line_per_cent THEN
+		format('breaker: %s %% of %s recipients of %s are dead addresses (line %s %%); see the view bounce_rate',
+		    round(per_cent(least(hard, attempted), attempted), 1), attempted, what, st.bounce_line_per_cent)
+	WHEN sent >= st.breaker_least AND at_least_per_cent(complained, sent) >= st.complaint_line_per_cent THEN
+		format('breaker: %s %% of %s recipients of %s complained (line %s %%); see the view bounce_rate',
+		    round(per_cent(least(complained, sent), sent), 2), sent, what, st.complaint_line_per_cent) END
+$$;
+
+ALTER TABLE tally ADD hard_before bigint NOT NULL DEFAULT 0, ADD complained_before bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN tally.hard_before IS 'Of hard: mail of before the run was paused by the breaker (run.breaker_from); what came after is not judged by it';
+COMMENT ON COLUMN tally.complained_before IS 'Of complained: the same';
+
+-- Only for runs that the breaker has paused, or a lane of which: what is heard of mail that left before belongs to what a
+-- person knew when he went on.
+CREATE FUNCTION tally_before(the_run int, since timestamptz, changed send_change[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET enable_seqscan = off SET plan_cache_mode = force_custom_plan
+AS $$
+BEGIN
+	WITH c AS (
+		SELECT s.lane, s.claimed_at, coalesce((c.class = 'hard')::int, 0) - coalesce((c.before = 'hard')::int, 0) AS hard, c.complained
+		FROM unnest(changed) c JOIN send s ON s.run_id = the_run AND s.id = c.id
+		WHERE c.class IS DISTINCT FROM c.before OR c.complained > 0),
+	l AS (
+		UPDATE lane_break b SET hard = b.hard + o.hard, complained = b.complained + o.complained
+		FROM (SELECT c.lane, sum(c.hard) AS hard, sum(c.complained) AS complained FROM c
+			JOIN lane_break k ON k.run_id = the_run AND k.lane = c.lane AND c.claimed_at < k.resumed_at GROUP BY c.lane) AS o
+		WHERE b.run_id = the_run AND b.lane = o.lane)
+	INSERT INTO tally AS t (run_id, owner, minute, hard_before, complained_before)
+	SELECT the_run, -1, date_trunc('minute', now()), sum(hard), sum(complained) FROM c WHERE claimed_at < since HAVING count(*) > 0
+	ON CONFLICT (run_id, owner, minute) DO UPDATE SET hard_before = t.hard_before + excluded.hard_before,
+	    complained_before = t.complained_before + excluded.complained_before;
+END
+$$;
+COMMENT ON FUNCTION tally_before(int, timestamptz, send_change[]) IS 'Notes what was heard of mail that had left before the breaker paused its run or lane';
+
+-- As before, without what was heard of mail that had left before.
+CREATE OR REPLACE FUNCTION breaker_why_run(the_run int, since timestamptz, st stream) RETURNS text
+LANGUAGE sql STABLE SET search_path = kairan, pg_temp
+AS $$
+	SELECT breaker_why(st, 'this run', (t.attempted - k.attempted)::bigint, (t.sent - k.sent)::bigint,
+	    (t.hard - k.hard)::bigint, (t.complained - k.complained)::bigint)
+	-- claimed ones count as tried: a bounce may be heard before its sending is recorded
+	FROM (SELECT sum(sent + failed + claimed) AS attempted, sum(sent + claimed) AS sent,
+		sum(hard - CASE WHEN since IS NULL THEN 0 ELSE hard_before END) AS hard,
+		sum(complained - CASE WHEN since IS NULL THEN 0 ELSE complained_before END) AS complained
+		FROM tally WHERE run_id = the_run AND minute >= coalesce(since, '-infinity')) AS t,
+	    (SELECT coalesce(sum(CASE WHEN b.resumed_at IS NULL THEN n.attempted ELSE b.attempted END), 0) AS attempted,
+		coalesce(sum(CASE WHEN b.resumed_at IS NULL THEN n.sent ELSE b.sent END), 0) AS sent,
+		coalesce(sum(CASE WHEN b.resumed_at IS NULL THEN n.hard ELSE b.hard END), 0) AS hard,
+		coalesce(sum(CASE WHEN b.resumed_at IS NULL THEN n.complained ELSE b.complained END), 0) AS complained
+		FROM lane_break b JOIN lane_count n ON n.run_id = b.run_id AND n.lane = b.lane WHERE b.run_id = the_run) AS k
+$$;
+
 -- ---------------------------------------------------------------- what is heard
 
--- As before; of a person who was erased nothing is written down again.
+-- As before; of a person who was erased nothing is written down again, and what is heard of mail of before a pause is noted.
 CREATE OR REPLACE FUNCTION ingest_run(the_run int, fresh feedback_event[]) RETURNS bigint[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET enable_seqscan = off SET plan_cache_mode = auto
 AS $$
@@ -168,12 +236,15 @@ DECLARE
 	missing bigint[];
 	changed send_change[];
 	erased int[];
+	since timestamptz;
+	judged boolean;
 BEGIN
 	IF to_regclass('kairan.send_' || the_run) IS NULL THEN
 		RETURN (SELECT array_agg(e.id) FROM unnest(fresh) e WHERE e.run_id = the_run AND e.send_id IS NOT NULL);
 	END IF;
-	SELECT 'list:' || CASE WHEN c.list = '' THEN s.name ELSE c.list END, c.id
-	INTO list_scope, this_campaign
+	SELECT 'list:' || CASE WHEN c.list = '' THEN s.name ELSE c.list END, c.id, r.breaker_from,
+	    r.breaker_from IS NOT NULL OR EXISTS (SELECT FROM lane_break b WHERE b.run_id = the_run)
+	INTO list_scope, this_campaign, since, judged
 	FROM run r JOIN campaign c ON c.id = r.campaign_id JOIN stream s ON s.id = c.stream_id WHERE r.id = the_run;
 
 	changed := ingest_rows(the_run, fresh);
@@ -253,6 +324,9 @@ BEGIN
 	INTO other_address, has_soft, delivered_keys, missing
 	FROM e LEFT JOIN u o ON o.id = e.send_id;
 
+	IF judged THEN
+		PERFORM tally_before(the_run, since, changed);
+	END IF;
 	IF other_address THEN -- the row knows the address, whatever the report said or left out
 		UPDATE feedback_event f SET address_key = s.address_key
 		FROM unnest(fresh) e JOIN unnest(changed) s ON s.id = e.send_id
@@ -276,4 +350,5 @@ $$;
 
 -- ---------------------------------------------------------------- rights
 
-REVOKE ALL ON FUNCTION event_key_cut(text), event_key(text), text_erased(text, text, text), send_erase(int, int[], text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION event_key_cut(text), event_key(text), text_erased(text, text, text), send_erase(int, int[], text),
+    tally_before(int, timestamptz, send_change[]) FROM PUBLIC;

@@ -343,6 +343,48 @@ for i in {1..60}; do echo "SELECT kairan.ingest('{dsn}', '{bounced}', '{late$i}'
 tap_is "$(one "count(*) FROM kairan.suppress_provisional()") $(one "count(*) FROM kairan.suppression WHERE address_key LIKE '%@late.example' AND expires_at IS NULL")" '0 60' \
 	'sixty of a hundred thousand stay final, however late they are heard'
 
+# ---- the breaker and what is heard late -----------------------------------------------------
+
+# arguments: run; why the breaker would pause it, and its lanes
+breaker_says()
+{
+	one "coalesce(kairan.breaker_why_run($1, r.breaker_from, s), '-') || coalesce((SELECT string_agg(' ' || o.lane, '' ORDER BY o.lane)
+		FROM kairan.breaker_open_lanes($1, s) o), '') FROM kairan.run r, kairan.stream s WHERE r.id = $1 AND s.name = 'marketing'"
+}
+# arguments: run, first recipient, last one, [kind], [class]; dead addresses, each heard of once
+dead()
+{
+	for ((i = $2; i <= $3; i++)); do hear_sql "${4:-bounced}" "${5-hard}" user_unknown "$1" "$i" "u$i@breaker.example" "$(ago 0)"; done | sql -o /dev/null -f -
+}
+# 120 mails left before the breaker paused the run 10 minutes ago, 60 after somebody went on
+run_make 50 sent 180 breaker.example
+sql -c "SET search_path = kairan; UPDATE run SET planned = 1000, breaker_from = date_trunc('minute', now()) - interval '10 min' WHERE id = 50;
+	UPDATE send SET claimed_at = now() - CASE WHEN id <= 120 THEN interval '1 hour' ELSE interval '1 min' END, lane = 1 WHERE run_id = 50;
+	UPDATE tally SET sent = 60 WHERE run_id = 50;
+	INSERT INTO tally (run_id, owner, minute, sent) VALUES (50, 1, date_trunc('minute', now()) - interval '1 hour', 120)"
+dead 50 1 30
+tap_is "$(breaker_says 50)" - '30 late bounces beside 60 new mails are not theirs'
+dead 50 31 100
+dead 50 101 110 complained ''
+tap_is "$(breaker_says 50)" - 'nor are 100, nor late complaints'
+dead 50 121 124
+tap_is "$(breaker_says 50)" - 'four of 60 may be chance'
+dead 50 125 140
+tap_like "$(breaker_says 50)" '^breaker: 33.3 % of 60 recipients of this run are dead addresses' 'twenty are not, whatever is heard late'
+tap_is "$(one "sum(hard) || ' ' || sum(hard_before) || ' ' || sum(complained_before) FROM kairan.tally WHERE run_id = 50")" '120 100 10' 'all of them are counted'
+tap_is "$(one "kairan.at_least_per_cent(100, 60) = kairan.at_least_per_cent(60, 60)")" t 'more than all are all'
+# the same of a lane that was paused alone
+run_make 51 sent 180 breaker.example
+sql -c "SET search_path = kairan; UPDATE run SET planned = 1000 WHERE id = 51;
+	UPDATE send SET claimed_at = now() - CASE WHEN id <= 120 THEN interval '1 hour' ELSE interval '1 min' END, lane = 1 WHERE run_id = 51;
+	INSERT INTO run_lane (run_id, lane, name, provider, paced, recipients) VALUES (51, 1, 'breaker.example', 'other', false, 180);
+	INSERT INTO tally_lane (run_id, lane, owner, attempted, sent) VALUES (51, 1, 1, 180, 180);
+	INSERT INTO lane_break (run_id, lane, why, resumed_at, attempted, sent) VALUES (51, 1, 'x', now() - interval '10 min', 120, 120)"
+dead 51 1 100
+tap_is "$(breaker_says 51)" - 'late bounces of a lane are not held against what it sent after it was resumed'
+dead 51 121 140
+tap_is "$(breaker_says 51)" "$(one "kairan.breaker_why(s, 'this run', 60, 60, 20, 0) FROM kairan.stream s WHERE name = 'marketing'") breaker.example" 'those of new mails are'
+
 # ---- what a dead owner held --------------------------------------------------------------
 
 sql -c "SET search_path = kairan; INSERT INTO dispatcher (id, name, host, lock_id) OVERRIDING SYSTEM VALUE VALUES (500, 'd', 'h', 'l');
