@@ -114,6 +114,7 @@ BEGIN
 	DELETE FROM feedback_wait w WHERE w.address_key = the_key;
 	GET DIAGNOSTICS n = ROW_COUNT;
 	RETURN NEXT;
+	DELETE FROM probation_lifted l WHERE l.address_key = the_key;
 	what := 'exclusion';
 	n := 0;
 	FOR r IN SELECT e.run_id FROM exclusion e WHERE e.address_key = the_key GROUP BY e.run_id ORDER BY 1 LOOP
@@ -220,9 +221,64 @@ AS $$
 		FROM lane_break b JOIN lane_count n ON n.run_id = b.run_id AND n.lane = b.lane WHERE b.run_id = the_run) AS k
 $$;
 
+-- ---------------------------------------------------------------- probation
+
+-- A host may take a mail and bounce it later, so what a delivery has lifted is remembered until such a bounce would be there.
+CREATE TABLE probation_lifted (
+	address_key text NOT NULL COLLATE "C",
+	run_id int NOT NULL,
+	send_id int NOT NULL,
+	rests int NOT NULL,
+	lifted_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (address_key, run_id, send_id)
+);
+COMMENT ON TABLE probation_lifted IS 'Probations that a delivery has ended in the last 14 days; a bounce of the same mail takes that back';
+COMMENT ON COLUMN probation_lifted.address_key IS 'Address that was on probation';
+COMMENT ON COLUMN probation_lifted.run_id IS 'Run of the mail that was delivered';
+COMMENT ON COLUMN probation_lifted.send_id IS 'Its send.id';
+COMMENT ON COLUMN probation_lifted.rests IS 'How often the address had rested';
+COMMENT ON COLUMN probation_lifted.lifted_at IS 'When the delivery was heard';
+
+-- As before, and of a mail whose delivery had lifted a probation.
+CREATE OR REPLACE FUNCTION ingest_soft(the_run int, fresh feedback_event[], changed send_change[], st stream) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET enable_seqscan = off
+AS $$
+BEGIN
+	INSERT INTO suppression AS p (address_key, scope, reason, source, evidence, event_id, expires_at, rests,
+	    rest_until, stream_id)
+	SELECT DISTINCT ON (s.address_key) s.address_key, 'all', 'bounce', 'policy',
+	    soft.n || ' soft bounces in ' || st.soft_bounce_days || ' days, last ' || coalesce(e.enhanced, ''), e.id,
+	    'infinity', coalesce(l.rests, 0) + 1,
+	    now() + least(interval '365 days', make_interval(days => st.soft_rest_days) * (1 << least(coalesce(l.rests, 0), 9))), st.id
+	FROM unnest(fresh) e JOIN unnest(changed) s ON s.id = e.send_id
+	LEFT JOIN probation_lifted l ON l.address_key = s.address_key AND l.run_id = the_run AND l.send_id = s.id
+	CROSS JOIN LATERAL (SELECT count(DISTINCT (f.run_id, f.send_id)) AS n, max(event_at(f)) - min(event_at(f)) AS span
+		FROM feedback_event f WHERE f.address_key = s.address_key AND f.kind = 'bounced' AND f.class = 'soft'
+		AND event_at(f) > now() - make_interval(days => st.soft_bounce_days)
+		AND NOT EXISTS (SELECT FROM feedback_event d WHERE d.address_key = s.address_key
+			AND d.kind = 'delivered' AND event_at(d) > event_at(f)
+			-- a host may take a mail and bounce it later: that is no delivery
+			AND NOT EXISTS (SELECT FROM feedback_event b WHERE b.address_key = d.address_key
+				AND b.kind = 'bounced' AND b.run_id = d.run_id AND b.send_id = d.send_id))) AS soft
+	WHERE e.run_id = the_run AND e.kind = 'bounced' AND e.class = 'soft'
+	    AND event_at(e) > now() - make_interval(days => st.soft_bounce_days)
+	    AND ((soft.n >= st.soft_bounce_limit
+		AND (st.soft_bounce_limit = 1 OR soft.span >= make_interval(days => st.soft_bounce_days) / 2))
+	    OR EXISTS (SELECT FROM suppression t WHERE t.address_key = s.address_key AND t.probation)
+	    OR l.rests IS NOT NULL)
+	ORDER BY s.address_key, e.id DESC
+	ON CONFLICT (address_key, scope, reason) DO UPDATE SET source = excluded.source, evidence = excluded.evidence,
+	    event_id = excluded.event_id, expires_at = 'infinity', probation = false, rests = p.rests + 1,
+	    rest_until = now() + least(interval '365 days', make_interval(days => st.soft_rest_days) * (1 << least(p.rests, 9))),
+	    stream_id = excluded.stream_id
+	WHERE p.probation OR p.expires_at <= now();
+END
+$$;
+
 -- ---------------------------------------------------------------- what is heard
 
--- As before; of a person who was erased nothing is written down again, and what is heard of mail of before a pause is noted.
+-- As before; of a person who was erased nothing is written down again, and what is heard of mail of before a pause is noted. A mail
+-- that has bounced lifts no probation.
 CREATE OR REPLACE FUNCTION ingest_run(the_run int, fresh feedback_event[]) RETURNS bigint[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET enable_seqscan = off SET plan_cache_mode = auto
 AS $$
@@ -233,6 +289,7 @@ DECLARE
 	other_address boolean;
 	has_soft boolean;
 	delivered_keys text[];
+	delivered_ids int[];
 	missing bigint[];
 	changed send_change[];
 	erased int[];
@@ -319,9 +376,10 @@ BEGIN
 		WHERE suppression.expires_at IS NOT NULL)
 	SELECT coalesce(bool_or(e.address_key IS DISTINCT FROM o.address_key) FILTER (WHERE o.id IS NOT NULL), false),
 	    coalesce(bool_or(e.kind = 'bounced' AND e.class = 'soft' AND o.id IS NOT NULL), false),
-	    array_agg(o.address_key) FILTER (WHERE e.kind = 'delivered' AND o.id IS NOT NULL),
+	    array_agg(o.address_key) FILTER (WHERE e.kind = 'delivered' AND o.class IS NULL AND o.id IS NOT NULL),
+	    array_agg(o.id) FILTER (WHERE e.kind = 'delivered' AND o.class IS NULL AND o.id IS NOT NULL),
 	    array_agg(e.id) FILTER (WHERE o.id IS NULL)
-	INTO other_address, has_soft, delivered_keys, missing
+	INTO other_address, has_soft, delivered_keys, delivered_ids, missing
 	FROM e LEFT JOIN u o ON o.id = e.send_id;
 
 	IF judged THEN
@@ -338,7 +396,13 @@ BEGIN
 		END IF;
 	END IF;
 	IF delivered_keys IS NOT NULL THEN
-		DELETE FROM suppression p WHERE p.probation AND p.address_key = ANY (delivered_keys);
+		WITH d AS (DELETE FROM suppression p WHERE p.probation AND p.address_key = ANY (delivered_keys) RETURNING p.address_key, p.rests)
+		INSERT INTO probation_lifted (address_key, run_id, send_id, rests)
+		SELECT d.address_key, the_run, k.id, d.rests FROM d JOIN unnest(delivered_keys, delivered_ids) AS k(key, id) ON k.key = d.address_key
+		ON CONFLICT DO NOTHING;
+		IF FOUND THEN
+			DELETE FROM probation_lifted l WHERE l.lifted_at < now() - interval '14 days';
+		END IF;
 	END IF;
 	IF has_soft THEN
 		SELECT s.* INTO st FROM campaign c JOIN stream s ON s.id = c.stream_id WHERE c.id = this_campaign;
@@ -352,3 +416,4 @@ $$;
 
 REVOKE ALL ON FUNCTION event_key_cut(text), event_key(text), text_erased(text, text, text), send_erase(int, int[], text),
     tally_before(int, timestamptz, send_change[]) FROM PUBLIC;
+GRANT SELECT ON probation_lifted TO kairan_operator;

@@ -322,6 +322,31 @@ sql -c "UPDATE kairan.suppression SET probation_at = now() - interval '31 days' 
 tap_is "$(one "count(*) FROM kairan.suppression WHERE probation")" 1 'one is on probation'
 sql -c "SELECT kairan.probation_begin()" >/dev/null
 tap_is "$(one "count(*) FROM kairan.suppression WHERE probation AND probation_at < now() - interval '30 days'")" 0 'a month without bounce lifts it'
+# arguments: address; puts it on probation after a first rest
+on_trial()
+{
+	sql -c "INSERT INTO kairan.suppression (address_key, reason, source, expires_at, rests, rest_until, stream_id, probation, probation_at)
+		VALUES ('$1', 'bounce', 'policy', now(), 1, now() - interval '1 day', 1, true, now())"
+}
+for a in both1 both2 both3 both4; do on_trial "$a@trial.example"; done
+soft both1@trial.example "$(ago 0.2)" delivered ''
+tap_is "$(state_of both1@trial.example)" - 'a mail is delivered, and the probation is over'
+hear bounced soft mailbox_full "$SOFT" 1 both1@trial.example "$(ago 0.1)"
+tap_is "$(state_of both1@trial.example)" 'rests 2 28' 'until the same mail bounces: it rests longer'
+soft both2@trial.example "$(ago 0.1)"
+hear delivered '' '' "$SOFT" 1 both2@trial.example "$(ago 0.2)"
+tap_is "$(state_of both2@trial.example)" 'rests 2 28' 'the bounce heard first: the same'
+SOFT=$((SOFT + 1))
+run_make "$SOFT" sent 1 trial.example
+sql -c "UPDATE kairan.send SET address = 'both3@trial.example', address_key = 'both3@trial.example' WHERE run_id = $SOFT"
+sql -o /dev/null -c "SELECT kairan.ingest('{sns,sns}', '{delivered,bounced}', '{trial-1,trial-2}', ARRAY[now(), now()], '{$SOFT,$SOFT}', '{1,1}', '{1,1}', '{NULL,NULL}',
+	'{NULL,soft}', '{NULL,mailbox_full}', '{NULL,NULL}', '{NULL,NULL}', '{NULL,NULL}', '{NULL,NULL}', '{NULL,NULL}')"
+tap_is "$(state_of both3@trial.example)" 'rests 2 28' 'both heard at once: the same'
+soft both4@trial.example "$(ago 0.2)" delivered ''
+soft both4@trial.example "$(ago 0.1)"
+tap_is "$(state_of both4@trial.example)" - 'another mail that bounces softly does not take the delivery back'
+hear bounced hard user_unknown "$((SOFT - 1))" 1 both4@trial.example "$(ago 0.1)"
+tap_is "$(one "state FROM kairan.suppression_state WHERE address_key = 'both4@trial.example'")" 'for good' 'a hard bounce behind a delivery is final'
 export KAIRAN_DATABASE_URL=${SUPER/user=postgres/user=kairan_operator}
 "$BIN/kairan" suppress list --state 'waits for probation' --json >"$D/list" 2>&1
 tap_like "$(cat "$D/list")$(one "string_agg(state, ' ') FROM kairan.suppression_state WHERE address_key LIKE '%@soft.example'")" 'probation' 'suppress list shows it'
@@ -478,6 +503,7 @@ sql -c "SET search_path = kairan; INSERT INTO customer (email, name) VALUES ('$P
 	INSERT INTO confirmation (run_id, send_id, kind, recipient_id, address, address_key, evidence) VALUES (40, 1, 'invite', 1, '$PERSON', '$KEY', 'mail to $PERSON');
 	INSERT INTO confirmation (run_id, send_id, kind, recipient_id, address, address_key, old_address_key) VALUES (40, 3, 'address', 1, '$OTHER', '$OTHER', '$KEY');
 	INSERT INTO ses_mirror (region, address_key) VALUES ('eu-west-1', '$KEY');
+	INSERT INTO probation_lifted (address_key, run_id, send_id, rests) VALUES ('$KEY', 40, 1, 1);
 	INSERT INTO mail (stream_id, key, digest, content) VALUES (1, 'welcome-$PERSON', 'd', 'To: $PERSON');
 	INSERT INTO mail_send SELECT 40, 1, max(id) FROM mail;
 	UPDATE run SET reason = 'a person stopped it: $PERSON, $OTHER' WHERE id = 40"
