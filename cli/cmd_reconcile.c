@@ -307,7 +307,8 @@ look_at_strangers(struct reconcile *r)
 	return EXIT_DONE;
 }
 
-/* Our counts of one day, in the order of enum provider_column. */
+/* Our counts of one day, in the order of enum provider_column: mails, however many sources told of
+ * them, without those that the provider says it did not send. */
 static const char day_sql[] =
     "SELECT (SELECT coalesce(sum(sent), 0) FROM kairan.tally WHERE minute >= d.a AND minute < "
     "d.b), "
@@ -315,10 +316,13 @@ static const char day_sql[] =
     "'YYYY-MM-DD') "
     "FROM (SELECT ('1970-01-01'::timestamp + make_interval(days => $1)) AT TIME ZONE 'UTC' AS a, "
     "('1970-01-02'::timestamp + make_interval(days => $1)) AT TIME ZONE 'UTC' AS b) AS d, "
-    "LATERAL (SELECT count(*) FILTER (WHERE kind = 'delivered') AS delivered, "
-    "count(*) FILTER (WHERE kind = 'bounced') AS bounced, "
-    "count(*) FILTER (WHERE kind = 'complained') AS complained, "
-    "count(*) FILTER (WHERE kind = 'rejected') AS rejected FROM kairan.feedback_event "
+    "LATERAL (SELECT count(DISTINCT mail) FILTER (WHERE kind = 'delivered') AS delivered, "
+    "count(DISTINCT mail) FILTER (WHERE kind = 'bounced' AND kairan.bounce_counts(reason)) AS "
+    "bounced, "
+    "count(DISTINCT mail) FILTER (WHERE kind = 'complained') AS complained, "
+    "count(DISTINCT mail) FILTER (WHERE kind = 'rejected') AS rejected FROM kairan.feedback_event, "
+    "LATERAL (SELECT CASE WHEN send_id IS NULL THEN id::text "
+    "ELSE concat_ws('.', run_id, send_id, greatest(attempt, 1)) END AS mail) AS m "
     "WHERE month = date_trunc('month', d.a AT TIME ZONE 'UTC')::date AND source <> 'smtp' "
     "AND occurred_at >= d.a AND occurred_at < d.b) AS f";
 

@@ -99,6 +99,9 @@ event rejected 190 1
 event accepted 20 3
 event delivered 21 1
 event accepted 900 1
+# the first attempts of these were refused, and then another was made: one in doubt, one sent, one still queued
+for i in 191 25 26; do event rejected "$i" 1; event accepted "$i" 1; done
+sql -c "UPDATE kairan.send SET attempt = 2 WHERE id IN (191, 25, 26)" -c "UPDATE kairan.send SET state = 'queued' WHERE id = 26"
 sql -c "UPDATE kairan.send SET delivered_at = NULL WHERE id = 21"
 sql -c "UPDATE kairan.send SET state = 'failed' WHERE id = 22" -c "UPDATE kairan.send SET state = 'queued' WHERE id = 23"
 event rejected 24 1
@@ -125,6 +128,14 @@ printf 'Date,Sends,Note,Complaints\n%s,170,x,0\n' "$day" >"$D/ses.csv"
 tap_is "$(reconcile --campaign none --figures "$D/ses.csv")" 1 'a CSV that does not'
 tap_is "$(of_out '.days[0] | "\(.date) \(.sends.ours) \(.sends.provider) \(.sends.differs) \(.complaints.differs)"')" "$day 150 170 true false" 'by how much'
 tap_is "$(reconcile --campaign none --figures "$D/ses.csv" --tolerance 20)" 0 'within a tolerance'
+# of three mails that bounced that day two sources told of one, and one was on the provider's list
+sql -c "INSERT INTO kairan.feedback_event (month, semantic_key, occurred_at, source, kind, reason, run_id, send_id, attempt)
+	SELECT date_trunc('month', t)::date, 'day' || n, t, source, 'bounced', reason, 1, send, attempt
+	FROM (VALUES (1, 'sns', 'user_unknown', 30, 1), (2, 'dsn', 'user_unknown', 30, 0), (3, 'sns', 'on_account_suppression_list', 31, 1), (4, 'sns', 'mailbox_full', 32, 1))
+		AS v(n, source, reason, send, attempt), (SELECT ('$day'::timestamp + interval '10 h') AT TIME ZONE 'UTC' AS t) AS d"
+printf 'Date,Bounces\n%s,2\n' "$day" >"$D/ses.csv"
+reconcile --campaign none --figures "$D/ses.csv" >"$D/code"
+tap_is "$(cat "$D/code") $(of_out '.days[0].bounces | "\(.ours) \(.provider) \(.differs)"')" '0 2 2 false' 'a mail is counted once, and what the provider did not send is not'
 printf 'a,b\n1,2\n' >"$D/bad.csv"
 tap_is "$(reconcile --figures "$D/bad.csv")" 2 'a file without figures is a mistake'
 tap_is "$(reconcile --after x)" 2 'and so is a word for a number'
