@@ -318,42 +318,81 @@ run_list(struct cli *cli, int argc, char **argv)
 
 /* ---------------------------------------------------------------- undo */
 
+struct undo {
+	const char *provider, *domain, *from, *to, *text;
+	bool dry;
+	char since[64]; /* the first part of --between */
+};
+
+/* --between A,B is --from A --to B. -1 after printing. */
+static int
+undo_between(struct cli *cli, struct undo *u, const char *between)
+{
+	const char *comma = strchr(between, ',');
+	size_t length = comma != NULL ? (size_t)(comma - between) : 0;
+
+	if (length == 0 || length >= sizeof(u->since) || comma[1] == '\0' ||
+	    strchr(comma + 1, ',') != NULL || u->from != NULL || u->to != NULL) {
+		(void)cli_fail(cli, EXIT_USAGE,
+		    "--between takes two times, in the place of --from and --to: "
+		    "--between '2026-11-20 09:00+09,2026-11-20 12:00+09'");
+		return -1;
+	}
+	memcpy(u->since, between, length);
+	u->since[length] = '\0';
+	u->from = u->since;
+	u->to = comma + 1;
+	return 0;
+}
+
+static int
+undo_options(struct cli *cli, struct undo *u, int argc, char **argv)
+{
+	const char *between = NULL;
+	const struct cli_option options[] = {
+		{ .name = "provider", .value_name = "NAME", .value = &u->provider },
+		{ .name = "domain", .value_name = "DOMAIN", .value = &u->domain },
+		{ .name = "from", .value_name = "TIME", .value = &u->from },
+		{ .name = "to", .value_name = "TIME", .value = &u->to },
+		{ .name = "between", .value_name = "TIME,TIME", .value = &between },
+		{ .name = "text", .value_name = "PHRASE", .value = &u->text },
+		{ .name = "dry-run", .flag = &u->dry },
+		{ 0 },
+	};
+
+	argc = cli_options(cli, options, argc, argv);
+	if (argc < 0 || (between != NULL && undo_between(cli, u, between) < 0))
+		return EXIT_USAGE;
+	if (argc > 0 || u->from == NULL ||
+	    (u->provider == NULL && u->domain == NULL && u->text == NULL))
+		return cli_fail(cli, EXIT_USAGE,
+		    "say since when, and whose bounces: kairan suppress undo --provider docomo "
+		    "--from '2026-11-20 09:00+09' --to '2026-11-20 12:00+09'");
+	if (u->to == NULL)
+		u->to = "now";
+	return EXIT_DONE;
+}
+
 static int
 run_undo(struct cli *cli, int argc, char **argv)
 {
-	const char *provider = NULL, *domain = NULL, *from = NULL, *to = "now", *text = NULL;
-	bool dry = false;
-	const struct cli_option options[] = {
-		{ .name = "provider", .value_name = "NAME", .value = &provider },
-		{ .name = "domain", .value_name = "DOMAIN", .value = &domain },
-		{ .name = "from", .value_name = "TIME", .value = &from },
-		{ .name = "to", .value_name = "TIME", .value = &to },
-		{ .name = "text", .value_name = "PHRASE", .value = &text },
-		{ .name = "dry-run", .flag = &dry },
-		{ 0 },
-	};
+	struct undo u = { 0 };
 	char detail[400];
 	const char *params[6];
 	PGresult *result;
 	struct db db;
-	int code;
+	int code = undo_options(cli, &u, argc, argv);
 
-	argc = cli_options(cli, options, argc, argv);
-	if (argc < 0)
-		return EXIT_USAGE;
-	if (argc > 0 || from == NULL || (provider == NULL && domain == NULL && text == NULL))
-		return cli_fail(cli, EXIT_USAGE,
-		    "say since when, and whose bounces: kairan suppress undo --provider docomo "
-		    "--from '2026-11-20 09:00+09' --to '2026-11-20 12:00+09'");
-	code = cli_open_db(cli, &db);
+	if (code == EXIT_DONE)
+		code = cli_open_db(cli, &db);
 	if (code != EXIT_DONE)
 		return code;
-	params[0] = provider;
-	params[1] = domain;
-	params[2] = from;
-	params[3] = to;
-	params[4] = text;
-	params[5] = dry ? "t" : "f";
+	params[0] = u.provider;
+	params[1] = u.domain;
+	params[2] = u.from;
+	params[3] = u.to;
+	params[4] = u.text;
+	params[5] = u.dry ? "t" : "f";
 	result =
 	    db_query(&db, "SELECT * FROM kairan.suppress_undo($1, $2, $3, $4, $5, $6)", 6, params);
 	if (result == NULL) {
@@ -361,9 +400,9 @@ run_undo(struct cli *cli, int argc, char **argv)
 	} else {
 		code = PQntuples(result) > 0 ? EXIT_DONE : EXIT_NOTHING;
 		(void)snprintf(detail, sizeof(detail), "%.60s %.100s from %.40s to %.40s %.100s",
-		    provider != NULL ? provider : "", domain != NULL ? domain : "", from, to,
-		    text != NULL ? text : "");
-		if (!dry && code == EXIT_DONE)
+		    u.provider != NULL ? u.provider : "", u.domain != NULL ? u.domain : "", u.from,
+		    u.to, u.text != NULL ? u.text : "");
+		if (!u.dry && code == EXIT_DONE)
 			cli_audit(&db, "suppress.undo", "bounce", detail);
 		cli_print_result(cli, result);
 	}
@@ -442,6 +481,7 @@ const struct cli_command cli_suppress_commands[] = {
 	    "  --domain D     this domain\n"
 	    "  --from TIME    suppressed at this time or later\n"
 	    "  --to TIME      and before this time (default: now)\n"
+	    "  --between A,B  the same as --from A --to B\n"
 	    "  --text T       only where the evidence holds this phrase\n"
 	    "  --dry-run      only show\n"
 	    "\n"

@@ -266,6 +266,16 @@ tap_is "$(one 'count(*) FROM kairan.suppression')" 4 'and lifts nothing'
 tap_is "$("$KAIRAN" suppress undo --provider au --from '2020-01-01 00:00Z' >"$D/out" 2>&1; echo $?)" 6 'of another provider there is nothing: 6'
 tap_is "$("$KAIRAN" suppress undo --provider docomo --from now >"$D/out" 2>&1; echo $?)" 6 'nor of another time'
 tap_is "$("$KAIRAN" suppress undo --from '2020-01-01 00:00Z' >"$D/out" 2>&1; echo $?)" 2 'somebody has to be named'
+for given in '2020-01-01 00:00Z' '2020-01-01 00:00Z,' ',now' 'now,now,now' "now,now --from now" 'now,now --to now'; do
+	# shellcheck disable=SC2086 # options behind the value
+	code=0
+	"$KAIRAN" suppress undo --provider docomo --between "${given%% --*}" ${given#"${given%% --*}"} >"$D/out" 2>&1 || code=$?
+	echo "$code $(grep -c -- '--between takes two times' "$D/out" || true)"
+done | sort | uniq -c >"$D/undo.codes"
+tap_is "$(sed 's/^ *//' "$D/undo.codes")" '6 2 1' '--between needs two times, and stands for --from and --to'
+tap_is "$("$KAIRAN" suppress undo --provider docomo --between '2020-01-01 00:00Z,now' --dry-run --json | "$PYTHON" -c 'import json, sys
+j = json.load(sys.stdin); print(j[0]["addresses"])')" 3 'which it is'
+tap_is "$("$KAIRAN" suppress undo --provider docomo --between '2020-01-01 00:00Z,2020-01-02 00:00Z' >"$D/out" 2>&1; echo $?)" 6 'and ends where it says'
 "$KAIRAN" suppress undo --domain docomo.ne.jp --text 'no such' --from '2020-01-01 00:00Z' >"$D/out"
 tap_is "$(one "string_agg(address_key || ' ' || reason, ', ') FROM kairan.suppression")" 'ok1@docomo.ne.jp complaint' \
 	'undone, but complaints stay'
