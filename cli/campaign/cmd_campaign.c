@@ -243,7 +243,7 @@ campaign_progress(struct db *db, int64_t run)
 	r = db_query(db,
 	    "SELECT row_to_json(x) FROM (SELECT p.*, e.opened, e.opened_by_proxy, "
 	    "e.opened_by_machine, e.clicked, e.clicked_by_machine, x.expected_finish, "
-	    "extract(epoch FROM "
+	    "x.expected_p90, x.p90_from, extract(epoch FROM "
 	    "p.finished_at - x.expected_finish)::bigint AS finished_late_s, k AS canary "
 	    "FROM kairan.campaign_progress p JOIN kairan.engagement e ON e.run_id = p.run_id "
 	    "LEFT JOIN kairan.run_plan x ON x.run_id = p.run_id "

@@ -20,8 +20,7 @@
 #define CHART_CELLS 50
 #define CHART_ROWS 96
 #define PROVIDERS_SHOWN 20
-#define OVERRUN_RUNS "50" /* newest runs whose forecast is compared with what came */
-#define OVERRUN_MIN 5
+#define OVERRUN_MIN 5 /* earlier runs that say how far forecasts are off */
 
 /* What goes to one provider, or to one large site. */
 struct share {
@@ -329,15 +328,9 @@ read_circumstances(struct planning *p)
 	    "SELECT coalesce(f.rate_per_s, 0), f.of_stream, f.of_account, coalesce(f.seen_per_s, "
 	    "0), "
 	    "extract(epoch FROM greatest($2::timestamptz, now())), "
-	    "(SELECT count(*) FROM kairan.dispatcher WHERE stopped_at IS NULL), o.n, "
-	    "coalesce(o.p90, "
-	    "0) FROM kairan.plan_rates($1, $3::int) AS f, (SELECT count(*) AS n, "
-	    "percentile_cont(0.9) "
-	    "WITHIN GROUP (ORDER BY extract(epoch FROM r.finished_at - x.made_at) / extract(epoch "
-	    "FROM "
-	    "x.expected_finish - x.made_at)) AS p90 FROM (SELECT * FROM kairan.run_plan WHERE "
-	    "expected_finish > made_at + interval '1 min' ORDER BY made_at DESC LIMIT " OVERRUN_RUNS
-	    ") AS x JOIN kairan.run r ON r.id = x.run_id AND r.state = 'finished') AS o";
+	    "(SELECT count(*) FROM kairan.dispatcher WHERE stopped_at IS NULL), o.runs, "
+	    "coalesce(o.p90, 0) FROM kairan.plan_rates($1, $3::int) AS f, kairan.plan_overrun() AS "
+	    "o";
 	struct run_forecast *f = &p->forecast;
 	char id[24];
 	const char *params[] = { p->source.file.stream, p->start, p->run.id != 0 ? id : NULL };

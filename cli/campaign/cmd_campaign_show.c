@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 
 #include "campaign_pace.h"
 #include "report.h"
+
+#define LANES_SHOWN 20
 
 /* EXIT_DONE with an open database and the run, or an exit code after printing. */
 static int
@@ -84,6 +87,7 @@ print_status(const json_t *p)
 	print_time("began", campaign_word(p, "started_at"));
 	print_time("ended", campaign_word(p, "finished_at"));
 	print_time("expected", campaign_word(p, "expected_finish"));
+	print_time("P90", campaign_word(p, "expected_p90"));
 	if (campaign_word(p, "finished_at")[0] != '\0' &&
 	    campaign_word(p, "expected_finish")[0] != '\0') {
 		int64_t late = campaign_count(p, "finished_late_s");
@@ -223,15 +227,73 @@ write_report(
 	return output_close(cli, &o, code);
 }
 
+/* What was planned for each provider and large site, and what came of it. 0, or an exit code after
+ * printing. */
+static int
+add_comparison(struct cli *cli, struct db *db, int64_t run, json_t *p)
+{
+	char id[24];
+	const char *params[] = { id };
+	PGresult *r;
+
+	if (campaign_word(p, "expected_finish")[0] == '\0')
+		return EXIT_DONE;
+	(void)snprintf(id, sizeof(id), "%lld", (long long)run);
+	r = db_query(db,
+	    "SELECT coalesce(json_agg(x), '[]') FROM (SELECT name AS lane, provider, recipients, "
+	    "by_mx, planned_per_min, most_per_min, expected_finish, finish, sent AS settled FROM "
+	    "kairan.plan_compare($1)) AS x",
+	    1, params);
+	if (r == NULL)
+		return cli_db_failed(cli, db, "comparing the plan");
+	(void)json_object_set_new(p, "plan", json_loads(db_text(r, 0, 0), 0, NULL));
+	PQclear(r);
+	return EXIT_DONE;
+}
+
+static void
+print_comparison(const json_t *p)
+{
+	const json_t *plan = json_object_get(p, "plan"), *lane;
+	char recipients[32], planned[32], most[32];
+	size_t i;
+
+	if (json_array_size(plan) == 0)
+		return;
+	printf("\n%-24s %12s %9s %9s  %-19s  %-19s\n", "provider", "recipients", "peak/min",
+	    "planned", "ended", "planned");
+	json_array_foreach(plan, i, lane)
+	{
+		if (i == LANES_SHOWN) {
+			printf("and %zu more (--json has all)\n", json_array_size(plan) - i);
+			return;
+		}
+		printf("%-24.24s %12s %9s %9s  %-19.19s  %-19.19s\n", campaign_word(lane, "lane"),
+		    cli_number(campaign_count(lane, "recipients"), recipients),
+		    cli_number(campaign_count(lane, "most_per_min"), most),
+		    cli_number(
+			(int64_t)ceil(json_number_value(json_object_get(lane, "planned_per_min"))),
+			planned),
+		    campaign_word(lane, "finish"), campaign_word(lane, "expected_finish"));
+	}
+}
+
 static int
 say_written(struct cli *cli, struct db *db, const struct campaign_run *run, const char *csv,
     const char *html, int64_t lines)
 {
 	json_t *p = campaign_progress(db, run->id);
+	int code = EXIT_DONE;
 	char n[32];
 
 	if (p == NULL)
 		return cli_db_failed(cli, db, "reading the run");
+	if (cli->json || (csv == NULL && html == NULL))
+		code = add_comparison(cli, db, run->id, p);
+	if (code != EXIT_DONE) {
+		json_decref(p);
+		return code;
+	}
 	if (cli->json) {
 		if (csv != NULL)
 			(void)json_object_set_new(p, "csv", json_string(csv));
@@ -240,8 +302,10 @@ say_written(struct cli *cli, struct db *db, const struct campaign_run *run, cons
 		cli_print_json(p);
 		return EXIT_DONE;
 	}
-	if (csv == NULL && html == NULL)
+	if (csv == NULL && html == NULL) {
 		print_status(p);
+		print_comparison(p);
+	}
 	if (csv != NULL)
 		printf("%s: %s lines\n", csv, cli_number(lines, n));
 	if (html != NULL)

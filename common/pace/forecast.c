@@ -154,6 +154,32 @@ finish_together(const struct forecast_request *r, const struct forecast_lane *la
 	return result;
 }
 
+int
+forecast_plans(const struct forecast_request *r, const struct forecast_lane *lanes, size_t count,
+    struct forecast_plan *plans, struct err *err)
+{
+	struct forecast_request awake = *r;
+	struct shape *shapes = calloc(count + 1, sizeof(*shapes));
+	struct plan_lane *made = calloc(count + 1, sizeof(*made));
+	double *left = calloc(count + 1, sizeof(*left));
+	int result = shapes == NULL || made == NULL || left == NULL ? err_set(err, "no memory") : 0;
+
+	awake.no_quiet = true;
+	for (size_t i = 0; result == 0 && i < count; i++)
+		left[i] = lanes[i].count;
+	if (result == 0)
+		result = plan(&awake, lanes, left, count, r->start, shapes, made, err);
+	for (size_t i = 0; shapes != NULL && made != NULL && i < count; i++) {
+		plans[i] = (struct forecast_plan){ made[i].peak_per_s, made[i].end };
+		plan_lane_release(&made[i]);
+		shape_release(&shapes[i]);
+	}
+	free(shapes);
+	free(made);
+	free(left);
+	return result;
+}
+
 /* A part of each lane, from a time on. */
 static int
 finish_part(const struct forecast_request *r, const struct forecast_lane *lanes, size_t count,

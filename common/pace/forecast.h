@@ -48,6 +48,15 @@ const char *forecast_basis_name(enum forecast_basis basis);
 /* The rate for plan_make(): a single list has the run's rate, several share PLAN_FILL of it. */
 double forecast_account(double per_s, size_t lanes);
 
+/* What is planned for a lane at the start. */
+struct forecast_plan {
+	double peak_per_s, end; /* messages; us since 2026 */
+};
+
+/* Of each lane, when all begin at once and nobody is asleep; -1 as below. */
+int forecast_plans(const struct forecast_request *r, const struct forecast_lane *lanes,
+    size_t count, struct forecast_plan *plans, struct err *err) MUST_CHECK;
+
 /* When the last lane ends, into *finish. 0; -1 with err: it takes longer than PLAN_DAYS_MAX, no
  * memory. */
 int forecast_finish(const struct forecast_request *r, const struct forecast_lane *lanes,

@@ -95,6 +95,10 @@ stored=$(one "extract(epoch FROM expected_finish - made_at)::numeric(9, 1) FROM 
 tap_ok "the producer expects the same ($stored s, plan $predicted s)" test "$(one "abs($stored - $predicted) <= 2 + 0.02 * $predicted")" = t
 tap_is "$(one "basis || ' ' || rate_per_s || ' ' || messages FROM kairan.run_plan WHERE run_id = $RUN")" \
 	"stream 100 $(one "planned FROM kairan.run WHERE id = $RUN")" 'and notes with what it reckoned'
+tap_is "$(one "p90_from || ' ' || (expected_p90 BETWEEN expected_finish + interval '30 s' AND expected_finish + interval '90 s') FROM kairan.run_plan WHERE run_id = $RUN")" \
+	'a minute of silence true' 'with a P90, for which a minute without sending counts until there are earlier runs'
+peaks=$(one "json_object_agg(name, n) FROM (SELECT name, planned_per_min AS n FROM kairan.plan_compare($RUN)) AS t")
+tap_ok "and what it plans for each of them ($peaks)" holds "all(abs(v['peak_per_min'] - json.loads('''$peaks''')[k]) <= 1 + 0.02 * v['peak_per_min'] for k, v in p.items())"
 sleep 3
 tap_ok 'what is left of a run under way can be planned' plan mine --run-key real
 tap_ok 'it is less' holds "0 < d['recipients'] < $(one "planned FROM kairan.run WHERE id = $RUN") and d['run_key'] == 'real'"
@@ -108,6 +112,14 @@ tap_like "$(cat "$D/out")" 'expected +20[0-9-]+T.*' 'the status shows what was e
 tap_like "$(cat "$D/out")" 's (later|earlier) than expected' 'and what came of it'
 "$KAIRAN" --json campaign report mine >"$D/out"
 tap_like "$(cat "$D/out")" '"finished_late_s": ?-?[0-9]+' 'so does the report'
+tap_is "$("$PYTHON" -c 'import json, sys
+from datetime import datetime
+d = json.load(open(sys.argv[1])); x = {l["lane"]: l for l in d["plan"]}
+end = max(datetime.fromisoformat(l["finish"]) for l in x.values())
+print(sorted(x), sum(l["settled"] for l in x.values()) == d["planned"], all(0 < l["most_per_min"] <= 1.3 * l["planned_per_min"] + 5 for l in x.values()),
+	abs((end - datetime.fromisoformat(d["finished_at"])).total_seconds()) < 60, abs((max(datetime.fromisoformat(l["expected_finish"]) for l in x.values()) - datetime.fromisoformat(d["expected_finish"])).total_seconds()) < 5)' "$D/out")" \
+	"['alpha', 'gamma', 'small sites'] True True True True" 'which compares each provider and large site with the plan'
+tap_like "$("$KAIRAN" campaign report mine)" 'alpha +[0-9]+ +[0-9]+ +1,[0-9]+  20[0-9-]+T[0-9:]+  20[0-9-]+T[0-9:]+' 'for a reader as well'
 
 # ---- the hour guard, and the price
 export KAIRAN_PACE_HOUR_GUARD=strict KAIRAN_SES_PRICE_PER_1000=0.20 KAIRAN_SES_PRICE_DATE=2026-11
