@@ -439,10 +439,12 @@ draw_feedback(const struct cli *cli, const json_t *feedback)
 		printf("  %-12s", word(one, "name"));
 		styled(cli, yes(one, "up") ? STYLE_GREEN : STYLE_RED,
 		    yes(one, "up") ? "ok    " : "failed");
-		printf(" %s committed, last %s, %s left\n",
-		    cli_number(count(one, "committed"), n[0]),
+		printf(" %s committed, last %s, %s left", cli_number(count(one, "committed"), n[0]),
 		    ago(count(one, "last_message_s"), when, sizeof(when)),
 		    cli_number(count(one, "left"), n[1]));
+		if (count(one, "kept") > 0)
+			printf(", %s kept aside", cli_number(count(one, "kept"), n[0]));
+		putchar('\n');
 		if (word(one, "last_error")[0] == '\0')
 			continue;
 		printf("  %-12slast error %s: ", "",

@@ -336,6 +336,9 @@ static const struct key keys[] = {
 	    "mails need them; the counts stay; 0: for ever"),
 	NUMBER(retention, event_days, "0", 0, 36500,
 	    "days for which events are kept, 60 or more, dropped by whole months; 0: for ever"),
+	NUMBER(retention, kept_days, "90", 0, 36500,
+	    "days for which notices are kept whole that could not be read or were refused; 0: for "
+	    "ever"),
 
 	TEXT(sqs, queue_url, "", "queue of Amazon SQS to poll, by its URL; empty: none"),
 	TEXT(sqs, region, "", "its region; empty: that in the URL, else AWS_REGION, the profile's"),

@@ -156,6 +156,7 @@ struct config {
 
 	long retention_send_days;
 	long retention_event_days;
+	long retention_kept_days;
 
 	char *webhook_path;
 	char *webhook_keys_file;

@@ -23,6 +23,14 @@
 #define FEEDBACK_DETAIL_MAX 4096 /* bytes of evidence at most */
 #define FEEDBACK_KEY_MAX 512	 /* bytes of a semantic key at most */
 
+/* A notice as a whole, of an event that stands for what could not be read or was refused. */
+struct feedback_kept {
+	const char *form;     /* static: "mail", "notice" or "event", as kept_notice.form says */
+	bool is_believed;     /* of a notice: needs no signature when it is read again */
+	struct slice rcpts;   /* of a mail's envelope, one a line */
+	struct slice content; /* any bytes */
+};
+
 struct feedback_event {
 	enum outcome_kind kind;	 /* DELIVERED .. OTHER */
 	enum outcome_class cls;	 /* of a failure; OUTCOME_CLASS_NONE otherwise */
@@ -39,6 +47,7 @@ struct feedback_event {
 	struct slice key;	 /* the same fact has the same key, however often it is heard */
 	int64_t occurred_at_us; /* microseconds since 1970 UTC by the reporter's clock; 0 unknown */
 	struct slice detail;	/* evidence: one compact JSON object */
+	const struct feedback_kept *kept; /* NULL but of what is kept aside */
 };
 
 struct feedback_events {

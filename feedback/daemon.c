@@ -6,6 +6,7 @@
 #include "daemon.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@
 #define CHECK_AGAIN_MS 5000
 #define REPORT_MS 60000
 #define PUBLISH_MS 1000
+#define FORGET_MS (3600 * 1000)
 #define DRAIN_LOOK_MS 20
 
 struct feedback_daemon {
@@ -41,12 +43,39 @@ struct feedback_daemon {
 	struct sources sources;
 	struct metrics *metrics;
 	uv_signal_t on_term, on_int;
-	uv_timer_t check, report, publish, drain;
+	uv_timer_t check, report, publish, drain, forget;
 	uint64_t drain_until_ms;
 	bool is_stopping;
 	bool is_over;
 	struct intake_counts reported;
 };
+
+/* ---- once an hour, and at the beginning ------------------------------------------------- */
+
+static void
+on_forgotten(void *ctx, struct pgloop_answer *answer)
+{
+	const char *n = answer->verdict == PGLOOP_DONE ? PQgetvalue(answer->result, 0, 0) : "0";
+
+	(void)ctx;
+	if (strcmp(n, "0") != 0)
+		log_info(
+		    "what was kept aside longer than retention.kept_days is dropped notices=%s", n);
+	else if (answer->verdict == PGLOOP_REFUSED)
+		log_error("what was kept aside cannot be dropped error=\"%s\"", answer->error);
+}
+
+static void
+on_forget(uv_timer_t *timer)
+{
+	struct feedback_daemon *d = timer->data;
+	char days[16];
+	const char *params[] = { days };
+
+	(void)snprintf(days, sizeof(days), "%ld", d->config->retention_kept_days);
+	(void)pgloop_submit(d->pg, "notice_forget", "SELECT kairan.notice_forget($1::int)", 1,
+	    params, on_forgotten, d);
+}
 
 /* ---- the schema, once connected --------------------------------------------------------- */
 
@@ -64,6 +93,7 @@ on_schema(void *ctx, struct pgloop_answer *answer)
 		if (there == SCHEMA_VERSION) {
 			log_info("ready schema=%ld", there);
 			intake_set_ready(d->intake, true);
+			(void)uv_timer_start(&d->forget, on_forget, 0, FORGET_MS);
 			return;
 		}
 		log_error("the schema is version %ld, this program needs %d; %s", there,
@@ -174,7 +204,7 @@ stop_all(struct feedback_daemon *d)
 {
 	uv_handle_t *const handles[] = { (uv_handle_t *)&d->on_term, (uv_handle_t *)&d->on_int,
 		(uv_handle_t *)&d->check, (uv_handle_t *)&d->report, (uv_handle_t *)&d->publish,
-		(uv_handle_t *)&d->drain };
+		(uv_handle_t *)&d->drain, (uv_handle_t *)&d->forget };
 
 	pgloop_free(d->pg);
 	metrics_free(d->metrics);
@@ -223,7 +253,7 @@ start_sources(struct feedback_daemon *d, struct err *err)
 static int
 start_all(struct feedback_daemon *d, const char *conninfo, struct err *err)
 {
-	uv_timer_t *const timers[] = { &d->check, &d->report, &d->publish, &d->drain };
+	uv_timer_t *const timers[] = { &d->check, &d->report, &d->publish, &d->drain, &d->forget };
 
 	for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
 		(void)uv_timer_init(&d->loop, timers[i]);

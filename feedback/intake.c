@@ -6,6 +6,7 @@
  */
 #include "intake.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +18,7 @@
 #define WAIT_LONGEST_MS 5000
 #define BATCH_BYTES_MAX ((size_t)16 * 1024 * 1024)
 #define EVIDENCE_MAX 2000
-#define QUARANTINE_ARENA_MAX ((size_t)64 * 1024)
+#define QUARANTINE_ARENA_MAX ((size_t)256 * 1024)
 
 struct queue {
 	struct intake_item *first, **last;
@@ -217,10 +218,14 @@ log_events(const struct intake_item *item)
 static bool
 item_is_done(struct intake *in, struct intake_item *item)
 {
+	for (size_t i = item->heard; i < item->heard + item->taken; i++)
+		if (item->is_quarantined || item->events[i].kept != NULL) {
+			in->counts.quarantined++;
+			source_kept(item->source,
+			    item->is_quarantined ? "refused" : item->events[i].reason);
+		}
 	item->heard += item->taken;
-	if (item->is_quarantined)
-		in->counts.quarantined++;
-	else
+	if (!item->is_quarantined)
 		item->limit *= 2; /* as far as the next bad one, in few statements */
 	item->is_quarantined = false;
 	return remaining(item) == 0;
@@ -466,12 +471,68 @@ intake_quarantine_event(struct arena *arena, const char *source, const char *rea
 	return e;
 }
 
+void
+intake_keep_whole(struct arena *arena, struct feedback_event *e, const struct feedback_kept *kept)
+{
+	struct feedback_kept *copy = arena_alloc(arena, sizeof(*copy));
+	struct slice content = arena_copy(arena, kept->content);
+
+	if (copy == NULL || content.ptr == NULL)
+		return;
+	*copy = *kept;
+	copy->rcpts = arena_copy(arena, kept->rcpts);
+	copy->content = content;
+	e->kept = copy;
+}
+
+/* The parameters of ingest() for one event, as a JSON array of texts; owned. NULL without memory. */
+static char *
+params_text(const struct feedback_event *event)
+{
+	const char *params[LEDGER_COLUMNS];
+	struct ledger_batch batch;
+	json_t *list = json_array();
+	char *text = NULL;
+
+	ledger_init(&batch);
+	if (ledger_add(&batch, event) && ledger_params(&batch, params)) {
+		for (size_t i = 0; i < LEDGER_COLUMNS; i++)
+			(void)json_array_append_new(list, json_string(params[i]));
+		text = json_dumps(list, JSON_COMPACT);
+	}
+	ledger_release(&batch);
+	json_decref(list);
+	return text;
+}
+
+bool
+intake_refused_params(struct slice content, struct arena *arena, const char **params)
+{
+	json_t *list = json_loadb(content.ptr, content.len, 0, NULL);
+	bool good = json_array_size(list) == LEDGER_COLUMNS;
+
+	for (size_t i = 0; good && i < LEDGER_COLUMNS; i++) {
+		const char *text = json_string_value(json_array_get(list, i));
+
+		params[i] = text != NULL ? arena_str(arena, text) : NULL;
+		good = params[i] != NULL;
+	}
+	json_decref(list);
+	return good;
+}
+
 struct feedback_event *
 intake_refused_event(struct arena *arena, const struct feedback_event *event, const char *why)
 {
 	struct slice parts[] = { SLICE("refused"), feedback_digest(arena, event->key) };
+	struct feedback_event *e =
+	    intake_quarantine_event(arena, event->source, "refused", feedback_key(arena, parts, 2),
+		why, event->detail.len > 0 ? event->detail : event->text);
+	char *text = e != NULL ? params_text(event) : NULL;
 
-	return intake_quarantine_event(arena, event->source, "refused",
-	    feedback_key(arena, parts, 2), why,
-	    event->detail.len > 0 ? event->detail : event->text);
+	if (text != NULL)
+		intake_keep_whole(arena, e,
+		    &(struct feedback_kept){ .form = "event", .content = slice_str(text) });
+	free(text);
+	return e;
 }

@@ -13,7 +13,7 @@
  *            cut in two again and again until the bad item stands alone, and that item until
  *            its bad event does (2 log n statements); what is good of it is committed piece by
  *            piece. The bad event is replaced by a plain one of kind "other", reason "refused",
- *            which keeps the server's word and the evidence in ASCII; if even that is refused
+ *            which keeps the server's word and, whole, what was refused; if even that is refused
  *            the source is told INTAKE_REFUSED and answers with a temporary failure.
  *   unknown  the connection died: the same batch again, which does nothing twice
  *
@@ -64,7 +64,7 @@ struct intake_counts {
 	uint64_t fresh;	      /* that had not been heard before */
 	uint64_t batches;     /* committed */
 	uint64_t again;	      /* batches submitted again */
-	uint64_t quarantined; /* events kept as "refused" */
+	uint64_t quarantined; /* notices kept aside */
 	uint64_t failed;      /* items told INTAKE_REFUSED */
 	uint64_t turned_away; /* items not taken for want of room */
 };
@@ -98,9 +98,17 @@ const struct intake_counts *intake_counts(const struct intake *intake);
 struct feedback_event *intake_quarantine_event(struct arena *arena, const char *source,
     const char *reason, struct slice key, const char *why, struct slice evidence);
 
-/* The same for an event that the database refused with why. */
+/* Gives e a copy of kept, which is committed with it; without room e stands alone. */
+void intake_keep_whole(
+    struct arena *arena, struct feedback_event *e, const struct feedback_kept *kept);
+
+/* The same for an event that the database refused with why; whole is the event, which intake_refused_params() reads. */
 struct feedback_event *intake_refused_event(
     struct arena *arena, const struct feedback_event *event, const char *why);
+
+/* What ingest() takes, of an event that was refused: LEDGER_COLUMNS parameters in the arena. False: it is none. */
+bool intake_refused_params(
+    struct slice content, struct arena *arena, const char **params) MUST_CHECK;
 
 /* Did a statement fail because of what is in it? Everything else will be put right by a person
  * or by time. */

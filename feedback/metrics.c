@@ -79,6 +79,27 @@ put_sources(struct buf *out, const struct sources *sources)
 	}
 }
 
+/* Every pair from the beginning on: of a counter that begins at 1 nobody sees the increase. */
+static void
+put_kept(struct buf *out, const struct sources *sources)
+{
+	static const char name[] = "kairan_feedback_quarantined_total";
+
+	if (sources->count == 0)
+		return;
+	metric_family(out, name, METRIC_COUNTER,
+	    "Notices that could not be read or were refused, kept aside");
+	for (size_t i = 0; i < sources->count; i++) {
+		struct source_health h = source_health(sources->items[i]);
+
+		for (size_t k = 0; k < SOURCE_KEPT_REASONS; k++)
+			metric_sample(out, name,
+			    (struct metric_label[]){ { "source", sources->items[i]->name },
+				{ "reason", source_kept_reason(k) } },
+			    2, (double)h.kept[k]);
+	}
+}
+
 void
 metrics_text(struct buf *out, const struct sources *sources, const struct metrics_state *s)
 {
@@ -102,8 +123,6 @@ metrics_text(struct buf *out, const struct sources *sources, const struct metric
 		    s->counts.batches },
 		{ "kairan_feedback_again_total", METRIC_COUNTER, "Batches submitted again",
 		    s->counts.again },
-		{ "kairan_feedback_quarantined_total", METRIC_COUNTER,
-		    "Events that the database refused, kept aside", s->counts.quarantined },
 		{ "kairan_feedback_failed_total", METRIC_COUNTER,
 		    "Notices whose sender was told to try again", s->counts.failed },
 		{ "kairan_feedback_turned_away_total", METRIC_COUNTER,
@@ -114,6 +133,7 @@ metrics_text(struct buf *out, const struct sources *sources, const struct metric
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		metric_one(out, rows[i].name, rows[i].type, rows[i].help, (double)rows[i].value);
 	put_sources(out, sources);
+	put_kept(out, sources);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------- */
@@ -128,12 +148,15 @@ metrics_json(struct buf *out, const struct sources *sources, const struct metric
 
 	for (size_t i = 0; i < sources->count; i++) {
 		struct source_health h = source_health(sources->items[i]);
+		uint64_t kept = 0;
 
+		for (size_t k = 0; k < SOURCE_KEPT_REASONS; k++)
+			kept += h.kept[k];
 		(void)json_array_append_new(list,
-		    json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "name",
+		    json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "name",
 			sources->items[i]->name, "up", h.is_up, "received", (json_int_t)h.received,
-			"committed", (json_int_t)h.committed, "left", (json_int_t)h.left, "errors",
-			(json_int_t)h.errors, "last_message_s",
+			"committed", (json_int_t)h.committed, "left", (json_int_t)h.left, "kept",
+			(json_int_t)kept, "errors", (json_int_t)h.errors, "last_message_s",
 			(json_int_t)(h.last_message_us / 1000000), "last_error_s",
 			(json_int_t)(h.last_error_us / 1000000), "last_error", h.last_error));
 	}

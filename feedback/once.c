@@ -99,34 +99,43 @@ read_input(const struct config *config, const struct token_keys *keys, const str
 static int
 commit(struct db *db, const struct feedback_event *events, size_t count, struct err *err)
 {
-	const char *params[LEDGER_COLUMNS];
+	const char *params[LEDGER_PARAMS_MAX], *sql = NULL;
 	struct ledger_batch batch;
 	bool good = true;
-	int status = -1;
+	int status = -1, columns;
 
 	ledger_init(&batch);
 	for (size_t i = 0; i < count; i++)
 		good = good && ledger_add(&batch, &events[i]);
-	if (!good || !ledger_params(&batch, params))
+	if (good)
+		sql = ledger_statement(&batch, params, &columns);
+	if (sql == NULL)
 		(void)err_set(err, "no memory");
-	else if ((status = db_run(db, LEDGER_SQL, LEDGER_COLUMNS, params)) < 0)
+	else if ((status = db_run(db, sql, columns, params)) < 0)
 		(void)err_set(err, "not recorded: %s", db->error);
 	ledger_release(&batch);
 	return status;
 }
 
+/* In halves, so that of the events only those that the database refuses are kept aside. */
 static int
-commit_or_quarantine(
-    struct db *db, const struct feedback_events *events, struct arena *arena, struct err *err)
+commit_or_quarantine(struct db *db, const struct feedback_event *events, size_t count,
+    struct arena *arena, struct err *err)
 {
-	const struct feedback_event *first = &events->items[0];
 	struct feedback_event *instead;
+	int status;
 
-	if (commit(db, events->items, events->count, err) == 0)
+	if (commit(db, events, count, err) == 0)
 		return EXIT_DONE;
 	if (db_is_lost(db) || !intake_is_fault_of_data(db->sqlstate))
 		return EXIT_TEMPORARY;
-	instead = intake_refused_event(arena, first, db->error);
+	if (count > 1) {
+		status = commit_or_quarantine(db, events, count / 2, arena, err);
+		return status != EXIT_DONE
+		    ? status
+		    : commit_or_quarantine(db, events + count / 2, count - count / 2, arena, err);
+	}
+	instead = intake_refused_event(arena, events, db->error);
 	return instead != NULL && commit(db, instead, 1, err) == 0 ? EXIT_DONE : EXIT_TEMPORARY;
 }
 
@@ -148,7 +157,7 @@ once_run(const struct config *config, const struct token_keys *keys, const struc
 		if (db_open(&db, config->database_url, "kairan_feedback", "kairan-feedback", err) ==
 			0 &&
 		    db_check_schema(&db, err) == 0)
-			status = commit_or_quarantine(&db, &events, &arena, err);
+			status = commit_or_quarantine(&db, events.items, events.count, &arena, err);
 		db_close(&db);
 	}
 	buf_release(&bytes);

@@ -34,14 +34,17 @@
 
 static const char help[] =
     "Usage: kairan-feedback replay [--config FILE] [--dry-run] [--signed] [--quiet] FILE|DIR...\n"
+    "       kairan-feedback replay [--config FILE] [--dry-run] [--quiet] --quarantine [ID]...\n"
     "\n"
     "Feeds archives of notices through the same way as the daemon: mails, mbox files, folders of\n"
     "them, and JSON (documents of SNS, events of SES or EventBridge), one a line or over several.\n"
     "What was heard before does nothing, so an archive may be fed again.\n"
     "\n"
-    "  --dry-run   read and count, commit nothing; needs no database\n"
-    "  --signed    take of JSON only documents of SNS with a good signature\n"
-    "  --quiet     no progress\n"
+    "  --dry-run     read and count, commit nothing; needs no database for files\n"
+    "  --signed      take of JSON only documents of SNS with a good signature\n"
+    "  --quarantine  feed what was kept aside, all or by number; what is understood is kept no "
+    "more\n"
+    "  --quiet       no progress\n"
     "\n"
     "Example:\n"
     "  kairan-feedback replay --dry-run /var/spool/bounces ses-2026-11.jsonl\n";
@@ -52,7 +55,7 @@ struct replay {
 	struct reader reader;
 	struct mail_worker *worker;
 	struct db db;
-	bool is_dry, needs_signature, is_quiet;
+	bool is_dry, needs_signature, is_quiet, is_kept;
 	struct unit units[BATCH];
 	size_t count;
 	struct ledger_batch batch;
@@ -68,18 +71,21 @@ struct replay {
 static int
 commit(struct replay *r, const struct feedback_event *const *events, size_t count)
 {
-	const char *params[LEDGER_COLUMNS];
+	const char *params[LEDGER_PARAMS_MAX], *sql = NULL;
 	bool good = true;
+	int columns = 0;
 	PGresult *result;
 
 	ledger_reset(&r->batch);
 	for (size_t i = 0; i < count; i++)
 		good = good && ledger_add(&r->batch, events[i]);
-	if (!good || !ledger_params(&r->batch, params)) {
+	if (good)
+		sql = ledger_statement(&r->batch, params, &columns);
+	if (sql == NULL) {
 		(void)snprintf(r->db.error, sizeof(r->db.error), "no memory");
 		return -1;
 	}
-	result = db_query(&r->db, LEDGER_SQL, LEDGER_COLUMNS, params);
+	result = db_query(&r->db, sql, columns, params);
 	if (result == NULL)
 		return -1;
 	r->fresh += (unsigned long long)db_number(result, 0, 0);
@@ -321,6 +327,137 @@ walk(struct replay *r, char **paths, bool is_take)
 	return result;
 }
 
+/* ---- what was kept aside ---------------------------------------------------------------- */
+
+#define RCPTS_MAX 100
+
+static void
+read_kept_mail(struct replay *r, struct slice raw, struct slice lines, struct unit *u)
+{
+	struct slice rcpts[RCPTS_MAX];
+	const char *end;
+	size_t count = 0;
+
+	while (count < RCPTS_MAX && lines.len > 0 &&
+	    (end = memchr(lines.ptr, '\n', lines.len)) != NULL) {
+		rcpts[count++] = slice_make(lines.ptr, (size_t)(end - lines.ptr));
+		lines = slice_make(end + 1, lines.len - rcpts[count - 1].len - 1);
+	}
+	reader_mail_to(&r->reader, raw, rcpts, count, u);
+}
+
+/* 1: an event that is understood now and committed, 0: not, -1: the database is gone. */
+static int
+commit_refused(struct replay *r, struct slice content, struct unit *u)
+{
+	const char *params[LEDGER_COLUMNS];
+	PGresult *result;
+
+	if (!intake_refused_params(content, &u->arena, params)) {
+		(void)err_set(&u->why, "it is no event");
+		return 0;
+	}
+	if (r->is_dry)
+		return 1;
+	result = db_query(&r->db, LEDGER_SQL, LEDGER_COLUMNS, params);
+	if (result == NULL) {
+		(void)err_set(&u->why, "%s", r->db.error);
+		return db_is_lost(&r->db) || !intake_is_fault_of_data(r->db.sqlstate) ? -1 : 0;
+	}
+	r->events++;
+	r->fresh += (unsigned long long)db_number(result, 0, 0);
+	PQclear(result);
+	return 1;
+}
+
+/* The same for a row: form, believed, recipients. */
+static int
+commit_kept(struct replay *r, const PGresult *row, struct slice content, struct unit *u)
+{
+	const char *form = db_text(row, 0, 0);
+
+	if (strcmp(form, "event") == 0)
+		return commit_refused(r, content, u);
+	if (strcmp(form, "mail") == 0)
+		read_kept_mail(r, content, slice_str(db_text(row, 0, 2)), u);
+	else
+		reader_notice(
+		    &r->reader, content, db_text(row, 0, 1)[0] == 't' && !r->needs_signature, u);
+	for (size_t i = 0; i < u->events.count && u->result == UNIT_OPEN; i++)
+		if (u->events.items[i].kept != NULL) {
+			(void)err_set(&u->why, "%.*s", SLICE_ARG(u->events.items[i].text));
+			u->result = UNIT_LEFT;
+		}
+	if (u->result != UNIT_OPEN)
+		return 0;
+	r->events += u->events.count;
+	for (size_t i = 0; i < u->events.count; i++)
+		r->kinds[u->events.items[i].kind]++;
+	return r->is_dry || commit_unit(r, u) == 0 ? 1 : -1;
+}
+
+/* -1: the database is gone. */
+static int
+take_kept(struct replay *r, const char *id)
+{
+	const char *params[] = { id, "t" };
+	struct unit *u = &r->units[0];
+	unsigned char *bytes = NULL;
+	size_t size = 0;
+	int taken = -1;
+	PGresult *row = db_query(&r->db,
+	    "SELECT form, believed, recipients, content FROM kairan.kept_notice WHERE id = "
+	    "$1::bigint",
+	    1, params);
+
+	if (row == NULL)
+		return -1;
+	unit_reset(u);
+	if (PQntuples(row) == 0)
+		(void)err_set(&u->why, "nothing is kept under this number");
+	else
+		bytes = PQunescapeBytea((const unsigned char *)db_text(row, 0, 3), &size);
+	r->notices++;
+	if (PQntuples(row) == 0)
+		taken = 0;
+	else if (bytes != NULL)
+		taken = commit_kept(r, row, slice_make((const char *)bytes, size), u);
+	if (taken == 0) {
+		log_warn("notice is kept on id=%s error=\"%s\"", id, u->why.msg);
+		r->left++;
+		params[1] = "f";
+		if (r->status == EXIT_DONE || u->result == UNIT_AGAIN)
+			r->status = u->result == UNIT_AGAIN ? EXIT_TEMPORARY : EXIT_FAILED;
+	}
+	if (taken >= 0 && !r->is_dry &&
+	    db_run(&r->db, "SELECT kairan.notice_replayed($1::bigint, $2::boolean)", 2, params) < 0)
+		taken = -1;
+	PQfreemem(bytes);
+	PQclear(row);
+	return taken < 0 ? -1 : 0;
+}
+
+/* Those with these numbers; without any, all that are there now. */
+static int
+take_all_kept(struct replay *r, char **ids)
+{
+	PGresult *all;
+	int result = 0;
+
+	if (*ids != NULL) {
+		while (*ids != NULL && result == 0)
+			result = take_kept(r, *ids++);
+		return result;
+	}
+	all = db_query(&r->db, "SELECT id FROM kairan.kept_notice ORDER BY id", 0, NULL);
+	if (all == NULL)
+		return -1;
+	for (int i = 0; i < PQntuples(all) && result == 0; i++)
+		result = take_kept(r, db_text(all, i, 0));
+	PQclear(all);
+	return result;
+}
+
 /* ---- the command ------------------------------------------------------------------------ */
 
 static void
@@ -346,7 +483,7 @@ run(struct replay *r, char **paths)
 	if (reader_init(&r->reader, &r->config, &r->keys, &err) < 0)
 		fatal(EXIT_USAGE, "%s", err.msg);
 	reader_set_mail(&r->reader, r->worker, NULL);
-	if (!r->is_dry &&
+	if ((!r->is_dry || r->is_kept) &&
 	    (db_open(&r->db, r->config.database_url, "kairan_feedback", "kairan-feedback replay",
 		 &err) != 0 ||
 		db_check_schema(&r->db, &err) != 0))
@@ -354,9 +491,11 @@ run(struct replay *r, char **paths)
 	for (size_t i = 0; i < BATCH; i++)
 		unit_init(&r->units[i]);
 	ledger_init(&r->batch);
-	status = walk(r, paths, false) == 0 && walk(r, paths, true) == 0 && flush(r) == 0
-	    ? r->status
-	    : EXIT_TEMPORARY;
+	if (r->is_kept)
+		status = take_all_kept(r, paths);
+	else if ((status = walk(r, paths, false)) == 0 && (status = walk(r, paths, true)) == 0)
+		status = flush(r);
+	status = status == 0 ? r->status : EXIT_TEMPORARY;
 	draw(r, true);
 	if (status == EXIT_TEMPORARY && r->db.error[0] != '\0')
 		log_error("replay has stopped, feed the same again error=\"%s\"", r->db.error);
@@ -364,7 +503,7 @@ run(struct replay *r, char **paths)
 	for (size_t i = 0; i < BATCH; i++)
 		unit_release(&r->units[i]);
 	ledger_release(&r->batch);
-	if (!r->is_dry)
+	if (!r->is_dry || r->is_kept)
 		db_close(&r->db);
 	reader_release(&r->reader);
 	return status;
@@ -375,8 +514,8 @@ replay_main(int argc, char **argv, struct mail_worker *worker)
 {
 	static const struct option longs[] = { { "config", required_argument, NULL, 'c' },
 		{ "dry-run", no_argument, NULL, 'n' }, { "signed", no_argument, NULL, 's' },
-		{ "quiet", no_argument, NULL, 'q' }, { "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 } };
+		{ "quarantine", no_argument, NULL, 'k' }, { "quiet", no_argument, NULL, 'q' },
+		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
 	const char *config_path = NULL;
 	struct err err = { 0 };
 	struct replay *r;
@@ -397,8 +536,16 @@ replay_main(int argc, char **argv, struct mail_worker *worker)
 		r->is_dry = r->is_dry || option == 'n';
 		r->needs_signature = r->needs_signature || option == 's';
 		r->is_quiet = r->is_quiet || option == 'q';
+		r->is_kept = r->is_kept || option == 'k';
 	}
-	if (optind == argc)
+	for (int i = optind; r->is_kept && i < argc; i++)
+		if (argv[i][0] == '\0' || strlen(argv[i]) > 18 ||
+		    strspn(argv[i], "0123456789") != strlen(argv[i]))
+			fatal(EXIT_USAGE,
+			    "'%s' is no number of a kept notice; see kairan "
+			    "feedback quarantine list",
+			    argv[i]);
+	if (optind == argc && !r->is_kept)
 		fatal(EXIT_USAGE,
 		    "replay needs a file or a folder; see kairan-feedback replay --help");
 	if (config_load(&r->config, config_path, &err) < 0 ||

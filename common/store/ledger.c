@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "addr.h"
+#include "base64.h"
 #include "pgarray.h"
 
 enum column {
@@ -28,8 +29,21 @@ enum column {
 	REPLY,
 	REMOTE,
 	DETAIL,
-	MESSAGE_ID
+	MESSAGE_ID,
+	KEPT_KEY, /* behind it those of notice_keep() */
+	KEPT_SOURCE,
+	KEPT_REASON,
+	KEPT_WHY,
+	KEPT_FORM,
+	KEPT_BELIEVED,
+	KEPT_RCPTS,
+	KEPT_CONTENT
 };
+
+/* One statement, so that both are committed or none is. */
+#define LEDGER_KEPT_SQL                                                                            \
+	LEDGER_SQL ", kairan.notice_keep($17::text[],$18::text[],$19::text[],$20::text[],"         \
+		   "$21::text[],$22::boolean[],$23::text[],$24::text[])"
 
 #define US_PER_S 1000000
 #define TIME_MAX_US (INT64_C(253402300800) * US_PER_S) /* the year 10000 */
@@ -37,25 +51,25 @@ enum column {
 void
 ledger_init(struct ledger_batch *batch)
 {
-	for (size_t i = 0; i < LEDGER_COLUMNS; i++)
+	for (size_t i = 0; i < LEDGER_PARAMS_MAX; i++)
 		buf_init(&batch->columns[i], LEDGER_COLUMN_MAX);
-	batch->count = 0;
+	batch->count = batch->kept = 0;
 }
 
 void
 ledger_release(struct ledger_batch *batch)
 {
-	for (size_t i = 0; i < LEDGER_COLUMNS; i++)
+	for (size_t i = 0; i < LEDGER_PARAMS_MAX; i++)
 		buf_release(&batch->columns[i]);
-	batch->count = 0;
+	batch->count = batch->kept = 0;
 }
 
 void
 ledger_reset(struct ledger_batch *batch)
 {
-	for (size_t i = 0; i < LEDGER_COLUMNS; i++)
+	for (size_t i = 0; i < LEDGER_PARAMS_MAX; i++)
 		buf_reset(&batch->columns[i]);
-	batch->count = 0;
+	batch->count = batch->kept = 0;
 }
 
 static void
@@ -105,10 +119,34 @@ put_enhanced(struct ledger_batch *batch, const uint16_t enhanced[3])
 	pgarray_optional(&batch->columns[ENHANCED], slice_str(outcome_enhanced_str(&o, text)));
 }
 
+static void
+put_kept(struct ledger_batch *batch, const struct feedback_event *e)
+{
+	struct buf *content = &batch->columns[KEPT_CONTENT];
+	size_t n = BASE64_SIZE(e->kept->content.len);
+
+	pgarray_text(&batch->columns[KEPT_KEY], e->key);
+	pgarray_text(&batch->columns[KEPT_SOURCE], slice_str(e->source));
+	pgarray_text(&batch->columns[KEPT_REASON], slice_str(e->reason));
+	pgarray_text(&batch->columns[KEPT_WHY], e->text);
+	pgarray_text(&batch->columns[KEPT_FORM], slice_str(e->kept->form));
+	pgarray_int(&batch->columns[KEPT_BELIEVED], e->kept->is_believed);
+	pgarray_text(&batch->columns[KEPT_RCPTS], e->kept->rcpts);
+	buf_append_char(content, content->len == 0 ? '{' : ',');
+	buf_append_char(content, '"');
+	if (buf_reserve(content, n)) {
+		(void)base64_put(
+		    content->data + content->len, e->kept->content.ptr, e->kept->content.len);
+		buf_commit(content, n);
+	}
+	buf_append_char(content, '"');
+	batch->kept++;
+}
+
 static bool
 is_whole(const struct ledger_batch *batch)
 {
-	for (size_t i = 0; i < LEDGER_COLUMNS; i++)
+	for (size_t i = 0; i < LEDGER_PARAMS_MAX; i++)
 		if (buf_failed(&batch->columns[i]))
 			return false;
 	return true;
@@ -133,6 +171,8 @@ ledger_add(struct ledger_batch *batch, const struct feedback_event *event)
 	pgarray_optional(&batch->columns[REMOTE], event->remote);
 	pgarray_optional(&batch->columns[DETAIL], event->detail);
 	pgarray_optional(&batch->columns[MESSAGE_ID], event->message_id);
+	if (event->kept != NULL)
+		put_kept(batch, event);
 	batch->count++;
 	return is_whole(batch);
 }
@@ -167,7 +207,7 @@ ledger_bytes(const struct ledger_batch *batch)
 {
 	size_t total = 0;
 
-	for (size_t i = 0; i < LEDGER_COLUMNS; i++)
+	for (size_t i = 0; i < LEDGER_PARAMS_MAX; i++)
 		total += batch->columns[i].len;
 	return total;
 }
@@ -183,11 +223,28 @@ ledger_params(struct ledger_batch *batch, const char *params[LEDGER_COLUMNS])
 	return true;
 }
 
+const char *
+ledger_statement(struct ledger_batch *batch, const char *params[LEDGER_PARAMS_MAX], int *count)
+{
+	*count = batch->kept > 0 ? LEDGER_PARAMS_MAX : LEDGER_COLUMNS;
+	if (!ledger_params(batch, params))
+		return NULL;
+	for (int i = LEDGER_COLUMNS; i < *count; i++) {
+		params[i] = pgarray_end(&batch->columns[i]);
+		if (params[i] == NULL)
+			return NULL;
+	}
+	return batch->kept > 0 ? LEDGER_KEPT_SQL : LEDGER_SQL;
+}
+
 bool
 ledger_submit(struct ledger_batch *batch, struct pgloop *pg, pgloop_done *done, void *ctx)
 {
-	const char *params[LEDGER_COLUMNS];
+	const char *params[LEDGER_PARAMS_MAX], *sql;
+	int count;
 
-	return ledger_params(batch, params) &&
-	    pgloop_submit(pg, "ingest", LEDGER_SQL, LEDGER_COLUMNS, params, done, ctx);
+	sql = ledger_statement(batch, params, &count);
+	return sql != NULL &&
+	    pgloop_submit(
+		pg, batch->kept > 0 ? "ingest_kept" : "ingest", sql, count, params, done, ctx);
 }

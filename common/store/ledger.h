@@ -23,6 +23,8 @@
 #include "slice.h"
 
 #define LEDGER_COLUMNS 16
+#define LEDGER_KEPT_COLUMNS 8
+#define LEDGER_PARAMS_MAX (LEDGER_COLUMNS + LEDGER_KEPT_COLUMNS)
 #define LEDGER_COLUMN_MAX ((size_t)64 * 1024 * 1024) /* bytes of one array literal */
 
 /* One row per event with LEDGER_COLUMNS parameters: the number of events that were new. */
@@ -32,8 +34,9 @@
 	"$13::text[],$14::text[],$15::text[],$16::text[])"
 
 struct ledger_batch {
-	struct buf columns[LEDGER_COLUMNS]; /* array literals, still without the closing brace */
+	struct buf columns[LEDGER_PARAMS_MAX]; /* array literals, still without the closing brace */
 	size_t count;
+	size_t kept; /* of them come with a whole notice */
 };
 
 void ledger_init(struct ledger_batch *batch);
@@ -60,6 +63,11 @@ size_t ledger_bytes(const struct ledger_batch *batch);
 /* Closes the literals: nothing can be added then before ledger_reset(), until which params point
  * into the batch. False without memory. */
 bool ledger_params(struct ledger_batch *batch, const char *params[LEDGER_COLUMNS]) MUST_CHECK;
+
+/* The same for a batch with events that come with a whole notice: its statement, with *count parameters. NULL
+ * without memory. */
+const char *ledger_statement(
+    struct ledger_batch *batch, const char *params[LEDGER_PARAMS_MAX], int *count) MUST_CHECK;
 
 /* Queues the batch on pg, which copies it: reset the batch then. False without memory; done is
  * not called in that case. */

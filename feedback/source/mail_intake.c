@@ -40,6 +40,24 @@ mail_intake_is_understood(const struct feedback_events *events)
 	return false;
 }
 
+/* The recipients of the envelope, one a line. */
+static struct slice
+lines_of(struct arena *arena, const struct mail_intake_mail *mail)
+{
+	size_t size = 0, n = 0;
+	char *text;
+
+	for (size_t i = 0; i < mail->rcpt_count; i++)
+		size += mail->rcpts[i].len + 1;
+	text = arena_alloc(arena, size + 1);
+	for (size_t i = 0; text != NULL && i < mail->rcpt_count; i++) {
+		memcpy(text + n, mail->rcpts[i].ptr, mail->rcpts[i].len);
+		n += mail->rcpts[i].len;
+		text[n++] = '\n';
+	}
+	return slice_make(text, n);
+}
+
 static int
 read_events(const struct mail_intake *how, const struct mail_intake_mail *mail, struct arena *arena,
     struct feedback_events *events)
@@ -71,6 +89,9 @@ read_events(const struct mail_intake *how, const struct mail_intake_mail *mail, 
 	    arena, "mail", "unreadable", feedback_key(arena, parts, 3), why.msg, in.raw);
 	if (e == NULL || e->key.len == 0)
 		return -1;
+	intake_keep_whole(arena, e,
+	    &(struct feedback_kept){
+		.form = "mail", .rcpts = lines_of(arena, mail), .content = in.raw });
 	*events = (struct feedback_events){ .items = e, .count = 1, .capacity = 1 };
 	return 0;
 }

@@ -50,10 +50,17 @@ set(struct unit *unit, enum unit_result result)
 void
 reader_mail(struct reader *reader, struct slice raw, struct unit *unit)
 {
+	reader_mail_to(reader, raw, NULL, 0, unit);
+}
+
+void
+reader_mail_to(struct reader *reader, struct slice raw, const struct slice *rcpts, size_t count,
+    struct unit *unit)
+{
 	struct mail_intake how = { .keys = reader->keys,
 		.bounce_domain = slice_str(reader->config->feedback_domain),
 		.worker = reader->worker };
-	struct mail_intake_mail in = { .raw = raw };
+	struct mail_intake_mail in = { .raw = raw, .rcpts = rcpts, .rcpt_count = count };
 
 	if (mail_intake_read(&how, &in, &unit->arena, &unit->events) == 0) {
 		set(unit, UNIT_OPEN);
@@ -77,7 +84,7 @@ read_unsigned(struct reader *reader, struct slice raw, struct unit *unit)
 		set(unit, UNIT_OPEN);
 		return;
 	case SES_INBOX_KEEP:
-		reader_keep(unit, "sns", reason, feedback_digest(&unit->arena, raw), raw);
+		reader_keep(unit, "sns", reason, feedback_digest(&unit->arena, raw), raw, true);
 		return;
 	case SES_INBOX_AGAIN:
 		set(unit, UNIT_AGAIN);
@@ -92,7 +99,7 @@ read_unsigned(struct reader *reader, struct slice raw, struct unit *unit)
 	}
 	set(unit, UNIT_OPEN);
 	if (unit->events.count == 0) {
-		reader_keep(unit, "sns", "sns_test", feedback_digest(&unit->arena, raw), raw);
+		reader_keep(unit, "sns", "sns_test", feedback_digest(&unit->arena, raw), raw, true);
 		unit->is_understood = true;
 	}
 }
@@ -138,8 +145,8 @@ reader_notice(struct reader *reader, struct slice raw, bool accept_unsigned, str
 }
 
 void
-reader_keep(
-    struct unit *unit, const char *source, const char *reason, struct slice name, struct slice raw)
+reader_keep(struct unit *unit, const char *source, const char *reason, struct slice name,
+    struct slice raw, bool is_believed)
 {
 	struct err why = unit->why;
 	struct slice parts[] = { slice_str(source), slice_str(reason), name };
@@ -150,6 +157,10 @@ reader_keep(
 		set(unit, UNIT_AGAIN);
 		return;
 	}
+	if (strcmp(reason, "sns_test") != 0)
+		intake_keep_whole(&unit->arena, e,
+		    &(struct feedback_kept){
+			.form = "notice", .is_believed = is_believed, .content = raw });
 	unit->events = (struct feedback_events){ .items = e, .count = 1, .capacity = 1 };
 	set(unit, UNIT_OPEN);
 }

@@ -31,8 +31,10 @@ void reader_release(struct reader *reader);
  * archives keep themselves. Borrowed; NULL: nobody, nowhere. */
 void reader_set_mail(struct reader *reader, struct mail_worker *worker, const struct keep *keep);
 
-/* A mail. Always gives an event (UNIT_OPEN), except without memory (UNIT_AGAIN). */
+/* A mail. Always gives an event (UNIT_OPEN), except without memory (UNIT_AGAIN). rcpts: of its envelope. */
 void reader_mail(struct reader *reader, struct slice raw, struct unit *unit);
+void reader_mail_to(struct reader *reader, struct slice raw, const struct slice *rcpts,
+    size_t count, struct unit *unit);
 
 /*
  * A notice of SES in any wrapping: document of SNS, envelope of EventBridge, bare. UNIT_OPEN with
@@ -43,9 +45,10 @@ void reader_notice(
     struct reader *reader, struct slice raw, bool accept_unsigned, struct unit *unit);
 
 /* Replaces a unit that cannot be taken by an event that keeps it: kind other, the reason, key
- * made of source and name. UNIT_OPEN, or UNIT_AGAIN without memory. */
-void reader_keep(
-    struct unit *unit, const char *source, const char *reason, struct slice name, struct slice raw);
+ * made of source and name; as a whole, too, unless it is a mere sns_test. is_believed: see
+ * feedback_kept. UNIT_OPEN, or UNIT_AGAIN without memory. */
+void reader_keep(struct unit *unit, const char *source, const char *reason, struct slice name,
+    struct slice raw, bool is_believed);
 
 /* The reader of every source that has a thread checks a password file alike: one line, mode
  * 600. The text is written to dst. 0, or -1 with err. */

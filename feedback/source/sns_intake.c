@@ -99,6 +99,20 @@ keep(const struct sns_message *msg, const char *reason, const char *why, struct 
 	return 200;
 }
 
+/* The same with the notice of a verified document as a whole, to be read again. */
+static int
+keep_whole(const struct sns_message *msg, const char *reason, const char *why, struct arena *arena,
+    struct feedback_events *events)
+{
+	int status = keep(msg, reason, why, arena, events);
+
+	if (status == 200)
+		intake_keep_whole(arena, &events->items[0],
+		    &(struct feedback_kept){
+			.form = "notice", .is_believed = true, .content = msg->message });
+	return status;
+}
+
 static int
 read_notification(const struct sns_intake *intake, const struct sns_message *msg,
     struct arena *arena, struct feedback_events *events, struct err *err)
@@ -113,7 +127,7 @@ read_notification(const struct sns_intake *intake, const struct sns_message *msg
 	case SES_INBOX_READ:
 		return 200;
 	case SES_INBOX_KEEP:
-		return keep(msg, reason, why.msg, arena, events);
+		return keep_whole(msg, reason, why.msg, arena, events);
 	case SES_INBOX_AGAIN:
 		*err = why;
 		return 503;
@@ -124,7 +138,7 @@ read_notification(const struct sns_intake *intake, const struct sns_message *msg
 	if (ses_parse(&in, arena, events, &why) < 0) {
 		log_warn(
 		    "sns notice is authentic but cannot be read, kept aside error=\"%s\"", why.msg);
-		return keep(msg, "unreadable", why.msg, arena, events);
+		return keep_whole(msg, "unreadable", why.msg, arena, events);
 	}
 	if (events->count == 0)
 		return keep(msg, "sns_test", "", arena, events);

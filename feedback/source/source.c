@@ -3,6 +3,7 @@
 #include "source.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static int64_t
@@ -66,6 +67,29 @@ source_left(struct source *s)
 		return;
 	(void)pthread_mutex_lock(&s->lock);
 	s->health.left++;
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+const char *
+source_kept_reason(size_t number)
+{
+	static const char *const reasons[SOURCE_KEPT_REASONS] = { "unreadable", "refused", "poison",
+		"object_missing", "object_too_large", "bucket_not_allowed", "other" };
+
+	return reasons[number];
+}
+
+void
+source_kept(struct source *s, const char *reason)
+{
+	size_t i = 0;
+
+	if (s == NULL)
+		return;
+	while (i + 1 < SOURCE_KEPT_REASONS && strcmp(reason, source_kept_reason(i)) != 0)
+		i++;
+	(void)pthread_mutex_lock(&s->lock);
+	s->health.kept[i]++;
 	(void)pthread_mutex_unlock(&s->lock);
 }
 

@@ -16,19 +16,24 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "err.h"
 
 #define SOURCE_ERROR_MAX 240
 
+/* Why a notice is kept aside; source_kept_reason() names each, the last one is any other. */
+#define SOURCE_KEPT_REASONS 7
+
 struct source_health {
-	bool is_up;		 /* it listens, or its last look succeeded */
-	uint64_t received;	 /* notices read */
-	uint64_t committed;	 /* of them */
-	uint64_t left;		 /* not acceptable: left where they were, or refused */
-	uint64_t errors;	 /* looks that failed */
-	int64_t last_message_us; /* of the last commit, since 1970 UTC; 0: none yet */
+	bool is_up;			    /* it listens, or its last look succeeded */
+	uint64_t received;		    /* notices read */
+	uint64_t committed;		    /* of them */
+	uint64_t left;			    /* not acceptable: left where they were, or refused */
+	uint64_t errors;		    /* looks that failed */
+	uint64_t kept[SOURCE_KEPT_REASONS]; /* aside, in kept_notice */
+	int64_t last_message_us;	    /* of the last commit, since 1970 UTC; 0: none yet */
 	int64_t last_error_us;
 	char last_error[SOURCE_ERROR_MAX + 1];
 };
@@ -62,8 +67,12 @@ struct source_health source_health(struct source *s);
 void source_received(struct source *s, uint64_t count);
 void source_committed(struct source *s, uint64_t count);
 void source_left(struct source *s);
+void source_kept(struct source *s, const char *reason);
 void source_up(struct source *s, bool is_up);
 /* Counts an error and keeps its text; is_up becomes false. */
 void source_error(struct source *s, const char *text);
+
+/* Of a number below SOURCE_KEPT_REASONS; static. */
+const char *source_kept_reason(size_t number);
 
 #endif

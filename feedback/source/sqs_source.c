@@ -258,7 +258,7 @@ read_message(struct sqs *s, struct pull *pull, size_t i)
 	log_error("sqs message is not acceptable, kept aside and deleted id=%.*s receives=%u "
 		  "error=\"%s\"",
 	    SLICE_ARG(m->id), receives, u->why.msg);
-	reader_keep(u, "sqs", "poison", m->id, m->body);
+	reader_keep(u, "sqs", "poison", m->id, m->body, s->config->sqs_accept_unsigned);
 }
 
 static enum pull_verdict

@@ -127,7 +127,7 @@ tap_ok 'of a chunk that the database refuses the good ones are taken' wait_for 1
 tap_is "$(one "count(*) FROM kairan.feedback_event WHERE reason = 'refused'")" 3 'and the bad ones are kept aside, each by itself'
 three_aside()
 {
-	metrics metrics | grep -q '^kairan_feedback_quarantined_total 3$'
+	metrics metrics | grep -q '^kairan_feedback_quarantined_total{source="postfix_log",reason="refused"} 3$'
 }
 tap_ok 'which is counted' services_wait 10 three_aside
 chunk_of 40

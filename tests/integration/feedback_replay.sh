@@ -88,13 +88,91 @@ sql -c "ALTER TABLE kairan.feedback_event ADD CONSTRAINT trap CHECK (enhanced IS
 tap_is "$(replay new "$D/several.eml")" '0 4' 'a notice of which the database refuses one fact'
 tap_is "$(one "string_agg(coalesce(enhanced, reason), ' ' ORDER BY id) FROM (SELECT * FROM kairan.feedback_event ORDER BY id DESC LIMIT 4) AS e")" \
 	'5.1.1 5.1.9 refused 5.3.9' 'loses that one alone, which is kept aside'
+
+# ---- what was kept aside -----------------------------------------------------------------------
+
+# field, arguments: of kairan feedback quarantine replay
+again()
+{
+	local field=$1
+
+	shift
+	"$BIN/kairan" feedback quarantine replay "$@" 2>"$D/again.err" >"$D/again.out"
+	printf '%s ' $?
+	"$PYTHON" -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$D/again.out" "$field"
+}
+
+kept()
+{
+	"$BIN/kairan" --json feedback quarantine list 2>/dev/null | "$PYTHON" -c '
+import json, sys
+for k in json.load(sys.stdin): print(k["id"], k["source"], k["reason"], k["form"], k["replayed_at"] is not None)'
+}
+
+tap_is "$(kept)" '1 dsn refused event False' 'quarantine list'
+tap_is "$(again passed_over)" '1 1' 'what the database still refuses'
+tap_is "$(kept)" '1 dsn refused event True' 'is kept on'
+tap_is "$(one "count(*) FROM kairan.feedback_event WHERE reason = 'refused'")" 1 'once'
 sql -c 'ALTER TABLE kairan.feedback_event DROP CONSTRAINT trap'
+tap_is "$(again notices --dry-run) $(kept)" '0 1 1 dsn refused event True' 'a dry run changes nothing'
+tap_is "$(again new 1)" '0 1' 'replayed when it takes it'
+tap_is "$(one "count(*) FROM kairan.feedback_event WHERE enhanced = '5.2.9'")" 1 'it is the fact that was refused'
+"$BIN/kairan" feedback quarantine list >/dev/null 2>&1
+tap_is $? 6 'and kept no more'
+tap_is "$(again passed_over 1)" '1 1' 'a number that is not there'
+"$BIN/kairan" feedback quarantine replay 1x 2>/dev/null
+tap_is $? 2 'and one that is none'
+tap_is "$(again notices)" '0 0' 'nothing to replay'
+
+# arguments: send id, form, believed; a notice of that recipient as if it had been kept long ago
+keep_one()
+{
+	local content
+
+	if [ "$2" = mail ]; then
+		content=$(dsn "$1" 5.1.1 | sed 's/^To:.*/To: nobody/' | base64 -w 0)
+	else
+		content=$(printf '{"kind":"delivery","address":"user%s@example.com","token":"%s"}\n' "$1" "$(token "$1")" |
+			$SNS sign "$D/sns" --topic "$TOPIC" | "$PYTHON" -c 'import json, sys; print(json.loads(sys.stdin.read())["Message"])' | base64 -w 0)
+	fi
+	sql -c "INSERT INTO kairan.kept_notice (semantic_key, kept_at, source, reason, why, form, believed, recipients, content)
+		VALUES ('test|$1', now() - interval '100 days', 'mail', 'unreadable', 'the parser ended on it 2 times', '$2', $3,
+		E'b+$(token "$1")@$DOMAIN\n', decode('$content', 'base64')) RETURNING id"
+}
+
+id=$(keep_one 80 mail false)
+tap_is "$("$BIN/kairan" feedback quarantine show "$id" | grep -c '^Final-Recipient: rfc822; user80@example.com')" 1 'quarantine show prints the whole'
+tap_is "$("$BIN/kairan" --json feedback quarantine show "$id" | "$PYTHON" -c 'import json, sys, base64; k = json.load(sys.stdin)[0]; print(b"user80@" in base64.b64decode(k["content_base64"]))')" True 'in JSON as base64'
+tap_is "$(again new "$id")" '0 1' 'a mail that is understood now'
+tap_like "$(of_send 80 bounced_at)" '^20' 'is linked by the recipients of its envelope'
+keep_one 81 notice false >/dev/null
+tap_is "$(again passed_over) $(of_send 81 delivered_at)" '1 1 -' 'a notice that was not believed is not believed now'
+id=$(keep_one 82 notice true)
+tap_is "$(again new "$id") $(of_send 82 delivered_at | cut -c 1-2)" '0 1 20' 'one that was verified is'
+id=$(keep_one 83 mail false)
+sql -c "SELECT kairan.customer_erase('USER83@example.com')" >/dev/null
+"$BIN/kairan" feedback quarantine show "$id" >/dev/null 2>&1
+tap_is $? 6 'erased with the person whom it names'
+id=$(keep_one 84 mail false)
+"$BIN/kairan" feedback quarantine drop "$id" >/dev/null
+tap_is "$? $(one "count(*) FROM kairan.audit WHERE action = 'feedback.drop'")" '0 1' 'dropped, and audited'
+"$BIN/kairan" feedback quarantine drop --all >/dev/null
+tap_is "$? $(one 'count(*) FROM kairan.kept_notice')" '0 0' 'all of them'
+"$BIN/kairan" feedback quarantine drop "$id" >/dev/null 2>&1
+tap_is $? 6 'what is gone is not there to be dropped'
+sql -c "INSERT INTO kairan.kept_notice (semantic_key, source, reason, why, form, believed, recipients, content)
+	SELECT 'big|' || n, 'mail', 'unreadable', '', 'mail', false, '', decode(repeat('00', 67108864), 'hex') FROM generate_series(1, 4) AS n"
+tap_is "$(one "kairan.notice_keep('{a}', '{mail}', '{unreadable}', '{}', '{mail}', '{f}', '{}', '{AAAA}') FROM (SELECT 1) AS x") $(one 'count(*) FROM kairan.kept_notice')" \
+	'0 4' 'no more than 256 MB is kept whole'
+sql -c 'DELETE FROM kairan.kept_notice'
+keep_one 85 mail false >/dev/null
 
 # ---- health in kairan status -------------------------------------------------------------------
 
 mkdir -p "$D/md/new" "$D/md/cur"
 export KAIRAN_FEEDBACK_MAILDIR=$D/md
 daemon_start
+tap_ok 'what was kept longer than retention.kept_days is dropped' wait_for 10 'count(*) = 0 FROM kairan.kept_notice'
 dsn 60 5.1.1 >"$D/md/new/1.host"
 tap_ok 'a daemon with a Maildir' services_wait 5 test -f "$D/md/cur/1.host:2,S"
 "$BIN/kairan" status >"$D/status" 2>&1

@@ -149,8 +149,18 @@ tap_ok 'is kept whole' test "$(find "$D/replies/new" -size +2900k | wc -l)" = 1
 start=$SECONDS
 tap_is "$(order "$(b 17)" trick-slow | post)" 503 'a byte a second: the answer is due in 10 s'
 tap_ok 'and comes by then' test $((SECONDS - start)) -le 14
+tap_is "$(metrics metrics | grep '^kairan_feedback_quarantined_total{source="http".*[1-9]$' | sort)" \
+'kairan_feedback_quarantined_total{source="http",reason="bucket_not_allowed"} 1
+kairan_feedback_quarantined_total{source="http",reason="object_missing"} 1
+kairan_feedback_quarantined_total{source="http",reason="object_too_large"} 1
+kairan_feedback_quarantined_total{source="http",reason="unreadable"} 3' 'what was kept aside is counted by reason'
 daemon_end
 tap_is $? 0 'ends well, though the object still drips'
+dsn 14 5.1.1 >"$D/objects/never"
+"$BIN/kairan" feedback quarantine replay >"$D/again.out" 2>"$D/again.err"
+tap_is "$? $(of_send 14 class) $(one "string_agg(reason, ' ' ORDER BY id) FROM kairan.kept_notice")" \
+	'1 hard unreadable bucket_not_allowed unreadable unreadable object_too_large' \
+	'replayed when its object is there it is read; the others are kept on'
 
 # ---- the same over SQS -------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import sys
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{(.*)\})? (\S+)$')
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(?:,|$)')
 METRIC = re.compile(r'\b(kairan_[a-z0-9_]+|process_[a-z0-9_]+)\b')
-LABELS = {'program', 'version', 'stream', 'class', 'state', 'lease', 'relay', 'source', 'le',
+LABELS = {'program', 'version', 'stream', 'class', 'state', 'lease', 'relay', 'source', 'reason', 'le',
           'provider', 'reaction'}
 SERIES_MAX = 400  # with two streams; the bounds are those of streams, relays, sources, braked providers
 

@@ -174,6 +174,53 @@ test_refused_event(void **state)
 	arena_release(&arena);
 }
 
+/* The event itself, as parameters of ingest(), goes with it and comes back. */
+static void
+test_kept_whole(void **state)
+{
+	struct feedback_event e = an_event(), *kept;
+	const char *p[LEDGER_PARAMS_MAX], *again[LEDGER_COLUMNS], *sql;
+	struct ledger_batch b;
+	struct arena arena;
+	int count;
+
+	(void)state;
+	arena_init(&arena, 64 * 1024);
+	e.text = SLICE("\"quoted\\ \xc3\xa9");
+	kept = intake_refused_event(&arena, &e, "no");
+	assert_non_null(kept);
+	assert_non_null(kept->kept);
+	assert_string_equal(kept->kept->form, "event");
+	ledger_init(&b);
+	assert_true(ledger_add(&b, &e));
+	sql = ledger_statement(&b, p, &count);
+	assert_int_equal(count, LEDGER_COLUMNS);
+	assert_string_equal(sql, LEDGER_SQL);
+	assert_true(intake_refused_params(kept->kept->content, &arena, again));
+	for (size_t i = 0; i < LEDGER_COLUMNS; i++)
+		assert_string_equal(again[i], p[i]);
+	ledger_reset(&b);
+	assert_true(ledger_add(&b, &e));
+	assert_true(ledger_add(&b, kept));
+	intake_keep_whole(&arena, kept,
+	    &(struct feedback_kept){ .form = "mail",
+		.is_believed = true,
+		.rcpts = SLICE("a\n"),
+		.content = slice_make("\0\xff\"", 3) });
+	assert_true(ledger_add(&b, kept));
+	sql = ledger_statement(&b, p, &count);
+	assert_int_equal(count, LEDGER_PARAMS_MAX);
+	assert_non_null(strstr(sql, "notice_keep"));
+	assert_string_equal(p[LEDGER_COLUMNS + 4], "{\"event\",\"mail\"}");
+	assert_string_equal(p[LEDGER_COLUMNS + 5], "{0,1}");
+	assert_string_equal(p[LEDGER_COLUMNS + 6], "{\"\",\"a\n\"}");
+	assert_string_equal(strchr(p[LEDGER_COLUMNS + 7], ','), ",\"AP8i\"}");
+	assert_false(intake_refused_params(SLICE("[]"), &arena, again));
+	assert_false(intake_refused_params(SLICE("{"), &arena, again));
+	ledger_release(&b);
+	arena_release(&arena);
+}
+
 static void
 test_whose_fault(void **state)
 {
@@ -195,7 +242,7 @@ main(void)
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_unlinked),
 		cmocka_unit_test(test_linked_and_reset), cmocka_unit_test(test_smtp),
 		cmocka_unit_test(test_odd_times), cmocka_unit_test(test_refused_event),
-		cmocka_unit_test(test_whose_fault) };
+		cmocka_unit_test(test_kept_whole), cmocka_unit_test(test_whose_fault) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -263,7 +263,10 @@ test_poison_is_kept_aside(void **state)
 {
 #ifdef KAIRAN_CRASH_POINTS
 	const struct mail_intake how = { .keys = &placeholder_keys, .worker = worker };
-	const struct mail_intake_mail mail = { .raw = SLICE("X-Kairan-Crash: parser\n\nx\n") };
+	const struct slice rcpts[] = { SLICE("a@example.com"), SLICE("b@example.com") };
+	const struct mail_intake_mail mail = {
+		.raw = SLICE("X-Kairan-Crash: parser\n\nx\n"), .rcpts = rcpts, .rcpt_count = 2
+	};
 	struct feedback_events events = { 0 };
 	struct arena arena;
 
@@ -275,6 +278,11 @@ test_poison_is_kept_aside(void **state)
 	assert_string_equal(events.items[0].reason, "unreadable");
 	assert_false(events.items[0].linked);
 	assert_non_null(strstr(events.items[0].text.ptr, "ended on it 2 times"));
+	assert_non_null(events.items[0].kept);
+	assert_string_equal(events.items[0].kept->form, "mail");
+	assert_true(slice_equal(events.items[0].kept->content, mail.raw));
+	assert_true(
+	    slice_equal(events.items[0].kept->rcpts, SLICE("a@example.com\nb@example.com\n")));
 	arena_release(&arena);
 	compare(SLICE("Subject: the next\n\nx\n"), NULL, 0);
 #else
