@@ -21,6 +21,7 @@
 #define REPUTATION_EVERY_S 30 /* it counts every recipient of a week */
 #define REPUTATION_TIMEOUT "3s"
 #define BAR_CELLS 20
+#define LAG_TOLD_S 5 /* of notices that wait for their commit */
 #define MINUTES "60" /* of the rate that is drawn, at most SPARKLINE_MAX */
 #define STYLE_BOLD "1"
 #define STYLE_RED "31"
@@ -434,6 +435,10 @@ draw_feedback(const struct cli *cli, const json_t *feedback)
 		putchar('\n');
 		return;
 	}
+	if (count(feedback, "lag_s") >= LAG_TOLD_S)
+		printf("  %s notices wait for PostgreSQL, the oldest for %s s\n",
+		    cli_number(count(feedback, "waiting"), n[0]),
+		    cli_number(count(feedback, "lag_s"), n[1]));
 	json_array_foreach(json_object_get(feedback, "sources"), i, one)
 	{
 		printf("  %-12s", word(one, "name"));
@@ -444,6 +449,12 @@ draw_feedback(const struct cli *cli, const json_t *feedback)
 		    cli_number(count(one, "left"), n[1]));
 		if (count(one, "kept") > 0)
 			printf(", %s kept aside", cli_number(count(one, "kept"), n[0]));
+		if (count(one, "waiting") > 0)
+			printf(", %s waiting", cli_number(count(one, "waiting"), n[0]));
+		if (count(one, "lag_s") > 0)
+			printf(", the oldest for %s s", cli_number(count(one, "lag_s"), n[0]));
+		if (count(one, "behind_bytes") > 0)
+			printf(", %s bytes behind", cli_number(count(one, "behind_bytes"), n[0]));
 		putchar('\n');
 		if (word(one, "last_error")[0] == '\0')
 			continue;

@@ -161,6 +161,7 @@ on_publish(uv_timer_t *timer)
 	metrics_publish(d->metrics,
 	    &(struct metrics_state){ .counts = *intake_counts(d->intake),
 		.waiting = intake_waiting(d->intake),
+		.lag_ms = intake_lag_ms(d->intake),
 		.is_ready = intake_is_open(d->intake) });
 }
 

@@ -163,6 +163,17 @@ intake_waiting(const struct intake *in)
 	return in->waiting.count + in->running.count;
 }
 
+uint64_t
+intake_lag_ms(const struct intake *in)
+{
+	const struct intake_item *first = in->running.first, *next = in->waiting.first;
+
+	/* what was cut or put back is in front, whatever its age */
+	if (first == NULL || (next != NULL && next->arrived_ms < first->arrived_ms))
+		first = next;
+	return first != NULL ? uv_now(in->loop) - first->arrived_ms : 0;
+}
+
 const struct intake_counts *
 intake_counts(const struct intake *in)
 {

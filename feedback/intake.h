@@ -90,6 +90,9 @@ void intake_set_ready(struct intake *intake, bool is_ready);
 /* Items waiting or under way. */
 size_t intake_waiting(const struct intake *intake);
 
+/* Since when the oldest of them does. */
+uint64_t intake_lag_ms(const struct intake *intake);
+
 const struct intake_counts *intake_counts(const struct intake *intake);
 
 /* An event of kind other that keeps what cannot be kept otherwise: refused by the database, or

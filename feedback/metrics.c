@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "metric.h"
 #include "metrics_server.h"
@@ -79,6 +80,46 @@ put_sources(struct buf *out, const struct sources *sources)
 	}
 }
 
+static double
+lag_s(const struct source_health *h)
+{
+	struct timespec now;
+	double age;
+
+	if (h->oldest_us <= 0)
+		return (double)h->oldest_us;
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	age = (double)now.tv_sec + (double)now.tv_nsec / 1e9 - (double)h->oldest_us / 1e6;
+	return age > 0 ? age : 0;
+}
+
+/* Of the sources of which it is known. */
+static void
+put_lag(struct buf *out, const struct sources *sources)
+{
+	static const char *const families[][2] = {
+		{ "kairan_feedback_source_waiting",
+		    "Notices that wait at the source, of a Maildir up to 1,000" },
+		{ "kairan_feedback_source_lag_seconds",
+		    "Since when the oldest of them waits, 0 when none does" },
+		{ "kairan_feedback_source_behind_bytes", "Bytes of the log that are not read" },
+	};
+
+	for (size_t f = 0; f < sizeof(families) / sizeof(families[0]) && sources->count > 0; f++) {
+		metric_family(out, families[f][0], METRIC_GAUGE, families[f][1]);
+		for (size_t i = 0; i < sources->count; i++) {
+			struct source_health h = source_health(sources->items[i]);
+			struct metric_label label = { "source", sources->items[i]->name };
+			double value = f == 0 ? (double)h.waiting
+			    : f == 1	      ? lag_s(&h)
+					      : (double)h.behind_bytes;
+
+			if (value >= 0)
+				metric_sample(out, families[f][0], &label, 1, value);
+		}
+	}
+}
+
 /* Every pair from the beginning on: of a counter that begins at 1 nobody sees the increase. */
 static void
 put_kept(struct buf *out, const struct sources *sources)
@@ -132,7 +173,10 @@ metrics_text(struct buf *out, const struct sources *sources, const struct metric
 	metric_process(out, "kairan-feedback");
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		metric_one(out, rows[i].name, rows[i].type, rows[i].help, (double)rows[i].value);
+	metric_one(out, "kairan_feedback_lag_seconds", METRIC_GAUGE,
+	    "Since when the oldest notice waits for its commit", (double)s->lag_ms / 1e3);
 	put_sources(out, sources);
+	put_lag(out, sources);
 	put_kept(out, sources);
 }
 
@@ -142,8 +186,8 @@ void
 metrics_json(struct buf *out, const struct sources *sources, const struct metrics_state *s)
 {
 	json_t *list = json_array();
-	json_t *root = json_pack("{s:b, s:I, s:o}", "ready", s->is_ready, "waiting",
-	    (json_int_t)s->waiting, "sources", list);
+	json_t *root = json_pack("{s:b, s:I, s:I, s:o}", "ready", s->is_ready, "waiting",
+	    (json_int_t)s->waiting, "lag_s", (json_int_t)(s->lag_ms / 1000), "sources", list);
 	char *text;
 
 	for (size_t i = 0; i < sources->count; i++) {
@@ -153,11 +197,13 @@ metrics_json(struct buf *out, const struct sources *sources, const struct metric
 		for (size_t k = 0; k < SOURCE_KEPT_REASONS; k++)
 			kept += h.kept[k];
 		(void)json_array_append_new(list,
-		    json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "name",
-			sources->items[i]->name, "up", h.is_up, "received", (json_int_t)h.received,
-			"committed", (json_int_t)h.committed, "left", (json_int_t)h.left, "kept",
-			(json_int_t)kept, "errors", (json_int_t)h.errors, "last_message_s",
-			(json_int_t)(h.last_message_us / 1000000), "last_error_s",
+		    json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}",
+			"name", sources->items[i]->name, "up", h.is_up, "received",
+			(json_int_t)h.received, "committed", (json_int_t)h.committed, "left",
+			(json_int_t)h.left, "kept", (json_int_t)kept, "waiting",
+			(json_int_t)h.waiting, "lag_s", (json_int_t)lag_s(&h), "behind_bytes",
+			(json_int_t)h.behind_bytes, "errors", (json_int_t)h.errors,
+			"last_message_s", (json_int_t)(h.last_message_us / 1000000), "last_error_s",
 			(json_int_t)(h.last_error_us / 1000000), "last_error", h.last_error));
 	}
 	text = json_dumps(root, JSON_COMPACT);

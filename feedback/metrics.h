@@ -15,8 +15,9 @@
 /* What only the loop's thread may read, copied from there. */
 struct metrics_state {
 	struct intake_counts counts;
-	size_t waiting; /* items at the intake */
-	bool is_ready;	/* PostgreSQL is connected, and there is room */
+	size_t waiting;	 /* items at the intake */
+	uint64_t lag_ms; /* of the oldest of them */
+	bool is_ready;	 /* PostgreSQL is connected, and there is room */
 };
 
 struct metrics;

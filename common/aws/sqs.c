@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SENT_MAX_MS INT64_C(253402300800000) /* the year 10000 */
+
 /* ---- requests --------------------------------------------------------------------------- */
 
 /* What a queue URL and a receipt handle consist of needs no escapes, but is not ours. */
@@ -70,7 +72,7 @@ sqs_receive_body(struct buf *out, struct slice queue_url, long wait_s, long visi
 	append_queue(out, queue_url);
 	buf_printf(out,
 	    ",\"MaxNumberOfMessages\":%d,\"WaitTimeSeconds\":%ld,\"VisibilityTimeout\":%ld,"
-	    "\"MessageSystemAttributeNames\":[\"ApproximateReceiveCount\"]}",
+	    "\"MessageSystemAttributeNames\":[\"ApproximateReceiveCount\",\"SentTimestamp\"]}",
 	    SQS_BATCH_MAX, wait_s, visibility_s);
 }
 
@@ -153,6 +155,7 @@ read_message(const json_t *item, struct arena *arena, struct sqs_message *m, str
 {
 	const json_t *attributes = json_object_get(item, "Attributes");
 	const json_t *receives = json_object_get(attributes, "ApproximateReceiveCount");
+	const json_t *sent = json_object_get(attributes, "SentTimestamp");
 	struct slice md5 = text_of(item, "MD5OfBody", arena, 64);
 	unsigned long count = 0;
 
@@ -166,6 +169,9 @@ read_message(const json_t *item, struct arena *arena, struct sqs_message *m, str
 		return err_set(err, "no memory for a message of SQS");
 	if (json_is_string(receives))
 		count = strtoul(json_string_value(receives), NULL, 10);
+	if (json_is_string(sent))
+		m->sent_us = strtoll(json_string_value(sent), NULL, 10);
+	m->sent_us = m->sent_us > 0 && m->sent_us < SENT_MAX_MS ? m->sent_us * 1000 : 0;
 	m->receives = count > 1000000 ? 1000000 : (unsigned)count;
 	m->is_intact = md5.len == 0 || md5_fits(m->body, md5);
 	return 0;

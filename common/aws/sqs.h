@@ -26,6 +26,7 @@ struct sqs_message {
 	struct slice receipt; /* of this delivery only */
 	struct slice body;    /* decoded; may hold anything */
 	unsigned receives;    /* ApproximateReceiveCount; 0 when it is not told */
+	int64_t sent_us;      /* SentTimestamp; 0 when it is not told */
 	bool is_intact;	      /* MD5OfBody fits, or is absent */
 	bool is_cut;	      /* past SQS_BODY_MAX: the body is empty here */
 };

@@ -451,6 +451,17 @@ fetch(struct mailbox *m, struct pull *pull, struct mail *mail, int *result, stru
 	return m->raw.len > 0;
 }
 
+/* Mails of this look that are not done with. */
+static void
+tell_lag(const struct mailbox *m, struct pull *pull)
+{
+	int64_t waiting = 0;
+
+	for (size_t i = 0; i < m->count; i++)
+		waiting += !m->listed[i].is_done;
+	source_lag(pull_source(pull), waiting, -1, -1);
+}
+
 static int
 read_all(struct mailbox *m, struct pull *pull, struct err *err)
 {
@@ -458,6 +469,7 @@ read_all(struct mailbox *m, struct pull *pull, struct err *err)
 	size_t n = 0;
 
 	m->is_refused_full = false;
+	tell_lag(m, pull);
 	for (size_t i = 0; result == 0 && i < m->count && !pull_is_stopping(pull); i++) {
 		struct mail *mail = &m->listed[i];
 
@@ -517,6 +529,8 @@ run_round(void *ctx, struct pull *pull, struct err *err)
 	wire_close(&m->wire);
 	if (m->is_imap)
 		raise_floor(m);
+	if (result == 0)
+		tell_lag(m, pull);
 	if (result < 0 || complain(m, err) < 0)
 		return PULL_FAILED;
 	if (m->is_more)

@@ -23,7 +23,9 @@
 #include "mail_intake.h"
 #include "nameset.h"
 
-#define NAMES_TRIED 10 /* when cur/ has the name already */
+#define MEASURED_MAX 1000
+#define MEASURE_MS 1000 /* and a rescan each MAILDIR_RESCAN_S of them */
+#define NAMES_TRIED 10	/* when cur/ has the name already */
 
 struct file {
 	struct file *previous, *next;
@@ -42,6 +44,7 @@ struct maildir {
 	int new_fd, cur_fd;
 	DIR *scan;     /* the pass under way, or NULL */
 	bool is_dirty; /* something came since it began */
+	unsigned looks;
 	bool is_stopping;
 	struct file *files; /* at the intake */
 	size_t count;
@@ -276,11 +279,41 @@ on_change(uv_fs_event_t *watch, const char *name, int events, int status)
 	advance(md);
 }
 
+/* What waits in new/ and since when, of MEASURED_MAX files at most. */
+static void
+measure(struct maildir *md)
+{
+	int fd = openat(md->new_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	int64_t count = 0, oldest_us = 0;
+	const struct dirent *entry;
+	struct stat st;
+
+	while (dir != NULL && count < MEASURED_MAX && (entry = readdir(dir)) != NULL) {
+		int64_t at_us;
+
+		if (entry->d_name[0] == '.' || nameset_has(&md->left, slice_str(entry->d_name)) ||
+		    fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		at_us = (int64_t)st.st_ctim.tv_sec * 1000000 + st.st_ctim.tv_nsec / 1000;
+		if (count++ == 0 || at_us < oldest_us)
+			oldest_us = at_us;
+	}
+	if (dir != NULL)
+		(void)closedir(dir);
+	else if (fd >= 0)
+		(void)close(fd);
+	source_lag(&md->source, count, oldest_us, -1);
+}
+
 static void
 on_look(uv_timer_t *timer)
 {
 	struct maildir *md = timer->data;
 
+	measure(md);
+	if (md->looks++ % MAILDIR_RESCAN_S != 0)
+		return;
 	md->is_dirty = true;
 	advance(md);
 }
@@ -382,7 +415,7 @@ maildir_new(uv_loop_t *loop, const struct maildir_config *config, struct err *er
 	md->is_dirty = true;
 	if (uv_fs_event_start(md->watch, on_change, path, 0) != 0)
 		log_warn("maildir cannot be watched, it is looked at every %d s", MAILDIR_RESCAN_S);
-	(void)uv_timer_start(md->timer, on_look, 0, (uint64_t)MAILDIR_RESCAN_S * 1000);
+	(void)uv_timer_start(md->timer, on_look, 0, MEASURE_MS);
 	log_info("maildir is watched path=%s", config->path);
 	source_up(&md->source, true);
 	return &md->source;

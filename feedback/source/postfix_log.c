@@ -423,11 +423,23 @@ read_chunk(struct postfix_log *p, size_t n)
 	return done;
 }
 
+/* Of the open file; one that follows it is not looked at. */
+static void
+tell_lag(const struct postfix_log *p, struct pull *pull)
+{
+	struct stat st;
+
+	if (p->fd >= 0 && fstat(p->fd, &st) == 0)
+		source_lag(pull_source(pull), -1, -1,
+		    st.st_size > p->heard ? (int64_t)(st.st_size - p->heard) : 0);
+}
+
 static enum pull_verdict
 commit_place(struct postfix_log *p, struct pull *pull, size_t done, struct err *err)
 {
 	size_t events = p->unit.events.count;
 
+	tell_lag(p, pull);
 	if (events > 0) {
 		source_received(pull_source(pull), events);
 		p->unit.notices = events;
@@ -474,6 +486,7 @@ run_round(void *ctx, struct pull *pull, struct err *err)
 	if (done > 0)
 		return commit_place(p, pull, done, err);
 	look_for_rotation(p);
+	tell_lag(p, pull);
 	return p->fd < 0 ? PULL_MORE : PULL_NOTHING;
 }
 

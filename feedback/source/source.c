@@ -19,6 +19,7 @@ void
 source_init(struct source *s, const char *name, const struct source_kind *kind, void *self)
 {
 	*s = (struct source){ .name = name, .kind = kind, .self = self };
+	s->health.waiting = s->health.oldest_us = s->health.behind_bytes = -1;
 	(void)pthread_mutex_init(&s->lock, NULL);
 }
 
@@ -100,6 +101,18 @@ source_up(struct source *s, bool is_up)
 		return;
 	(void)pthread_mutex_lock(&s->lock);
 	s->health.is_up = is_up;
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
+void
+source_lag(struct source *s, int64_t waiting, int64_t oldest_us, int64_t behind_bytes)
+{
+	if (s == NULL)
+		return;
+	(void)pthread_mutex_lock(&s->lock);
+	s->health.waiting = waiting;
+	s->health.oldest_us = oldest_us;
+	s->health.behind_bytes = behind_bytes;
 	(void)pthread_mutex_unlock(&s->lock);
 }
 

@@ -33,7 +33,10 @@ struct source_health {
 	uint64_t left;			    /* not acceptable: left where they were, or refused */
 	uint64_t errors;		    /* looks that failed */
 	uint64_t kept[SOURCE_KEPT_REASONS]; /* aside, in kept_notice */
-	int64_t last_message_us;	    /* of the last commit, since 1970 UTC; 0: none yet */
+	int64_t waiting;	 /* notices that wait where they come from; -1: unknown */
+	int64_t oldest_us;	 /* since when the oldest of them does; 0: none, -1: unknown */
+	int64_t behind_bytes;	 /* of a log; -1: unknown */
+	int64_t last_message_us; /* of the last commit, since 1970 UTC; 0: none yet */
 	int64_t last_error_us;
 	char last_error[SOURCE_ERROR_MAX + 1];
 };
@@ -69,6 +72,8 @@ void source_committed(struct source *s, uint64_t count);
 void source_left(struct source *s);
 void source_kept(struct source *s, const char *reason);
 void source_up(struct source *s, bool is_up);
+/* How far it is behind, see source_health. */
+void source_lag(struct source *s, int64_t waiting, int64_t oldest_us, int64_t behind_bytes);
 /* Counts an error and keeps its text; is_up becomes false. */
 void source_error(struct source *s, const char *text);
 

@@ -261,6 +261,22 @@ read_message(struct sqs *s, struct pull *pull, size_t i)
 	reader_keep(u, "sqs", "poison", m->id, m->body, s->config->sqs_accept_unsigned);
 }
 
+/* Since when the oldest waits of those that are not deleted; what was not received is not known. */
+static void
+tell_lag(const struct sqs *s, struct pull *pull, bool is_over)
+{
+	int64_t oldest_us = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		int64_t sent_us = s->messages[i].sent_us;
+
+		if ((!is_over || s->units[i].result != UNIT_COMMITTED) && sent_us > 0 &&
+		    (oldest_us == 0 || sent_us < oldest_us))
+			oldest_us = sent_us;
+	}
+	source_lag(pull_source(pull), -1, oldest_us, -1);
+}
+
 static enum pull_verdict
 run_round(void *ctx, struct pull *pull, struct err *err)
 {
@@ -274,6 +290,7 @@ run_round(void *ctx, struct pull *pull, struct err *err)
 		return PULL_FAILED;
 	source_up(pull_source(pull), true);
 	source_received(pull_source(pull), s->count);
+	tell_lag(s, pull, false);
 	if (s->count <= SQS_BATCH_MAX)
 		taken = time(NULL); /* without the wait for them */
 	for (size_t i = 0; i < s->count; i++) {
@@ -284,6 +301,7 @@ run_round(void *ctx, struct pull *pull, struct err *err)
 		read_message(s, pull, i);
 	}
 	pull_commit(pull, s->units, s->count);
+	tell_lag(s, pull, true);
 	return delete_committed(s, err) < 0 ? PULL_FAILED : PULL_MORE;
 }
 

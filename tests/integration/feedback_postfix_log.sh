@@ -130,8 +130,16 @@ three_aside()
 	metrics metrics | grep -q '^kairan_feedback_quarantined_total{source="postfix_log",reason="refused"} 3$'
 }
 tap_ok 'which is counted' services_wait 10 three_aside
+hold
 chunk_of 40
+tap_ok 'while PostgreSQL takes nothing the bytes are told that are behind' services_wait 20 source_reaches postfix_log behind_bytes 100
+let_go
 tap_ok 'the log is followed on' wait_for 10 "count(*) = 1 $delivered = 40"
+not_behind()
+{
+	[ "$(source_is postfix_log behind_bytes)" = 0 ]
+}
+tap_ok 'and nothing is behind' services_wait 20 not_behind
 daemon_end
 tap_is $? 0 'ends well again'
 tap_is "$(grep -c 'user[0-9]*@' "$D/feedback.log")" 0 'no address in the log'

@@ -184,6 +184,28 @@ tap_ok 'and in Prometheus' grep -q '^kairan_feedback_source_committed_total{sour
 tap_is "$("$PYTHON" tests/support/check_metrics.py text "$D/metrics")" '' 'every line of which has its form and type'
 tap_is "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$METRICS/other")" 404 'another page is unknown'
 tap_is "$(curl -s -o /dev/null -w '%{http_code}' -X POST "http://127.0.0.1:$METRICS/metrics")" 405 'only GET'
+
+# ---- lag ---------------------------------------------------------------------------------------
+
+hold
+dsn 61 5.1.1 >"$D/md/new/2.host"
+tap_ok 'while PostgreSQL takes nothing a file waits in the Maildir' services_wait 20 source_reaches maildir lag_s 1
+tap_is "$(source_is maildir waiting)" 1 'one'
+lag_is_told()
+{
+	metrics metrics | awk '$1 == "kairan_feedback_lag_seconds" && $2 > 5 { n++ } $1 == "kairan_feedback_source_lag_seconds{source=\"maildir\"}" && $2 > 5 { n++ } END { exit n != 2 }'
+}
+tap_ok 'its age and that of the notice here are in Prometheus' services_wait 30 lag_is_told
+"$BIN/kairan" status >"$D/status" 2>&1
+tap_ok 'and in kairan status' grep -qE 'maildir .*, 1 waiting, the oldest for [0-9]+ s' "$D/status"
+tap_ok 'so are notices that wait for PostgreSQL' grep -qE '1 notices wait for PostgreSQL, the oldest for [0-9]+ s' "$D/status"
+let_go
+tap_ok 'it is committed then' services_wait 20 test -f "$D/md/cur/2.host:2,S"
+no_lag()
+{
+	[ "$(source_is maildir waiting) $(source_is maildir lag_s)" = '0 0' ]
+}
+tap_ok 'and nothing waits' services_wait 20 no_lag
 daemon_end
 tap_is $? 0 'ends well'
 "$BIN/kairan" status >"$D/status" 2>&1

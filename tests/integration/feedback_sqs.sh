@@ -166,13 +166,26 @@ tap_ok "and are committed together: $batches batches" test "$batches" -le 3
 tap_ok 'in more than twenty calls' test $(($(queue calls) - calls)) -ge 20
 tap_ok 'over the connection there is' test $(($(queue connections) - connections)) -le 1
 
+# ---- lag ----------------------------------------------------------------------------------
+
+hold
+document "{\"kind\":\"bounce\",\"address\":\"user63@example.com\",\"token\":\"$(token 63)\"}" | put
+tap_ok 'while PostgreSQL takes nothing the age of the message is told' services_wait 30 source_reaches sqs lag_s 1
+let_go
+tap_ok 'it is committed and deleted' services_wait 30 queue_is deleted 209
+sqs_has_no_lag()
+{
+	[ "$(source_is sqs lag_s)" = 0 ]
+}
+tap_ok 'and nothing waits' services_wait 20 sqs_has_no_lag
+
 # ---- a queue that does not count ----------------------------------------------------------
 
 poison="count(*) FROM kairan.feedback_event WHERE source = 'sqs' AND reason = 'poison'"
 before=$(one "$poison")
 echo 'no_count = 1' >"$D/control"
 document "{\"kind\":\"complaint\",\"address\":\"user61@example.com\",\"token\":\"$(token 61)\",\"forge\":\"signature\"}" | put
-tap_ok 'without ApproximateReceiveCount a forged document leaves the queue, too' services_wait 20 queue_is deleted 209
+tap_ok 'without ApproximateReceiveCount a forged document leaves the queue, too' services_wait 20 queue_is deleted 210
 tap_is "$(one "$poison")" $((before + 1)) 'and is kept aside'
 echo >"$D/control"
 daemon_end

@@ -9,6 +9,7 @@
 #   daemon_start, daemon_end  DAEMON; health of its sources by source_is NAME FIELD
 #   token SEND [b|u|m]        of_send SEND COLUMN, one EXPRESSION, wait_for SECONDS CONDITION
 #   dsn SEND STATUS           a delivery report
+#   hold, let_go              nothing is committed in between
 #
 # KAIRAN_BIN: folder of the programs (default bin).
 # shellcheck disable=SC2034 # read by the tests
@@ -42,6 +43,25 @@ token()
 	known=$(sed -n "s/^${2:-b} $1 //p" "$D/tokens")
 	[ -n "$known" ] && echo "$known" && return
 	$SNS token "$D/keys" 1 "$1" "$([ "${2:-b}" = b ] && echo 1 || echo 0)" "${2:-b}"
+}
+
+hold()
+{
+	sql -c "SET application_name = 'hold'; BEGIN; LOCK TABLE kairan.feedback_event IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(120)" >/dev/null 2>&1 &
+	HOLD=$!
+	wait_for 10 "count(*) = 1 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.application_name = 'hold' AND l.mode = 'AccessExclusiveLock' AND l.granted"
+}
+
+let_go()
+{
+	one "count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'hold'" >/dev/null
+	wait "$HOLD" 2>/dev/null
+}
+
+# arguments: name of a source, field of its health, least value
+source_reaches()
+{
+	[ "$(source_is "$1" "$2")" -ge "$3" ] 2>/dev/null
 }
 
 dsn()

@@ -58,7 +58,7 @@ class Queue:
         with self.lock:
             for body in bodies:
                 self.messages.append({'id': str(uuid.uuid4()), 'body': body, 'hidden_until': 0.0,
-                                      'receives': 0, 'receipt': None})
+                                      'receives': 0, 'receipt': None, 'sent': int(time.time() * 1000)})
             self.lock.notify_all()
 
     def state(self):
@@ -97,7 +97,8 @@ class Queue:
             wanted = []
         answer = [{'MessageId': m['id'], 'ReceiptHandle': m['receipt'], 'Body': m['body'],
                    'MD5OfBody': hashlib.md5((m['body'] + ('x' if bad else '')).encode()).hexdigest(),
-                   **({'Attributes': {'ApproximateReceiveCount': str(m['receives'])}}
+                   **({'Attributes': {'ApproximateReceiveCount': str(m['receives']),
+                                      **({'SentTimestamp': str(m['sent'])} if 'SentTimestamp' in wanted else {})}}
                       if 'ApproximateReceiveCount' in wanted else {})} for m in taken]
         return {'Messages': answer} if answer else {}
 

@@ -170,14 +170,17 @@ test_sqs(void **state)
 	assert_int_equal(sqs_received(SLICE("{}"), &arena, m, &n, &err), 0);
 	assert_int_equal(n, 0);
 	/* MD5 of "hi" by md5sum(1) */
-	assert_int_equal(sqs_received(SLICE("{\"Messages\":[{\"MessageId\":\"i\",\"ReceiptHandle\":"
-					    "\"r\",\"Body\":\"hi\",\"MD5OfBody\":"
-					    "\"49f68a5c8493ec2c0bf489821c21fc3b\",\"Attributes\":"
-					    "{\"ApproximateReceiveCount\":\"7\"}}]}"),
-			     &arena, m, &n, &err),
+	assert_int_equal(
+	    sqs_received(
+		SLICE("{\"Messages\":[{\"MessageId\":\"i\",\"ReceiptHandle\":"
+		      "\"r\",\"Body\":\"hi\",\"MD5OfBody\":"
+		      "\"49f68a5c8493ec2c0bf489821c21fc3b\",\"Attributes\":"
+		      "{\"ApproximateReceiveCount\":\"7\",\"SentTimestamp\":\"1763700000123\"}}]}"),
+		&arena, m, &n, &err),
 	    0);
 	assert_int_equal(n, 1);
 	assert_int_equal(m[0].receives, 7);
+	assert_true(m[0].sent_us == INT64_C(1763700000123000));
 	assert_true(m[0].is_intact);
 	assert_slice(m[0].body, "hi");
 	buf_init(&out, 2 * SQS_BODY_MAX);
@@ -189,6 +192,7 @@ test_sqs(void **state)
 	assert_int_equal(sqs_received(buf_slice(&out), &arena, m, &n, &err), 0);
 	assert_int_equal(n, 2);
 	assert_true(m[0].is_cut && !m[1].is_cut);
+	assert_true(m[1].sent_us == 0);
 	assert_int_equal(m[0].body.len, 0);
 	buf_release(&out);
 	assert_int_equal(sqs_received(SLICE("[]"), &arena, m, &n, &err), -1);
