@@ -162,6 +162,8 @@ on_publish(uv_timer_t *timer)
 	    &(struct metrics_state){ .counts = *intake_counts(d->intake),
 		.waiting = intake_waiting(d->intake),
 		.lag_ms = intake_lag_ms(d->intake),
+		.http = sources_http_counts(&d->sources),
+		.has_http = d->config->feedback_http_listen[0] != '\0',
 		.is_ready = intake_is_open(d->intake) });
 }
 

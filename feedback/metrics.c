@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -120,6 +121,25 @@ put_lag(struct buf *out, const struct sources *sources)
 	}
 }
 
+static void
+put_http(struct buf *out, const struct metrics_state *s)
+{
+	static const char name[] = "kairan_feedback_http_answers_total";
+
+	metric_family(
+	    out, name, METRIC_COUNTER, "Answers of the HTTP listener by status and reason");
+	for (size_t i = 0; i < HTTP_ANSWERS && s->has_http; i++) {
+		struct http_answer_row row = http_answer_row(i);
+		char status[16] = "other";
+
+		if (row.status != 0)
+			(void)snprintf(status, sizeof(status), "%u", row.status);
+		metric_sample(out, name,
+		    (struct metric_label[]){ { "status", status }, { "reason", row.reason } }, 2,
+		    (double)s->http.answers[i]);
+	}
+}
+
 /* Every pair from the beginning on: of a counter that begins at 1 nobody sees the increase. */
 static void
 put_kept(struct buf *out, const struct sources *sources)
@@ -176,6 +196,7 @@ metrics_text(struct buf *out, const struct sources *sources, const struct metric
 	metric_one(out, "kairan_feedback_lag_seconds", METRIC_GAUGE,
 	    "Since when the oldest notice waits for its commit", (double)s->lag_ms / 1e3);
 	put_sources(out, sources);
+	put_http(out, s);
 	put_lag(out, sources);
 	put_kept(out, sources);
 }

@@ -17,7 +17,9 @@ struct metrics_state {
 	struct intake_counts counts;
 	size_t waiting;	 /* items at the intake */
 	uint64_t lag_ms; /* of the oldest of them */
-	bool is_ready;	 /* PostgreSQL is connected, and there is room */
+	struct http_counts http;
+	bool has_http;
+	bool is_ready; /* PostgreSQL is connected, and there is room */
 };
 
 struct metrics;

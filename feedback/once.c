@@ -48,13 +48,14 @@ read_sns(const struct config *config, const struct mail_intake *how, struct slic
 {
 	struct sns_intake sns;
 	struct sns_cert_cache *cache = NULL;
+	const char *word;
 	int status = 503;
 
 	if (sns_intake_init(&sns, config, how->keys, err) == 0 &&
 	    (cache = sns_cert_cache_new(&sns.cert, err)) != NULL) {
 		ses_inbox_set_mail(sns.inbox, how->worker, how->keep);
 		status = sns_intake_read(
-		    &sns, cache, body, (struct slice){ NULL, 0 }, arena, events, err);
+		    &sns, cache, body, (struct slice){ NULL, 0 }, arena, events, &word, err);
 	}
 	sns_cert_cache_free(cache);
 	sns_intake_release(&sns);

@@ -56,13 +56,22 @@ http_source_free(void *self)
 static void
 http_source_report(void *self)
 {
+	static const unsigned statuses[] = { 200, 400, 403, 413, 503 };
 	struct http_counts counts = http_counts(((struct http_source *)self)->http);
+	unsigned long long totals[6] = { 0 };
 
+	for (size_t i = 0; i < HTTP_ANSWERS; i++) {
+		unsigned status = http_answer_row(i).status, k = 0;
+
+		if (status == 302 || status == 303)
+			status = 200;
+		while (k < 5 && statuses[k] != status)
+			k++;
+		totals[k] += counts.answers[i];
+	}
 	log_info("totals http_200=%llu http_400=%llu http_403=%llu http_413=%llu http_503=%llu "
 		 "http_other=%llu",
-	    (unsigned long long)counts.ok, (unsigned long long)counts.bad,
-	    (unsigned long long)counts.forbidden, (unsigned long long)counts.too_large,
-	    (unsigned long long)counts.busy, (unsigned long long)counts.other);
+	    totals[0], totals[1], totals[2], totals[3], totals[4], totals[5]);
 }
 
 static const struct source_kind http_kind = { http_source_stop, http_source_is_idle,
@@ -241,6 +250,16 @@ sources_start(struct sources *sources, const struct sources_config *c, struct er
 	return err_set(err,
 	    "there is nothing to listen to; set feedback.http_listen, feedback.lmtp_listen, "
 	    "smtp.listen, feedback.maildir, sqs.queue_url, postfix_log.file or mailbox.url");
+}
+
+struct http_counts
+sources_http_counts(const struct sources *sources)
+{
+	const struct source *first = sources->count > 0 ? sources->items[0] : NULL;
+
+	if (first == NULL || first->kind != &http_kind)
+		return (struct http_counts){ 0 };
+	return http_counts(((const struct http_source *)first->self)->http);
 }
 
 void

@@ -10,6 +10,7 @@
 
 #include "config.h"
 #include "err.h"
+#include "http.h"
 #include "intake.h"
 #include "keep.h"
 #include "source.h"
@@ -46,5 +47,8 @@ int sources_start(
 void sources_stop(struct sources *sources);
 bool sources_are_idle(const struct sources *sources);
 void sources_free(struct sources *sources);
+
+/* Of the HTTP listener; all 0 without one. */
+struct http_counts sources_http_counts(const struct sources *sources);
 
 #endif

@@ -76,7 +76,9 @@ struct request {
 	bool is_page;
 	struct web_job job;
 	int verdict;		/* of the worker, a status */
+	const char *word;	/* why */
 	unsigned status;	/* of the answer; 0 until it is decided */
+	const char *why;	/* a reason of http_answer_row() */
 	struct web_answer page; /* of status */
 	bool is_suspended;	/* waits for the work */
 	bool mhd_holds, work_holds;
@@ -255,31 +257,44 @@ request_free(struct request *r)
 	http->spares++;
 }
 
-static void
-count_answer(struct http_counts *counts, unsigned status)
+struct http_answer_row
+http_answer_row(size_t number)
 {
-	switch (status) {
-	case 200:
-	case 302:
-	case 303:
-		counts->ok++;
-		break;
-	case 400:
-		counts->bad++;
-		break;
-	case 403:
-		counts->forbidden++;
-		break;
-	case 413:
-		counts->too_large++;
-		break;
-	case 503:
-		counts->busy++;
-		break;
-	default:
-		counts->other++;
-		break;
+	static const struct http_answer_row rows[HTTP_ANSWERS] = { { 200, "recorded" },
+		{ 200, "quarantined" }, { 200, "health" }, { 200, "page" }, { 302, "page" },
+		{ 303, "page" }, { 400, "request" }, { 400, "document" }, { 400, "page" },
+		{ 401, "signature" }, { 403, "topic" }, { 403, "type_header" }, { 403, "version" },
+		{ 403, "certificate_url" }, { 403, "certificate" }, { 403, "signature" },
+		{ 404, "path" }, { 404, "page" }, { 405, "method" }, { 413, "size" },
+		{ 429, "rate" }, { 503, "certificate" }, { 503, "mail" }, { 503, "memory" },
+		{ 503, "busy" }, { 503, "database" }, { 503, "late" }, { 503, "page" },
+		{ 0, "other" } };
+
+	return rows[number];
+}
+
+static void
+count_answer(struct http_counts *counts, unsigned status, const char *why)
+{
+	size_t i = 0;
+
+	for (; i + 1 < HTTP_ANSWERS; i++) {
+		struct http_answer_row row = http_answer_row(i);
+
+		if (row.status == status && why != NULL && strcmp(row.reason, why) == 0)
+			break;
 	}
+	counts->answers[i]++;
+}
+
+/* Unless it is decided. */
+static void
+decide(struct request *r, unsigned status, const char *why)
+{
+	if (r->status != 0)
+		return;
+	r->status = status;
+	r->why = why;
 }
 
 /* Lets libmicrohttpd go on with it, in its next turn. */
@@ -300,15 +315,13 @@ wake(struct request *r)
 /* The work lets go of a request: decides its answer unless it is decided. page: taken when it is
  * the answer, or NULL. */
 static void
-answer_with(struct request *r, unsigned status, struct web_answer *page)
+answer_with(struct request *r, unsigned status, const char *why, struct web_answer *page)
 {
-	if (r->status == 0) {
-		r->status = status;
-		if (page != NULL) {
-			r->page = *page;
-			page->body = (struct buf){ 0 };
-		}
+	if (r->status == 0 && page != NULL) {
+		r->page = *page;
+		page->body = (struct buf){ 0 };
 	}
+	decide(r, status, why);
 	wake(r);
 	r->work_holds = false;
 	r->http->working--;
@@ -317,9 +330,9 @@ answer_with(struct request *r, unsigned status, struct web_answer *page)
 }
 
 static void
-answer(struct request *r, unsigned status)
+answer(struct request *r, unsigned status, const char *why)
 {
-	answer_with(r, status, NULL);
+	answer_with(r, status, why, NULL);
 }
 
 static void
@@ -327,11 +340,20 @@ on_page(struct web_job *job, struct web_answer *page)
 {
 	struct request *r = (struct request *)(void *)((char *)job - offsetof(struct request, job));
 
-	answer_with(r, page->status, page);
+	answer_with(r, page->status, "page", page);
 	buf_release(&page->body);
 }
 
 /* ---- workers ---------------------------------------------------------------------------- */
+
+static const char *
+hook_word(int status)
+{
+	return status == 400 ? "document"
+	    : status == 429  ? "rate"
+	    : status == 503  ? "memory"
+			     : "signature";
+}
 
 static void
 work(struct worker *worker, struct request *r)
@@ -339,11 +361,14 @@ work(struct worker *worker, struct request *r)
 	struct http *http = worker->http;
 	struct err err = { 0 };
 
+	r->word = NULL;
 	r->verdict = r->is_hook
 	    ? webhook_intake_read(
 		  http->config.webhook, &r->hook, buf_slice(&r->body), &r->arena, &r->events, &err)
 	    : sns_intake_read(http->config.sns, worker->cache, buf_slice(&r->body),
-		  slice_str(r->type), &r->arena, &r->events, &err);
+		  slice_str(r->type), &r->arena, &r->events, &r->word, &err);
+	if (r->is_hook)
+		r->word = hook_word(r->verdict);
 	if (r->verdict != 200)
 		log_debug("http request not taken status=%d error=\"%s\"", r->verdict, err.msg);
 }
@@ -406,7 +431,10 @@ on_done(struct intake_item *item, enum intake_result result)
 	struct request *r =
 	    (struct request *)(void *)((char *)item - offsetof(struct request, item));
 
-	answer(r, result == INTAKE_COMMITTED ? 200 : 503);
+	if (result == INTAKE_COMMITTED)
+		answer(r, 200, item->events[0].kept != NULL ? "quarantined" : "recorded");
+	else
+		answer(r, 503, "database");
 }
 
 static void
@@ -419,7 +447,7 @@ take_back(struct request *r)
 	if (r->verdict != 200) {
 		if (r->verdict != 503)
 			source_left(source);
-		answer(r, (unsigned)r->verdict);
+		answer(r, (unsigned)r->verdict, r->word);
 		return;
 	}
 	r->item = (struct intake_item){ .events = r->events.items,
@@ -429,7 +457,7 @@ take_back(struct request *r)
 		.source = source };
 	source_received(source, 1);
 	if (!intake_add(http->config.intake, &r->item))
-		answer(r, 503);
+		answer(r, 503, "busy");
 }
 
 static void
@@ -461,7 +489,7 @@ on_sweep(uv_timer_t *timer)
 		if (age < TOTAL_MS)
 			continue;
 		if (r != NULL && r->is_suspended) {
-			r->status = 503;
+			decide(r, 503, "late");
 			wake(r);
 		} else if (age >= GONE_MS || r == NULL || r->status == 0) {
 			(void)shutdown(c->fd, SHUT_RDWR);
@@ -611,6 +639,26 @@ judge_head(struct request *r, const char *url, const char *method, bool *is_at_o
 	return is_open(http) ? 0 : 503;
 }
 
+/* Why the head alone decides. */
+static const char *
+head_word(unsigned status)
+{
+	switch (status) {
+	case 200:
+		return "health";
+	case 400:
+		return "request";
+	case 404:
+		return "path";
+	case 405:
+		return "method";
+	case 413:
+		return "size";
+	default:
+		return "busy";
+	}
+}
+
 static struct slice
 header_copy(struct request *r, enum MHD_ValueKind kind, const char *name)
 {
@@ -666,7 +714,7 @@ send_page(struct request *r)
 	struct MHD_Response *response;
 	enum MHD_Result result;
 
-	count_answer(&http->counts, r->status);
+	count_answer(&http->counts, r->status, "page");
 	response = page_response(&r->page);
 	if (response == NULL)
 		return MHD_NO;
@@ -685,7 +733,7 @@ send_answer(struct request *r, unsigned status)
 
 	while (i + 1 < ANSWERS && answers[i].status != status)
 		i++;
-	count_answer(&http->counts, answers[i].status);
+	count_answer(&http->counts, answers[i].status, r->why);
 	response = status == 200 && r->is_framed && !http->is_stopping ? http->recorded
 								       : http->responses[i];
 	return MHD_queue_response(r->mhd, answers[i].status, response);
@@ -698,10 +746,10 @@ take_bytes(struct request *r, const char *bytes, size_t n)
 	size_t max = r->is_page ? WEB_BODY_MAX : r->is_hook ? WEBHOOK_BODY_MAX : SNS_BODY_MAX;
 
 	if (r->status == 0 && (n > max || r->body.len > max - n)) {
-		r->status = 413;
+		decide(r, 413, "size");
 		drop_body(r);
 	} else if (r->status == 0 && http->bodies + n > BODIES_MAX) {
-		r->status = 503;
+		decide(r, 503, "busy");
 		drop_body(r);
 	}
 	if (r->status != 0) {
@@ -748,6 +796,7 @@ on_request(void *ctx, struct MHD_Connection *mhd, const char *url, const char *m
 			return MHD_NO;
 		*context = r;
 		r->status = judge_head(r, url, method, &is_at_once);
+		r->why = head_word(r->status);
 		if (is_at_once)
 			return send_answer(r, r->status);
 		if (http->config.web != NULL && web_request_page(slice_str(url)) != WEB_NO_PAGE)
@@ -772,7 +821,8 @@ on_request(void *ctx, struct MHD_Connection *mhd, const char *url, const char *m
 		return MHD_YES;
 	if (r->page.policy != NULL)
 		return send_page(r);
-	return send_answer(r, r->status != 0 ? r->status : 503);
+	decide(r, 503, "busy");
+	return send_answer(r, r->status);
 }
 
 /* One turn of libmicrohttpd: what has arrived, what was woken, what is overdue. */
@@ -1046,8 +1096,8 @@ static void
 end_daemon(struct http *http)
 {
 	for (struct request *r = http->requests; r != NULL; r = r->next) {
-		if (r->is_suspended && r->status == 0)
-			r->status = 503;
+		if (r->is_suspended)
+			decide(r, 503, "late");
 		wake(r);
 	}
 	for (unsigned i = 0; i < 20 && http->connections != NULL; i++) {

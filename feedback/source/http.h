@@ -41,10 +41,19 @@ struct http_config {
 	unsigned workers;
 };
 
-/* Answers given, by status. */
+#define HTTP_ANSWERS 29
+
+/* Answers given, by status and reason; http_answer_row() names each. */
 struct http_counts {
-	uint64_t ok, bad, forbidden, too_large, busy, other;
+	uint64_t answers[HTTP_ANSWERS];
 };
+
+/* Of a number below HTTP_ANSWERS. Fixed: nothing of a request is in it. */
+struct http_answer_row {
+	unsigned status; /* 0: any other */
+	const char *reason;
+};
+struct http_answer_row http_answer_row(size_t number);
 
 struct http;
 

@@ -115,6 +115,8 @@ is_sns(struct slice raw)
 void
 reader_notice(struct reader *reader, struct slice raw, bool accept_unsigned, struct unit *unit)
 {
+	const char *word;
+
 	if (raw.len > SNS_BODY_MAX) {
 		(void)err_set(&unit->why, "longer than %d bytes", SNS_BODY_MAX);
 		set(unit, UNIT_LEFT);
@@ -131,7 +133,7 @@ reader_notice(struct reader *reader, struct slice raw, bool accept_unsigned, str
 		return;
 	}
 	switch (sns_intake_read(&reader->sns, reader->cache, raw, (struct slice){ NULL, 0 },
-	    &unit->arena, &unit->events, &unit->why)) {
+	    &unit->arena, &unit->events, &word, &unit->why)) {
 	case 200:
 		set(unit, UNIT_OPEN);
 		break;

@@ -168,18 +168,40 @@ read_confirmation(
 	return keep(msg, "subscription_confirmation", "", arena, events);
 }
 
+/* The check of sns_admit() that it failed. */
+static const char *
+admission_word(
+    const struct sns_intake *intake, const struct sns_message *msg, struct slice type_header)
+{
+	const struct sns_policy *policy = &intake->policy;
+
+	if (!sns_topic_allowed(msg->topic_arn, policy->topics, policy->topic_count))
+		return "topic";
+	if (!sns_type_header_check(msg, type_header))
+		return "type_header";
+	return policy->require_v2 && msg->signature_version != 2 ? "version" : "certificate_url";
+}
+
 int
 sns_intake_read(const struct sns_intake *intake, struct sns_cert_cache *cache, struct slice body,
-    struct slice type_header, struct arena *arena, struct feedback_events *events, struct err *err)
+    struct slice type_header, struct arena *arena, struct feedback_events *events, const char **why,
+    struct err *err)
 {
 	struct sns_message msg;
 	struct sns_key *key;
-	int verdict;
+	int status;
 
-	if (sns_parse(body, arena, &msg, err) < 0)
+	*why = "memory";
+	if (sns_parse(body, arena, &msg, err) < 0) {
+		if (!arena->failed)
+			*why = "document";
 		return arena->failed ? 503 : 400;
-	if (sns_admit(&msg, &intake->policy, type_header, err) < 0)
+	}
+	if (sns_admit(&msg, &intake->policy, type_header, err) < 0) {
+		*why = admission_word(intake, &msg, type_header);
 		return 403;
+	}
+	*why = "certificate";
 	switch (sns_cert_get(cache, msg.cert_url, (int64_t)time(NULL), &key, err)) {
 	case SNS_CERT_OK:
 		break;
@@ -189,10 +211,12 @@ sns_intake_read(const struct sns_intake *intake, struct sns_cert_cache *cache, s
 	default:
 		return 403;
 	}
-	verdict = sns_verify(&msg, key, intake->policy.require_v2, arena, err);
-	if (verdict < 0)
-		return verdict == SNS_NOT_NOW ? 503 : 403;
-	if (msg.type != SNS_NOTIFICATION)
-		return read_confirmation(&msg, arena, events);
-	return read_notification(intake, &msg, arena, events, err);
+	status = sns_verify(&msg, key, intake->policy.require_v2, arena, err);
+	*why = status == SNS_NOT_NOW ? "memory" : "signature";
+	if (status < 0)
+		return status == SNS_NOT_NOW ? 503 : 403;
+	status = msg.type != SNS_NOTIFICATION ? read_confirmation(&msg, arena, events)
+					      : read_notification(intake, &msg, arena, events, err);
+	*why = status == 200 ? "recorded" : arena->failed ? "memory" : "mail";
+	return status;
 }

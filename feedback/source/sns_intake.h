@@ -44,10 +44,13 @@ void sns_intake_release(struct sns_intake *intake);
 /*
  * Returns 200 with at least one event to commit first, or what to answer at once with the
  * reason in err: 400 not a document of SNS, 403 forged or not ours, 503 try again later.
+ * *why: a static word for it: recorded; document; topic, type_header, version, certificate_url,
+ * certificate, signature: the check that it failed, certificate with 503: it is not to be had now;
+ * memory; mail: of Amazon SES, which cannot be fetched, read or kept now.
  * cache: one per thread. May wait SNS_CERT_TIMEOUT_S for the network, and as ses_inbox_read().
  */
 int sns_intake_read(const struct sns_intake *intake, struct sns_cert_cache *cache,
     struct slice body, struct slice type_header, struct arena *arena,
-    struct feedback_events *events, struct err *err) MUST_CHECK;
+    struct feedback_events *events, const char **why, struct err *err) MUST_CHECK;
 
 #endif

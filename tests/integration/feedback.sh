@@ -313,6 +313,26 @@ wait "$SENDER"
 tap_is "$(one "count(*) FROM kairan.feedback_event WHERE kind = 'clicked'")" \
 	"$(grep -c '"status": 200' "$D/answers")" 'acknowledged is committed, whatever happens to the connection'
 
+# ---- answers counted --------------------------------------------------------------------
+
+# arguments: status, reason; what was counted
+answered()
+{
+	metrics metrics | sed -n "s/^kairan_feedback_http_answers_total{status=\"$1\",reason=\"$2\"} //p"
+}
+published()
+{
+	[ "$(answered 405 method)" -ge "$((before + 1))" ] 2>/dev/null
+}
+before=$(answered 405 method)
+status PUT /sns >/dev/null
+tap_ok 'answers are counted by status and reason' services_wait 10 published
+for pair in '200 recorded' '200 quarantined' '403 signature' '403 topic' '403 certificate_url' '403 type_header' '400 request' '400 document' '413 size' '404 path'; do
+	# shellcheck disable=SC2086 # two words
+	tap_ok "${pair/ /: }" test "$(answered $pair)" -ge 1
+done
+tap_is "$(metrics metrics | grep -c '^kairan_feedback_http_answers_total{')" 29 'and by nothing from outside'
+
 # ---- end --------------------------------------------------------------------------------
 
 start=$SECONDS

@@ -525,6 +525,7 @@ A30_intake(void **state)
 		for (unsigned n = 1; failing_from(n); n++) {
 			struct feedback_events events = { 0 };
 			struct sns_cert_cache *cache = NULL;
+			const char *word = "";
 			struct sns_intake intake;
 			struct arena arena;
 			int answer = 0;
@@ -536,7 +537,7 @@ A30_intake(void **state)
 				cache = sns_cert_cache_new(&intake.cert, &err);
 			if (cache != NULL)
 				answer = sns_intake_read(&intake, cache, slice_str(text), SLICE(""),
-				    &arena, &events, &err);
+				    &arena, &events, &word, &err);
 			failing_end();
 			if (answer == 200 && (!good || events.count == 0))
 				fail_msg("yes although %s failed", failing_name());

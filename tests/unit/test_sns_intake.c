@@ -18,6 +18,7 @@ static struct token_keys keys = { .count = 1, .id = { 1 } };
 static EVP_PKEY *our_key, *their_key;
 static X509 *cert;
 static bool network_is_down;
+static const char *last_word;
 
 static int
 serve(void *context, struct slice url, struct buf *body, struct err *err)
@@ -108,7 +109,7 @@ answer_to(json_t *doc, const char *header, char reason[64])
 	cache = sns_cert_cache_new(&intake.cert, &err);
 	assert_non_null(cache);
 	answer = sns_intake_read(
-	    &intake, cache, slice_str(text), slice_str(header), &arena, &events, &err);
+	    &intake, cache, slice_str(text), slice_str(header), &arena, &events, &last_word, &err);
 	reason[0] = '\0';
 	if (answer == 200) {
 		assert_true(events.count > 0);
@@ -180,19 +181,34 @@ test_what_is_refused(void **state)
 
 	(void)state;
 	assert_int_equal(answer_to(json_pack("{s:s}", "a", "b"), "", reason), 400);
+	assert_string_equal(last_word, "document");
 	doc = notification("hello");
 	(void)json_object_set_new(doc, "TopicArn", json_string(ARN "x"));
 	assert_int_equal(answer_to(doc, "", reason), 403);
+	assert_string_equal(last_word, "topic");
 	assert_int_equal(answer_to(notification("hello"), "SubscriptionConfirmation", reason), 403);
+	assert_string_equal(last_word, "type_header");
+	doc = notification("hello");
+	(void)json_object_set_new(doc, "SigningCertURL", json_string("https://evil.example/x.pem"));
+	assert_int_equal(answer_to(doc, "", reason), 403);
+	assert_string_equal(last_word, "certificate_url");
+	config.feedback_sns_require_v2 = true;
+	assert_int_equal(
+	    answer_to(sns_sample("Notification", "1", false, our_key), "", reason), 403);
+	assert_string_equal(last_word, "version");
+	config.feedback_sns_require_v2 = false;
 	assert_int_equal(
 	    answer_to(sns_sample("Notification", "2", false, their_key), "", reason), 403);
+	assert_string_equal(last_word, "signature");
 	cert = make_cert(our_key, "sns.evil.example", -60, 3600, NULL, NULL);
 	assert_int_equal(answer_to(notification("hello"), "", reason), 403);
+	assert_string_equal(last_word, "certificate");
 	X509_free(cert);
 	cert = good;
 	/* not now: the sender tries again */
 	network_is_down = true;
 	assert_int_equal(answer_to(notification("hello"), "", reason), 503);
+	assert_string_equal(last_word, "certificate");
 	network_is_down = false;
 }
 
@@ -224,6 +240,7 @@ test_mail_that_ses_received(void **state)
 	(void)setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE", 1);
 	(void)setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
 	assert_int_equal(answer_to(notification(object), "", reason), 503);
+	assert_string_equal(last_word, "mail");
 	set_text(&config.s3_buckets, "");
 #undef RECEIVED
 }
@@ -252,7 +269,7 @@ test_small_arenas(void **state)
 
 		arena_init(&arena, room);
 		answer = sns_intake_read(
-		    &intake, cache, slice_str(text), SLICE(""), &arena, &events, &err);
+		    &intake, cache, slice_str(text), SLICE(""), &arena, &events, &last_word, &err);
 		assert_true(answer == 200 ? events.count == 1 : answer == 503);
 		again += answer == 503;
 		whole += answer == 200;
