@@ -29,6 +29,7 @@ struct entry {
 	struct sns_key *key; /* owned; NULL in the list of failures */
 	int64_t at_s;
 	int64_t from_s, until_s; /* the certificate's own life, seconds since 1970 */
+	int64_t tried_s;	 /* of a good one: the last renewal that failed, 0: none */
 	enum sns_cert_result result;
 };
 
@@ -332,6 +333,17 @@ judge(const struct sns_cert_cache *cache, const struct buf *body, int64_t now_s,
 	return result;
 }
 
+/* Of any age: its place was earned by a certificate. */
+static struct entry *
+find_known(struct sns_cert_cache *cache, struct slice url)
+{
+	for (size_t i = 0; i < SNS_CERT_CACHE_MAX; i++)
+		if (cache->good[i].url[0] != '\0' &&
+		    slice_equal(slice_str(cache->good[i].url), url))
+			return &cache->good[i];
+	return NULL;
+}
+
 static struct entry *
 find(struct entry *list, struct slice url, int64_t now_s, int64_t age_max_s)
 {
@@ -376,10 +388,11 @@ may_fetch(struct sns_cert_cache *cache, int64_t now_s)
 	return cache->fetches++ < FETCHES_MAX;
 }
 
-/* Directory, then network; fills key and life of entry on success. */
+/* Directory, then network; fills key and life of entry on success. What is known is fetched again whatever names
+ * strangers make up: it has the time of its last failure instead of a share in the budget. */
 static enum sns_cert_result
-obtain(struct sns_cert_cache *cache, struct slice url, int64_t now_s, struct entry *entry,
-    struct err *err)
+obtain(struct sns_cert_cache *cache, struct slice url, int64_t now_s, bool is_known,
+    struct entry *entry, struct err *err)
 {
 	const struct sns_cert_config *config = cache->config;
 	struct buf body;
@@ -390,7 +403,7 @@ obtain(struct sns_cert_cache *cache, struct slice url, int64_t now_s, struct ent
 	if (!read_from_directory(config->directory, url, &body)) {
 		buf_reset(&body);
 		by_tls = true;
-		if (!may_fetch(cache, now_s)) {
+		if (!is_known && !may_fetch(cache, now_s)) {
 			(void)err_set(err, "too many certificates were fetched in a short time");
 			goto out;
 		}
@@ -404,11 +417,18 @@ out:
 	return result;
 }
 
+static bool
+was_tried(const struct entry *known, int64_t now_s)
+{
+	return known->tried_s != 0 && now_s >= known->tried_s &&
+	    now_s - known->tried_s < SNS_CERT_NEGATIVE_S;
+}
+
 enum sns_cert_result
 sns_cert_get(struct sns_cert_cache *cache, struct slice url, int64_t now_s, struct sns_key **key,
     struct err *err)
 {
-	struct entry *entry, fresh = { 0 };
+	struct entry *entry, *known, fresh = { 0 };
 	enum sns_cert_result result;
 
 	*key = NULL;
@@ -417,17 +437,24 @@ sns_cert_get(struct sns_cert_cache *cache, struct slice url, int64_t now_s, stru
 		(void)err_set(err, "the address of the certificate is too long");
 		return SNS_CERT_REFUSED;
 	}
-	entry = find(cache->good, url, now_s, SNS_CERT_CACHE_S);
-	if (entry != NULL && is_valid_at(entry, now_s)) {
-		*key = entry->key;
+	known = find_known(cache, url);
+	if (known != NULL && now_s >= known->at_s && now_s - known->at_s < SNS_CERT_CACHE_S &&
+	    is_valid_at(known, now_s)) {
+		*key = known->key;
 		return SNS_CERT_OK;
 	}
 	entry = find(cache->bad, url, now_s, SNS_CERT_NEGATIVE_S);
-	if (entry != NULL) {
+	if (entry != NULL || (known != NULL && was_tried(known, now_s))) {
 		(void)err_set(err, "the certificate could not be had a moment ago");
-		return entry->result;
+		return entry != NULL ? entry->result : SNS_CERT_TEMPORARY;
 	}
-	result = obtain(cache, url, now_s, &fresh, err);
+	result = obtain(cache, url, now_s, known != NULL, &fresh, err);
+	if (known != NULL && result == SNS_CERT_TEMPORARY) {
+		known->tried_s = now_s;
+		return result;
+	}
+	if (known != NULL)
+		entry_clear(known);
 	entry = place(result == SNS_CERT_OK ? cache->good : cache->bad, url, now_s);
 	entry->result = result;
 	entry->key = *key = fresh.key;

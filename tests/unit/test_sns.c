@@ -685,6 +685,45 @@ test_cache(void **state)
 	sns_cert_cache_free(cache);
 }
 
+/* Strangers who know a topic make up names on the right host: what was good before is renewed all the same. */
+static void
+test_cache_renewal(void **state)
+{
+	struct fetcher f = { rsa_cert, 0, false };
+	struct sns_cert_config config = { NULL, ca_path, NULL, 0, fetch, &f };
+	struct err err = { 0, "" };
+	struct sns_cert_cache *cache = sns_cert_cache_new(&config, &err);
+	int64_t now = (int64_t)time(NULL), later = now + SNS_CERT_CACHE_S;
+	struct sns_key *key;
+	char url[100];
+
+	(void)state;
+	assert_int_equal(sns_cert_get(cache, SLICE(CERT_URL), now, &key, &err), SNS_CERT_OK);
+	f.fails = true;
+	for (int i = 0; i < 100; i++) {
+		(void)snprintf(url, sizeof(url), "u%d", i);
+		assert_int_equal(
+		    sns_cert_get(cache, slice_str(url), later, &key, &err), SNS_CERT_TEMPORARY);
+	}
+	assert_in_range(f.calls, 2, 11);
+	/* one failure a minute, and not the strangers' */
+	f.calls = 0;
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(sns_cert_get(cache, SLICE(CERT_URL), later + i, &key, &err),
+		    SNS_CERT_TEMPORARY);
+	assert_int_equal(f.calls, 1);
+	for (int i = 100; i < 200; i++) {
+		(void)snprintf(url, sizeof(url), "u%d", i);
+		(void)!sns_cert_get(cache, slice_str(url), later + SNS_CERT_NEGATIVE_S, &key, &err);
+	}
+	f.fails = false;
+	assert_int_equal(
+	    sns_cert_get(cache, SLICE(CERT_URL), later + SNS_CERT_NEGATIVE_S, &key, &err),
+	    SNS_CERT_OK);
+	assert_non_null(key);
+	sns_cert_cache_free(cache);
+}
+
 /* Addresses that were never checked, and clocks that go back. */
 static void
 test_cache_edges(void **state)
@@ -988,6 +1027,7 @@ main(void)
 		cmocka_unit_test(test_versions_are_checked_again),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_cache),
+		cmocka_unit_test(test_cache_renewal),
 		cmocka_unit_test(test_cache_edges),
 		cmocka_unit_test(test_bundles),
 		cmocka_unit_test(test_certificates),
