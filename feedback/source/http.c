@@ -36,6 +36,8 @@
 #define SPARES_MAX 256			      /* requests kept for the next ones, with memory of: */
 #define SPARE_BYTES_MAX ((size_t)32 * 1024)   /* arena and body each, at most */
 #define WORKERS_MAX 8
+#define FETCHERS 2     /* threads that wait for S3, each with a mail of up to 30 MB */
+#define FETCHES_MAX 64 /* notices that wait for one of them; with more S3 is too slow */
 #define BACKLOG 4096
 #define TYPE_MAX 64
 
@@ -75,8 +77,11 @@ struct request {
 	struct intake_item item;
 	bool is_page;
 	struct web_job job;
-	int verdict;		/* of the worker, a status */
-	const char *word;	/* why */
+	int verdict;	  /* of the worker, a status */
+	const char *word; /* why */
+	bool needs_fetch; /* msg is believed and its mail is in S3: for a fetcher */
+	struct sns_message msg;
+	int64_t handed_ms;	/* when its body was whole */
 	unsigned status;	/* of the answer; 0 until it is decided */
 	const char *why;	/* a reason of http_answer_row() */
 	struct web_answer page; /* of status */
@@ -101,6 +106,7 @@ struct worker {
 	struct sns_cert_cache *cache;
 	pthread_t thread;
 	bool is_started;
+	bool is_fetcher;
 };
 
 struct http {
@@ -124,10 +130,13 @@ struct http {
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	struct jobs todo;  /* for workers */
+	pthread_cond_t wake_fetcher;
+	struct jobs todo;    /* for workers */
+	struct jobs fetches; /* for fetchers, of the workers */
+	size_t fetch_count;
 	struct jobs ready; /* for the loop */
 	bool is_ending;	   /* no further work */
-	struct worker workers[WORKERS_MAX];
+	struct worker workers[WORKERS_MAX + FETCHERS];
 };
 
 static int64_t
@@ -355,22 +364,71 @@ hook_word(int status)
 			     : "signature";
 }
 
+/* Whether it is to be believed, and what it says unless that has to be fetched. */
+static void
+read_document(struct worker *worker, struct request *r, struct err *err)
+{
+	const struct sns_intake *sns = worker->http->config.sns;
+
+	r->verdict = sns_intake_check(sns, worker->cache, buf_slice(&r->body), slice_str(r->type),
+	    &r->arena, &r->msg, &r->word, err);
+	if (r->verdict != 200)
+		return;
+	r->needs_fetch = sns_intake_fetches(sns, &r->msg, &r->arena);
+	if (!r->needs_fetch)
+		r->verdict = sns_intake_take(sns, &r->msg, &r->arena, &r->events, &r->word, err);
+}
+
+/* Not for a notice that was answered meanwhile: it comes again. */
+static void
+fetch(struct worker *worker, struct request *r, struct err *err)
+{
+	r->verdict = 503;
+	r->word = "late";
+	if (now_ms() - r->handed_ms < TOTAL_MS)
+		r->verdict = sns_intake_take(
+		    worker->http->config.sns, &r->msg, &r->arena, &r->events, &r->word, err);
+}
+
 static void
 work(struct worker *worker, struct request *r)
 {
 	struct http *http = worker->http;
 	struct err err = { 0 };
 
-	r->word = NULL;
-	r->verdict = r->is_hook
-	    ? webhook_intake_read(
-		  http->config.webhook, &r->hook, buf_slice(&r->body), &r->arena, &r->events, &err)
-	    : sns_intake_read(http->config.sns, worker->cache, buf_slice(&r->body),
-		  slice_str(r->type), &r->arena, &r->events, &r->word, &err);
-	if (r->is_hook)
+	if (worker->is_fetcher) {
+		fetch(worker, r, &err);
+	} else if (r->is_hook) {
+		r->verdict = webhook_intake_read(http->config.webhook, &r->hook,
+		    buf_slice(&r->body), &r->arena, &r->events, &err);
 		r->word = hook_word(r->verdict);
+	} else {
+		read_document(worker, r, &err);
+	}
 	if (r->verdict != 200)
 		log_debug("http request not taken status=%d error=\"%s\"", r->verdict, err.msg);
+}
+
+/* Under the lock: to a fetcher, or back to the loop. */
+static void
+pass_back(const struct worker *worker, struct request *r)
+{
+	struct http *http = worker->http;
+	bool was_empty = http->ready.first == NULL;
+
+	if (!worker->is_fetcher && r->needs_fetch && http->fetch_count < FETCHES_MAX) {
+		http->fetch_count++;
+		jobs_push(&http->fetches, r);
+		(void)pthread_cond_signal(&http->wake_fetcher);
+		return;
+	}
+	if (!worker->is_fetcher && r->needs_fetch) {
+		r->verdict = 503;
+		r->word = "mail";
+	}
+	jobs_push(&http->ready, r);
+	if (was_empty)
+		(void)uv_async_send(http->async);
 }
 
 static void *
@@ -378,22 +436,21 @@ worker_main(void *arg)
 {
 	struct worker *worker = arg;
 	struct http *http = worker->http;
+	struct jobs *jobs = worker->is_fetcher ? &http->fetches : &http->todo;
+	pthread_cond_t *wake = worker->is_fetcher ? &http->wake_fetcher : &http->wake;
 	struct request *r;
-	bool was_empty;
 
 	(void)pthread_mutex_lock(&http->lock);
 	for (;;) {
-		while ((r = jobs_pop(&http->todo)) == NULL && !http->is_ending)
-			(void)pthread_cond_wait(&http->wake, &http->lock);
+		while ((r = jobs_pop(jobs)) == NULL && !http->is_ending)
+			(void)pthread_cond_wait(wake, &http->lock);
 		if (r == NULL)
 			break;
+		http->fetch_count -= worker->is_fetcher;
 		(void)pthread_mutex_unlock(&http->lock);
 		work(worker, r);
 		(void)pthread_mutex_lock(&http->lock);
-		was_empty = http->ready.first == NULL;
-		jobs_push(&http->ready, r);
-		if (was_empty)
-			(void)uv_async_send(http->async);
+		pass_back(worker, r);
 	}
 	(void)pthread_mutex_unlock(&http->lock);
 	return NULL;
@@ -772,6 +829,7 @@ hand_over(struct request *r)
 		return false;
 	MHD_suspend_connection(r->mhd);
 	r->is_suspended = r->work_holds = true;
+	r->handed_ms = now_ms();
 	http->working++;
 	jobs_push(&http->taken, r);
 	return true;
@@ -948,12 +1006,14 @@ start_workers(struct http *http, struct err *err)
 {
 	unsigned count = http->config.workers < WORKERS_MAX ? http->config.workers : WORKERS_MAX;
 
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = 0; i < count + FETCHERS; i++) {
 		struct worker *w = &http->workers[i];
 
 		w->http = http;
-		w->cache = sns_cert_cache_new(&http->config.sns->cert, err);
-		if (w->cache == NULL)
+		w->is_fetcher = i >= count;
+		if (!w->is_fetcher)
+			w->cache = sns_cert_cache_new(&http->config.sns->cert, err);
+		if (!w->is_fetcher && w->cache == NULL)
 			return -1;
 		if (pthread_create(&w->thread, NULL, worker_main, w) != 0)
 			return err_set(err, "cannot start a thread");
@@ -1015,6 +1075,8 @@ http_new(uv_loop_t *loop, const struct http_config *config, struct err *err)
 	http->config = *config;
 	(void)pthread_mutex_init(&http->lock, NULL);
 	(void)pthread_cond_init(&http->wake, NULL);
+	(void)pthread_cond_init(&http->wake_fetcher, NULL);
+	jobs_init(&http->fetches);
 	jobs_init(&http->taken);
 	jobs_init(&http->todo);
 	jobs_init(&http->ready);
@@ -1077,8 +1139,9 @@ end_workers(struct http *http)
 	(void)pthread_mutex_lock(&http->lock);
 	http->is_ending = true;
 	(void)pthread_cond_broadcast(&http->wake);
+	(void)pthread_cond_broadcast(&http->wake_fetcher);
 	(void)pthread_mutex_unlock(&http->lock);
-	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+	for (unsigned i = 0; i < WORKERS_MAX + FETCHERS; i++) {
 		if (http->workers[i].is_started)
 			(void)pthread_join(http->workers[i].thread, NULL);
 		sns_cert_cache_free(http->workers[i].cache);
@@ -1139,6 +1202,7 @@ http_free(struct http *http)
 		uv_close((uv_handle_t *)http->due, free_handle);
 	}
 	(void)pthread_cond_destroy(&http->wake);
+	(void)pthread_cond_destroy(&http->wake_fetcher);
 	(void)pthread_mutex_destroy(&http->lock);
 	free(http);
 }

@@ -336,6 +336,16 @@ read_object(struct ses_inbox *inbox, const struct ses_mail *mail, struct arena *
 	return result;
 }
 
+bool
+ses_inbox_fetches(const struct ses_inbox *inbox, struct slice notice, struct arena *arena)
+{
+	struct ses_mail mail;
+	struct err err;
+
+	return ses_mail_is_likely(notice) && ses_mail_parse(notice, arena, &mail, &err) == 0 &&
+	    mail.kind == SES_MAIL_S3 && is_allowed(inbox, mail.bucket);
+}
+
 enum ses_inbox_result
 ses_inbox_read(struct ses_inbox *inbox, struct slice notice, struct arena *arena,
     struct feedback_events *events, const char **reason, struct err *err)

@@ -49,6 +49,9 @@ void ses_inbox_set_stop(struct ses_inbox *inbox, const atomic_bool *stop);
 /* Ends fetches for good, for inboxes without such a flag. Any thread. */
 void ses_inbox_stop(struct ses_inbox *inbox);
 
+/* ses_inbox_read() would ask S3. Any thread; uses the arena. */
+bool ses_inbox_fetches(const struct ses_inbox *inbox, struct slice notice, struct arena *arena);
+
 /* Any thread. May wait SES_INBOX_TIMEOUT_S for S3, and as mail_worker_read(). *reason is static. */
 enum ses_inbox_result ses_inbox_read(struct ses_inbox *inbox, struct slice notice,
     struct arena *arena, struct feedback_events *events, const char **reason,

@@ -183,26 +183,25 @@ admission_word(
 }
 
 int
-sns_intake_read(const struct sns_intake *intake, struct sns_cert_cache *cache, struct slice body,
-    struct slice type_header, struct arena *arena, struct feedback_events *events, const char **why,
+sns_intake_check(const struct sns_intake *intake, struct sns_cert_cache *cache, struct slice body,
+    struct slice type_header, struct arena *arena, struct sns_message *msg, const char **why,
     struct err *err)
 {
-	struct sns_message msg;
 	struct sns_key *key;
 	int status;
 
 	*why = "memory";
-	if (sns_parse(body, arena, &msg, err) < 0) {
+	if (sns_parse(body, arena, msg, err) < 0) {
 		if (!arena->failed)
 			*why = "document";
 		return arena->failed ? 503 : 400;
 	}
-	if (sns_admit(&msg, &intake->policy, type_header, err) < 0) {
-		*why = admission_word(intake, &msg, type_header);
+	if (sns_admit(msg, &intake->policy, type_header, err) < 0) {
+		*why = admission_word(intake, msg, type_header);
 		return 403;
 	}
 	*why = "certificate";
-	switch (sns_cert_get(cache, msg.cert_url, (int64_t)time(NULL), &key, err)) {
+	switch (sns_cert_get(cache, msg->cert_url, (int64_t)time(NULL), &key, err)) {
 	case SNS_CERT_OK:
 		break;
 	case SNS_CERT_TEMPORARY:
@@ -211,12 +210,40 @@ sns_intake_read(const struct sns_intake *intake, struct sns_cert_cache *cache, s
 	default:
 		return 403;
 	}
-	status = sns_verify(&msg, key, intake->policy.require_v2, arena, err);
+	status = sns_verify(msg, key, intake->policy.require_v2, arena, err);
 	*why = status == SNS_NOT_NOW ? "memory" : "signature";
 	if (status < 0)
 		return status == SNS_NOT_NOW ? 503 : 403;
-	status = msg.type != SNS_NOTIFICATION ? read_confirmation(&msg, arena, events)
-					      : read_notification(intake, &msg, arena, events, err);
+	return 200;
+}
+
+bool
+sns_intake_fetches(
+    const struct sns_intake *intake, const struct sns_message *msg, struct arena *arena)
+{
+	return msg->type == SNS_NOTIFICATION &&
+	    ses_inbox_fetches(intake->inbox, msg->message, arena);
+}
+
+int
+sns_intake_take(const struct sns_intake *intake, const struct sns_message *msg, struct arena *arena,
+    struct feedback_events *events, const char **why, struct err *err)
+{
+	int status = msg->type != SNS_NOTIFICATION
+	    ? read_confirmation(msg, arena, events)
+	    : read_notification(intake, msg, arena, events, err);
+
 	*why = status == 200 ? "recorded" : arena->failed ? "memory" : "mail";
 	return status;
+}
+
+int
+sns_intake_read(const struct sns_intake *intake, struct sns_cert_cache *cache, struct slice body,
+    struct slice type_header, struct arena *arena, struct feedback_events *events, const char **why,
+    struct err *err)
+{
+	struct sns_message msg;
+	int status = sns_intake_check(intake, cache, body, type_header, arena, &msg, why, err);
+
+	return status == 200 ? sns_intake_take(intake, &msg, arena, events, why, err) : status;
 }

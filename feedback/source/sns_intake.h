@@ -53,4 +53,16 @@ int sns_intake_read(const struct sns_intake *intake, struct sns_cert_cache *cach
     struct slice body, struct slice type_header, struct arena *arena,
     struct feedback_events *events, const char **why, struct err *err) MUST_CHECK;
 
+/* The same in two: is it to be believed (200, with *msg in the arena), and what it says. */
+int sns_intake_check(const struct sns_intake *intake, struct sns_cert_cache *cache,
+    struct slice body, struct slice type_header, struct arena *arena, struct sns_message *msg,
+    const char **why, struct err *err) MUST_CHECK;
+int sns_intake_take(const struct sns_intake *intake, const struct sns_message *msg,
+    struct arena *arena, struct feedback_events *events, const char **why,
+    struct err *err) MUST_CHECK;
+
+/* sns_intake_take() would wait for S3. */
+bool sns_intake_fetches(
+    const struct sns_intake *intake, const struct sns_message *msg, struct arena *arena);
+
 #endif
