@@ -17,14 +17,14 @@ static int run_replay_kept(struct cli *cli, int argc, char **argv);
 static int run_drop(struct cli *cli, int argc, char **argv);
 
 const struct cli_command cli_feedback_commands[] = {
-	{ "feedback replay", "[--dry-run] [--signed] FILE|DIR...",
+	{ "feedback replay", "[--dry-run] [--signed] FILE|DIR...|-",
 	    "feed archives of bounces and events through the way of the daemon",
 	    "Options:\n"
 	    "  --dry-run   read and count, commit nothing\n"
 	    "  --signed    take of JSON only documents of SNS with a good signature\n"
 	    "\n"
-	    "Mails, mbox files, folders of them, and JSON lines. What was heard before does\n"
-	    "nothing. Prints one JSON object.\n"
+	    "Mails, mbox files, folders of them, and JSON lines; - is standard input. What was\n"
+	    "heard before does nothing. Prints one JSON object.\n"
 	    "\n"
 	    "Example:\n"
 	    "  kairan feedback replay --dry-run ses-2026-11.jsonl\n",

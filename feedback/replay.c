@@ -33,12 +33,12 @@
 #define DRAW_EVERY_S 1
 
 static const char help[] =
-    "Usage: kairan-feedback replay [--config FILE] [--dry-run] [--signed] [--quiet] FILE|DIR...\n"
+    "Usage: kairan-feedback replay [--config FILE] [--dry-run] [--signed] [--quiet] FILE|DIR...|-\n"
     "       kairan-feedback replay [--config FILE] [--dry-run] [--quiet] --quarantine [ID]...\n"
     "\n"
     "Feeds archives of notices through the same way as the daemon: mails, mbox files, folders of\n"
     "them, and JSON (documents of SNS, events of SES or EventBridge), one a line or over several.\n"
-    "What was heard before does nothing, so an archive may be fed again.\n"
+    "What was heard before does nothing, so an archive may be fed again. - is standard input.\n"
     "\n"
     "  --dry-run     read and count, commit nothing; needs no database for files\n"
     "  --signed      take of JSON only documents of SNS with a good signature\n"
@@ -268,12 +268,12 @@ take_text(struct replay *r, struct slice text, const char *path)
 	return result;
 }
 
-/* A file that cannot be read is said and passed over. -1: the database is gone. */
+/* A file that cannot be read is said and passed over; fd may be -1. -1: the database is gone. */
 static int
-take_file(struct replay *r, const char *path, const char *shown, size_t size)
+take_fd(struct replay *r, int fd, const char *shown, size_t size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), result = 0;
 	void *text = MAP_FAILED;
+	int result = 0;
 
 	if (fd >= 0 && size > 0)
 		text = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -284,10 +284,52 @@ take_file(struct replay *r, const char *path, const char *shown, size_t size)
 		result = take_text(r, slice_make(text, size), shown);
 		(void)munmap(text, size);
 	}
-	if (fd >= 0)
-		(void)close(fd);
 	r->files++;
 	r->done_bytes += size;
+	return result;
+}
+
+static int
+take_file(struct replay *r, const char *path, const char *shown, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	int result = take_fd(r, fd, shown, size);
+
+	if (fd >= 0)
+		(void)close(fd);
+	return result;
+}
+
+/* Standard input as one file, by way of a temporary one: it may be larger than the memory. A stream that
+ * breaks off is not taken. */
+static int
+take_stdin(struct replay *r)
+{
+	char chunk[64 * 1024];
+	FILE *copy = tmpfile();
+	size_t size = 0;
+	int result = -1;
+	ssize_t n = -1;
+
+	while (copy != NULL &&
+	    ((n = read(STDIN_FILENO, chunk, sizeof(chunk))) > 0 || (n < 0 && errno == EINTR))) {
+		if (n < 0)
+			continue;
+		if (fwrite(chunk, 1, (size_t)n, copy) != (size_t)n) {
+			n = -1;
+			break;
+		}
+		size += (size_t)n;
+	}
+	if (n == 0 && fflush(copy) == 0) {
+		r->total_bytes = size;
+		result = take_fd(r, fileno(copy), "-", size);
+	} else {
+		log_error("standard input cannot be kept in a temporary file: %s; is TMPDIR full?",
+		    strerror(errno));
+	}
+	if (copy != NULL)
+		(void)fclose(copy);
 	return result;
 }
 
@@ -493,6 +535,10 @@ run(struct replay *r, char **paths)
 	ledger_init(&r->batch);
 	if (r->is_kept)
 		status = take_all_kept(r, paths);
+	else if (strcmp(paths[0], "-") == 0 && (status = take_stdin(r)) == 0)
+		status = flush(r);
+	else if (strcmp(paths[0], "-") == 0)
+		status = -1;
 	else if ((status = walk(r, paths, false)) == 0 && (status = walk(r, paths, true)) == 0)
 		status = flush(r);
 	status = status == 0 ? r->status : EXIT_TEMPORARY;
@@ -545,6 +591,9 @@ replay_main(int argc, char **argv, struct mail_worker *worker)
 			    "'%s' is no number of a kept notice; see kairan "
 			    "feedback quarantine list",
 			    argv[i]);
+	for (int i = optind; i < argc; i++)
+		if (strcmp(argv[i], "-") == 0 && (r->is_kept || argc > optind + 1))
+			fatal(EXIT_USAGE, "- is standard input and stands alone");
 	if (optind == argc && !r->is_kept)
 		fatal(EXIT_USAGE,
 		    "replay needs a file or a folder; see kairan-feedback replay --help");

@@ -59,6 +59,18 @@ tap_is $? 2 'no file is a mistake'
 KAIRAN_DATABASE_URL='postgresql:///kairan?host=/nonexistent' "$BIN/kairan" feedback replay "$D/a" 2>/dev/null
 tap_is $? 75 'without PostgreSQL it is temporary'
 
+# ---- standard input ------------------------------------------------------------------------------
+
+tap_is "$(replay notices --dry-run - <"$D/a/box.mbox")" '0 10' 'an mbox on standard input'
+dsn 72 5.1.1 >"$D/piped.eml"
+tap_is "$(replay new - < <(sed 's/$/\r/' "$D/piped.eml")) $(of_send 72 class)" '0 1 hard' 'a mail by a pipe'
+tap_is "$(replay notices --dry-run - < <(cat "$D/bare.jsonl"))" '0 21' 'JSON lines by a pipe'
+tap_is "$(replay notices --dry-run - </dev/null)" '0 0' 'nothing on it is no error'
+"$BIN/kairan" feedback replay - "$D/a" </dev/null 2>/dev/null
+tap_is $? 2 'it stands alone'
+"$BIN/kairan" feedback replay --dry-run - <"$D" >/dev/null 2>&1
+tap_is $? 75 'and must be readable'
+
 # ---- JSON as people keep it ----------------------------------------------------------------------
 
 "$PYTHON" -c 'import json, sys
