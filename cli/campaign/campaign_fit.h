@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * campaign_fit: whether a campaign can go out the way its stream asks for (stream.ses_content), said
- * before it is written or started; the dispatcher would pause its run for the same reason.
+ * campaign_fit: whether a campaign can go out the way its stream asks for (stream.ses_content), and is not larger than
+ * each way out takes (campaign_size.h), said before it is written or started; the dispatcher would pause its run for
+ * the same reasons.
  */
 #ifndef KAIRAN_CAMPAIGN_FIT_H
 #define KAIRAN_CAMPAIGN_FIT_H

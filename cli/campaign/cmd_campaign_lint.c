@@ -10,6 +10,7 @@
 
 #include "campaign_compose.h"
 #include "campaign_lookup.h"
+#include "campaign_size.h"
 #include "customer_field.h"
 #include "lint.h"
 
@@ -218,7 +219,7 @@ explain(struct cli *cli, const char *id)
 static int
 lint_source(struct linting *l)
 {
-	struct err err = { 0 };
+	struct err err = { 0 }, large = { 0 };
 
 	l->input = (struct lint_input){
 		.source = &l->source, .templates = &l->templates, .mail = &l->mail
@@ -227,8 +228,11 @@ lint_source(struct linting *l)
 		return cli_fail(l->cli, EXIT_FAILED, "%s", err.msg);
 	ask_database(l);
 	if (campaign_compose(&l->mail, &l->source, &l->cli->config, SLICE(""), NULL, NULL, &err) !=
-		0 ||
-	    lint_run(&l->report, &l->input, &l->arena, &err) != 0)
+	    0)
+		return cli_fail(l->cli, EXIT_FAILED, "%s", err.msg);
+	if (campaign_size_is_too_large(&l->cli->config, l->mail.eml.len, &large))
+		l->input.too_large = large.msg;
+	if (lint_run(&l->report, &l->input, &l->arena, &err) != 0)
 		return cli_fail(l->cli, EXIT_FAILED, "%s", err.msg);
 	print_report(l);
 	return l->report.by_severity[LINT_ERROR] > 0 ? EXIT_FAILED : EXIT_DONE;

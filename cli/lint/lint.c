@@ -118,6 +118,8 @@ static const struct lint_rule rules[] = {
 	RULE("over-102kb", LINT_WARNING, lint_over_gmail,
 	    "make it smaller: Gmail cuts the end off, and with it the link to unsubscribe",
 	    "fewer sections; styles once in <style>"),
+	RULE("over-size", LINT_ERROR, lint_over_size,
+	    "no way out takes it, and campaign start refuses it", "files by link"),
 	RULE("ses-content", LINT_ERROR, lint_ses_content,
 	    "leave it out, or let the stream send whole mails, which carry everything",
 	    "UPDATE kairan.stream SET ses_content = 'raw' WHERE name = 'marketing'"),

@@ -45,6 +45,7 @@ struct lint_input {
 	enum lint_unsubscribe unsubscribe;
 	int64_t customers;     /* in the segment */
 	const int64_t *absent; /* of them without templates->field[i]; NULL: not counted */
+	const char *too_large; /* for every way out, and why; NULL: it is not, as far as is known */
 	const char *not_asked; /* why one of these two is not known; NULL: nobody need know */
 };
 

@@ -273,6 +273,14 @@ lint_over_carrier(struct lint *l)
 		lint_whole(l, "the mail has %s on the wire", kilobytes(l->in->mail->eml.len, wire));
 }
 
+/* The relays are asked by the command. */
+void
+lint_over_size(struct lint *l)
+{
+	if (l->in->too_large != NULL)
+		lint_whole(l, "%s", l->in->too_large);
+}
+
 void
 lint_line_too_long(struct lint *l)
 {

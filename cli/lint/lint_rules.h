@@ -79,6 +79,7 @@ void lint_no_reply(struct lint *l);
 void lint_not_looked_up(struct lint *l);
 void lint_over_carrier(struct lint *l);
 void lint_over_gmail(struct lint *l);
+void lint_over_size(struct lint *l);
 void lint_ses_content(struct lint *l);
 void lint_subject_encoding(struct lint *l);
 void lint_subject_long(struct lint *l);

@@ -351,6 +351,37 @@ RUN=$(run_add faults sizes)
 tap_ok 'when no SIZE is enough the run is paused' wait_for 15 "state = 'paused' AND reason ~ 'larger than' FROM kairan.run WHERE id = $RUN"
 tap_ok '  ... and nobody has failed' wait_for 10 "count(*) = 6 FROM kairan.send WHERE run_id = $RUN AND state = 'queued'"
 one "kairan.run_move($RUN, '{paused}', 'cancelled')" >"$D/out"
+# before it is begun: a mail over the SIZE of each relay is refused
+{
+	echo '{{unsubscribe_url}}'
+	printf 'A line of sixty-four bytes, of which there are enough for 70 kB %.0s\n' {1..1100}
+} >"$D/large.txt"
+printf '[campaign]\nname = large\nstream = marketing\nsubject = Large\nfrom = news@example.org\ntext = large.txt\nsegment = everyone\n' >"$D/large.campaign"
+# arguments: the command; stdout: its exit code and what it says of the size
+sized()
+{
+	local code=0
+
+	env KAIRAN_RELAY_HOST="127.0.0.1:$SMALL, 127.0.0.1:$RELAY_PORT" "$BIN/kairan" "$@" >"$D/sized" 2>&1 || code=$?
+	echo "$code $(grep -oE 'and each relay takes at most [0-9]+|size is not checked' "$D/sized")"
+}
+printf 'ehlo = PIPELINING,SIZE 66000\n' >"$D/control.small"
+relay_set 'ehlo = 8BITMIME,SIZE 67000' 'tls = starttls' "cert = $CA/self.both"
+sleep 0.1
+tap_is "$(sized campaign create "$D/large.campaign")" '2 and each relay takes at most 67000' 'a campaign over the SIZE of each relay is not created'
+tap_is "$(sized campaign lint "$D/large.campaign")" '1 and each relay takes at most 67000' '  ... lint has an error'
+tap_like "$(cat "$D/sized")" '\[over-size\]' '  ... with a rule of its own'
+relay_set 'ehlo = 8BITMIME,SIZE 80000' 'tls = starttls' "cert = $CA/self.both"
+sleep 0.1
+tap_is "$(sized campaign create "$D/large.campaign")" '0 ' '  ... it is when one takes it'
+relay_set 'ehlo = 8BITMIME,SIZE 67000'
+sleep 0.1
+tap_is "$(sized campaign start large --run-key a)" '2 and each relay takes at most 67000' '  ... nor is it started'
+tap_is "$(sized campaign schedule large --at 2099-01-01T09:00:00Z)" '2 and each relay takes at most 67000' '  ... or scheduled'
+tap_is "$(one "count(*) FROM kairan.run r JOIN kairan.campaign c ON c.id = r.campaign_id WHERE c.name = 'large'")" 0 '  ... so there is no run'
+relay_set 'mode = refuse'
+sleep 0.1
+tap_is "$(sized campaign schedule large --at 2099-01-01T09:00:00Z)" '0 ' '  ... what is not known refuses nothing'
 
 next_dispatcher KAIRAN_RELAY_SOURCE=127.0.0.5
 fault 'another local address: all sent' 'sent 6'

@@ -35,6 +35,7 @@ struct sample {
 	int unsubscribe; /* 0: HTTPS; UNKNOWN; or one of the others */
 	bool count;	 /* every field is absent in 3 of 10 customers */
 	const char *not_asked;
+	const char *too_large;
 	size_t pad;	 /* bytes put behind the rendered mail */
 	size_t line_pad; /* the same, in one line */
 	enum ses_content content;
@@ -102,6 +103,7 @@ lint(struct run *r, const struct sample *s)
 						   : (enum lint_unsubscribe)s->unsubscribe,
 		.customers = 10,
 		.absent = s->count ? absent : NULL,
+		.too_large = s->too_large,
 		.not_asked = s->not_asked };
 
 	for (size_t i = 0; i < TEMPLATE_FIELDS_MAX; i++)
@@ -254,6 +256,7 @@ static const struct {
 	    { .unsubscribe = UNKNOWN } },
 	{ "over-3mb", 1, { .pad = 3000000 }, { .pad = 2900000 } },
 	{ "over-102kb", 1, { .pad = 102 << 10 }, { .pad = 95 << 10 } },
+	{ "over-size", 1, { .too_large = "the relay takes less" }, { 0 } },
 	{ "ses-content", 1, { .html = HTML("{{name}}}"), .content = SES_CONTENT_BULK },
 	    { .html = HTML("{{name}}}"), .content = SES_CONTENT_SIMPLE } },
 	{ "ses-content", 1, { .text = TEXT "\\{{name}}", .content = SES_CONTENT_BULK },

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "dispatcher/smtp/smtp_ehlo.h"
+#include "smtp_ehlo.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
