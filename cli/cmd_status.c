@@ -260,7 +260,8 @@ collect(struct status *s)
 	    "FROM kairan.lease";
 	static const char dispatchers[] =
 	    "SELECT coalesce(json_agg(json_build_object('id', id, 'name', name, 'host', host, "
-	    "'silent_s', round(extract(epoch FROM now() - heartbeat_at))::int, 'fenced', "
+	    "'route', route, 'silent_s', round(extract(epoch FROM now() - heartbeat_at))::int, "
+	    "'fenced', "
 	    "fenced_at IS NOT NULL, 'alive', fenced_at IS NULL AND heartbeat_at > now() - "
 	    "interval '1 minute', 'started_at', started_at, 'trouble', trouble) ORDER BY id), "
 	    "'[]') "
@@ -283,12 +284,16 @@ collect(struct status *s)
 	    "generate_series(date_trunc('minute', now()) - interval '" MINUTES " minutes', "
 	    "date_trunc('minute', now()) - interval '1 minute', interval '1 minute') AS m "
 	    "LEFT JOIN kairan.tally t ON t.minute = m GROUP BY m) AS s";
+	static const char idle[] = "SELECT coalesce(json_agg(json_build_object('route', route, "
+				   "'runs', runs) ORDER BY route), "
+				   "'[]') FROM kairan.route_idle";
 	json_t *o = json_object();
 
 	(void)json_object_set_new(o, "postgresql", ask_postgresql(s));
 	(void)json_object_set_new(o, "redis", ask_redis(s));
 	(void)json_object_set_new(o, "producer", ask(s, producer));
 	(void)json_object_set_new(o, "dispatchers", ask(s, dispatchers));
+	(void)json_object_set_new(o, "routes_idle", ask(s, idle));
 	(void)json_object_set_new(o, "feedback", ask_feedback(s));
 	(void)json_object_set_new(o, "runs", ask(s, runs));
 	(void)json_object_set_new(o, "brakes", ask(s, brake_text_sql));
@@ -384,8 +389,9 @@ draw_daemons(const struct cli *cli, const json_t *status)
 		    yes(one, "alive") ? "ok    " : "silent");
 		putchar(' ');
 		cli_put_text(stdout, word(one, "name"));
-		printf(" (%lld) on %s%s, heard %lld s ago\n", (long long)count(one, "id"),
-		    word(one, "host"), yes(one, "fenced") ? ", fenced" : "",
+		printf(" (%lld) on %s%s%s%s, heard %lld s ago\n", (long long)count(one, "id"),
+		    word(one, "host"), word(one, "route")[0] != '\0' ? ", route " : "",
+		    word(one, "route"), yes(one, "fenced") ? ", fenced" : "",
 		    (long long)count(one, "silent_s"));
 		if (word(one, "trouble")[0] != '\0') {
 			printf("  %-12s", "");
@@ -398,6 +404,16 @@ draw_daemons(const struct cli *cli, const json_t *status)
 	}
 	if (alive == 0)
 		printf("  %-12snone is running\n", "dispatcher");
+	json_array_foreach(json_object_get(status, "routes_idle"), i, one)
+	{
+		if (alive == 0 && word(one, "route")[0] == '\0')
+			continue; /* said above */
+		printf("  %-12s", "dispatcher");
+		styled(cli, STYLE_RED, "absent");
+		printf(" %s%s, whose recipients wait\n",
+		    word(one, "route")[0] != '\0' ? "for route " : "without a route",
+		    word(one, "route"));
+	}
 }
 
 /* "12 s ago", "never" */

@@ -99,6 +99,10 @@ static const struct key keys[] = {
 	TEXT(dispatcher, transport, "relay",
 	    "relay: SMTP to [relay]; mx: SMTP to the mail servers of each domain, see [mx]; ses: "
 	    "Amazon SES by its API, see [ses]"),
+	TEXT(dispatcher, route, "",
+	    "the route of pace.routes whose recipients this dispatcher sends; empty: all those "
+	    "that have "
+	    "none"),
 	TEXT(dispatcher, resolver, "",
 	    "DNS server that mx asks: address, address:port or [address]:port, several between "
 	    "commas; empty: the system's"),
@@ -133,6 +137,13 @@ static const struct key keys[] = {
 	BOOL(pace, adaptive, "yes",
 	    "slow down, wait or stop where the replies of a provider ask for it, all dispatchers "
 	    "together"),
+	TEXT(pace, routes, "",
+	    "GROUP=ROUTE between commas: provider groups that leave only by dispatchers with that "
+	    "dispatcher.route, from runs planned then on; the others by dispatchers without one"),
+	TEXT(pace, route_rates, "",
+	    "ROUTE=RATE between commas: most that all dispatchers of a route may send together, "
+	    "but for "
+	    "transactional mail; empty: no limit"),
 	TEXT(pace, mode, "together",
 	    "together: all providers of a run end at the same time; asap: each as fast as it may"),
 	NUMBER(pace, quota_24h, "0", 0, 1000000000,

@@ -45,6 +45,7 @@ struct config {
 	long dispatcher_poll_ms;
 	long dispatcher_join_s;
 	char *dispatcher_transport; /* relay, mx or ses */
+	char *dispatcher_route;	    /* empty: what has none */
 	char *dispatcher_resolver;  /* as c-ares takes it; "": those of the system */
 	char *dispatcher_metrics_listen;
 
@@ -55,6 +56,8 @@ struct config {
 	bool pace_group_limits;
 	char *pace_account_rate; /* "": none */
 	bool pace_adaptive;
+	char *pace_routes;	/* GROUP=ROUTE, ... */
+	char *pace_route_rates; /* ROUTE=RATE, ... */
 	char *pace_mode;	/* together, asap */
 	long pace_urgent_share; /* per cent */
 	long pace_quota_24h;	/* 0: none */

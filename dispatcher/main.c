@@ -33,6 +33,7 @@
 #include "recover.h"
 #include "reload.h"
 #include "route.h"
+#include "routes.h"
 #include "runs.h"
 #include "settle.h"
 #include "signer.h"
@@ -555,6 +556,12 @@ main(int argc, char **argv)
 	    strcmp(p->config.dispatcher_transport, "ses") != 0 &&
 	    strcmp(p->config.dispatcher_transport, "mx") != 0)
 		fatal(EXIT_USAGE, "dispatcher.transport must be relay, mx or ses");
+	if (p->config.dispatcher_route[0] != '\0' &&
+	    !routes_name_is_good(slice_str(p->config.dispatcher_route)))
+		fatal(EXIT_USAGE,
+		    "dispatcher.route is a route of pace.routes: at most %d letters, digits, - and "
+		    "_",
+		    ROUTES_NAME_MAX);
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
 		fatal(EXIT_FAILED, "cannot start libcurl");
 	p->d.config = &p->config;

@@ -338,29 +338,32 @@ compile(struct runs *r, struct live_run *run, const PGresult *row, struct err *e
 	    : -1;
 }
 
-/* List 0, and those of lanes. */
+/* List 0, which holds what has no route, and those of lanes. */
 static size_t
-count_lists(const char *lanes)
+count_lists(const struct dispatcher *d, const char *lanes)
 {
-	size_t count = lanes[0] != '\0' ? 2 : 1;
+	size_t count = d->config->dispatcher_route[0] == '\0' ? 1 : 0;
 
+	count += lanes[0] != '\0' ? 1 : 0;
 	for (const char *p = lanes; *p != '\0'; p++)
 		count += *p == ' ';
 	return count;
 }
 
-/* "3 17": the lanes that have a list of their own. */
+/* "3 17": the lanes of our route that have a list of their own. */
 static int
-read_lanes(struct live_run *run, const char *text, struct err *err)
+read_lanes(const struct dispatcher *d, struct live_run *run, const char *text, struct err *err)
 {
-	size_t count = count_lists(text);
+	size_t count = count_lists(d, text);
 	char *end;
 
-	run->lanes = arena_array(&run->arena, count, sizeof(*run->lanes));
+	run->lanes = arena_array(&run->arena, count + 1, sizeof(*run->lanes));
 	if (run->lanes == NULL)
 		return err_set(err, "no memory");
-	run->lanes[0] = 0;
-	for (run->lane_count = 1; run->lane_count < count; text = end)
+	run->lane_count = 0;
+	if (d->config->dispatcher_route[0] == '\0')
+		run->lanes[run->lane_count++] = 0;
+	for (; run->lane_count < count; text = end)
 		run->lanes[run->lane_count++] = (int)strtol(text, &end, 10);
 	return 0;
 }
@@ -395,7 +398,7 @@ fill(struct runs *r, struct live_run *run, const PGresult *row, struct err *err)
 	if (dkim_store_load(r->d->config->dkim_dir, run->from_domain, r->d->config->dkim_also,
 		&run->dkim, err) < 0)
 		return -1;
-	if (read_lanes(run, db_text(row, 0, L_LANES), err) < 0)
+	if (read_lanes(r->d, run, db_text(row, 0, L_LANES), err) < 0)
 		return -1;
 	return compile(r, run, row, err);
 }
@@ -534,14 +537,14 @@ static void
 load(struct runs *r, struct live_run *run)
 {
 	struct loading *l = malloc(sizeof(*l));
-	const char *params[] = { run->id_text };
+	const char *params[] = { run->id_text, r->d->config->dispatcher_route };
 
 	if (l == NULL)
 		return;
 	*l = (struct loading){ r, run };
 	run->loading = true;
 	run->flights++;
-	if (!pgloop_submit(r->d->claims, "load_run", embed_dispatcher_sql_load_run_sql, 1, params,
+	if (!pgloop_submit(r->d->claims, "load_run", embed_dispatcher_sql_load_run_sql, 2, params,
 		on_loaded, l)) {
 		run->loading = false;
 		run->flights--;
@@ -569,15 +572,15 @@ find(struct runs *r, int id)
 
 /* Lanes that were given a list of their own after the run was loaded; none ever goes. */
 static void
-relist(struct live_run *run, const char *text)
+relist(const struct dispatcher *d, struct live_run *run, const char *text)
 {
 	int *before = run->lanes;
 	size_t had = run->lane_count;
 	struct err err;
 
-	if (count_lists(text) == had)
+	if (count_lists(d, text) == had)
 		return;
-	if (read_lanes(run, text, &err) == 0) {
+	if (read_lanes(d, run, text, &err) == 0) {
 		log_info("braked lanes have a list of their own run=%d lists=%zu", run->id,
 		    run->lane_count);
 		return;
@@ -608,7 +611,7 @@ update(struct runs *r, const PGresult *result)
 		if (!run->loaded && !run->loading && !run->refused)
 			load(r, run);
 		else if (run->loaded && !PQgetisnull(result, i, 3))
-			relist(run, db_text(result, i, 3));
+			relist(r->d, run, db_text(result, i, 3));
 	}
 	for (link = &r->first; (run = *link) != NULL;) {
 		if (!run->running && run->ready > 0)
@@ -726,14 +729,14 @@ on_timer(uv_timer_t *timer)
 {
 	struct runs *r = timer->data;
 	char known[24];
-	const char *params[] = { r->d->owner_text, r->d->news->trouble(r->d), known,
-		r->d->lock_id };
+	const char *params[] = { r->d->owner_text, r->d->news->trouble(r->d), known, r->d->lock_id,
+		r->d->config->dispatcher_route };
 
 	(void)snprintf(
 	    known, sizeof(known), "%llu", (unsigned long long)journal_claim_seq(r->d->journal));
 	if (!r->looking && pgloop_is_ready(r->d->claims))
 		r->looking = pgloop_submit(r->d->claims, "active", embed_dispatcher_sql_active_sql,
-		    4, params, on_looked, r);
+		    5, params, on_looked, r);
 }
 
 void

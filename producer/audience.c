@@ -520,18 +520,19 @@ add_lane(struct transfer *t, struct lanes *l, int run, const char *name, int gro
 {
 	const struct providers *p = policy_providers(t->policy);
 	char number[16], text[8];
+	const struct routes_way *way = policy_route(t->policy, group);
 	const char *params[] = { number, text, name, NULL,
 		t->quiet || policy_is_paced(t->policy, group, tail) ? "t" : "f",
-		t->quiet ? t->zones[zone].name : "" };
+		t->quiet ? t->zones[zone].name : "", way != NULL ? way->name : "" };
 
 	*lane = ++l->count;
 	params[3] = providers_group(p, group)->name;
 	(void)snprintf(number, sizeof(number), "%d", run);
 	(void)snprintf(text, sizeof(text), "%d", *lane);
 	if (db_run(t->writer,
-		"INSERT INTO kairan.run_lane (run_id, lane, name, provider, paced, time_zone) "
-		"VALUES ($1, $2, $3, $4, $5, $6)",
-		6, params) < 0)
+		"INSERT INTO kairan.run_lane (run_id, lane, name, provider, paced, time_zone, "
+		"route) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+		7, params) < 0)
 		return err_set(err, "writing lanes: %s", t->writer->error);
 	return 0;
 }

@@ -114,7 +114,9 @@ say_if_lonely(struct waiting *w, const json_t *p)
 	    "AND heartbeat_at > now() - interval '1 minute'), "
 	    "(SELECT min(trouble) FROM kairan.dispatcher WHERE stopped_at IS NULL AND trouble <> "
 	    "'' "
-	    "AND heartbeat_at > now() - interval '1 minute')";
+	    "AND heartbeat_at > now() - interval '1 minute'), "
+	    "(SELECT min(CASE WHEN route = '' THEN 'without a route' ELSE 'for route ' || route "
+	    "END) FROM kairan.route_idle)";
 	PGresult *r;
 
 	if (w->said_lonely || w->cli->quiet || w->unchanged < LONELY_POLLS)
@@ -131,7 +133,10 @@ say_if_lonely(struct waiting *w, const json_t *p)
 		fputs("\nkairan: the dispatcher is not sending: ", stderr);
 		cli_put_text(stderr, db_text(r, 0, 2));
 		fputc('\n', stderr);
-	}
+	} else if (!PQgetisnull(r, 0, 3))
+		fprintf(stderr,
+		    "\nkairan: no kairan-dispatcher %s is running; its recipients wait for one\n",
+		    db_text(r, 0, 3));
 	PQclear(r);
 }
 

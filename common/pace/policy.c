@@ -13,6 +13,7 @@
 
 #include "embed.h"
 #include "rate.h"
+#include "routes.h"
 #include "warmup.h"
 #include "hash.h"
 
@@ -31,6 +32,7 @@ struct policy {
 	const struct zone **zone_of; /* by group */
 	bool strict, soft;	     /* guards that are kept */
 	bool limits;
+	struct routes routes;
 	bool urgent_in_use;
 	double ses_per_s; /* of Amazon SES, 0: no limit */
 	uint64_t ses_quota, file_quota, warmup_quota;
@@ -307,6 +309,26 @@ policy_version(const struct policy *p)
 	return p->version;
 }
 
+/* Each group that has a route must be one of the table; the rest of the domains has none. */
+static int
+read_routes(struct policy *p, const struct config *c, struct err *err)
+{
+	if (routes_parse(&p->routes, c->pace_routes, c->pace_route_rates, err) < 0)
+		return -1;
+	for (size_t i = 0; i < p->routes.group_count; i++) {
+		const char *name = p->routes.groups[i].name;
+		int group = providers_find(p->providers, slice_str(name));
+
+		if (group == PROVIDERS_NONE || group == p->unknown)
+			return err_set(err,
+			    "pace.routes: '%s' is no group of the provider table; kairan provider "
+			    "of "
+			    "DOMAIN says to which one a domain belongs",
+			    name);
+	}
+	return 0;
+}
+
 struct policy *
 policy_new(const struct config *config, struct err *err)
 {
@@ -316,7 +338,8 @@ policy_new(const struct config *config, struct err *err)
 		(void)err_set(err, "no memory");
 		return NULL;
 	}
-	if (read_keys(p, config, err) < 0 || read_table(p, config->pace_providers, err) < 0) {
+	if (read_keys(p, config, err) < 0 || read_table(p, config->pace_providers, err) < 0 ||
+	    read_routes(p, config, err) < 0) {
 		policy_free(p);
 		return NULL;
 	}
@@ -446,7 +469,16 @@ policy_site_min(uint64_t recipients)
 bool
 policy_is_paced(const struct policy *p, int group, bool tail)
 {
-	return policy_guard(p, group) != GUARD_OFF || (!tail && policy_cap_per_s(p, group) > 0);
+	return policy_guard(p, group) != GUARD_OFF || (!tail && policy_cap_per_s(p, group) > 0) ||
+	    policy_route(p, group) != NULL;
+}
+
+const struct routes_way *
+policy_route(const struct policy *p, int group)
+{
+	return p->routes.group_count > 0 && group != PROVIDERS_NONE
+	    ? routes_find(&p->routes, providers_group(p->providers, group)->name)
+	    : NULL;
 }
 
 static uint64_t

@@ -16,6 +16,7 @@
 #include "err.h"
 #include "plan.h"
 #include "providers.h"
+#include "routes.h"
 
 #define POLICY_POOL "kairan" /* all streams and dispatchers share one pool of limiters */
 #define POLICY_TAIL_LANES 16
@@ -87,6 +88,9 @@ enum guard_mode policy_guard(const struct policy *p, int group);
 /* The rate that a group, or one site of the default group, is held to; 0: none. */
 double policy_cap_per_s(const struct policy *p, int group);
 double policy_set_cap_per_s(const struct policy *p, int group); /* what was set of it; 0: nothing */
+
+/* The way that the group leaves by; NULL: that of all that have none. */
+const struct routes_way *policy_route(const struct policy *p, int group);
 
 /* Whether the lane has a clock of its own. tail: one of the tail lanes, which hold many sites. */
 bool policy_is_paced(const struct policy *p, int group, bool tail);

@@ -20,6 +20,7 @@
 #define CLOSED_PER_S 1e-7 /* a rate that stands for none at all */
 #define URGENT_ACCOUNT "au"
 #define URGENT_STREAM "su:"
+#define ROUTE_LIMITER "r:"
 #define TEXT_MAX ((size_t)32 << 20)
 
 struct publishing {
@@ -237,6 +238,15 @@ cap_of(const struct publishing *b, const struct pacer_lane *l)
 	return policy_cap_per_s(b->r->policy, l->group);
 }
 
+/* The limit of the lane's route; NULL: none. Urgent lists have as many limiters as they may without it. */
+static const struct routes_way *
+way_of(const struct publishing *b, const struct pacer_run *run, const struct pacer_lane *l)
+{
+	const struct routes_way *way = policy_route(b->r->policy, l->group);
+
+	return way != NULL && way->per_s > 0 && !is_urgent(b, run) ? way : NULL;
+}
+
 /* What replies have made of it; NULL: nothing. */
 static const struct brake *
 brake_of(const struct publishing *b, const struct pacer_lane *l)
@@ -305,8 +315,12 @@ put_lane(struct publishing *b, const struct pacer_run *run, const struct pacer_l
 		    &b->out->text, "%s%s", is_urgent(b, run) ? URGENT_STREAM : "s:", run->stream);
 		comma = ",";
 	}
-	if (cap_of(b, l) > 0 || brake_of(b, l) != NULL)
+	if (cap_of(b, l) > 0 || brake_of(b, l) != NULL) {
 		buf_printf(&b->out->text, "%sg:%s", comma, limiter_name(b, l));
+		comma = ",";
+	}
+	if (way_of(b, run, l) != NULL)
+		buf_printf(&b->out->text, "%s" ROUTE_LIMITER "%s", comma, way_of(b, run, l)->name);
 	buf_append_char(&b->out->text, '|');
 	for (size_t i = 0; i < count && i < ADMISSION_ROWS_MAX && rows[i].from < end; i++)
 		put_row(b, rows[i].from <= b->r->now ? b->r->now - BACK_US : rows[i].from,
@@ -446,7 +460,7 @@ put_limiters(struct publishing *b)
 {
 	if (b->pool.account_per_s > 0 || b->pool.others_most < INFINITY)
 		put_account(b);
-	/* a group that is named twice is written twice, the same */
+	/* what is named twice is written twice, the same */
 	for (size_t i = 0; i < b->r->count; i++) {
 		if (b->r->runs[i].per_s > 0 && is_first_of_stream(b, i))
 			put_divided(b, "s:", URGENT_STREAM, b->r->runs[i].stream,
@@ -454,10 +468,14 @@ put_limiters(struct publishing *b)
 		for (size_t k = 0; k < b->r->runs[i].lane_count; k++) {
 			const struct pacer_lane *l = &b->r->runs[i].lanes[k];
 			const struct brake *brake = brake_of(b, l);
+			const struct routes_way *way;
 
 			if (cap_of(b, l) > 0 || brake != NULL)
 				put_limiter(
 				    b, "g:", limiter_name(b, l), cap_of(b, l), cap_of(b, l), brake);
+			if ((way = way_of(b, &b->r->runs[i], l)) != NULL)
+				put_limiter(
+				    b, ROUTE_LIMITER, way->name, way->per_s, way->per_s, NULL);
 		}
 	}
 }

@@ -422,7 +422,7 @@ on_measured(void *ctx, const redisReply *reply)
 bool
 pipeline_is_wanted(const struct claimer *c, const struct live_run *run, uint64_t now_ms)
 {
-	return run->running && run->loaded && run->again_ms <= now_ms &&
+	return run->running && run->loaded && run->lane_count > 0 && run->again_ms <= now_ms &&
 	    (run->urgent || c->again_ms <= now_ms) && run->ready < (unsigned)batch_of(c, run);
 }
 

@@ -280,7 +280,7 @@ taking_claim(struct taking *t)
 {
 	struct dispatcher *d = t->c->d;
 	const char *params[] = { d->owner_text, t->run->id_text, NULL, t->run->scopes, t->claim_seq,
-		d->lock_id };
+		d->lock_id, d->config->dispatcher_route };
 
 	for (size_t i = 0; i < t->count; i++)
 		pgarray_int(&t->ids, t->entries[i].id);
@@ -290,7 +290,7 @@ taking_claim(struct taking *t)
 	CRASH_POINT("before_claim");
 	if (params[2] == NULL ||
 	    !pgloop_submit(
-		d->claims, t->run->claim.name, t->run->claim.sql, 6, params, on_claimed, t))
+		d->claims, t->run->claim.name, t->run->claim.sql, 7, params, on_claimed, t))
 		taking_end(t, TROUBLE_MS);
 	CRASH_POINT("claim_sent");
 }

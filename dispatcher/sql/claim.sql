@@ -3,7 +3,8 @@
 -- commits, and nothing is claimed; when of many more, fence_claims has been in between. The last
 -- fixed columns are the number of this claim and the row's lane. On a new timeline of PostgreSQL nobody
 -- claims before everybody was heard on it. $6 our lock: behind a fail-over that lost our registration our
--- number may be another dispatcher's.
+-- number may be another dispatcher's. $7 our route: whose lanes are claimed, whatever list an id stood in; empty:
+-- all lanes that have none.
 -- Rows that are not free any more, not due, or whose owner is fenced or run not running, are
 -- left alone; suppressed ones become skipped; those of a lane that the breaker has paused are put off
 -- until it is resumed (lane_release()). Only returned rows may be sent. not_before stays
@@ -18,6 +19,9 @@ WITH me AS (
 	    AND EXISTS (SELECT FROM kairan.installation WHERE one AND timeline = kairan.timeline())
 	    AND lock_id = $6
 	RETURNING id, claim_seq),
+w AS (
+	SELECT array_agg(lane) AS routed, array_agg(lane) FILTER (WHERE route = $7) AS ours
+	FROM kairan.run_lane WHERE run_id = $2 AND route <> ''),
 b AS (
 	SELECT array_agg(lane) AS lanes FROM kairan.lane_break WHERE run_id = $2 AND resumed_at IS NULL),
 h AS (
@@ -42,6 +46,8 @@ c AS (
 	WHERE s.run_id = /*run*/$2 AND s.id = j.id AND s.state IN ('queued', 'deferred')
 	    AND (s.not_before IS NULL OR s.not_before <= now())
 	    AND s.lane <> ALL (coalesce((SELECT lanes FROM b), '{}')::smallint[])
+	    AND CASE WHEN $7::text = '' THEN s.lane <> ALL (coalesce((SELECT routed FROM w), '{}')::smallint[])
+		ELSE s.lane = ANY ((SELECT ours FROM w)::smallint[]) END
 	RETURNING s.id, s.state, s.attempt, s.tries, s.recipient_id, s.address, s.not_before, s.claimed_at, s.lane),
 t AS (
 	INSERT INTO kairan.tally AS t (run_id, owner, minute, claimed, deferred, skipped)

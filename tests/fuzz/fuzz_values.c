@@ -15,6 +15,7 @@
 #include "rate.h"
 #include "rds.h"
 #include "relay.h"
+#include "routes.h"
 #include "scenario.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -61,6 +62,7 @@ read_others(const char *text)
 {
 	struct sockaddr_storage address;
 	struct rds_address redis;
+	struct routes routes;
 	struct err err = { 0 };
 	double per_s, at;
 	int32_t offset_s;
@@ -77,6 +79,12 @@ read_others(const char *text)
 	err.msg[0] = '\0';
 	if (rds_address_parse(&redis, text, &err) == 0)
 		assert((redis.host[0] != '\0') != (redis.path[0] != '\0'));
+	else
+		assert(err.msg[0] != '\0');
+	err.msg[0] = '\0';
+	if (routes_parse(&routes, text, "", &err) == 0)
+		assert(routes.way_count <= routes.group_count &&
+		    routes.group_count <= ROUTES_GROUPS_MAX);
 	else
 		assert(err.msg[0] != '\0');
 	if (scenario_time(&at, &offset_s, text, &err) == 0)

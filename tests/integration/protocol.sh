@@ -56,11 +56,11 @@ statement()
 }
 
 # The number of claims that the dispatcher knows of is the one PostgreSQL has, unless it is given.
-# arguments: dispatcher, run, ids, [scopes], [claims], [lock]; stdout: "id attempt" of each row that may be sent
+# arguments: dispatcher, run, ids, [scopes], [claims], [lock], [route]; stdout: "id attempt" of each row that may be sent
 claim()
 {
 	statement claim "$1, $2, '{$3}', '{${4:-all}}', ${5:-$(one "claim_seq FROM kairan.dispatcher WHERE id = $1")},
-		'${6:-$(one "lock_id FROM kairan.dispatcher WHERE id = $1")}'" |
+		'${6:-$(one "lock_id FROM kairan.dispatcher WHERE id = $1")}', '${7:-}'" |
 		cut -d '|' -f 1,2 | sort -n | tr '|\n' ' ,'
 }
 
@@ -119,6 +119,11 @@ sql -c "INSERT INTO kairan.suppression (address_key, reason, scope, expires_at) 
 	('u6@r10.example', 'manual', 'all', NULL), ('u7@r10.example', 'manual', 'list:other', NULL),
 	('u8@r10.example', 'manual', 'stream:marketing', now() + interval '1 day'), ('u9@r10.example', 'manual', 'all', now())"
 tap_is "$(claim 1 10 6,7,8,9 all,stream:marketing) $(states 10 6,8)" '7 1,9 1, skipped skipped' 'the suppressed are skipped, by scope and expiry'
+run_add 70 running 4
+sql -c "INSERT INTO kairan.run_lane (run_id, lane, name, provider, paced, route) VALUES (70, 1, 'docomo', 'docomo', true, 'own'),
+	(70, 2, 'au', 'au', true, 'other'), (70, 3, 'tail-00', 'default', false, '')" -c 'UPDATE kairan.send SET lane = id % 4 WHERE run_id = 70'
+tap_is "$(claim 1 70 1,2,3,4 all '' '' own)/$(claim 1 70 1,2,3,4 all '' '' nobody)/$(claim 1 70 1,2,3,4)/$(claim 1 70 1,2,3,4 all '' '' other)" \
+	'1 1,//3 1,4 1,/2 1,' 'a dispatcher claims what is of its route, and one without a route what has none'
 counts_agree 10 'the tally follows the claims'
 
 before=$(one 'claim_seq FROM kairan.dispatcher WHERE id = 1')
@@ -309,7 +314,7 @@ missing()
 # arguments: dispatcher, claims that it knows of, [lock]
 look()
 {
-	statement active "$1, '', $2, '${3:-$(one "lock_id FROM kairan.dispatcher WHERE id = $1")}'" | sed -n 's/^0|alive|[0-9]*|\(.*|[01]\)$/\1/p'
+	statement active "$1, '', $2, '${3:-$(one "lock_id FROM kairan.dispatcher WHERE id = $1")}', ''" | sed -n 's/^0|alive|[0-9]*|\(.*|[01]\)$/\1/p'
 }
 
 # arguments: name, lock, [timeline], [first life that its journal knows of], [journal has everything], [join_s]; stdout: id and wait in units of 10,000 s

@@ -430,7 +430,8 @@ call_claim(struct arguments *a)
 	a->params[3] = scopes[pick(3)];
 	a->params[4] = a->number;
 	a->params[5] = lock_of(a);
-	return both("claim", claim_sql(), claim_sql(), 6, a->params, a->params, 1U << 5, true);
+	a->params[6] = "";
+	return both("claim", claim_sql(), claim_sql(), 7, a->params, a->params, 1U << 5, true);
 }
 
 static int
@@ -622,7 +623,8 @@ call_active(struct arguments *a)
 	a->params[1] = "";
 	a->params[2] = a->number;
 	a->params[3] = lock_of(a);
-	return both("active", embed_dispatcher_sql_active_sql, embed_dispatcher_sql_active_sql, 4,
+	a->params[4] = "";
+	return both("active", embed_dispatcher_sql_active_sql, embed_dispatcher_sql_active_sql, 5,
 	    a->params, a->params, 1U << 2, true);
 }
 

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * routes: which groups of the provider table leave by which dispatchers (pace.routes, dispatcher.route), and how fast
+ * each of these ways may go (pace.route_rates). Pure; the group's names are the caller's to check.
+ */
+#ifndef KAIRAN_ROUTES_H
+#define KAIRAN_ROUTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "err.h"
+#include "slice.h"
+
+#define ROUTES_NAME_MAX 32 /* letters, digits, "-" and "_" */
+#define ROUTES_MAX 16
+#define ROUTES_GROUPS_MAX 64
+
+struct routes {
+	struct routes_way {
+		char name[ROUTES_NAME_MAX + 1];
+		double per_s; /* 0: no limit */
+	} ways[ROUTES_MAX];
+	size_t way_count;
+	struct routes_group {
+		char name[ROUTES_NAME_MAX + 8]; /* of the provider table */
+		size_t way;
+	} groups[ROUTES_GROUPS_MAX];
+	size_t group_count;
+};
+
+bool routes_name_is_good(struct slice name);
+
+/* groups: "GROUP=ROUTE, ..."; rates: "ROUTE=RATE, ...", of routes that a group has; both may be empty. 0, or -1 with
+ * err, which names the key. */
+int routes_parse(
+    struct routes *r, const char *groups, const char *rates, struct err *err) MUST_CHECK;
+
+/* NULL: the group has no way of its own. */
+const struct routes_way *routes_find(const struct routes *r, const char *group);
+
+#endif

@@ -1,0 +1,102 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Routes of provider groups: carriers by one dispatcher and relay, the rest by another one; what is in the list of
+# the other, and a route that nobody serves. TAP, run by prove.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=tools/tap.sh
+. tools/tap.sh
+# shellcheck source=tests/support/services.sh
+. tests/support/services.sh
+# shellcheck source=tests/support/pipeline.sh
+. tests/support/pipeline.sh
+
+pipeline_start
+printf 'group\t%s\t10\t100\t%s\toff\tUTC\ttest 2026-11 guess\n' alpha 900/s beta 900/s gamma 900/s >"$D/providers.tsv"
+printf 'domain\t%s.example\t%s\ttest 2026-11 guess\n' alpha alpha beta beta gamma gamma >>"$D/providers.tsv"
+export KAIRAN_DISPATCHER_RETRY_LADDER=1s KAIRAN_PACE_PROVIDERS=$D/providers.tsv KAIRAN_PACE_ROUTES='alpha=carriers, beta = carriers'
+OTHER=$(services_free_port)
+service_spawn 'other relay' "$D/relay.log" "$PYTHON" tests/support/fake_relay.py --log "$TRUTH" --control "$D/control.other" \
+	--name own "$OTHER" 2>/dev/null
+other_answers()
+{
+	(exec 3<>"/dev/tcp/127.0.0.1/$OTHER") 2>/dev/null
+}
+services_wait 10 other_answers || tap_bail 'the other relay does not answer'
+CARRIERS=(KAIRAN_DISPATCHER_ROUTE=carriers "KAIRAN_RELAY_HOST=127.0.0.1:$OTHER")
+list_is_empty()
+{
+	[ "$(redis-cli -s "$D/redis.sock" LLEN "{r:$RUN}:q:all")" = 0 ]
+}
+# arguments: run; stdout: how many of which domain were taken by which relay
+who()
+{
+	one "string_agg(t, ', ' ORDER BY t) FROM (SELECT split_part(j -> 'to' ->> 0, '@', 2) || ' ' || (j ->> 'relay') || ' ' || count(*) AS t
+		FROM test.line WHERE (j ->> 'run')::int = $1 GROUP BY split_part(j -> 'to' ->> 0, '@', 2), j ->> 'relay') AS x"
+}
+
+for pair in alpha=lost,x=y nobody=carriers 'alpha=carriers, alpha=other' alpha 'alpha=no good'; do
+	status=0
+	KAIRAN_PACE_ROUTES=$pair "$BIN/kairan" pace show >"$D/out" 2>&1 || status=$?
+	tap_is "$status $(grep -o 'pace.routes:' "$D/out")" '2 pace.routes:' "pace.routes = $pair is refused"
+done
+
+customers_add 60 alpha.example
+customers_add 30 beta.example
+customers_add 10 beta.example soft
+customers_add 30 gamma.example
+customers_add 70 rest.example
+customers_add 50 soft.example soft
+campaign_add routed
+producer_start
+dispatcher_start rest
+REST=$DISPATCHER
+RUN=$(run_add routed alone)
+tap_ok 'without a dispatcher of the route its recipients wait' wait_for 60 "count(*) FILTER (WHERE state = 'sent') = 150 FROM kairan.send WHERE run_id = $RUN"
+# ids of theirs in the list of all: whoever pops them does not claim them
+ids=$(one "string_agg(id::text, ' ') FROM kairan.send WHERE run_id = $RUN AND state = 'queued'")
+# shellcheck disable=SC2086 # ids
+redis-cli -s "$D/redis.sock" RPUSH "{r:$RUN}:q:all" $ids >"$D/out"
+tap_ok '  ... whatever stands in the list of the others' services_wait 20 list_is_empty
+tap_is "$(run_states "$RUN")" 'queued 100, sent 150' '  ... nobody of them is claimed'
+"$BIN/kairan" status >"$D/status" 2>&1
+tap_like "$(cat "$D/status")" 'absent.* for route carriers' '  ... and status says so'
+tap_is "$(one "string_agg(name || ' ' || route || paced, ', ' ORDER BY name) FROM kairan.run_lane WHERE run_id = $RUN AND route <> ''")" \
+	'alpha carrierstrue, beta carrierstrue' '  ... their lanes have the route and a list'
+dispatcher_start carriers "${CARRIERS[@]}"
+ROUTED=$DISPATCHER
+tap_ok 'with one the run finishes' run_wait "$RUN" finished 60
+run_check "$RUN" '  ... exactly once'
+tap_is "$(who "$RUN")" 'alpha.example own 60, beta.example own 40, gamma.example fake 30, rest.example fake 70, soft.example fake 50' \
+	'  ... each group by its own relay'
+"$BIN/kairan" status >"$D/status" 2>&1
+tap_like "$(cat "$D/status")" 'carriers \([0-9]+\) on .*, route carriers, heard' '  ... status names the route of a dispatcher'
+
+# the dispatcher of the rest is killed half-way, then that of the carriers
+RUN=$(run_add routed killed)
+wait_for 60 "count(*) > 20 FROM kairan.send WHERE run_id = $RUN AND state = 'sent'" || tap_note 'too little is sent'
+service_stop "$REST" KILL || true
+service_stop "$ROUTED" KILL || true
+dispatcher_start rest
+REST=$DISPATCHER
+dispatcher_start carriers "${CARRIERS[@]}"
+ROUTED=$DISPATCHER
+tap_ok 'both killed half-way: the run finishes' run_wait "$RUN" finished 60
+run_check "$RUN" '  ... exactly once'
+tap_is "$(who "$RUN" | grep -cE '(alpha|beta)\.example fake|(gamma|rest|soft)\.example own')" 0 '  ... each by its own relay'
+programs_stopped 'all end well' "$REST" "$ROUTED" "$PRODUCER"
+
+# a limit of the route, which its groups share
+producer_start KAIRAN_PACE_ROUTE_RATES=carriers=20/s
+dispatcher_start rest
+REST=$DISPATCHER
+dispatcher_start carriers "${CARRIERS[@]}"
+ROUTED=$DISPATCHER
+RUN=$(run_add routed limited)
+tap_ok 'with a limit of the route the run finishes' run_wait "$RUN" finished 60
+run_check "$RUN" '  ... exactly once'
+took=$(one "extract(epoch FROM max(at) - min(at))::numeric(9, 2) FROM test.truth WHERE run = $RUN AND address ~ '@(alpha|beta)[.]'")
+tap_ok "  ... 100 at 20/s take as long as that takes ($took s)" test "$(one "$took >= 99 / 20.0 - 0.4")" = t
+programs_stopped 'all end well' "$REST" "$ROUTED" "$PRODUCER"
+tap_done
