@@ -546,8 +546,8 @@ tap_ok 'and holds the person in many places' test "$(left_of_person | wc -l)" -g
 code=$?
 tap_is "$code $(grep -i error "$D/out")" '0 ' 'a person is erased'
 # a row for each reason for which the address is suppressed, and nothing else: address, scope, reason, source
-SUPPRESSED=$'taro.yamada@person.example\tall\tbounce\t%s\t\ntaro.yamada@person.example\tall\tmanual\tperson\t'
-tap_is "$(left_of_person | cut -f 1-5)" "$(printf "$SUPPRESSED" sns)" 'of whom the key of the suppression alone is left, in all of the database'
+SUPPRESSED=$'taro.yamada@person.example\tall\tbounce\tsns\t\ntaro.yamada@person.example\tall\tmanual\tperson\t'
+tap_is "$(left_of_person | cut -f 1-5)" "$SUPPRESSED" 'of whom the key of the suppression alone is left, in all of the database'
 tap_is "$(one "count(*) FROM kairan.audit WHERE object = '$OTHER' OR object LIKE '% $OTHER'")" 1 'who is named alike is left alone'
 tap_is "$(one "reason FROM kairan.run WHERE id = 40")" "a person stopped it: $(printf %s "$KEY" | md5sum | cut -c 1-12), $OTHER" 'in the same text, too'
 counts_agree 40 'the counts stay'
@@ -557,7 +557,7 @@ tap_is "$(one 'count(*) FROM kairan.feedback_event')" "$events" 'what was heard 
 sql -o /dev/null -c "SELECT kairan.ingest('{dsn}', '{bounced}', '{late-1}', ARRAY[now()], '{40}', '{1}', '{1}', '{$KEY}', '{hard}', '{user_unknown}', '{550}', '{5.1.1}',
 	ARRAY['$said'], ARRAY['mx.example'], ARRAY['{\"address\":\"$PERSON\"}'])"
 tap_is "$(one "(bounced_at IS NOT NULL)::text FROM kairan.send WHERE run_id = 40 AND id = 1")" true 'what comes late is heard'
-tap_is "$(left_of_person | cut -f 1-5)" "$(printf "$SUPPRESSED" sns)" 'and of the person nothing is written down again'
+tap_is "$(left_of_person | cut -f 1-5)" "$SUPPRESSED" 'and of the person nothing is written down again'
 tap_is "$(one "kairan.event_key('ses|bounce|fb-1|u@x.test') || ' ' || kairan.event_key('ses|send|0100-aa-000000|u@x.test|2026-11-21T17:05:40.000Z')")" \
 	'ses|bounce|fb-1|019799238927d6e2065b081100f02169 ses|send|0100-aa-000000|019799238927d6e2065b081100f02169|2026-11-21T17:05:40.000Z' \
 	'the schema makes the keys that the programs make (test_ses.c)'

@@ -267,8 +267,8 @@ tap_is "$("$KAIRAN" suppress undo --provider au --from '2020-01-01 00:00Z' >"$D/
 tap_is "$("$KAIRAN" suppress undo --provider docomo --from now >"$D/out" 2>&1; echo $?)" 6 'nor of another time'
 tap_is "$("$KAIRAN" suppress undo --from '2020-01-01 00:00Z' >"$D/out" 2>&1; echo $?)" 2 'somebody has to be named'
 for given in '2020-01-01 00:00Z' '2020-01-01 00:00Z,' ',now' 'now,now,now' "now,now --from now" 'now,now --to now'; do
-	# shellcheck disable=SC2086 # options behind the value
 	code=0
+	# shellcheck disable=SC2086 # options behind the value
 	"$KAIRAN" suppress undo --provider docomo --between "${given%% --*}" ${given#"${given%% --*}"} >"$D/out" 2>&1 || code=$?
 	echo "$code $(grep -c -- '--between takes two times' "$D/out" || true)"
 done | sort | uniq -c >"$D/undo.codes"
