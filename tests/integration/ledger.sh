@@ -521,7 +521,7 @@ old_keys="replace(semantic_key, left(encode(sha256('$KEY'), 'hex'), 32), '$KEY')
 sql -c "UPDATE kairan.feedback_event SET semantic_key = $old_keys" -c "UPDATE kairan.feedback_wait SET semantic_key = $old_keys"
 tap_is "$(one "count(*) FROM (SELECT semantic_key FROM kairan.feedback_event UNION ALL SELECT semantic_key FROM kairan.feedback_wait) k WHERE semantic_key LIKE '%|$KEY%'")" \
 	5 'keys of an earlier version'
-{ echo 'SET search_path = kairan;'; grep '^UPDATE feedback_' schema/028_ledger.sql; } | sql -f -
+{ echo 'SET search_path = kairan;'; grep '^UPDATE feedback_' schema/029_ledger.sql; } | sql -f -
 events=$(one 'count(*) FROM kairan.feedback_event')
 "$BIN/kairan" feedback replay "$D/person.jsonl" >"$D/out" 2>&1
 tap_is "$(one 'count(*) FROM kairan.feedback_event')" "$events" 'after the upgrade what was heard before it finds itself'

@@ -65,8 +65,8 @@ END
 $$;
 COMMENT ON FUNCTION send_erase(int, int[], text) IS 'Takes what was said of recipients of a run out of their rows and events, and puts blank in the place of their address; NULL: it is there already';
 
--- As before, and wherever else an address may stand: keys of events, events that wait or are of nobody, mails, the audit,
--- the mirror of the list of Amazon SES, reasons.
+-- As before, and wherever else an address may stand: keys of events, events that wait or are of nobody, notices that were
+-- kept, mails, the audit, the mirror of the list of Amazon SES, reasons.
 CREATE OR REPLACE FUNCTION customer_erase(address text) RETURNS TABLE (what text, n bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET plan_cache_mode = force_custom_plan
 AS $$
@@ -115,6 +115,11 @@ BEGIN
 	GET DIAGNOSTICS n = ROW_COUNT;
 	RETURN NEXT;
 	DELETE FROM probation_lifted l WHERE l.address_key = the_key;
+	what := 'kept_notice';
+	DELETE FROM kept_notice k WHERE EXISTS (SELECT FROM unnest(spellings) AS w
+	    WHERE position(w IN lower(concat_ws(' ', k.recipients, k.why, encode(k.content, 'escape'), k.semantic_key))) > 0);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN NEXT;
 	what := 'exclusion';
 	n := 0;
 	FOR r IN SELECT e.run_id FROM exclusion e WHERE e.address_key = the_key GROUP BY e.run_id ORDER BY 1 LOOP

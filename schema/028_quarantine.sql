@@ -98,63 +98,6 @@ END
 $$;
 COMMENT ON FUNCTION notice_forget(int) IS 'Drops what was kept longer than so many days ago, 0: nothing; returns how many';
 
--- As before, and of what is kept aside whatever names the address.
-CREATE OR REPLACE FUNCTION customer_erase(address text) RETURNS TABLE (what text, n bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET plan_cache_mode = force_custom_plan
-AS $$
-DECLARE
-	key text := coalesce(address_key(address), lower(address));
-	r record;
-	changed bigint;
-	blank text := 'erased-' || md5(random()::text || clock_timestamp()::text);
-BEGIN
-	what := 'customer';
-	IF (SELECT relkind FROM pg_class WHERE oid = 'customer'::regclass) IN ('r', 'p') THEN
-		DELETE FROM customer c WHERE c.id = ANY (ARRAY(SELECT customer_find(key)));
-		GET DIAGNOSTICS n = ROW_COUNT;
-		RETURN NEXT;
-	END IF;
-	what := 'send';
-	n := 0;
-	FOR r IN SELECT s.run_id, array_agg(s.id) AS ids FROM send s WHERE s.address_key = key GROUP BY s.run_id ORDER BY 1 LOOP
-		UPDATE send s SET address = blank, address_key = blank, reply = NULL, remote_id = NULL
-		WHERE s.run_id = r.run_id AND s.id = ANY (r.ids) AND s.state NOT IN ('queued', 'sending', 'deferred');
-		GET DIAGNOSTICS changed = ROW_COUNT;
-		n := n + changed;
-	END LOOP;
-	RETURN NEXT;
-	what := 'feedback_event';
-	UPDATE feedback_event f SET address_key = NULL, reply = NULL, detail = NULL WHERE f.address_key = key;
-	GET DIAGNOSTICS n = ROW_COUNT;
-	RETURN NEXT;
-	what := 'kept_notice';
-	DELETE FROM kept_notice k WHERE position(key IN lower(encode(k.content, 'escape'))) > 0 OR position(key IN lower(k.recipients)) > 0
-	    OR position(key IN lower(k.why)) > 0;
-	GET DIAGNOSTICS n = ROW_COUNT;
-	RETURN NEXT;
-	what := 'exclusion';
-	n := 0;
-	FOR r IN SELECT e.run_id FROM exclusion e WHERE e.address_key = key GROUP BY e.run_id ORDER BY 1 LOOP
-		UPDATE exclusion e SET address_key = NULL, evidence = '' WHERE e.run_id = r.run_id AND e.address_key = key;
-		GET DIAGNOSTICS changed = ROW_COUNT;
-		n := n + changed;
-	END LOOP;
-	RETURN NEXT;
-	what := 'confirmation';
-	UPDATE confirmation k SET address = blank, address_key = blank, evidence = '' WHERE k.address_key = key;
-	GET DIAGNOSTICS n = ROW_COUNT;
-	UPDATE confirmation k SET old_address_key = NULL WHERE k.old_address_key = key;
-	RETURN NEXT;
-	what := 'suppression';
-	UPDATE suppression s SET evidence = '', event_id = NULL WHERE s.address_key = key;
-	-- whoever wanted to be forgotten does not want mail
-	INSERT INTO suppression (address_key, reason, source) VALUES (key, 'manual', 'erased') ON CONFLICT DO NOTHING;
-	n := 1;
-	RETURN NEXT;
-	INSERT INTO audit (action, object, detail) VALUES ('customer.erase', left(md5(key), 12), 'a person''s data was erased');
-END
-$$;
-
 REVOKE ALL ON FUNCTION notice_keep(text[], text[], text[], text[], text[], boolean[], text[], text[]),
     notice_replayed(bigint, boolean), notice_drop(bigint[]), notice_forget(int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION notice_keep(text[], text[], text[], text[], text[], boolean[], text[], text[]),
