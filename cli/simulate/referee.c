@@ -47,7 +47,8 @@ static const char *const names[REFEREE_RULES + 1] = { "", "each recipient ends o
 	"urgent mail waits for nobody", "shares by weight", "warm-up within its day",
 	"a complaint about the rate slows down", "a hold is silent, then one probe",
 	"retries keep budget and time", "no calendar, no mail", "the forecast holds",
-	"both backends grant the same", "memory", "no polling" };
+	"both backends grant the same", "memory", "no polling",
+	"nobody behind a canary that has not fared well" };
 
 const char *
 referee_rule_name(int number)
@@ -119,7 +120,7 @@ referee_new(const struct referee_terms *t, size_t lists)
 	f->minutes = calloc(DAY_MINUTES + 2, sizeof(*f->minutes));
 	f->block = calloc(t->runs + 1, sizeof(*f->block));
 	if (f->destinations == NULL || f->open == NULL || f->ended == NULL || f->lists == NULL ||
-	    f->minutes == NULL || f->block == NULL || lines_begin(f) < 0) {
+	    f->minutes == NULL || f->block == NULL || lines_begin(f) < 0 || canary_begin(f) < 0) {
 		referee_free(f);
 		return NULL;
 	}
@@ -141,6 +142,7 @@ referee_free(struct referee *f)
 	if (f == NULL)
 		return;
 	lines_release(f);
+	canary_release(f);
 	free(f->destinations);
 	free(f->open);
 	free(f->ended);
@@ -624,6 +626,7 @@ referee_leave(struct referee *f, const struct referee_leave *l)
 	count_second(&f->destinations[account], l->now);
 	count_shares(f, l);
 	lines_leave(f, l);
+	canary_leave(f, l);
 	check_retry(f, l);
 }
 
@@ -633,6 +636,7 @@ referee_settle(struct referee *f, uint32_t recipient, enum referee_end end, doub
 	referee_check(f, 1, f->ended[recipient] == 0, "a recipient ended twice, at second %.0f",
 	    referee_at_s(f, now));
 	f->ended[recipient] = (uint8_t)end;
+	canary_settle(f, recipient, end);
 }
 
 void

@@ -27,7 +27,10 @@ struct referee_rule {
 struct referee_run {
 	enum share_class class;
 	double weight;
-	bool plain; /* nothing but its weight decides about its rate */
+	bool plain;	 /* nothing but its weight decides about its rate */
+	uint64_t canary; /* recipients that go first; 0: all at once */
+	double canary_wait_us;
+	double bounce_line, canary_line; /* per cent of them */
 };
 
 struct referee_destination {

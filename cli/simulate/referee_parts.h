@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * referee_parts: what the two halves of the referee share: referee.c (recipients, limits, replies,
- * shares, retries) and referee_lines.c (guards, lines, calls).
+ * referee_parts: what the parts of the referee share: referee.c (recipients, limits, replies,
+ * shares, retries), referee_lines.c (guards, lines, calls) and referee_canary.c.
  */
 #ifndef KAIRAN_REFEREE_PARTS_H
 #define KAIRAN_REFEREE_PARTS_H
@@ -30,6 +30,8 @@ struct destination {
 	double probe_at;
 	double planned; /* of all lists, by the last publication */
 };
+
+struct canary;
 
 struct list {
 	uint64_t left, crowded; /* all; retries while first tries waited */
@@ -67,6 +69,9 @@ struct referee {
 	uint64_t day_sum, others_waiting;
 	double warmup_at; /* the present day began */
 	uint64_t warmup_hour, warmup_day;
+	struct canary *canaries; /* by run; NULL: no run has one */
+	uint16_t *canary_run;	 /* by recipient, as the next */
+	uint8_t *canary_place;
 	float *waits;
 	size_t wait_count, wait_room;
 	uint64_t *block; /* by run */
@@ -80,6 +85,12 @@ struct referee {
 /* A look at a rule; the text says how it was broken. */
 void referee_check(struct referee *f, int number, bool good, const char *format, ...)
     PRINTF_LIKE(4, 5);
+
+/* -1 without memory. */
+int canary_begin(struct referee *f) MUST_CHECK;
+void canary_release(struct referee *f);
+void canary_leave(struct referee *f, const struct referee_leave *l);
+void canary_settle(struct referee *f, uint32_t recipient, enum referee_end end);
 
 /* Seconds behind the start, for a reader. */
 double referee_at_s(const struct referee *f, double at);

@@ -169,13 +169,36 @@ lanes_to(const struct sim *m, size_t destination)
 	return n;
 }
 
+/* Runs, and what they say of the terms. */
+static void
+take_runs(const struct sim *m, struct referee_run *runs, struct referee_terms *t)
+{
+	int open = 0;
+
+	for (size_t i = 0; i < m->s->run_count; i++) {
+		const struct scenario_run *run = &m->s->runs[i];
+		int minutes = (run->quiet_from - run->quiet_till + 1440) % 1440;
+
+		runs[i] = (struct referee_run){ run->class, run->weight,
+			run->spread_s <= 0 && run->stream_per_s <= 0, m->runs[i].canary,
+			run->canary_wait_s * 1e6, run->bounce_line, run->canary_line };
+		t->busy = t->busy && minutes == 0;
+		t->even = t->even && minutes == 0;
+		t->lines = t->lines && run->stream_per_s <= 0;
+		if (run->class == SHARE_URGENT)
+			t->urgent_part = policy_urgent_part(m->policy);
+		else
+			open = minutes == 0 ? 1440 : minutes > open ? minutes : open;
+	}
+	t->active_s = open * 60.0;
+}
+
 static int
 begin_referee(struct sim *m)
 {
 	const struct scenario *s = m->s;
 	struct referee_run *runs = calloc(s->run_count + 1, sizeof(*runs));
 	struct referee_destination *d = calloc(m->destination_count + 1, sizeof(*d));
-	int open = 0;
 	struct referee_terms t = { .start = m->start,
 		.account_per_s = policy_account_per_s(m->policy),
 		.quota = policy_quota(m->policy),
@@ -198,21 +221,7 @@ begin_referee(struct sim *m)
 
 	if (runs == NULL || d == NULL)
 		return err_set(m->err, "no memory");
-	for (size_t i = 0; i < s->run_count; i++) {
-		const struct scenario_run *run = &s->runs[i];
-		int minutes = (run->quiet_from - run->quiet_till + 1440) % 1440;
-
-		runs[i] = (struct referee_run){ run->class, run->weight,
-			run->spread_s <= 0 && run->stream_per_s <= 0 };
-		t.busy = t.busy && minutes == 0;
-		t.even = t.even && minutes == 0;
-		t.lines = t.lines && run->stream_per_s <= 0;
-		if (run->class == SHARE_URGENT)
-			t.urgent_part = policy_urgent_part(m->policy);
-		else
-			open = minutes == 0 ? 1440 : minutes > open ? minutes : open;
-	}
-	t.active_s = open * 60.0;
+	take_runs(m, runs, &t);
 	for (size_t i = 0; i < m->destination_count; i++) {
 		const struct sim_destination *to = &m->destinations[i];
 		const struct provider_group *g =
@@ -230,6 +239,7 @@ begin_referee(struct sim *m)
 		d[i].zone = policy_zone(m->policy, to->group);
 		t.busy = t.busy && d[i].guard != GUARD_STRICT;
 	}
+	m->lines = t.lines;
 	m->referee_runs = runs;
 	m->referee_destinations = d;
 	m->referee = referee_new(&t, m->list_count);
@@ -250,7 +260,7 @@ begin_answers(struct sim *m)
 	return 0;
 }
 
-/* What is planned for a lane, of one that has first tries left. */
+/* What is planned for a lane that has first tries left, and is what comes. */
 static double
 lane_rate(void *ctx, uint32_t number, double at)
 {
@@ -261,7 +271,8 @@ lane_rate(void *ctx, uint32_t number, double at)
 	while (number >= run->def->first_lane + run->def->lane_count)
 		run++;
 	l = &run->lanes[number - run->def->first_lane];
-	return run->is_on && !run->paused && l->list->fresh > 0 && l->next < l->def->count
+	return m->lines && run->is_on && !run->paused && l->list->fresh > 0 &&
+		l->next < l->def->count
 	    ? l->share * referee_line_rate(m->referee, l->list->place, at)
 	    : 0;
 }
@@ -439,6 +450,15 @@ play(struct sim *m, const struct rehearsal_hooks *hooks)
 
 /* ---- end ---- */
 
+/* What became of its canary. */
+static const char *
+canary_word(const struct sim_run *run)
+{
+	if (run->canary_why != NULL)
+		return run->canary_why;
+	return run->def->canary == 0 || run->canary_until > 0 ? NULL : "fared well";
+}
+
 static void
 sum_up(struct sim *m)
 {
@@ -460,7 +480,8 @@ sum_up(struct sim *m)
 			.open = run->open,
 			.began = run->began,
 			.finish = run->finish,
-			.forecast = run->forecast };
+			.forecast = run->forecast,
+			.canary = canary_word(run) };
 		r->sent += run->sent;
 		r->failed += run->failed;
 		r->expired += run->expired;

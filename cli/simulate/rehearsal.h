@@ -20,6 +20,7 @@ struct rehearsal_run {
 	const char *name; /* of the scenario */
 	uint64_t recipients, sent, failed, expired, doubt, open;
 	double began, finish, forecast; /* us since 2026; forecast 0: none */
+	const char *canary; /* what became of it; NULL: there was none, or it was not judged */
 };
 
 /* A change of a brake. */

@@ -78,8 +78,9 @@ struct sim_run {
 	struct sim_list *lists; /* list 0 first */
 	uint64_t open, arrived, sent, failed, expired, doubt;
 	double next_arrival, finish, forecast;
-	uint64_t canary;     /* first tries of it still to come */
-	double canary_until; /* 0: it has none, or is judged; INFINITY: it is being sent */
+	uint64_t canary;	/* first tries of it still to come */
+	double canary_until;	/* 0: it has none, or is judged; INFINITY: it is being sent */
+	const char *canary_why; /* it fared badly; static */
 	bool is_on, paused;
 };
 
@@ -182,6 +183,7 @@ struct sim {
 	uint64_t *waiting;    /* by run, for the referee, */
 	uint64_t *waiting_at; /* and by destination */
 	struct lane_figures figures;
+	bool lines; /* lists go as fast as was published for them */
 	struct err *err;
 	FILE *trace;
 	bool bound;  /* connections, not rates, were what it waited for */

@@ -79,6 +79,8 @@ runs_json(const struct scenario *s, const struct rehearsal *r)
 			rehearsal_time(s, run->began, began, sizeof(began)), "finish",
 			rehearsal_time(s, run->finish, finish, sizeof(finish)));
 
+		if (run->canary != NULL)
+			(void)json_object_set_new(o, "canary", json_string(run->canary));
 		if (run->forecast > 0)
 			(void)json_object_set_new(o, "planned_finish",
 			    json_string(
@@ -222,6 +224,9 @@ rehearsal_print(const struct scenario *s, const struct rehearsal *r, double cpu_
 	if (r->event_count > EVENTS_SHOWN)
 		printf("  and %zu more (--json has %d)\n",
 		    r->event_count + r->events_left_out - EVENTS_SHOWN, REHEARSAL_EVENTS_MAX);
+	for (size_t i = 0; i < r->run_count; i++)
+		if (r->runs[i].canary != NULL)
+			printf("canary of %s: %s\n", r->runs[i].name, r->runs[i].canary);
 	for (int i = 0; i < REFEREE_RULES; i++)
 		if (r->rules[i].broken > 0)
 			printf("BROKEN  %2d %s, %llu times: %s\n", i + 1, referee_rule_name(i + 1),

@@ -59,7 +59,8 @@ enum scenario_omission {
 	OMIT_CLOSED_SHARE = 4096, /* of the rate: the others take it while a guard closes */
 	OMIT_CLOCK = 8192, /* permits are read by the clock of the host, not by that of Redis */
 	OMIT_GENERATION = 16384, /* calendars of old planners are taken */
-	OMIT_LEASE = 32768	 /* each dispatcher counts its own connections alone */
+	OMIT_LEASE = 32768,	 /* each dispatcher counts its own connections alone */
+	OMIT_CANARY = 65536	 /* it is not judged */
 };
 
 struct scenario_provider {
@@ -81,6 +82,7 @@ struct scenario_run {
 	int quiet_from, quiet_till;
 	uint64_t canary; /* recipients that go first; 0: all at once */
 	double canary_wait_s;
+	double bounce_line, canary_line; /* per cent of them at which it fared badly */
 	size_t first_lane, lane_count;
 };
 

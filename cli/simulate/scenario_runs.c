@@ -165,7 +165,7 @@ take_omissions(struct reading *r)
 {
 	static const char *const names[] = { "quota", "guard", "window", "urgent", "weights", "cut",
 		"hold", "budget", "ladder", "expiry", "once", "guard_plan", "closed_share", "clock",
-		"generation", "lease" };
+		"generation", "lease", "canary" };
 	json_t *left = json_object_get(r->json, "leave_out"), *v;
 	size_t i;
 
@@ -241,18 +241,34 @@ take_class(struct reading *r, const char *text, enum share_class *class)
 }
 
 static int
+take_canary(struct reading *r, const json_t *v, const char *name, struct scenario_run *run)
+{
+	double canary;
+
+	if (scenario_number(r, v, "canary", 0, 1e6, 0, &canary) < 0 ||
+	    scenario_number(r, v, "canary_wait_s", 0, 604800, 1800, &run->canary_wait_s) < 0 ||
+	    scenario_number(r, v, "bounce_line_per_cent", 0.001, 100, 5, &run->bounce_line) < 0 ||
+	    scenario_number(r, v, "canary_line_per_cent", 0.001, 100, 10, &run->canary_line) < 0)
+		return -1;
+	if (run->arrive_per_s > 0 && canary > 0)
+		return err_set(r->err, "campaign %s: what arrives has no canary", name);
+	run->canary = (uint64_t)canary;
+	return 0;
+}
+
+static int
 take_run(struct reading *r, const json_t *v, size_t number)
 {
 	static const char *const keys[] = { "name", "class", "stream", "stream_rate", "weight",
 		"at_s", "spread_h", "arrive", "quiet_hours", "zone", "canary", "canary_wait_s",
-		"lanes", NULL };
+		"bounce_line_per_cent", "canary_line_per_cent", "lanes", NULL };
 	struct scenario *s = r->s;
 	struct scenario_run *run = &s->runs[number];
 	char standard[32];
 	const char *name, *stream, *rate, *class, *arrive, *quiet, *zone;
 	const struct zone *hours = s->zone;
 	json_t *lanes = json_object_get(v, "lanes");
-	double spread, canary;
+	double spread;
 	int n;
 
 	(void)snprintf(standard, sizeof(standard), "campaign-%zu", number + 1);
@@ -272,12 +288,8 @@ take_run(struct reading *r, const json_t *v, size_t number)
 	    scenario_number(r, v, "weight", 1, 100, 1, &run->weight) < 0 ||
 	    scenario_number(r, v, "at_s", 0, 1e8, 0, &run->at_s) < 0 ||
 	    scenario_number(r, v, "spread_h", 0, 24 * 60, 0, &spread) < 0 ||
-	    scenario_number(r, v, "canary", 0, 1e6, 0, &canary) < 0 ||
-	    scenario_number(r, v, "canary_wait_s", 0, 604800, 1800, &run->canary_wait_s) < 0)
+	    take_canary(r, v, name, run) < 0)
 		return -1;
-	if (run->arrive_per_s > 0 && canary > 0)
-		return err_set(r->err, "campaign %s: what arrives has no canary", name);
-	run->canary = (uint64_t)canary;
 	if (run->arrive_per_s > 0 && run->class != SHARE_URGENT)
 		return err_set(r->err, "campaign %s: arrive is of class transactional", name);
 	if (!json_is_object(lanes))

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "at_least.h"
 #include "embed.h"
 #include "forecast.h"
 #include "keys.h"
@@ -275,17 +276,50 @@ end_canary(struct sim *m, struct sim_run *run)
 	m->dirty = true;
 }
 
-/* As canary_check() does, which has nothing against any of them here. */
+/* Why it fared badly, NULL when it did not; as canary_why() of the database. Nobody complains here. */
+static const char *
+judge_canary(const struct sim *m, const struct sim_run *run)
+{
+	uint64_t tried = 0, sent = 0, failed = 0;
+
+	for (size_t i = 0; i < run->def->lane_count; i++) {
+		const struct sim_lane *l = &run->lanes[i];
+
+		for (uint64_t k = 0; k < l->def->count - l->held; k++) {
+			uint8_t state = m->recipients[l->first + k].state;
+
+			tried++;
+			sent += state == REFEREE_SENT;
+			failed += state == REFEREE_FAILED;
+		}
+	}
+	if (m->s->omit & OMIT_CANARY)
+		return NULL;
+	if (at_least_per_cent(failed, tried) >= run->def->bounce_line)
+		return "dead addresses";
+	return at_least_per_cent(tried - sent - failed, tried) >= run->def->canary_line
+	    ? "refused, deferred or left in doubt"
+	    : NULL;
+}
+
+/* As canary_check() does. */
 static void
 look_at_canaries(struct sim *m)
 {
 	for (size_t i = 0; i < m->s->run_count; i++) {
 		struct sim_run *run = &m->runs[i];
 
-		if (run->canary_until > 0 && m->now >= run->canary_until)
-			end_canary(m, run);
-		else if (isinf(run->canary_until) && run->canary == 0)
+		if (run->canary_until > 0 && m->now >= run->canary_until) {
+			run->canary_why = judge_canary(m, run);
+			if (run->canary_why == NULL) {
+				end_canary(m, run);
+			} else {
+				run->paused = m->dirty = true;
+				run->canary_until = INFINITY;
+			}
+		} else if (isinf(run->canary_until) && run->canary == 0 && !run->paused) {
 			run->canary_until = m->now + run->def->canary_wait_s * 1e6;
+		}
 	}
 }
 

@@ -31,6 +31,14 @@ struct trial {
 	int broken;	       /* the rule that breaks then */
 };
 
+static const char of_canaries[] =
+    "\"transport\":\"relay\",\"account_rate\":\"9/s\",\"providers\":\"unlimited\","
+    "\"dispatchers\":2,\"campaigns\":[{\"canary\":500,\"canary_wait_s\":900,\"lanes\":{"
+    "\"google\":3000,\"yahoo-jp\":2000}},{\"canary\":400,\"canary_wait_s\":900,\"lanes\":{"
+    "\"tail-00\":3000}},{\"canary\":300,\"canary_wait_s\":60,\"lanes\":{\"apple\":"
+    "2000}}],\"behaviour\":{\"providers\":{\"tail-00\":{\"unknown_percent\":12},"
+    "\"apple\":{\"greylist_s\":4000}}}";
+
 static const struct trial trials[] = {
 	{ "a dispatcher dies twice, Redis loses its clocks",
 	    "\"account_rate\":\"50/"
@@ -51,6 +59,8 @@ static const struct trial trials[] = {
 	    "\"latency_ms\":1000},\"faults\":[{\"what\":\"dispatcher_crash\",\"at_s\":300,"
 	    "\"for_s\":60,\"dispatcher\":1},{\"what\":\"redis_lost\",\"at_s\":600}]",
 	    ALL(1, 3), "lease", 3 },
+	{ "a canary that fares well, one of dead addresses, one that is put off", of_canaries,
+	    ALL(2, 21), "canary", 21 },
 	{ "a quota smaller than the run, with single mails",
 	    "\"quota_24h\":3000,\"quota_used\":500,\"campaigns\":[{\"lanes\":{\"google\":3000,"
 	    "\"yahoo-jp\":2000}},{\"name\":\"single\",\"class\":\"transactional\",\"arrive\":\"4/"
@@ -205,8 +215,30 @@ test_every_rule_holds(void **state)
 		for (const int *rule = t->rules; *rule > 0; rule++)
 			if (r->rules[*rule - 1].checked == 0)
 				fail_msg("%s: rule %d was not looked at", t->name, *rule);
-		assert_int_equal(r->open, 0);
+		for (size_t k = 0; k < r->run_count; k++) {
+			bool paused = r->runs[k].canary != NULL &&
+			    strcmp(r->runs[k].canary, "fared well") != 0;
+
+			assert_int_equal(r->runs[k].open > 0, paused);
+		}
 	}
+	free(r);
+}
+
+static void
+test_canaries_are_judged(void **state)
+{
+	struct rehearsal *r = calloc(1, sizeof(*r));
+
+	(void)state;
+	assert_non_null(r);
+	play(of_canaries, NULL, r);
+	assert_string_equal(r->runs[0].canary, "fared well");
+	assert_string_equal(r->runs[1].canary, "dead addresses");
+	assert_string_equal(r->runs[2].canary, "refused, deferred or left in doubt");
+	assert_int_equal(r->runs[0].open, 0);
+	assert_int_equal(r->runs[1].sent + r->runs[1].failed, 400);
+	assert_int_equal(r->runs[2].open, 2000);
 	free(r);
 }
 
@@ -256,7 +288,7 @@ test_stop_ends_it(void **state)
 static void
 test_referee_sees(void **state)
 {
-	const struct referee_run run = { SHARE_BULK, 1, true };
+	const struct referee_run run = { .class = SHARE_BULK, .weight = 1, .plain = true };
 	const struct referee_destination destinations[] = { { .name = "d", .cap_per_s = 1 },
 		{ .name = "account", .is_account = true } };
 	uint64_t waiting = 0;
@@ -332,7 +364,7 @@ static void
 test_referee_sees_rises(void **state)
 {
 	static struct zone utc;
-	const struct referee_run run = { SHARE_BULK, 1, true };
+	const struct referee_run run = { .class = SHARE_BULK, .weight = 1, .plain = true };
 	const struct referee_destination destinations[] = {
 		{ .name = "closes", .guard = GUARD_STRICT, .zone = &utc, .lanes = 1 },
 		{ .name = "open", .zone = &utc, .lanes = 1 },
@@ -375,7 +407,7 @@ test_referee_sees_rises(void **state)
 static void
 test_referee_sees_lines_and_calls(void **state)
 {
-	const struct referee_run run = { SHARE_BULK, 1, true };
+	const struct referee_run run = { .class = SHARE_BULK, .weight = 1, .plain = true };
 	const struct referee_destination destinations[] = { { .name = "d" },
 		{ .name = "account", .is_account = true } };
 	const uint64_t waiting[2] = { 1, 0 };
@@ -595,6 +627,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lane_figures),
 		cmocka_unit_test(test_every_rule_holds),
+		cmocka_unit_test(test_canaries_are_judged),
 		cmocka_unit_test(test_what_is_left_out_is_noticed),
 		cmocka_unit_test(test_stop_ends_it),
 		cmocka_unit_test(test_referee_sees),
