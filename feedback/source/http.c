@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "http_head.h"
 #include "listen_address.h"
 #include "log.h"
 
@@ -51,7 +52,7 @@ static const struct {
 	{ 403, "not accepted\n" },
 	{ 404, "no such page\n" },
 	{ 405, "only POST\n" },
-	{ 413, "too large\n" },
+	{ 413, "larger than is taken here; do not send it again\n" },
 	{ 429, "too many, slower\n" },
 	{ 503, "try again later\n" },
 };
@@ -618,36 +619,12 @@ on_completed(
 		request_free(r);
 }
 
-struct framing {
-	unsigned lengths, encodings;
-	bool is_bad;
-	uint64_t length;
-};
-
 static enum MHD_Result
 look_at_header(void *ctx, enum MHD_ValueKind kind, const char *name, const char *value)
 {
-	struct framing *f = ctx;
-
 	(void)kind;
-	if (slice_equal_nocase(slice_str(name), SLICE("Content-Length"))) {
-		size_t n = value != NULL ? strlen(value) : 0;
-
-		f->lengths++;
-		if (n == 0 || n > 18 || strspn(value, "0123456789") != n)
-			f->is_bad = true;
-		else
-			f->length = strtoull(value, NULL, 10);
-	} else if (slice_equal_nocase(slice_str(name), SLICE("Transfer-Encoding"))) {
-		f->encodings++;
-	}
+	http_framing_field(ctx, slice_str(name), slice_str(value));
 	return MHD_YES;
-}
-
-static bool
-is_reading(const char *method)
-{
-	return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
 }
 
 static bool
@@ -666,34 +643,16 @@ is_open(const struct http *http)
 static unsigned
 judge_head(struct request *r, const char *url, const char *method, bool *is_at_once)
 {
-	struct http *http = r->http;
-	struct framing f = { 0 };
+	const struct http *http = r->http;
+	struct http_framing f = { 0 };
+	struct http_places places = { .sns = slice_str(http->config.path),
+		.hook = slice_str(http->config.webhook != NULL ? http->config.webhook->path : NULL),
+		.has_pages = http->config.web != NULL,
+		.is_open = is_open(http) };
 
 	(void)MHD_get_connection_values(r->mhd, MHD_HEADER_KIND, look_at_header, &f);
-	r->is_framed = f.lengths == 1 && f.encodings == 0;
-	*is_at_once = true;
-	if (f.is_bad || f.lengths > 1 || f.encodings > 1 || (f.lengths > 0 && f.encodings > 0) ||
-	    url[0] != '/')
-		return 400;
-	if (f.length > SNS_BODY_MAX)
-		return 413;
-	*is_at_once = false; /* the body is read first, so that the answer is not lost by a reset */
-	if (strcmp(url, "/healthz") == 0 && is_reading(method))
-		return is_open(http) ? 200 : 503;
-	if (http->config.web != NULL && web_request_page(slice_str(url)) != WEB_NO_PAGE) {
-		if (f.length > WEB_BODY_MAX)
-			return 413;
-		return is_reading(method) || strcmp(method, "POST") == 0 ? 0 : 400;
-	}
-	if (is_hook(http, url)) {
-		if (f.length > WEBHOOK_BODY_MAX)
-			return 413;
-	} else if (strcmp(url, http->config.path) != 0) {
-		return 404;
-	}
-	if (strcmp(method, "POST") != 0)
-		return 405;
-	return is_open(http) ? 0 : 503;
+	r->is_framed = http_framing_is_whole(&f);
+	return http_head_judge(&f, slice_str(url), slice_str(method), &places, is_at_once);
 }
 
 /* Why the head alone decides. */

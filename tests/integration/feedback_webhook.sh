@@ -107,6 +107,9 @@ tap_is "$(hook "$(doc 1 bounced '"tokn":"x"')")" 400 'a field that is not known'
 tap_is "$(hook "$("$PYTHON" -c 'print("[" * 100000)')")" 400 'A10: deep nesting'
 tap_is "$(hook "$(doc 1 opened '"address":"a\u0000b"')")" 400 'A10: a NUL'
 tap_is "$(head -c 300000 /dev/zero | tr '\0' ' ' | "$PYTHON" tests/support/webhook_say.py "$URL" "$FIRST")" 413 'A14: 300 kB'
+head -c 300000 /dev/zero >"$D/big"
+tap_is "$(curl -s -w ' %{http_code}' --data-binary "@$D/big" "$URL")" $'larger than is taken here; do not send it again\n 413' 'with a word to the sender'
+tap_is "$(curl -s -o /dev/null -w '%{http_code}' -H 'Transfer-Encoding: chunked' --data-binary "@$D/big" "$URL")" 413 'A14: 300 kB of a length that is not told'
 tap_is "$(curl -s -o /dev/null -w '%{http_code}' "$URL")" 405 'GET is not for it'
 tap_is "$(curl -s -D - -o /dev/null -d x "$URL" | grep -ci '^www-authenticate: kairan-signature')" 1 '401 says what is missing'
 framing="$(printf 'POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n' |
