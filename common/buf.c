@@ -49,7 +49,7 @@ buf_reserve(struct buf *b, size_t n)
 		capacity *= 2;
 	data = realloc(b->data, capacity);
 	if (data == NULL) {
-		b->failed = true;
+		b->failed = b->starved = true;
 		return false;
 	}
 	b->data = data;

@@ -20,6 +20,8 @@ struct buf {
 	size_t capacity;
 	size_t max;
 	bool failed;
+	bool
+	    starved; /* it has failed for want of memory, not at the ceiling; cleared by the owner */
 };
 
 /* max_bytes: the ceiling. No memory is taken before the first append. */

@@ -156,15 +156,28 @@ compose(const struct token_keys *keys, struct flight *f, struct message_pieces *
 	return false;
 }
 
+/* For want of memory nobody is refused. */
+static bool
+compose_or_wait(const struct token_keys *keys, struct flight *f, struct message_pieces *pieces,
+    struct compose_refusal *why)
+{
+	f->message->starved = false;
+	if (compose(keys, f, pieces, why))
+		return true;
+	if (f->message->starved)
+		*why = (struct compose_refusal){ .later = true, .reason = "no_memory" };
+	return false;
+}
+
 bool
 compose_flight(const struct token_keys *keys, struct flight *f, struct compose_refusal *why)
 {
-	return compose(keys, f, NULL, why);
+	return compose_or_wait(keys, f, NULL, why);
 }
 
 bool
 compose_pieces(const struct token_keys *keys, struct flight *f, struct message_pieces *pieces,
     struct compose_refusal *why)
 {
-	return compose(keys, f, pieces, why);
+	return compose_or_wait(keys, f, pieces, why);
 }

@@ -15,6 +15,7 @@
 #include <uv.h>
 
 #include "config.h"
+#include "memory.h"
 #include "pgloop.h"
 #include "rdsloop.h"
 #include "token.h"
@@ -74,6 +75,8 @@ struct dispatcher {
 	struct settler *settler;
 	struct signer *signer;
 	struct brakes *brakes; /* NULL: pace.adaptive is off */
+	struct memory *memory; /* NULL: as if there were no limit */
+	size_t leaving;	       /* flights that a session or a request has */
 	const struct dispatcher_news *news;
 	struct stats *stats;
 };
@@ -89,6 +92,14 @@ static inline uint64_t
 dispatcher_now_ms(const struct dispatcher *d)
 {
 	return uv_now(&d->loop);
+}
+
+/* Memory is short, and will be less so when those that are leaving have left: nothing more is begun
+ * meanwhile. Never true when nobody is, so that one after the other goes on under any limit. */
+static inline bool
+dispatcher_is_full(const struct dispatcher *d)
+{
+	return d->leaving > 0 && memory_is_short(d->memory, dispatcher_now_ms(d));
 }
 
 static inline uint64_t

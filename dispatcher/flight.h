@@ -98,6 +98,7 @@ enum claim_mail_column { CLAIM_MAIL_SENDER = CLAIM_FIELDS, CLAIM_MAIL_CONTENT };
 struct compose_refusal {
 	bool skip; /* the run's policy leaves such recipients out; else it is a failure */
 	enum outcome_class cls; /* NONE: OUTCOME_MESSAGE */
+	bool later;		/* there was no memory: it is nobody's fault */
 	const char *reason;	/* customer_gone, missing_field, too_large, bad_data, not_signed,
 			       smtputf8_unsupported, mail_gone */
 	struct slice text;	/* the field; borrowed from the run's plan */

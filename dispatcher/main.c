@@ -58,6 +58,7 @@ struct program {
 	uv_signal_t term, interrupt, hangup;
 	uv_timer_t drain, publish;
 	struct stats stats;
+	struct memory memory;
 	struct metrics_server *metrics; /* NULL: off */
 	bool closing;
 	bool adopt; /* --adopt */
@@ -467,6 +468,8 @@ run_program(struct program *p)
 	d->journal = open_journal(p, &err);
 	if (d->journal == NULL)
 		fatal(EXIT_FAILED, "%s", err.msg);
+	memory_open(&p->memory, MEMORY_GROUPS, MEMORY_OWN_GROUP);
+	d->memory = &p->memory;
 	if (contain_begin(&p->config, CONTAIN_DISPATCHER, &err) < 0)
 		fatal(EXIT_FAILED, "%s", err.msg);
 	life = begin_life(p);

@@ -21,6 +21,7 @@
 
 #define SHEET_WAIT_MS 50	    /* longest wait for a sheet to fill */
 #define TROUBLE_MS 500		    /* wait after a refusal */
+#define NO_MEMORY_WAIT_S 5	    /* before what could not be composed is tried again */
 #define ARRAY_MAX ((size_t)8 << 20) /* bytes of one array */
 #define BEHIND 8		    /* this many batches waiting: claim no more */
 
@@ -525,10 +526,17 @@ settle_refusal(struct settler *s, struct flight *f, const struct compose_refusal
 		.reason = why->reason,
 		.text = why->text };
 
-	if (why->skip)
+	if (why->later) {
+		o.kind = OUTCOME_DEFERRED;
+		o.cls = OUTCOME_SOFT;
+		o.reason = "system";
+		o.text = SLICE("there was no memory to compose it");
+		settle_postpone(s, f, &o, NO_MEMORY_WAIT_S);
+	} else if (why->skip) {
 		settle_skip(s, f, why->reason, why->text);
-	else
+	} else {
 		settle_outcome(s, f, &o);
+	}
 }
 
 static void

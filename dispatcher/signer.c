@@ -215,7 +215,9 @@ signer_ahead(struct signer *s, const struct ready *ready)
 			bytes += f->message->len;
 			continue;
 		}
-		if (i > 0 && bytes + s->typical > AHEAD_BYTES_MAX)
+		if (i > 0 &&
+		    (bytes + s->typical > AHEAD_BYTES_MAX ||
+			memory_is_short(s->d->memory, dispatcher_now_ms(s->d))))
 			return;
 		if (!hand_over(s, f))
 			return;

@@ -142,7 +142,9 @@ claim_kick(struct claimer *c)
 		release_late(c, NULL, LATE_RELEASE_MS);
 	if (d->stopping || d->fenced || d->quarantine[0] != '\0' || now < d->claims_from_ms ||
 	    c->pipeline != NULL || c->takings > 0 || !pgloop_is_ready(d->claims) ||
-	    !rdsloop_is_ready(d->redis) || route_is_held(d->route) || settle_is_behind(d->settler))
+	    !rdsloop_is_ready(d->redis) || route_is_held(d->route) ||
+	    settle_is_behind(d->settler) ||
+	    (d->stats->in_hand > 0 && memory_is_short(d->memory, now)))
 		return; /* the periodic look at the runs kicks again */
 	for (struct live_run *run = runs_first(d->runs); run != NULL; run = run->next) {
 		uint64_t again =

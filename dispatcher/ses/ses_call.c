@@ -165,6 +165,7 @@ cross(void *ctx)
 static void
 finish(struct ses_call *call)
 {
+	call->host->d->leaving -= call->count;
 	call->count = 0;
 	ses_body_trim(&call->body);
 	call->host->done(call->host->ctx, call);
@@ -217,6 +218,7 @@ ses_call_begin(struct ses_call *call, unsigned epoch)
 		.body = ses_body_json(&call->body) };
 	struct slice head = ses_credentials_sign(call->host->credentials, &request);
 
+	call->host->d->leaving += call->count;
 	call->epoch = epoch;
 	call->marked = false;
 	call->begun_us = dispatcher_now_us();

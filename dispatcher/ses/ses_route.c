@@ -253,7 +253,7 @@ can_send(const struct ses_route *r)
 
 	return ses_credentials_are_there(r->credentials) && !r->stopping && r->idle_count > 0 &&
 	    r->busy < (r->probing ? 1 : ses_pace_requests(&r->pace, most)) &&
-	    ses_account_look_is_done(r->account);
+	    ses_account_look_is_done(r->account) && !dispatcher_is_full(r->d);
 }
 
 bool

@@ -167,6 +167,7 @@ take_outcomes(struct session *s)
 		advice = hear(s, f, &o);
 		mark_answer(s->d, f, &o);
 		s->flights--;
+		s->d->leaving--;
 		if (smtp_is_too_large(&o) && f->message != NULL)
 			f->bytes = f->message->len;
 		keep_text(s, f->message);
@@ -185,7 +186,7 @@ take_outcomes(struct session *s)
 static void
 offer(struct session *s)
 {
-	while (s->ready && smtp_wants(s->smtp)) {
+	while (s->ready && smtp_wants(s->smtp) && !dispatcher_is_full(s->d)) {
 		struct flight *f = s->host->take(s->host->ctx, s->relay);
 		struct smtp_envelope envelope;
 
@@ -199,6 +200,7 @@ offer(struct session *s)
 			.envid = slice_str(f->token),
 			.data = buf_slice(f->message) };
 		s->flights++;
+		s->d->leaving++;
 		smtp_offer(s->smtp, &envelope);
 	}
 }
@@ -657,7 +659,7 @@ session_relay(const struct session *s)
 bool
 session_is_free(const struct session *s)
 {
-	return s->ready && !s->closing && smtp_wants(s->smtp);
+	return s->ready && !s->closing && smtp_wants(s->smtp) && !dispatcher_is_full(s->d);
 }
 
 bool

@@ -437,7 +437,8 @@ test_why_there_is_no_message(void **state)
 	const struct compose_refusal skip = { .skip = true, .reason = "missing_field" },
 				     large = { .reason = "too_large" },
 				     unsigned_yet = { .cls = OUTCOME_CONFIG,
-					     .reason = "not_signed" };
+					     .reason = "not_signed" },
+				     no_memory = { .later = true, .reason = "no_memory" };
 
 	(void)state;
 	settle_refusal(s, flight(77), &skip);
@@ -450,6 +451,12 @@ test_why_there_is_no_message(void **state)
 	assert_string_equal(submitted[0].params[RECORD_REASONS],
 	    "{\"missing_field\",\"too_large\",\"not_signed\"}");
 	commit(0, 3);
+	settle_refusal(
+	    s, flight(80), &no_memory); /* nobody's fault: later, and no step of the ladder */
+	settle_flush(s);
+	assert_string_equal(submitted[1].params[RECORD_STATES], "{\"deferred\"}");
+	assert_string_equal(submitted[1].params[RECORD_WAITS], "{-5}");
+	commit(1, 1);
 }
 
 /* ---- suppressed meanwhile? ---- */

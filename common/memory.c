@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* memory: see memory.h. */
+#include "memory.h"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "log.h"
+
+#define SAY_EVERY_MS 60000
+#define PATH_BYTES 4096
+
+enum { ADDRESSES, DATA, RESIDENT };
+_Static_assert(RESIDENT + 1 == MEMORY_KINDS, "each kind has its place");
+
+static void
+keep_least(uint64_t *most, uint64_t bytes)
+{
+	if (bytes > 0 && (*most == 0 || bytes < *most))
+		*most = bytes;
+}
+
+/* ---- limits ---- */
+
+static void
+read_rlimit(uint64_t *most, int resource)
+{
+	struct rlimit limit;
+
+	if (getrlimit((__rlimit_resource_t)resource, &limit) == 0 &&
+	    limit.rlim_cur != RLIM_INFINITY)
+		keep_least(most, limit.rlim_cur);
+}
+
+static void
+read_group_limit(uint64_t *most, const char *folder, const char *name)
+{
+	char path[PATH_BYTES], text[32];
+	FILE *f;
+
+	if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path))
+		return;
+	f = fopen(path, "re");
+	if (f == NULL)
+		return;
+	if (fgets(text, sizeof(text), f) != NULL)
+		keep_least(most, strtoull(text, NULL, 10)); /* "max": none */
+	(void)fclose(f);
+}
+
+/* The group and those above it. */
+static void
+read_groups(uint64_t *most, const char *groups, const char *own)
+{
+	char line[PATH_BYTES / 2], folder[PATH_BYTES];
+	size_t root = strlen(groups);
+	FILE *f = fopen(own, "re");
+	bool found = false;
+
+	if (f == NULL)
+		return;
+	while (!found && fgets(line, sizeof(line), f) != NULL)
+		found = strncmp(line, "0::/", 4) == 0;
+	(void)fclose(f);
+	if (!found ||
+	    snprintf(folder, sizeof(folder), "%s%s", groups, line + 3) >= (int)sizeof(folder))
+		return;
+	folder[strcspn(folder, "\n")] = '\0';
+	for (char *end = folder + strlen(folder); end != NULL && end >= folder + root;
+	     end = strrchr(folder, '/')) {
+		*end = '\0';
+		read_group_limit(most, folder, "memory.max");
+		read_group_limit(most, folder, "memory.high");
+	}
+}
+
+/* ---- use ---- */
+
+/* Bytes of each kind. */
+static bool
+read_use(const struct memory *m, uint64_t use[MEMORY_KINDS])
+{
+	unsigned long long size, resident, data;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	char text[128];
+	ssize_t n = pread(m->statm, text, sizeof(text) - 1, 0);
+
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	if (sscanf(text, "%llu %llu %*u %*u %*u %llu", &size, &resident, &data) != 3)
+		return false;
+	use[ADDRESSES] = size * page;
+	use[DATA] = data * page;
+	use[RESIDENT] = resident * page;
+	return true;
+}
+
+void
+memory_open(struct memory *m, const char *groups, const char *own)
+{
+	bool any = false;
+
+	*m = (struct memory){ .statm = -1 };
+	read_rlimit(&m->most[ADDRESSES], RLIMIT_AS);
+	read_rlimit(&m->most[DATA], RLIMIT_DATA);
+	read_groups(&m->most[RESIDENT], groups, own);
+	for (int i = 0; i < MEMORY_KINDS; i++)
+		any = any || m->most[i] != 0;
+	if (any)
+		m->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	if (m->statm >= 0 && !read_use(m, m->first))
+		memory_close(m);
+}
+
+void
+memory_close(struct memory *m)
+{
+	if (m->statm >= 0)
+		(void)close(m->statm);
+	m->statm = -1;
+}
+
+/* ---- the look ---- */
+
+static bool
+is_near(uint64_t use, uint64_t first, uint64_t most)
+{
+	uint64_t room = most > first ? most - first : 0;
+
+	return most > 0 && use >= first + room / 2;
+}
+
+static void
+say(struct memory *m, const uint64_t use[MEMORY_KINDS], int kind, uint64_t now_ms)
+{
+	static const char *const names[MEMORY_KINDS] = { "address space", "data", "resident" };
+
+	if (m->said_ms != 0 && now_ms - m->said_ms < SAY_EVERY_MS)
+		return;
+	m->said_ms = now_ms > 0 ? now_ms : 1;
+	log_warn("memory is short: fewer mails at once until there is more kind=\"%s\" "
+		 "used_mb=%llu limit_mb=%llu",
+	    names[kind], (unsigned long long)(use[kind] >> 20),
+	    (unsigned long long)(m->most[kind] >> 20));
+}
+
+bool
+memory_is_short(struct memory *m, uint64_t now_ms)
+{
+	uint64_t use[MEMORY_KINDS];
+	bool was_short;
+
+	if (m == NULL || m->statm < 0 || !read_use(m, use))
+		return false;
+	was_short = m->is_short;
+	m->is_short = false;
+	for (int i = 0; i < MEMORY_KINDS && !m->is_short; i++) {
+		m->is_short = is_near(use[i], m->first[i], m->most[i]);
+		if (m->is_short)
+			say(m, use, i, now_ms);
+	}
+	if (m->is_short && !was_short)
+		(void)malloc_trim(0); /* what was freed and kept */
+	return m->is_short;
+}
