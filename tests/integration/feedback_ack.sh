@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Nothing is acknowledged before it is committed: while the inbox is locked, LMTP (here by TCP) and HTTP say
-# nothing; when PostgreSQL refuses everything, they say "again". TAP, run by prove.
+# nothing; when PostgreSQL refuses everything, they say "again"; what a cut, stalled or crumbled connection of SNS
+# leaves open is settled when the notice comes again. TAP, run by prove.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 . tools/tap.sh
 . tests/support/services.sh
 . tests/support/feedback.sh
+. tests/support/chaos.sh
 
 feedback_start
 HTTP=$(services_free_port)
@@ -30,10 +32,11 @@ with smtplib.LMTP("127.0.0.1", int(sys.argv[1]), local_hostname="test") as c:
 PY
 }
 
-# arguments: send; stdout: the status
+NOW=$(date -u +%Y-%m-%dT%H:%M:%S.000Z) # the same notice each time
+# arguments: send, perhaps another port; stdout: the status, 0: none
 http()
 {
-	printf '{"kind":"delivery","token":"%s"}\n' "$(token "$1")" | $SNS send "$D/sns" "http://127.0.0.1:$HTTP/sns" --topic "$TOPIC" |
+	printf '{"kind":"delivery","token":"%s","timestamp":"%s","ses_id":"m%s"}\n' "$(token "$1")" "$NOW" "$1" | $SNS send "$D/sns" "http://127.0.0.1:${2:-$HTTP}/sns" --topic "$TOPIC" 2>/dev/null |
 		sed -n 's/.*"status": \([0-9]*\).*/\1/p'
 }
 
@@ -66,6 +69,32 @@ tap_is "$(lmtp 5) $(http 6)" '451 503' 'when PostgreSQL takes nothing, not even 
 sql -c 'ALTER TABLE kairan.feedback_event DROP CONSTRAINT shut'
 tap_is "$(lmtp 5) $(http 6)" '250 200' 'and take it then'
 tap_is "$(of_send 5 'bounced_at IS NOT NULL') $(of_send 6 'delivered_at IS NOT NULL')" 'true true' 'nothing is lost'
+
+# ---- SNS through a network that fails ----
+PROXY=$(services_free_port)
+chaos_start http "$PROXY" "$HTTP"
+# arguments: send; stdout: how often it is in the inbox
+noted()
+{
+	one "count(*) FROM kairan.feedback_event WHERE send_id = $1"
+}
+chaos http split 3
+tap_is "$(http 7 "$PROXY") $(noted 7)" '200 1' 'a notice in pieces of three bytes is taken'
+chaos http pass
+chaos http limit up 700 cut
+tap_is "$(http 8 "$PROXY") $(noted 8)" '0 0' 'a notice that is cut off half-way is not acknowledged, and not there'
+tap_ok 'it was cut there' chaos_wait http 5 limit 0
+tap_is "$(http 8 "$PROXY") $(noted 8)" '200 1' 'it is taken when it comes again'
+chaos http limit down 5 cut
+tap_is "$(http 9 "$PROXY") $(noted 9)" '0 1' 'a notice whose acknowledgement is cut off is there'
+tap_is "$(http 9 "$PROXY") $(noted 9)" '200 1' 'and there once when it comes again'
+chaos http hold both
+http 10 "$PROXY" >"$D/held.said" &
+HELD=$!
+tap_is "$(http 4) $(cat "$D/held.said")" '200 ' 'while one connection stalls others are answered'
+chaos http pass
+wait "$HELD"
+tap_is "$(cat "$D/held.said") $(noted 10)" '200 1' 'and it is answered when it goes on'
 daemon_end
 tap_is $? 0 'the daemon ends well'
 tap_done
