@@ -9,12 +9,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "log.h"
 #include "strmap.h"
+#include "sts_cache.h"
 #include "sts_fetch.h"
 
 #define POLICIES_MAX 4096
+#define SAVE_MS 2000	/* after the first of several new ones they are written */
 #define AGAIN_MS 300000 /* a policy that could not be had is asked for again after (RFC 8461 3.3) */
 
 struct policy {
@@ -32,6 +35,8 @@ struct mx_lookup {
 	const char *const *own;
 	size_t own_count;
 	struct strmap policies;
+	uv_timer_t save; /* under way: some are not in the file yet */
+	char path[4096]; /* of the file */
 };
 
 struct look {
@@ -89,6 +94,66 @@ policy_of(struct mx_lookup *l, const char *domain)
 	return p;
 }
 
+/* ---- over restarts ---- */
+
+static void
+on_cached(void *ctx, const struct sts_cached *c)
+{
+	struct mx_lookup *l = ctx;
+	struct policy *p = policy_of(l, c->domain);
+
+	if (p == NULL)
+		return;
+	p->p = c->policy;
+	(void)snprintf(p->id, sizeof(p->id), "%s", c->id);
+	p->until_ms = dispatcher_now_ms(l->d) + (uint64_t)(c->until_s - time(NULL)) * 1000;
+}
+
+static void
+load_policies(struct mx_lookup *l)
+{
+	const struct config *config = l->d->config;
+	struct err err = { 0 };
+
+	(void)snprintf(l->path, sizeof(l->path), "%s/dispatcher-%s.mta-sts",
+	    config->dispatcher_state_dir, config->dispatcher_name);
+	if (sts_cache_load(l->path, time(NULL), on_cached, l, &err) < 0)
+		log_warn("MTA-STS: policies of before are not known: %s: %s", l->path, err.msg);
+}
+
+static void
+save_policies(struct mx_lookup *l)
+{
+	uint64_t now = dispatcher_now_ms(l->d);
+	struct sts_cached c;
+	struct err err = { 0 };
+	struct buf text;
+
+	buf_init(&text, STS_CACHE_BYTES_MAX);
+	for (size_t i = 0; i < l->policies.room; i++) {
+		const struct policy *p = l->policies.entries[i].value;
+
+		if (p == NULL || now >= p->until_ms || p->p.mode == MTA_STS_NONE)
+			continue;
+		(void)snprintf(c.domain, sizeof(c.domain), "%s", p->domain);
+		(void)snprintf(c.id, sizeof(c.id), "%s", p->id);
+		c.until_s = time(NULL) + (int64_t)((p->until_ms - now) / 1000);
+		c.policy = p->p;
+		sts_cache_put_line(&text, &c);
+	}
+	if (buf_failed(&text))
+		log_warn("MTA-STS: policies are not kept over a restart: there are too many");
+	else if (sts_cache_save(l->path, buf_slice(&text), &err) < 0)
+		log_warn("MTA-STS: policies are not kept over a restart: %s: %s", l->path, err.msg);
+	buf_release(&text);
+}
+
+static void
+on_save(uv_timer_t *timer)
+{
+	save_policies(timer->data);
+}
+
 /* What the policy leaves of the hosts. */
 static void
 apply(struct look *k)
@@ -132,6 +197,9 @@ on_policy(void *ctx, const struct mta_sts_policy *fresh)
 		(void)snprintf(p->id, sizeof(p->id), "%s", k->id);
 		p->until_ms = now + (uint64_t)fresh->max_age_s * 1000;
 		p->again_ms = 0;
+		if (!uv_is_active((uv_handle_t *)&k->l->save) &&
+		    !uv_is_closing((uv_handle_t *)&k->l->save))
+			(void)uv_timer_start(&k->l->save, on_save, SAVE_MS, 0);
 	}
 	apply(k);
 }
@@ -182,6 +250,10 @@ mx_lookup_new(struct dispatcher *d, struct dnsloop *dns, const char *const *own,
 		free(l);
 		return NULL;
 	}
+	(void)uv_timer_init(&d->loop, &l->save);
+	l->save.data = l;
+	if (l->fetch != NULL)
+		load_policies(l);
 	return l;
 }
 
@@ -206,8 +278,12 @@ mx_lookup_ask(struct mx_lookup *l, const char *domain, mx_lookup_done done, void
 void
 mx_lookup_stop(struct mx_lookup *l)
 {
-	if (l != NULL)
-		sts_fetch_stop(l->fetch);
+	if (l == NULL || uv_is_closing((uv_handle_t *)&l->save))
+		return;
+	sts_fetch_stop(l->fetch);
+	if (uv_is_active((uv_handle_t *)&l->save))
+		save_policies(l);
+	uv_close((uv_handle_t *)&l->save, NULL);
 }
 
 void

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "mta_sts.h"
+#include "sts_cache.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -14,8 +15,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct dns_record record = { text, 0 };
 	struct dns_answer answer = { .status = DNS_FOUND, .records = &record, .count = 1 };
 	static struct mta_sts_policy policy;
+	static struct sts_cached cached;
 	char id[MTA_STS_ID_MAX + 1];
 
+	if (sts_cache_read_line(text, 1800000000, &cached))
+		assert(cached.domain[0] != '\0' && cached.policy.host_count > 0 &&
+		    cached.policy.host_count <= MTA_STS_HOSTS_MAX && cached.until_s > 1800000000);
 	if (mta_sts_read_record(&answer, id))
 		assert(id[0] != '\0' && strlen(id) <= MTA_STS_ID_MAX);
 	if (!mta_sts_read_policy(text, &policy))

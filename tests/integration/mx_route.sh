@@ -482,6 +482,17 @@ fi
 run_check "$RUN" 'the ground truth agrees, for all domains'
 tap_is "$(one "count(DISTINCT remote) FROM kairan.send WHERE run_id = $RUN AND state = 'in_doubt'")" 0 'nobody is in doubt'
 
+# ---- a restart without the policy host -------------------------------------------------------------
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+sql -c 'DELETE FROM kairan.customer'
+customers_add 3 enforced.example
+mv "$D/policies/mta-sts.enforced.example" "$D/policies/away"
+dispatcher_start d1 "${MX[@]}" "${DANE[@]+"${DANE[@]}"}"
+RUN=$(run_add direct restarted)
+tap_ok 'MTA-STS: the policy cannot be had behind a restart: sent' states_wait enforced 'sent 3' 30
+tap_is "$(servers_of enforced)" 127.0.0.12 '  ... under the policy of before'
+mv "$D/policies/away" "$D/policies/mta-sts.enforced.example"
+
 # ---- one slow destination, and one that is busy in the middle -------------------------------------
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 sql -c 'DELETE FROM kairan.customer'
