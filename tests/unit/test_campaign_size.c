@@ -15,6 +15,7 @@
 
 struct table {
 	uint64_t size[3]; /* of the relays a, b and c */
+	const char *routes;
 	unsigned asked;
 };
 
@@ -31,13 +32,15 @@ ask(void *ctx, const struct relay *relay, uint64_t *size)
 static bool
 exceeds(struct table *t, const char *transport, const char *hosts, size_t bytes, struct err *err)
 {
-	char way[10], list[100];
-	struct config config = {
-		.dispatcher_transport = way, .relay_host = list, .relay_port = 25
-	};
+	char way[10], list[100], routes[40];
+	struct config config = { .dispatcher_transport = way,
+		.relay_host = list,
+		.relay_port = 25,
+		.pace_routes = routes };
 
 	(void)snprintf(way, sizeof(way), "%s", transport);
 	(void)snprintf(list, sizeof(list), "%s", hosts);
+	(void)snprintf(routes, sizeof(routes), "%s", t->routes != NULL ? t->routes : "");
 	t->asked = 0;
 	*err = (struct err){ 0 };
 	return campaign_size_exceeds(&config, bytes, ask, t, err);
@@ -78,6 +81,11 @@ test_not_known(void **state)
 	assert_false(exceeds(&t, "relay", "", 1000000, &err));
 	assert_false(exceeds(&t, "mx", "a", 1000000, &err));
 	assert_int_equal(t.asked, 0);
+	/* dispatchers of another route know what theirs take */
+	t.routes = "docomo=own";
+	assert_false(exceeds(&t, "relay", "c", 1000000, &err));
+	assert_int_equal(t.asked, 0);
+	t.routes = NULL;
 	/* what every server must take */
 	assert_false(exceeds(&t, "relay", "c", 65536, &err));
 	assert_int_equal(t.asked, 0);
