@@ -495,6 +495,7 @@ class Fake:
         record.update(message.get('fake', {}) if isinstance(message, dict) else {})
         record.update(decode_token(tags.get('kairan', '')))
         os.write(self.log, (json.dumps(record, sort_keys=True) + '\n').encode())
+        os.fdatasync(self.log)  # the truth survives whatever is killed next
         self.taken += kept
         return ses_id
 
