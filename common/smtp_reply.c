@@ -176,18 +176,3 @@ smtp_enhanced_find(struct slice text, unsigned class_digit, uint16_t enhanced[3]
 	memset(enhanced, 0, 3 * sizeof(enhanced[0]));
 	return false;
 }
-
-int
-smtp_code_find(struct slice text)
-{
-	int code;
-
-	text = slice_trim(text);
-	if (text.len < 3 || (text.len > 3 && is_word(text.ptr[3])))
-		return 0;
-	code = line_code(text.ptr, 3);
-	/* "550.": a version or an address; "550 ", "550-", "550:" pass. */
-	if (text.len > 4 && text.ptr[3] == '.' && is_digit(text.ptr[4]))
-		return 0;
-	return code >= 200 ? code : 0;
-}

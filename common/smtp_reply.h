@@ -60,7 +60,4 @@ bool smtp_reply_is_partial(const struct smtp_reply_parser *p);
  */
 bool smtp_enhanced_find(struct slice text, unsigned class_digit, uint16_t enhanced[3]);
 
-/* A reply code at the start of a diagnostic text ("550 5.1.1 ...", "550-..."), 0 when none. */
-int smtp_code_find(struct slice text);
-
 #endif

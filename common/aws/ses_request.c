@@ -8,19 +8,6 @@
 #include "base64.h"
 #include "sigv4.h"
 
-bool
-ses_tag_is_good(struct slice s)
-{
-	for (size_t i = 0; i < s.len; i++) {
-		char c = s.ptr[i];
-
-		if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-			c == '-' || c == '_'))
-			return false;
-	}
-	return s.len > 0 && s.len <= SES_TAG_MAX;
-}
-
 /* RFC 8259 7: quotes, backslash and control characters are escaped; the rest is UTF-8 already. */
 void
 ses_put_text(struct buf *out, struct slice s)

@@ -59,9 +59,6 @@ struct ses_bulk_entry {
 	size_t header_count;
 };
 
-/* True when SES takes it as a tag's name or value. */
-bool ses_tag_is_good(struct slice s);
-
 /* SendEmail with Content.Raw: `message` is a whole mail with CRLF line ends. */
 void ses_send_raw(
     struct buf *out, const struct ses_common *common, struct slice to, struct slice message);

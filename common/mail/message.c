@@ -42,8 +42,6 @@ struct part {
 	struct slice body;	       /* encoded */
 	struct mime_qp_run *runs;      /* by op (quoted-printable) */
 	struct mime_base64_run *texts; /* by op (base64) */
-	size_t encoded_bytes;	       /* of all literals */
-	size_t uses;		       /* of fields */
 };
 
 /* Header fields that are the same for all recipients, in one charset. */
@@ -492,14 +490,10 @@ make_body(struct maker *m, struct part *p)
 	struct template_result result = { .status = TEMPLATE_OK };
 	size_t qp = 0;
 
-	for (size_t i = 0; i < p->template.count; i++) {
+	for (size_t i = 0; i < p->template.count; i++)
 		if (p->template.ops[i].kind == TEMPLATE_OP_TEXT)
 			qp += qp_estimate(p->template.ops[i].text);
-		else if (p->template.ops[i].kind == TEMPLATE_OP_FIELD)
-			p->uses++;
-	}
 	p->base64 = mime_base64_size(p->template.text_bytes) < qp;
-	p->encoded_bytes = p->base64 ? mime_base64_size(p->template.text_bytes) : qp;
 	if (encode_literals(m, p) != 0)
 		return -1;
 	if (!template_is_static(&p->template))
@@ -757,28 +751,6 @@ message_is_unsubscribe(uint32_t field)
 	    field == (TEMPLATE_BUILTIN | MESSAGE_SES_UNSUBSCRIBE_URL);
 }
 
-static bool
-uses_unsubscribe(const struct template *t)
-{
-	for (size_t i = 0; t != NULL && i < t->count; i++)
-		if (t->ops[i].kind == TEMPLATE_OP_FIELD && t->ops[i].ref.scope == 0 &&
-		    message_is_unsubscribe(t->ops[i].ref.field))
-			return true;
-	return false;
-}
-
-bool
-message_html_has_unsubscribe(const struct message_plan *plan)
-{
-	return uses_unsubscribe(plan->html);
-}
-
-bool
-message_text_has_unsubscribe(const struct message_plan *plan)
-{
-	return uses_unsubscribe(plan->text);
-}
-
 unsigned
 message_raw_fields(const struct message_plan *plan)
 {
@@ -827,24 +799,6 @@ bool
 message_uses(const struct message_plan *plan, unsigned builtin)
 {
 	return (plan->fields.builtins_used >> builtin & 1) != 0;
-}
-
-size_t
-message_size_estimate(const struct message_plan *plan, size_t value_bytes)
-{
-	/* X-Kairan-Id, X-SES-MESSAGE-TAGS, Date, To, Message-ID, List-Unsubscribe, X-Kairan-Campaign */
-	const struct fixed *f = &plan->utf8;
-	size_t size = 400 + 2 * plan->unsubscribe_base.len + f->from.len + f->reply_to.len +
-	    f->last.len + f->subject.len + plan->closing.len + plan->subject.text_bytes +
-	    value_bytes;
-
-	for (size_t i = 0; i < plan->part_count; i++) {
-		const struct part *p = &plan->parts[i];
-
-		size += p->head.len + (p->ready ? p->body.len : p->encoded_bytes);
-		size += p->base64 ? mime_base64_size(p->uses * value_bytes) : p->uses * value_bytes;
-	}
-	return size;
 }
 
 /* --- rendering --- */

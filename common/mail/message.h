@@ -163,17 +163,8 @@ const struct slice *message_fields(const struct message_plan *plan, size_t *coun
 /* True when the value of this field is to be given as JSON text, as a list or object is read. */
 bool message_field_is_json(const struct message_plan *plan, size_t index);
 
-/* Does the html (text) the recipient sees use unsubscribe_url? False too when there is no
- * such part. A text part made from html counts. */
-bool message_html_has_unsubscribe(const struct message_plan *plan);
-bool message_text_has_unsubscribe(const struct message_plan *plan);
-
 /* {{{name}}} tags in html: values that go out as HTML. */
 unsigned message_raw_fields(const struct message_plan *plan);
-
-/* Bytes of one message as sent, with `value_bytes` for each use of a field. All branches of
- * conditions are counted. */
-size_t message_size_estimate(const struct message_plan *plan, size_t value_bytes);
 
 /* The template of the text part, given or made from the html. Borrowed from the plan; empty
  * when there is no body text. */

@@ -40,9 +40,8 @@ struct pgloop {
 	enum pgloop_state state;
 	bool use_prepared;
 	unsigned wait_ms;
-	uint64_t timeout_ms; /* longest wait for an answer */
-	uint64_t asked_ms;   /* loop clock: when the running statement was sent */
-	unsigned waiting;
+	uint64_t timeout_ms;	       /* longest wait for an answer */
+	uint64_t asked_ms;	       /* loop clock: when the running statement was sent */
 	struct request *first, **last; /* the first one is running in PG_PREPARING and PG_RUNNING */
 	struct prepared *prepared;
 	PGresult *result; /* of the running statement */
@@ -100,7 +99,6 @@ take_first(struct pgloop *pg)
 	pg->first = r->next;
 	if (pg->first == NULL)
 		pg->last = &pg->first;
-	pg->waiting--;
 	return r;
 }
 
@@ -494,7 +492,6 @@ queue(struct pgloop *pg, struct request *r)
 {
 	*pg->last = r;
 	pg->last = &r->next;
-	pg->waiting++;
 	run_next(pg);
 }
 
@@ -544,16 +541,4 @@ bool
 pgloop_is_ready(const struct pgloop *pg)
 {
 	return pg->state != PG_WAITING && pg->state != PG_CONNECTING;
-}
-
-unsigned
-pgloop_waiting(const struct pgloop *pg)
-{
-	return pg->waiting;
-}
-
-const char *
-pgloop_error(const struct pgloop *pg)
-{
-	return pg->error;
 }

@@ -55,10 +55,4 @@ void pgloop_forget(struct pgloop *pg, const char *name);
 
 bool pgloop_is_ready(const struct pgloop *pg);
 
-/* Statements waiting or running. */
-unsigned pgloop_waiting(const struct pgloop *pg);
-
-/* Why it is not connected; "" when it is. Borrowed. */
-const char *pgloop_error(const struct pgloop *pg);
-
 #endif

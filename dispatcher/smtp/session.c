@@ -9,6 +9,7 @@
  */
 #include "session.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -380,6 +381,10 @@ end(struct session *s)
 	else if (why != NULL)
 		log_info("session ended phase=%s text=\"%.*s\" messages=%u",
 		    outcome_phase_name(why->phase), SLICE_ARG(why->text), smtp_messages(s->smtp));
+	if (smtp_repaired(s->smtp) > 0)
+		log_warn("bare CR or LF made CRLF: a fault of the composer, please report it "
+			 "count=%" PRIu64,
+		    smtp_repaired(s->smtp));
 	s->host->ended(s->host->ctx, s);
 }
 

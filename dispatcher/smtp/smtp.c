@@ -1404,12 +1404,6 @@ smtp_features(const struct smtp *s)
 	return &s->features;
 }
 
-bool
-smtp_is_secure(const struct smtp *s)
-{
-	return s->secure;
-}
-
 unsigned
 smtp_messages(const struct smtp *s)
 {

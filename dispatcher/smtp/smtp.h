@@ -179,7 +179,6 @@ const struct outcome *smtp_failure(const struct smtp *s);
 const char *smtp_state_name(const struct smtp *s);
 /* What the last EHLO reply said; borrowed. */
 const struct smtp_features *smtp_features(const struct smtp *s);
-bool smtp_is_secure(const struct smtp *s);	   /* encrypted */
 unsigned smtp_messages(const struct smtp *s);	   /* transactions begun in this session */
 bool smtp_pipelining_failed(const struct smtp *s); /* the peer refused or lost pipelined commands:
 						      do without on this route */

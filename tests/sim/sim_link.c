@@ -40,7 +40,6 @@ struct pgloop {
 	bool ready;
 	unsigned turn; /* of the connection */
 	struct statement *running, *first, **last;
-	unsigned waiting;
 	struct pgloop *next; /* of all */
 };
 
@@ -234,7 +233,6 @@ lose(struct pgloop *pg)
 	if (s == NULL)
 		return;
 	sim.unknown_commits++;
-	pg->waiting--;
 	orphan(s);
 	answer(pg, done, ctx, &a);
 }
@@ -262,7 +260,6 @@ on_answer(void *ctx, uint64_t number)
 	done = s->done;
 	done_ctx = s->ctx;
 	pg->running = NULL;
-	pg->waiting--;
 	statement_free(s);
 	next_statement(pg);
 	answer(pg, done, done_ctx, &a);
@@ -337,7 +334,6 @@ pgloop_submit(struct pgloop *pg, const char *name, const char *sql, int count,
 	s->ctx = ctx;
 	*pg->last = s;
 	pg->last = &s->next;
-	pg->waiting++;
 	next_statement(pg);
 	return true;
 }
@@ -353,18 +349,6 @@ bool
 pgloop_is_ready(const struct pgloop *pg)
 {
 	return pg->ready;
-}
-
-unsigned
-pgloop_waiting(const struct pgloop *pg)
-{
-	return pg->waiting;
-}
-
-const char *
-pgloop_error(const struct pgloop *pg)
-{
-	return pg->ready ? "" : "not connected";
 }
 
 static void

@@ -131,7 +131,7 @@ static const struct {
 static struct classify_verdict
 judge(enum outcome_phase phase, struct slice reply)
 {
-	struct classify_input in = { .phase = phase, .code = smtp_code_find(reply), .text = reply };
+	struct classify_input in = { .phase = phase, .code = atoi(reply.ptr), .text = reply };
 
 	(void)smtp_enhanced_find(reply, 0, in.enhanced);
 	return classify(&in);

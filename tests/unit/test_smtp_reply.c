@@ -224,34 +224,6 @@ test_enhanced_find(void **state)
 	}
 }
 
-static void
-test_code_find(void **state)
-{
-	static const struct {
-		const char *text;
-		int code;
-	} finds[] = {
-		{ "550 5.1.1 no", 550 },
-		{ " 550-no", 550 },
-		{ "421", 421 },
-		{ "550: no", 550 },
-		{ "5500", 0 },
-		{ "55", 0 },
-		{ "650 x", 0 },
-		{ "199 x", 0 },
-		{ "550.1.2.3", 0 },
-		{ "554.", 554 },
-		{ "554.x", 554 },
-		{ "5x4 no", 0 },
-		{ "no 550", 0 },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(finds) / sizeof(finds[0]); i++)
-		if (smtp_code_find(slice_str(finds[i].text)) != finds[i].code)
-			fail_msg("%s", finds[i].text);
-}
-
 int
 main(void)
 {
@@ -260,7 +232,6 @@ main(void)
 		cmocka_unit_test(test_nul_is_text),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_enhanced_find),
-		cmocka_unit_test(test_code_find),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
