@@ -224,21 +224,21 @@ local function limiter(name)
 	end
 	return l
 end
--- { limiter, limiter, ..., urgent = } of "!NAME,NAME"
+-- { limiter, limiter, ..., urgent = } of "!NAME,NAME"; each once, or it would not count as everybody's
 local function chain_of(text)
 	local chain = chains[text]
 	if not chain then
 		local urgent = byte(text) == 33 -- '!'
-		local n, at, comma = 0, urgent and 2 or 1, find(text, ',', 1, true)
+		local at, size = urgent and 2 or 1, #text
 		chain = { urgent = urgent }
-		while comma do
-			n = n + 1
-			chain[n] = limiter(sub(text, at, comma - 1))
+		while at <= size do
+			local comma = find(text, ',', at, true) or size + 1
+			local l, k = limiter(sub(text, at, comma - 1)), 1
+			while chain[k] and chain[k] ~= l do
+				k = k + 1
+			end
+			chain[k] = l
 			at = comma + 1
-			comma = find(text, ',', at, true)
-		end
-		if at <= #text then
-			chain[n + 1] = limiter(sub(text, at))
 		end
 		chains[text] = chain
 	end

@@ -107,9 +107,8 @@ admission_add_lane(struct admission *a, const int *chain, size_t chain_count)
 	if (more == NULL || chain_count > ADMISSION_CHAIN_MAX)
 		return -1;
 	a->lanes = more;
-	more[a->lane_count] = (struct lane){ .fresh = true, .chain_count = chain_count };
-	for (size_t i = 0; i < chain_count; i++)
-		more[a->lane_count].chain[i] = chain[i];
+	more[a->lane_count] = (struct lane){ .fresh = true };
+	admission_set_chain(a, (int)a->lane_count, chain, chain_count);
 	return (int)a->lane_count++;
 }
 
@@ -118,9 +117,15 @@ admission_set_chain(struct admission *a, int lane, const int *chain, size_t chai
 {
 	struct lane *l = &a->lanes[lane];
 
-	l->chain_count = chain_count < ADMISSION_CHAIN_MAX ? chain_count : ADMISSION_CHAIN_MAX;
-	for (size_t i = 0; i < l->chain_count; i++)
-		l->chain[i] = chain[i];
+	l->chain_count = 0;
+	for (size_t i = 0; i < chain_count && i < ADMISSION_CHAIN_MAX; i++) {
+		size_t k = 0;
+
+		while (k < l->chain_count && l->chain[k] != chain[i])
+			k++;
+		l->chain[k] = chain[i]; /* each limiter once */
+		l->chain_count += k == l->chain_count;
+	}
 }
 
 void

@@ -51,7 +51,8 @@
 #include "quota.h"
 
 #define ADMISSION_EPOCH_S 1767225600 /* 2026-01-01T00:00:00Z */
-#define ADMISSION_CHAIN_MAX 3	     /* limiters of a lane beside the account */
+#define ADMISSION_CHAIN_MAX                                                                        \
+	4 /* limiters of a lane beside the account: urgent part, stream, group, route */
 #define ADMISSION_SQUEEZE 0.96
 #define ADMISSION_SLACK 0.5
 #define ADMISSION_LAG_US 60e6
@@ -88,7 +89,7 @@ struct admission;
 struct admission *admission_new(void) MUST_CHECK;
 void admission_free(struct admission *a);
 
-/* New ones without a calendar; their number, or -1 without memory. */
+/* New ones without a calendar; their number, or -1 without memory. chain: as of admission_set_chain(). */
 int admission_add_limiter(struct admission *a) MUST_CHECK;
 int admission_add_lane(struct admission *a, const int *chain, size_t chain_count) MUST_CHECK;
 
@@ -106,7 +107,7 @@ int admission_plan_limiter(struct admission *a, uint64_t generation, int limiter
 int admission_plan_lane(struct admission *a, uint64_t generation, int lane,
     const struct admission_row *rows, size_t count, struct err *err) MUST_CHECK;
 
-/* Its limiters from now on, at most ADMISSION_CHAIN_MAX. */
+/* Its limiters from now on, at most ADMISSION_CHAIN_MAX; one that is named again counts once. */
 void admission_set_chain(struct admission *a, int lane, const int *chain, size_t chain_count);
 
 /* Before a calendar is replaced, as plan.lua does it: a clock that stands behind all that may have

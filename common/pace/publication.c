@@ -238,13 +238,13 @@ cap_of(const struct publishing *b, const struct pacer_lane *l)
 	return policy_cap_per_s(b->r->policy, l->group);
 }
 
-/* The limit of the lane's route; NULL: none. Urgent lists have as many limiters as they may without it. */
+/* The limit of the lane's route; NULL: none. */
 static const struct routes_way *
-way_of(const struct publishing *b, const struct pacer_run *run, const struct pacer_lane *l)
+way_of(const struct publishing *b, const struct pacer_lane *l)
 {
 	const struct routes_way *way = policy_route(b->r->policy, l->group);
 
-	return way != NULL && way->per_s > 0 && !is_urgent(b, run) ? way : NULL;
+	return way != NULL && way->per_s > 0 ? way : NULL;
 }
 
 /* What replies have made of it; NULL: nothing. */
@@ -319,8 +319,8 @@ put_lane(struct publishing *b, const struct pacer_run *run, const struct pacer_l
 		buf_printf(&b->out->text, "%sg:%s", comma, limiter_name(b, l));
 		comma = ",";
 	}
-	if (way_of(b, run, l) != NULL)
-		buf_printf(&b->out->text, "%s" ROUTE_LIMITER "%s", comma, way_of(b, run, l)->name);
+	if (way_of(b, l) != NULL)
+		buf_printf(&b->out->text, "%s" ROUTE_LIMITER "%s", comma, way_of(b, l)->name);
 	buf_append_char(&b->out->text, '|');
 	for (size_t i = 0; i < count && i < ADMISSION_ROWS_MAX && rows[i].from < end; i++)
 		put_row(b, rows[i].from <= b->r->now ? b->r->now - BACK_US : rows[i].from,
@@ -473,7 +473,7 @@ put_limiters(struct publishing *b)
 			if (cap_of(b, l) > 0 || brake != NULL)
 				put_limiter(
 				    b, "g:", limiter_name(b, l), cap_of(b, l), cap_of(b, l), brake);
-			if ((way = way_of(b, &b->r->runs[i], l)) != NULL)
+			if ((way = way_of(b, l)) != NULL)
 				put_limiter(
 				    b, ROUTE_LIMITER, way->name, way->per_s, way->per_s, NULL);
 		}
