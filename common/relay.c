@@ -160,6 +160,12 @@ relay_is_usable(const struct relay *r, uint64_t now_ms)
 	return relay_may_begin(r, now_ms) && (r->working > 0 || may_open(r, now_ms));
 }
 
+bool
+relay_needs_proof(const struct relay *r)
+{
+	return r->connections > 0 && r->silent > RELAY_SILENT_MAX;
+}
+
 struct relay *
 relay_choose(struct relay *list, size_t count, uint64_t now_ms)
 {
@@ -173,7 +179,7 @@ relay_choose(struct relay *list, size_t count, uint64_t now_ms)
 
 		if (!may_open(r, now_ms) || (r->backup && primary) || r->resolving)
 			continue;
-		if (r->connections > 0 && r->working == 0)
+		if ((r->connections > 0 && r->working == 0) || relay_needs_proof(r))
 			continue; /* one connection shows whether it works */
 		/* fewer connections for the weight: a/b < c/d without division */
 		if (best == NULL ||
@@ -271,6 +277,16 @@ relay_took(struct relay *r, uint64_t now_ms)
 		r->throttle_ms = 2 * RELAY_FIRST_REST_MS;
 		r->begin_after_ms = 0;
 	}
+}
+
+bool
+relay_hear(struct relay *r, const struct outcome *o)
+{
+	if (o->kind == OUTCOME_IN_DOUBT)
+		return ++r->silent == RELAY_SILENT_MAX + 1;
+	if (o->phase == OUTCOME_PHASE_DOT && o->code > 0)
+		r->silent = 0;
+	return false;
 }
 
 bool

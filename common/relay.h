@@ -28,6 +28,7 @@ struct tlsa;
 #define RELAY_FIRST_REST_MS 500
 #define RELAY_LONGEST_REST_MS 60000
 #define RELAY_QUOTA_REST_MS 600000 /* a day's quota is used up */
+#define RELAY_SILENT_MAX 2	   /* that one keeps silent so often may be chance */
 
 struct relay {
 	char name[RELAY_NAME_MAX + 1]; /* host name, address, or path of a socket */
@@ -48,6 +49,8 @@ struct relay {
 	unsigned most_messages; /* of one connection, by its provider; 0: as configured */
 	unsigned connections;	/* open or being opened */
 	unsigned working;	/* ... through EHLO and login */
+	unsigned
+	    silent; /* in a row: contents that it had whole, as far as we know, and did not answer */
 
 	/* milliseconds of the caller's clock */
 	uint64_t open_after_ms;	 /* no new connection before */
@@ -97,6 +100,13 @@ bool relay_throttled(
 /* A connection works; a message was taken. */
 void relay_works(struct relay *r);
 void relay_took(struct relay *r, uint64_t now_ms);
+
+/* What became of a message. A relay that does not answer for contents gets one connection at a time, so that few are
+ * in doubt by it. True when that begins, and should be told. */
+bool relay_hear(struct relay *r, const struct outcome *o) MUST_CHECK;
+
+/* Such a one, and it has its connection. */
+bool relay_needs_proof(const struct relay *r);
 
 /* True for an outcome that speaks of the sender's account or pace at the relay, not of the
  * recipient: such a recipient is given back, and the relay rests. */

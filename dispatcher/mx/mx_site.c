@@ -596,7 +596,8 @@ choose_peer(struct mx_site *site)
 	for (size_t i = 0; i < site->peer_count; i++)
 		hosts[i] = (struct mx_choice){ .preference = site->peers[i].preference,
 			.connections = site->peers[i].relay.connections,
-			.usable = now >= site->peers[i].rest_until_ms };
+			.usable = now >= site->peers[i].rest_until_ms &&
+			    !relay_needs_proof(&site->peers[i].relay) };
 	best = mx_choose(hosts, site->peer_count, arc4random());
 	return best >= 0 ? &site->peers[best] : NULL;
 }

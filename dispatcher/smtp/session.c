@@ -156,6 +156,15 @@ hear(struct session *s, const struct flight *f, struct outcome *o)
 }
 
 static void
+note_silence(const struct session *s, const struct outcome *o)
+{
+	if (relay_hear(s->relay, o))
+		log_warn("server silent host=%s port=%u: contents are not answered (does the path "
+			 "lose large packets?); one connection at a time until one is",
+		    s->relay->name, s->relay->port);
+}
+
+static void
 take_outcomes(struct session *s)
 {
 	struct brakes_advice advice;
@@ -165,6 +174,7 @@ take_outcomes(struct session *s)
 	while (smtp_next_outcome(s->smtp, &ref, &o)) {
 		struct flight *f = (struct flight *)(uintptr_t)ref;
 
+		note_silence(s, &o);
 		advice = hear(s, f, &o);
 		mark_answer(s->d, f, &o);
 		s->flights--;

@@ -622,7 +622,10 @@ namespaces()
 	[ "$(readlink "/proc/$OUR/ns/net")" != "$(readlink /proc/self/ns/net)" ] || return 1
 	ip link add "ours$$" netns "$OUR" type veth peer name "their$$" netns "$THEIR" || return 1
 	nsenter -t "$OUR" -n sh -c "ip addr add 203.0.113.1/24 dev ours$$ && ip addr add 203.0.113.2/24 dev ours$$ &&
-		ip link set ours$$ up && ip link set lo up" || return 1
+		ip link set ours$$ up && ip link set lo up && ip route add blackhole 198.51.100.0/24" || return 1
+	# nobody answers at an address of IPv6 that has a route
+	NO_SIX=$(nsenter -t "$OUR" -n sh -c "ip -6 addr add 2001:db8:33::1/64 dev ours$$ nodad &&
+		ip -6 neigh add 2001:db8:33::25 lladdr 02:00:00:00:00:25 dev ours$$ nud permanent" 2>&1) && NO_SIX='' || NO_SIX=${NO_SIX:-none}
 	nsenter -t "$THEIR" -n sh -c "ip addr add 203.0.113.25/24 dev their$$ && ip addr add 203.0.113.26/24 dev their$$ &&
 		ip addr add 203.0.113.53/24 dev their$$ && ip link set their$$ up && ip link set lo up"
 }
@@ -659,6 +662,12 @@ dead.far IN A 203.0.113.99
 mx.far IN A 203.0.113.25
 far2 IN MX 10 mx2.far
 mx2.far IN A 203.0.113.26
+hole IN MX 10 dead.hole
+hole IN MX 20 mx.far
+dead.hole IN A 198.51.100.25
+both IN MX 10 mx.both
+mx.both IN AAAA 2001:db8:33::25
+mx.both IN A 203.0.113.26
 inside IN MX 10 mx.inside
 mx.inside IN A 127.0.0.2
 ZONE
@@ -668,19 +677,27 @@ ZONE
 			--host "203.0.113.$host" --name "203.0.113.$host" --log "$TRUTH" 25 2>/dev/null
 	done
 	services_wait 10 there_is || tap_bail 'the mail server in the other network does not answer'
-	for domain in far far2 inside; do
+	for domain in far far2 hole both inside; do
 		customers_add 10 "$domain.example"
 	done
-	sql -c "DELETE FROM kairan.customer WHERE email NOT SIMILAR TO '%@(far|far2|inside).example'"
+	sql -c "DELETE FROM kairan.customer WHERE email NOT SIMILAR TO '%@(far|far2|hole|both|inside).example'"
 	service_spawn 'dispatcher n1' "$D/dispatcher.log" nsenter -t "$OUR" -n env KAIRAN_DISPATCHER_NAME=n1 \
 		KAIRAN_DISPATCHER_TRANSPORT=mx KAIRAN_DISPATCHER_RESOLVER=203.0.113.53 KAIRAN_MX_REST_S=1 KAIRAN_MX_LONGEST_REST_S=2 \
-		KAIRAN_MX_CONNECT_TIMEOUT_S=2 'KAIRAN_MX_SOURCE=203.0.113.1 out1.example, 203.0.113.2 out2.example' \
+		KAIRAN_MX_CONNECT_TIMEOUT_S=2 'KAIRAN_MX_SOURCE=203.0.113.1 out1.example, 203.0.113.2 out2.example, 2001:db8:33::1 out6.example' \
 		"$BIN/kairan-dispatcher" 2>/dev/null
 	DISPATCHER=$SERVICE_PID
 	RUN=$(run_add direct 7)
 	tap_ok 'two networks, port 25, the first MX unreachable: sent' states_wait far 'sent 10' 30
 	tap_is "$(servers_of far)" 203.0.113.25 '  ... to the second'
 	tap_ok '  ... and another domain' states_wait far2 'sent 10'
+	tap_ok 'F33: no way to the first MX (a blackhole route): sent' states_wait hole 'sent 10'
+	tap_is "$(servers_of hole)" 203.0.113.25 '  ... to the second'
+	if [ -n "$NO_SIX" ]; then
+		tap_skip 'F33: an address of IPv6 that nobody answers at' "$NO_SIX"
+	else
+		tap_ok 'F33: an address of IPv6 that nobody answers at, beside one of IPv4: sent' states_wait both 'sent 10'
+		tap_is "$(servers_of both) $(said both tries)" '203.0.113.26 0' '  ... to that, without a step of the ladder'
+	fi
 	tap_ok 'an MX that leads to the loopback: deferred' states_wait inside 'deferred 10'
 	run_check "$RUN" '  ... the ground truth agrees'
 	programs_stopped '  ... and the dispatcher ends well' "$DISPATCHER"

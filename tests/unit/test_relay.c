@@ -80,6 +80,36 @@ test_bad_lists(void **state)
 	assert_int_equal(relay_parse_list(list, &count, longest, 25, &err), -1);
 }
 
+/* Contents that are not answered for leave one connection to try, and others in its place. */
+static void
+test_silence(void **state)
+{
+	struct relay list[RELAYS_MAX];
+	size_t count = parse(list, "a, b");
+	struct outcome doubt = { .kind = OUTCOME_IN_DOUBT, .phase = OUTCOME_PHASE_DOT };
+	struct outcome refused = {
+		.kind = OUTCOME_FAILED, .phase = OUTCOME_PHASE_RCPT, .code = 550
+	};
+	struct outcome taken = { .kind = OUTCOME_SENT, .phase = OUTCOME_PHASE_DOT, .code = 250 };
+
+	(void)state;
+	list[0].connections = list[0].working = list[1].connections = list[1].working = 1;
+	for (int i = 0; i < RELAY_SILENT_MAX; i++)
+		assert_false(relay_hear(&list[0], &doubt));
+	assert_ptr_equal(relay_choose(list, count, 1000), &list[0]); /* it may be chance */
+	assert_true(relay_hear(&list[0], &doubt));
+	assert_false(relay_hear(&list[0], &doubt)); /* told once */
+	assert_ptr_equal(relay_choose(list, count, 1000), &list[1]);
+	assert_null(relay_choose(list, 1, 1000));
+	list[0].connections = list[0].working = 0;
+	assert_ptr_equal(relay_choose(list, 1, 1000), &list[0]);
+	list[0].connections = list[0].working = 1;
+	assert_false(relay_hear(&list[0], &refused)); /* it has not had the content */
+	assert_null(relay_choose(list, 1, 1000));
+	assert_false(relay_hear(&list[0], &taken));
+	assert_ptr_equal(relay_choose(list, 1, 1000), &list[0]);
+}
+
 /* Connections are spread by weight. */
 static void
 test_shares(void **state)
@@ -312,6 +342,7 @@ main(void)
 		cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_bad_lists),
 		cmocka_unit_test(test_shares),
+		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_failover),
 		cmocka_unit_test(test_rests_grow),
 		cmocka_unit_test(test_addresses),
