@@ -266,7 +266,7 @@ crash-points: ## death at each named point (EACH=1, PAIRS=0 or all, POINTS="a b"
 	@$(MAKE) --no-print-directory KIND=crash programs-here
 	@KAIRAN_BIN=build/crash tests/crash/points.sh
 
-.PHONY: soak kill-rate chaos
+.PHONY: soak kill-rate chaos chaos-ses-outage
 soak: ## one fault a minute at half of the peak (MINUTES=5): invariants, growth, recovery; one JSON line last
 	@tools/deps.sh build services test
 	@$(MAKE) --no-print-directory KIND=crash programs-here
@@ -279,6 +279,10 @@ chaos: ## the long form of the fault tests: proxies, a disk that fails, memory t
 	@tools/deps.sh build services test
 	@$(MAKE) --no-print-directory KIND=crash programs-here
 	@FULL=1 KAIRAN_BIN=build/crash prove --timer --exec bash tests/integration/chaos_*.sh
+chaos-ses-outage: ## the endpoint of Amazon SES (a FAKE) is away for OUTAGE_S=600 seconds in the middle of a run
+	@tools/deps.sh build services test
+	@$(MAKE) --no-print-directory KIND=crash programs-here
+	@OUTAGE_S=$(or $(OUTAGE_S),600) KAIRAN_BIN=build/crash bash tests/integration/chaos_ses.sh
 .PHONY: check-messages
 check-messages: $(B)/tests/support/compose_many $(B)/tests/support/read_gmime ## 10,000 messages for hostile recipients read back by Python and GMime
 	@KAIRAN_BIN=$(B) RECIPIENTS=$(or $(RECIPIENTS),10000) bash tests/integration/message_bulk.sh
