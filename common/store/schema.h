@@ -4,6 +4,6 @@
 #ifndef KAIRAN_SCHEMA_H
 #define KAIRAN_SCHEMA_H
 
-#define SCHEMA_VERSION 30
+#define SCHEMA_VERSION 31
 
 #endif

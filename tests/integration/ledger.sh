@@ -130,6 +130,34 @@ counts_agree 12 'counted alike'
 tap_is "$(one "count(*) FROM kairan.feedback_wait WHERE message_id LIKE 'ses-12-%'")" 0 'nothing waits any more'
 tap_is "$(one "count(*) FROM kairan.feedback_event WHERE run_id = 12 AND message_id IS NOT NULL")" 96 'the inbox knows their row'
 
+# attempt 1 was taken and rejected behind, attempt 2 has no answer: all orders leave the doubt
+run_make 53 sending 6 reject.example
+sql -c 'UPDATE kairan.send SET attempt = 2 WHERE run_id = 53'
+step=('accepted||accepted|2026-11-20 10:00:00Z' 'rejected|message|rejected|2026-11-20 10:00:01Z')
+n=0
+for list in '0 1 2' '0 2 1' '1 0 2' '1 2 0' '2 0 1' '2 1 0'; do
+	n=$((n + 1))
+	for i in $list; do
+		if [ "$i" = 2 ]; then
+			{
+				echo 'PREPARE record AS'
+				cat dispatcher/sql/record.sql
+				echo "; EXECUTE record (53, 1, 'sending', '{$n}', '{2}', '{in_doubt}', '{NULL}', '{NULL}', '{NULL}', '{no_answer}', '{NULL}', '{NULL}', '{NULL}', '{0}');"
+			} | sql -o /dev/null -f -
+		else
+			IFS='|' read -r kind class reason at <<<"${step[i]}"
+			hear "$kind" "$class" "$reason" 53 "$n" "u$n@reject.example" "$at"
+		fi
+	done
+done
+tap_is "$(one "string_agg(DISTINCT format('%s %s %s %s', state, reason, accepted_attempt, rejected_attempt), '; ') FROM kairan.send WHERE run_id = 53")" \
+	'in_doubt no_answer 1 1' 'what was taken and rejected proves nothing of the next attempt, in any order'
+counts_agree 53 'and is counted so'
+tap_is "$(one "kairan.doubt_settle(53, NULL, 'proved_sent')")" 0 'nor is it a proof that settles doubt'
+sql -c "SELECT kairan.ingest(ARRAY['sns'], ARRAY['accepted'], ARRAY['accepted|53|3|2'], ARRAY[now()], ARRAY[53], ARRAY[3], ARRAY[2], ARRAY['u3@reject.example'],
+	ARRAY[NULL], ARRAY['accepted'], ARRAY[NULL]::int[], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL])" >/dev/null
+tap_is "$(one "string_agg(id || ' ' || state, ' ' ORDER BY id) FROM kairan.send WHERE run_id = 53 AND id IN (3, 4)")" '3 sent 4 in_doubt' 'the acceptance of the attempt itself is'
+
 # several bounces of one mail, one of them early in time: all orders, and all ways of hearing them together
 WHYS=('bounced soft mailbox_full 1' 'bounced hard user_unknown 3' 'bounced hard mailbox_disabled 2' 'delivered NULL NULL 0')
 
@@ -409,6 +437,31 @@ dead 51 1 100
 tap_is "$(breaker_says 51)" - 'late bounces of a lane are not held against what it sent after it was resumed'
 dead 51 121 140
 tap_is "$(breaker_says 51)" "$(one "kairan.breaker_why(s, 'this run', 60, 60, 20, 0) FROM kairan.stream s WHERE name = 'marketing'") breaker.example" 'those of new mails are'
+
+# a run that the breaker has paused with one of its lanes: what that lane did before is not taken off what the others do now
+run_make 52 sent 300 breaker.example
+sql -c "SET search_path = kairan; UPDATE run SET planned = 1000 WHERE id = 52;
+	UPDATE send SET claimed_at = now() - CASE WHEN id <= 200 THEN interval '1 hour' ELSE interval '1 min' END,
+	    lane = CASE WHEN id <= 200 THEN 1 ELSE 2 END WHERE run_id = 52;
+	INSERT INTO run_lane (run_id, lane, name, provider, paced, recipients) VALUES (52, 1, 'breaker.example', 'other', false, 500), (52, 2, 'tail-01', 'other', false, 500);
+	UPDATE tally SET sent = 0 WHERE run_id = 52;
+	INSERT INTO tally (run_id, owner, minute, sent) VALUES (52, 1, date_trunc('minute', now()) - interval '1 hour', 200);
+	INSERT INTO tally_lane (run_id, lane, owner, attempted, sent) VALUES (52, 1, 1, 200, 200);
+	INSERT INTO lane_break (run_id, lane, why) VALUES (52, 1, 'x')"
+dead 52 1 20
+sql -c "SET search_path = kairan; UPDATE tally SET minute = minute - interval '1 hour' WHERE run_id = 52 AND owner = -1;
+	UPDATE run SET breaker_from = date_trunc('minute', now()) - interval '10 min' WHERE id = 52;
+	UPDATE tally SET sent = 100 WHERE run_id = 52 AND sent = 0 AND owner = 1;
+	INSERT INTO tally_lane (run_id, lane, owner, attempted, sent) VALUES (52, 2, 1, 100, 100)"
+dead 52 21 80
+tap_is "$(breaker_says 52)" - 'late bounces of a lane that is still paused are not theirs'
+dead 52 201 220
+tap_is "$(breaker_says 52)" "$(one "kairan.breaker_why(s, 'this run', 100, 100, 20, 0) FROM kairan.stream s WHERE name = 'marketing'")" \
+	'the others are judged by what they did since, whatever the lane had done before'
+sql -c "UPDATE kairan.lane_break b SET resumed_at = now(), attempted = n.attempted, sent = n.sent, hard = n.hard FROM kairan.lane_count n
+	WHERE b.run_id = 52 AND n.run_id = 52 AND n.lane = b.lane"
+tap_is "$(breaker_says 52)" "$(one "kairan.breaker_why(s, 'this run', 100, 100, 20, 0) FROM kairan.stream s WHERE name = 'marketing'")" \
+	'and when it was resumed'
 
 # ---- what a dead owner held --------------------------------------------------------------
 
