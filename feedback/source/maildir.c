@@ -24,7 +24,7 @@
 #include "nameset.h"
 
 #define MEASURED_MAX 1000
-#define MEASURE_MS 1000 /* and a rescan each MAILDIR_RESCAN_S of them */
+#define MEASURE_MS 1000 /* and what had no room before; a rescan each MAILDIR_RESCAN_S of them */
 #define NAMES_TRIED 10	/* when cur/ has the name already */
 
 struct file {
@@ -312,9 +312,8 @@ on_look(uv_timer_t *timer)
 	struct maildir *md = timer->data;
 
 	measure(md);
-	if (md->looks++ % MAILDIR_RESCAN_S != 0)
-		return;
-	md->is_dirty = true;
+	if (md->looks++ % MAILDIR_RESCAN_S == 0)
+		md->is_dirty = true;
 	advance(md);
 }
 

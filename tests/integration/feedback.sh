@@ -19,6 +19,7 @@ URL=http://127.0.0.1:$PORT
 CONF=$KAIRAN_CONFIG
 export KAIRAN_FEEDBACK_HTTP_LISTEN=127.0.0.1:$PORT KAIRAN_FEEDBACK_LMTP_LISTEN=unix:$D/lmtp
 export KAIRAN_FEEDBACK_MAILDIR=$D/md
+dsn 29 4.2.2 >"$D/md/new/0.start"
 
 # arguments: JSON line; stdout: HTTP status
 post()
@@ -221,6 +222,10 @@ tap_is "$(of_send 12 bounced_at)" - 'and changes nothing'
 
 # ---- Maildir ----------------------------------------------------------------------------
 
+# looked for at the start, when PostgreSQL is not reached yet, and then again at once, not with the scan 10 s later
+from=$(date -d "$(sed -n 's/ .*maildir is watched.*//p' "$D/feedback.log" | head -n 1)" +%s)
+tap_ok 'a file that lay there at the start is taken' services_wait 15 test -f "$D/md/cur/0.start:2,S"
+tap_ok 'without a wait for the scan of each 10 s' test $(($(stat -c %Z "$D/md/cur/0.start:2,S") - from)) -lt 9
 dsn 20 5.1.1 >"$D/md/tmp/1.host"
 sleep 0.3
 tap_is "$(ls "$D/md/tmp")" 1.host 'F48: tmp/ is left alone'
