@@ -460,7 +460,7 @@ read_line(struct reader *r, size_t number)
 			continue;
 		}
 		if (is_known(r, first, address) || is_foreign(address, gap) ||
-		    (before.len < 2 &&
+		    (slice_trim(before).len < 2 &&
 			(is_foreign(address, wrapped_from(r, number)) ||
 			    is_under_contact(r, number))))
 			continue;

@@ -490,6 +490,26 @@ is_name(struct slice tag, const char *const *names, size_t count)
 	return false;
 }
 
+/* <p> without space round it, or the end of such a one: a line, not a paragraph. is_tight is what
+ * the last <p> was. */
+static bool
+is_tight_paragraph(struct slice tag, bool *is_tight)
+{
+	static const char *const names[] = { "p" };
+	static const char *const styles[] = { "margin:0", "margin: 0", "margin-bottom:0",
+		"margin-bottom: 0", "MsoNormal", "MsoPlainText" };
+
+	if (!is_name(tag, names, 1))
+		return false;
+	if (tag.ptr[0] == '/')
+		return *is_tight;
+	*is_tight = false;
+	for (size_t i = 0; i < sizeof(styles) / sizeof(*styles); i++)
+		*is_tight =
+		    *is_tight || memmem(tag.ptr, tag.len, styles[i], strlen(styles[i])) != NULL;
+	return *is_tight;
+}
+
 /* "a@b>" at the front. */
 static bool
 is_bracketed_address(struct slice s)
@@ -514,7 +534,7 @@ mail_text_html(struct arena *arena, struct slice html)
 	static const char *const hidden[] = { "style", "script" };
 	static const char *const cells[] = { "td", "th" };
 	char *out = arena_alloc(arena, html.len + 1);
-	bool is_hidden = false, after_break = false;
+	bool is_hidden = false, after_break = false, is_tight = false;
 	size_t n = 0, used;
 
 	if (out == NULL)
@@ -534,12 +554,13 @@ mail_text_html(struct arena *arena, struct slice html)
 			used = rest.len + 2;
 			if (is_name(rest, hidden, 2)) {
 				is_hidden = rest.ptr[0] != '/';
-			} else if (is_name(rest, breaks, sizeof(breaks) / sizeof(*breaks))) {
-				out[n++] = '\n';
-				after_break = true;
-			} else if (is_name(rest, blocks, sizeof(blocks) / sizeof(*blocks))) {
+			} else if (is_tight_paragraph(rest, &is_tight) ||
+			    is_name(rest, blocks, sizeof(blocks) / sizeof(*blocks))) {
 				if (n > 0 && out[n - 1] != '\n')
 					out[n++] = '\n';
+				after_break = true;
+			} else if (is_name(rest, breaks, sizeof(breaks) / sizeof(*breaks))) {
+				out[n++] = '\n';
 				after_break = true;
 			} else if (is_name(rest, cells, 2)) {
 				out[n++] = '\t';

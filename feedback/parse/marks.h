@@ -17,6 +17,7 @@ enum mark {
 	MARK_FAILURE, /* words of failure anywhere in a line */
 	MARK_SUCCESS, /* a confirmation of delivery */
 	MARK_FOOTER,  /* a line that any mail may carry: it tells no reason */
+	MARK_BANNER,  /* a gateway's warning of a mail from outside */
 
 	/* Where in the SMTP session a refusal came: it tells who is meant. */
 	MARK_AT_SESSION,

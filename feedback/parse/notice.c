@@ -11,10 +11,12 @@
 #include "codes.h"
 #include "mail_text.h"
 #include "marks.h"
+#include "prose.h"
 #include "verdict.h"
 #include "words.h"
 
 #define FRONT_MAX 3000	/* bytes of a notice in which its marks stand */
+#define TAG_MAX 30	/* bytes of a word in brackets before a subject */
 #define SUBJECT_MAX 500 /* bytes of a field that are compared */
 #define TEXTS_MAX 4	/* text parts that are read */
 #define FRAME_MAX 600	/* bytes of a first paragraph */
@@ -99,7 +101,7 @@ collect_text(struct reader *r)
 	if (total == 0)
 		return nothing;
 	if (count == 1)
-		return pieces[0];
+		return prose_restore(pieces[0], r->arena);
 	bytes = arena_alloc(r->arena, total + 1);
 	if (bytes == NULL)
 		return nothing;
@@ -110,7 +112,7 @@ collect_text(struct reader *r)
 		n += 2;
 	}
 	out = slice_make(bytes, n);
-	return slice_cut(out, BOUNCE_TEXT_MAX);
+	return prose_restore(slice_cut(out, BOUNCE_TEXT_MAX), r->arena);
 }
 
 static bool
@@ -187,7 +189,13 @@ read_prose(struct reader *r)
 	return 0;
 }
 
-/* A header that was set in by blanks: its lines without those of the first. */
+static bool
+is_blank_char(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Fields that were set in by blanks: their lines without those of the first. */
 static struct slice
 without_indent(struct reader *r, struct slice text)
 {
@@ -196,7 +204,7 @@ without_indent(struct reader *r, struct slice text)
 
 	while (text.len > 0 && text.ptr[0] == '\n')
 		text = slice_make(text.ptr + 1, text.len - 1);
-	while (indent < text.len && text.ptr[indent] == ' ')
+	while (indent < text.len && is_blank_char(text.ptr[indent]))
 		indent++;
 	text = slice_cut(text, MAIL_HEADER_MAX);
 	bytes = indent > 0 ? arena_alloc(r->arena, text.len + 1) : NULL;
@@ -206,7 +214,7 @@ without_indent(struct reader *r, struct slice text)
 		const char *end = memchr(text.ptr, '\n', text.len);
 		size_t len = end != NULL ? (size_t)(end - text.ptr) + 1 : text.len, skip = 0;
 
-		while (skip < indent && skip < len && text.ptr[skip] == ' ')
+		while (skip < indent && skip < len && is_blank_char(text.ptr[skip]))
 			skip++;
 		memcpy(bytes + n, text.ptr + skip, len - skip);
 		n += len - skip;
@@ -252,6 +260,62 @@ original_field(struct reader *r, struct slice want)
 	return nothing;
 }
 
+/* Behind "[EXTERNAL] ", "***SPAM*** ", "{Spam?} "; s itself without such or with nothing behind. */
+static struct slice
+without_tag(struct slice s)
+{
+	static const char *const marks[] = { "[]", "{}", "**" };
+
+	for (size_t i = 0; i < sizeof(marks) / sizeof(*marks); i++) {
+		struct slice rest = s;
+		const char *end;
+
+		while (rest.len > 0 && rest.ptr[0] == marks[i][0])
+			rest = slice_make(rest.ptr + 1, rest.len - 1);
+		end = rest.len > 0 && rest.len < s.len ? memchr(rest.ptr, marks[i][1], rest.len)
+						       : NULL;
+		if (end == NULL || (size_t)(end - rest.ptr) > TAG_MAX)
+			continue;
+		rest = slice_make(end, (size_t)(s.ptr + s.len - end));
+		while (rest.len > 0 && (rest.ptr[0] == marks[i][1] || is_blank_char(rest.ptr[0])))
+			rest = slice_make(rest.ptr + 1, rest.len - 1);
+		return rest.len > 0 ? rest : s;
+	}
+	return s;
+}
+
+/* Opening brackets stand before the words in Japanese subjects. */
+static struct slice
+without_brackets(struct slice s)
+{
+	for (;;) {
+		if (slice_starts_nocase(s, SLICE("【")) || slice_starts_nocase(s, SLICE("（")))
+			s = slice_make(s.ptr + 3, s.len - 3);
+		else if (slice_starts_nocase(s, SLICE("[")) || slice_starts_nocase(s, SLICE("(")) ||
+		    slice_starts_nocase(s, SLICE(" ")))
+			s = slice_make(s.ptr + 1, s.len - 1);
+		else
+			return s;
+	}
+}
+
+/* The marks of the subject, with those that it has behind what gateways and lists set in front. */
+static void
+look_at_subject(struct reader *r)
+{
+	struct phrases_found more;
+	struct slice rest = r->subject, before;
+
+	marks_find(rest, &r->in_subject);
+	do {
+		before = rest;
+		marks_find(without_brackets(rest), &more);
+		for (size_t i = 0; i < sizeof(more.lists) / sizeof(*more.lists); i++)
+			r->in_subject.lists[i] |= more.lists[i];
+		rest = without_tag(rest);
+	} while (rest.len < before.len);
+}
+
 static void
 look_at_header(struct reader *r)
 {
@@ -263,7 +327,7 @@ look_at_header(struct reader *r)
 	r->subject = normalise(r, mail_text_words(r->arena, subject));
 	r->from = normalise(r, mail_text_words(r->arena, from));
 	r->is_null_path = slice_equal(path, SLICE("<>"));
-	marks_find(r->subject, &r->in_subject);
+	look_at_subject(r);
 	marks_find(r->from, &r->in_from);
 	r->is_system = phrases_has(&r->in_from, MARK_DAEMON) ||
 	    marks_match(normalise(r, slice_cut(path, SUBJECT_MAX)), MARK_DAEMON_PATH) ||
@@ -474,33 +538,42 @@ read_dsn_recipient(struct reader *r, const struct dsn_recipient *in, bool is_onl
 	return 0;
 }
 
-/* The fields of a report as plain text: "Final-Recipient:" at the start of a line. */
+/* The field stands at the start of a line, with blanks before it at most. */
+static const char *
+field_line(struct slice text, const char *name)
+{
+	struct slice want = slice_str(name);
+
+	while (text.len > 0) {
+		const char *end = memchr(text.ptr, '\n', text.len);
+		size_t len = end != NULL ? (size_t)(end - text.ptr) + 1 : text.len;
+
+		if (slice_starts_nocase(slice_trim(slice_make(text.ptr, len)), want))
+			return text.ptr;
+		text = slice_make(text.ptr + len, text.len - len);
+	}
+	return NULL;
+}
+
+/* The fields of a report as plain text, perhaps set in by blanks. */
 static struct slice
 report_in_text(struct slice text)
 {
 	static const char *const starts[] = {
-		"\nReporting-MTA:", "\nFinal-Recipient:", "\nOriginal-Recipient:"
+		"Reporting-MTA:", "Final-Recipient:", "Original-Recipient:"
 	};
 	const char *first = NULL;
 
-	if (text.len == 0 ||
-	    (memmem(text.ptr, text.len, "Final-Recipient:", 16) == NULL &&
-		memmem(text.ptr, text.len, "Final-recipient:", 16) == NULL))
-		return nothing;
-	if (memmem(text.ptr, text.len, "\nAction:", 8) == NULL &&
-	    memmem(text.ptr, text.len, "\nStatus:", 8) == NULL)
+	if (field_line(text, "Final-Recipient:") == NULL ||
+	    (field_line(text, "Action:") == NULL && field_line(text, "Status:") == NULL))
 		return nothing;
 	for (size_t i = 0; i < sizeof(starts) / sizeof(*starts); i++) {
-		const char *at = memmem(text.ptr, text.len, starts[i], strlen(starts[i]));
+		const char *at = field_line(text, starts[i]);
+
 		if (at != NULL && (first == NULL || at < first))
 			first = at;
 	}
-	if (first == NULL)
-		return slice_starts_nocase(text, SLICE("Final-Recipient:")) ||
-			slice_starts_nocase(text, SLICE("Reporting-MTA:"))
-		    ? text
-		    : nothing;
-	return slice_make(first + 1, (size_t)(text.ptr + text.len - first) - 1);
+	return slice_make(first, (size_t)(text.ptr + text.len - first));
 }
 
 void
@@ -540,6 +613,22 @@ spare_aliases(struct notice *notice)
 			notice->recipients[i].cls = OUTCOME_SOFT;
 }
 
+/* What the prose says is said of this one: it is alone, or alone failed. */
+static bool
+is_only_failed(struct reader *r, const struct dsn_recipient *one)
+{
+	const struct dsn *dsn = &r->notice->dsn;
+
+	for (size_t i = 0; i < dsn->count; i++)
+		if (&dsn->recipients[i] != one &&
+		    (action_of(r, one) != DSN_FAILED ||
+			(action_of(r, &dsn->recipients[i]) != DSN_DELIVERED &&
+			    action_of(r, &dsn->recipients[i]) != DSN_RELAYED &&
+			    action_of(r, &dsn->recipients[i]) != DSN_EXPANDED)))
+			return false;
+	return true;
+}
+
 /* 1 when the body is a report that says something, 0 when not, -1 without memory. */
 static int
 read_report(struct reader *r, struct slice body)
@@ -548,9 +637,12 @@ read_report(struct reader *r, struct slice body)
 
 	if (dsn_parse(&notice->dsn, body, r->arena) < 0)
 		return -1;
-	for (size_t i = 0; i < notice->dsn.count; i++)
-		if (read_dsn_recipient(r, &notice->dsn.recipients[i], notice->dsn.count == 1) < 0)
+	for (size_t i = 0; i < notice->dsn.count; i++) {
+		const struct dsn_recipient *in = &notice->dsn.recipients[i];
+
+		if (read_dsn_recipient(r, in, is_only_failed(r, in)) < 0)
 			return -1;
+	}
 	notice->source = "dsn";
 	if (notice->count == 0)
 		return 0;
@@ -815,7 +907,7 @@ is_coded_notice(const struct reader *r)
 	    (r->prose.lone.len == 0 &&
 		(r->prose.count == 0 ||
 		    is_same_domain(r->prose.recipients[0].address, own_address(r->mail)))) ||
-	    is_reply(r) || marks_match(r->subject, MARK_AUTO_SUBJECT) ||
+	    is_reply(r) || phrases_has(&r->in_subject, MARK_AUTO_SUBJECT) ||
 	    mail_field(r->mail, "List-Id").len > 0)
 		return false;
 	codes = codes_find(r->prose.notice);
@@ -825,10 +917,12 @@ is_coded_notice(const struct reader *r)
 
 /* A mail, not a parcel or a payment, could not be delivered. */
 static bool
-speaks_of_mail(const struct reader *r)
+speaks_of_mail(struct reader *r)
 {
+	struct slice text = lines_but(r, slice_cut(r->prose.notice, FRONT_MAX), is_footer);
+
 	return r->prose.rank == BOUNCE_TEXT_LINE ||
-	    words_match(r->front,
+	    words_match(normalise(r, text),
 		"mail|message|nachricht|bericht|courriel|mensaje|mensagem|messaggio|meddeland|"
 		"melding|"
 		"besked|viesti|wiadomo|zprav|sprava|level|mesaj|письмо|сообщени|μηνυμα|メール|"
@@ -862,7 +956,7 @@ begins_with_frame(const struct reader *r)
 
 /* Is it the failure notice of a mail system? */
 static bool
-is_bounce_prose(const struct reader *r)
+is_bounce_prose(struct reader *r)
 {
 	bool has_frame = phrases_has(&r->in_front, MARK_FRAME);
 	bool has_subject = phrases_has(&r->in_subject, MARK_BOUNCE_SUBJECT) ||
@@ -1098,21 +1192,6 @@ first_word(struct slice value)
 	return slice_make(value.ptr, n);
 }
 
-/* Opening brackets stand before the words in Japanese subjects. */
-static struct slice
-without_brackets(struct slice s)
-{
-	for (;;) {
-		if (slice_starts_nocase(s, SLICE("【")) || slice_starts_nocase(s, SLICE("（")))
-			s = slice_make(s.ptr + 3, s.len - 3);
-		else if (slice_starts_nocase(s, SLICE("[")) || slice_starts_nocase(s, SLICE("(")) ||
-		    slice_starts_nocase(s, SLICE(" ")))
-			s = slice_make(s.ptr + 1, s.len - 1);
-		else
-			return s;
-	}
-}
-
 /* RFC 3834 section 5, and what is used in its place. auto-generated alone is a notification. */
 static bool
 is_auto_reply(const struct reader *r)
@@ -1121,7 +1200,7 @@ is_auto_reply(const struct reader *r)
 		"X-Mail-Autoreply", "X-Autoresponder", "X-Vacation" };
 	struct slice submitted = first_word(mail_field(r->mail, "Auto-Submitted"));
 	struct slice precedence = first_word(mail_field(r->mail, "Precedence"));
-	bool has_subject = marks_match(without_brackets(r->subject), MARK_AUTO_SUBJECT);
+	bool has_subject = phrases_has(&r->in_subject, MARK_AUTO_SUBJECT);
 	bool is_list = mail_field(r->mail, "List-Id").len > 0 ||
 	    mail_field(r->mail, "List-Unsubscribe").len > 0;
 
@@ -1197,16 +1276,17 @@ read_unmarked(struct reader *r)
 	report = complaint_in_text(r->text);
 	if (report.len > 0 && !is_reply(r))
 		return read_complaint(r, report, "arf");
-	if (is_bare_complaint(r))
+	if (is_bare_complaint(r) && !is_reply(r))
 		return read_complaint(r, nothing, "arf");
 	report = report_in_text(r->text);
 	has_subject = phrases_has(&r->in_subject, MARK_BOUNCE_SUBJECT);
-	if (report.len > 0 && (r->is_daemon || has_subject || !r->mail->has_header)) {
+	if (report.len > 0 && !is_reply(r) &&
+	    (r->is_daemon || has_subject || !r->mail->has_header)) {
 		/* its fields are no prose */
 		int result =
 		    read_text(r, slice_make(r->text.ptr, (size_t)(report.ptr - r->text.ptr)));
 
-		result = result < 0 ? -1 : read_report(r, report);
+		result = result < 0 ? -1 : read_report(r, without_indent(r, report));
 		if (result != 0)
 			return result < 0 ? -1 : 0;
 		if (read_text(r, r->text) < 0)

@@ -146,7 +146,8 @@ notice_classify(struct notice *notice, struct slice raw, struct arena *arena)
 	}
 	if (mail_read(&mail, raw, arena) < 0 || notice_read(notice, &mail, arena) < 0)
 		return -1;
-	if (notice->kind == NOTICE_OTHER && mail.part_count > 0) {
+	if (notice->kind == NOTICE_OTHER && mail.part_count > 0 &&
+	    mail_field(&mail, "In-Reply-To").len == 0) {
 		struct slice text = mail_part_text(&mail.parts[0], arena);
 		struct notice inner;
 
