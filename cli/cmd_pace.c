@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "brake_text.h"
 #include "campaign_pace.h"
@@ -17,6 +18,7 @@
 #include "rate.h"
 #include "rds.h"
 #include "settings.h"
+#include "source_limits.h"
 #include "warmup.h"
 
 #define WARMUP "warmup"
@@ -243,6 +245,37 @@ show_policy(struct showing *s)
 	    json_boolean(strict != PROVIDERS_NONE && policy_guard(s->policy, strict) != GUARD_OFF));
 }
 
+/* What our own addresses may send, by this host's configuration. */
+static void
+add_sources(struct showing *s)
+{
+	const struct config *c = &s->cli->config;
+	struct slice table = slice_str(embed_common_data_warmup_tsv);
+	struct source_limits limits;
+	struct err err = { 0 };
+	json_t *list = json_array();
+
+	if (source_limits_parse(&limits, c->mx_source_rates, table, &err) < 0) {
+		fprintf(stderr, "kairan: %s\n", err.msg);
+		limits.count = 0;
+	}
+	for (size_t i = 0; i < limits.count; i++) {
+		double per_s = source_limit_rate(&limits.list[i], table, time(NULL));
+		json_t *o = json_pack("{s:s}", "address", limits.list[i].address);
+
+		if (per_s > 0)
+			(void)json_object_set_new(o, "per_s", json_real(per_s));
+		if (limits.list[i].schedule[0] != '\0')
+			(void)json_object_set_new(
+			    o, "schedule", json_string(limits.list[i].schedule));
+		if (c->mx_connections_per_source > 0)
+			(void)json_object_set_new(
+			    o, "connections", json_integer(c->mx_connections_per_source));
+		(void)json_array_append_new(list, o);
+	}
+	(void)json_object_set_new(s->out, "sources", list);
+}
+
 /* What is left of the quota, and what SES said. Without Redis nothing is known. */
 static void
 add_pool(struct showing *s)
@@ -342,6 +375,31 @@ print_limits(const json_t *o)
 }
 
 static void
+print_sources(const json_t *sources)
+{
+	size_t i;
+	json_t *x;
+
+	json_array_foreach(sources, i, x)
+	{
+		const json_t *rate = json_object_get(x, "per_s");
+		const char *schedule = json_string_value(json_object_get(x, "schedule"));
+
+		printf("source      %s ", json_string_value(json_object_get(x, "address")));
+		if (json_is_number(rate))
+			printf("%g/s", json_number_value(rate));
+		else
+			printf("no rate");
+		if (schedule != NULL)
+			printf(", warm-up %s", schedule);
+		if (json_object_get(x, "connections") != NULL)
+			printf(", at most %lld connections",
+			    (long long)json_integer_value(json_object_get(x, "connections")));
+		puts("");
+	}
+}
+
+static void
 print_show(const json_t *o)
 {
 	const json_t *leader = json_object_get(o, "leader");
@@ -375,6 +433,7 @@ print_show(const json_t *o)
 	print_warmup(json_object_get(o, "warmup"));
 	pool_print_quota("quota       ", json_object_get(o, "quota"));
 	print_limits(o);
+	print_sources(json_object_get(o, "sources"));
 	json_array_foreach(json_object_get(o, "brakes"), i, x)
 	{
 		printf("braked      %s: ", json_string_value(json_object_get(x, "name")));
@@ -418,6 +477,7 @@ run_show(struct cli *cli, int argc, char **argv)
 		code = cli_db_failed(cli, &s.db, "reading what was set");
 	else if ((code = show_database(&s)) == EXIT_DONE && (code = show_redis(&s)) == EXIT_DONE) {
 		add_pool(&s);
+		add_sources(&s);
 		show_policy(&s);
 		waits = campaign_waits(cli, &s.db, &(struct campaign_moment){ 0 }, &err);
 		if (waits != NULL)

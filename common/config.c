@@ -196,6 +196,12 @@ static const struct key keys[] = {
 	    "addresses of this host to send from, in turn, each with the name it says in EHLO: "
 	    "ADDRESS NAME, ADDRESS NAME; empty: the kernel's choice with relay.ehlo"),
 	NUMBER(mx, connections, "100", 1, 10000, "most connections of one dispatcher"),
+	TEXT(mx, source_rates, "",
+	    "most that may leave from an address, of all dispatchers that have it: ADDRESS=RATE, "
+	    "or "
+	    "ADDRESS=SCHEDULE@YYYY-MM-DD, a warm-up since that day; empty: no limit"),
+	NUMBER(mx, connections_per_source, "0", 0, 10000,
+	    "most connections from each address, of all dispatchers that have it; 0: no limit"),
 	NUMBER(mx, connections_per_destination, "4", 1, 100,
 	    "most of them to one destination: domains with the same mail servers"),
 	NUMBER(mx, messages_per_connection, "50", 1, 1000000,

@@ -89,7 +89,9 @@ struct config {
 	bool relay_ses_tags;
 
 	long mx_port;
-	char *mx_source; /* "ADDRESS NAME, ADDRESS NAME" */
+	char *mx_source;       /* "ADDRESS NAME, ADDRESS NAME" */
+	char *mx_source_rates; /* "ADDRESS=RATE, ADDRESS=SCHEDULE@DAY" */
+	long mx_connections_per_source;
 	long mx_connections;
 	long mx_connections_per_destination;
 	long mx_messages_per_connection;

@@ -231,10 +231,11 @@ mx_leases_free(struct mx_leases *all)
 }
 
 void
-mx_lease_begin(struct mx_lease *lease, struct mx_leases *all, struct slice destination)
+mx_lease_begin(struct mx_lease *lease, struct mx_leases *all, struct slice destination, void *ctx)
 {
-	*lease =
-	    (struct mx_lease){ .all = all, .next = all->first, .link = &all->first, .told = true };
+	*lease = (struct mx_lease){
+		.all = all, .next = all->first, .link = &all->first, .ctx = ctx, .told = true
+	};
 	(void)snprintf(lease->key, sizeof(lease->key), KEY_CONNECTIONS, POLICY_POOL,
 	    (unsigned long long)hash_spread(hash_slice(HASH_START, destination)));
 	if (all->first != NULL)

@@ -24,6 +24,7 @@ struct mx_leases;
 struct mx_lease {
 	struct mx_leases *all;
 	struct mx_lease *next, **link; /* of all leases */
+	void *ctx;		       /* the caller's */
 	char key[KEY_MAX];
 	unsigned limit, have, want; /* as wished last */
 	unsigned granted;
@@ -39,7 +40,8 @@ struct mx_leases *mx_leases_new(
 void mx_leases_stop(struct mx_leases *all);
 void mx_leases_free(struct mx_leases *all); /* after mx_leases_stop(), when the loop has ended */
 
-void mx_lease_begin(struct mx_lease *lease, struct mx_leases *all, struct slice destination);
+void mx_lease_begin(
+    struct mx_lease *lease, struct mx_leases *all, struct slice destination, void *ctx);
 void mx_lease_end(struct mx_lease *lease); /* calls under way are not waited for */
 
 /* Most connections to it that may be open now, of a limit that all share. */

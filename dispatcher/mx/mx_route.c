@@ -392,8 +392,13 @@ read_config(struct mx_route *r, struct err *err)
 	if (r->sites.tls && strcmp(c->mx_tls, "opportunistic") != 0)
 		return err_set(err, "mx.tls must be off or opportunistic, not '%s'", c->mx_tls);
 	if (mx_read_sources(
-		r->sites.sources, &r->sites.source_count, c->mx_source, c->relay_ehlo, err) < 0)
+		r->sites.sources, &r->sites.source_count, c->mx_source, c->relay_ehlo, err) < 0 ||
+	    mx_read_source_rates(&r->sites.limits, r->sites.sources, r->sites.source_count,
+		c->mx_source_rates, err) < 0)
 		return -1;
+	if (c->mx_connections_per_source > 0 && c->mx_source[0] == '\0')
+		return err_set(err,
+		    "mx.connections_per_source limits addresses of mx.source, which names none");
 	for (size_t i = 0; i < r->sites.source_count; i++)
 		r->own[r->own_count++] = r->sites.sources[i].ehlo;
 	r->own[r->own_count++] = c->relay_ehlo;

@@ -8,7 +8,6 @@
 
 #include <assert.h>
 #include <netinet/in.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,6 +72,7 @@ struct mx_site {
 static void site_kick(struct mx_site *site);
 static void site_wish(struct mx_site *site);
 static size_t session_limit(struct mx_site *site);
+static void on_turn(uv_timer_t *timer);
 
 static uint64_t
 now_of(const struct mx_sites *all)
@@ -317,11 +317,28 @@ note_pace(struct mx_site *site, uint64_t now, bool queued)
 	site->taken_ms = now;
 }
 
+/* Nothing is taken before a source's rate lets it pass; by then the sites are asked again. */
+static void
+wait_for_turn(struct mx_sites *all)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (size_t i = 0; i < all->source_count; i++) {
+		uint64_t wait = mx_allowance_wait_us(&all->sources[i].allowance);
+
+		if (wait > 0 && wait < least)
+			least = wait;
+	}
+	if (least < UINT64_MAX && !all->stopping)
+		(void)uv_timer_start(&all->turn, on_turn, least / 1000 + 1, 0);
+}
+
 /* A session asks; after this it goes idle when there is nothing. */
 static struct flight *
 take(void *ctx, struct relay *relay)
 {
-	struct mx_sites *all = ctx;
+	struct mx_source *source = ctx;
+	struct mx_sites *all = source->all;
 	struct mx_site *site = site_of(relay);
 	uint64_t now = now_of(all);
 	bool queued = site->waiting.count > 1;
@@ -329,6 +346,10 @@ take(void *ctx, struct relay *relay)
 
 	if (site->session_count > session_limit(site))
 		return NULL; /* one too many: it goes idle, and is closed */
+	if (!mx_allowance_may_send(&source->allowance)) {
+		wait_for_turn(all);
+		return NULL;
+	}
 	while (!all->stopping && now >= site->rest_until_ms && (f = punctual(site)) != NULL) {
 		if (now - f->checked_ms >= (uint64_t)all->d->config->dispatcher_recheck_s * 1000) {
 			settle_recheck(all->d->settler, f); /* comes back by the front door */
@@ -337,6 +358,7 @@ take(void *ctx, struct relay *relay)
 		if (brakes_keep(all->d->brakes, f, relay->name))
 			continue;
 		note_pace(site, now, queued);
+		mx_allowance_sent(&source->allowance);
 		all->d->news->room(all->d);
 		return f;
 	}
@@ -354,7 +376,7 @@ is_throttled(const struct outcome *why)
 static void
 give_back(void *ctx, struct relay *relay, struct flight *f, const struct outcome *why)
 {
-	struct mx_sites *all = ctx;
+	struct mx_sites *all = ((struct mx_source *)ctx)->all;
 	struct mx_site *site = site_of(relay);
 	struct outcome o = *why;
 
@@ -382,7 +404,7 @@ give_back(void *ctx, struct relay *relay, struct flight *f, const struct outcome
 static void
 unwell(void *ctx, struct relay *relay, const struct outcome *why)
 {
-	struct mx_sites *all = ctx;
+	struct mx_sites *all = ((struct mx_source *)ctx)->all;
 	struct peer *p = (struct peer *)(void *)relay;
 	struct mx_site *site = p->site;
 	uint64_t now = now_of(all);
@@ -415,7 +437,7 @@ unwell(void *ctx, struct relay *relay, const struct outcome *why)
 static void
 works(void *ctx, struct relay *relay)
 {
-	struct mx_sites *all = ctx;
+	struct mx_sites *all = ((struct mx_source *)ctx)->all;
 	struct peer *p = (struct peer *)(void *)relay;
 
 	relay->failed = 0;
@@ -431,7 +453,8 @@ works(void *ctx, struct relay *relay)
 static void
 ended(void *ctx, struct session *session)
 {
-	struct mx_sites *all = ctx;
+	struct mx_source *source = ctx;
+	struct mx_sites *all = source->all;
 	struct relay *relay = session_relay(session);
 	struct mx_site *site = site_of(relay);
 
@@ -442,6 +465,8 @@ ended(void *ctx, struct session *session)
 		}
 	}
 	all->connections--;
+	source->allowance.open--;
+	mx_allowance_wish(&source->allowance, all->waiting > 0);
 	relay->connections--;
 	relay->working -= session_has_worked(session);
 	site->working -= session_has_worked(session);
@@ -602,19 +627,23 @@ choose_peer(struct mx_site *site)
 	return best >= 0 ? &site->peers[best] : NULL;
 }
 
-/* The sources of the family take turns. */
-static const struct mx_source *
+/* The sources of the family take turns, as far as they may; NULL: none may now. */
+static struct mx_source *
 choose_source(struct mx_site *site, int family)
 {
-	const struct mx_sites *all = site->all;
+	struct mx_sites *all = site->all;
 
 	for (size_t i = 0; i < all->source_count; i++) {
-		const struct mx_source *s = &all->sources[site->next_source++ % all->source_count];
+		struct mx_source *s = &all->sources[site->next_source++ % all->source_count];
 
-		if (s->from.ss_family == family || s->from.ss_family == AF_UNSPEC)
+		if (s->from.ss_family != family && s->from.ss_family != AF_UNSPEC)
+			continue;
+		mx_allowance_wish(&s->allowance, all->waiting > 0);
+		if (mx_allowance_may_open(&s->allowance))
 			return s;
 	}
-	return &all->sources[0];
+	wait_for_turn(all);
+	return NULL;
 }
 
 /* An idle connection of another site makes room. */
@@ -659,7 +688,7 @@ open_session(struct mx_site *site, struct peer *p)
 {
 	struct mx_sites *all = site->all;
 	uint64_t now = now_of(all);
-	const struct mx_source *source;
+	struct mx_source *source;
 	enum smtp_tls tls = SMTP_TLS_REQUIRED;
 	struct session *s;
 	int error = 0;
@@ -675,6 +704,8 @@ open_session(struct mx_site *site, struct peer *p)
 		tls = all->tls && now >= p->relay.clear_until_ms ? SMTP_TLS_OPPORTUNISTIC
 								 : SMTP_TLS_OFF;
 	source = choose_source(site, p->relay.addresses[p->relay.at].ss_family);
+	if (source == NULL)
+		return false;
 	s = session_open(
 	    all->d, site->secure ? &source->secure : &source->open, &p->relay, tls, &error);
 	if (s == NULL) {
@@ -687,12 +718,14 @@ open_session(struct mx_site *site, struct peer *p)
 			out_of_descriptors(all, &why);
 			return false;
 		}
-		unwell(all, &p->relay, &why);
+		unwell(source, &p->relay, &why);
 		return true; /* another address, another peer */
 	}
 	CRASH_POINT("mx_opened");
 	p->relay.connections++;
 	all->connections++;
+	source->allowance.open++;
+	mx_allowance_wish(&source->allowance, true);
 	site->sessions[site->session_count++] = s;
 	return true;
 }
@@ -759,12 +792,30 @@ site_shed(struct mx_site *site)
 static void
 on_granted(void *ctx, struct mx_lease *lease)
 {
-	struct mx_site *site =
-	    (struct mx_site *)(void *)((char *)lease - offsetof(struct mx_site, lease));
+	struct mx_site *site = lease->ctx;
 
-	(void)ctx;
+	if (site == NULL) { /* of an address */
+		mx_sites_kick(ctx);
+		return;
+	}
 	site_shed(site);
 	site_kick(site);
+}
+
+/* A source may send again: each time another site is asked first. */
+static void
+on_turn(uv_timer_t *timer)
+{
+	struct mx_sites *all = timer->data;
+	struct mx_site *first = all->active;
+
+	if (first != NULL && first->next != NULL && !all->kicking) {
+		all->active = first->next;
+		first->next = NULL;
+		*all->active_end = first;
+		all->active_end = &first->next;
+	}
+	mx_sites_kick(all);
 }
 
 static void
@@ -917,7 +968,7 @@ mx_site_join(struct mx_sites *all, const struct mx_plan *plan, bool secure, cons
 		site->group = PROVIDERS_NONE;
 		site->mail_ms = FIRST_GUESS_MS;
 		memcpy(site->key, key, sizeof(key));
-		mx_lease_begin(&site->lease, all->leases, slice_str(key));
+		mx_lease_begin(&site->lease, all->leases, slice_str(key), site);
 		if (!add_peers(site, plan) || !strmap_add(&all->by_key, site->key, site)) {
 			site_free(site);
 			return NULL;
@@ -953,6 +1004,8 @@ mx_sites_sweep(struct mx_sites *all)
 {
 	for (struct mx_site *site = all->active; site != NULL; site = site->next)
 		site_lose_patience(site);
+	for (size_t i = 0; i < all->source_count; i++)
+		mx_allowance_wish(&all->sources[i].allowance, all->waiting > 0);
 	for (size_t i = 0; i < all->by_key.room; i++) {
 		struct mx_site *site = all->by_key.entries[i].value;
 
@@ -989,38 +1042,47 @@ mx_sites_release_run(struct mx_sites *all, struct live_run *run)
 	}
 }
 
+static void
+source_begin(struct mx_sites *all, struct mx_source *s)
+{
+	const struct config *c = all->d->config;
+	struct session_host *hosts[] = { &s->open, &s->secure };
+	char address[SOURCE_LIMITS_ADDRESS];
+
+	s->all = all;
+	mx_source_address(s, address);
+	mx_allowance_begin(&s->allowance, all->leases, all->d, address,
+	    (unsigned)c->mx_connections_per_source, source_limits_find(&all->limits, address));
+	for (size_t k = 0; k < 2; k++) {
+		struct tls_context *tls = hosts[k]->tls;
+
+		*hosts[k] = (struct session_host){ .ctx = s,
+			.tls = tls,
+			.ehlo = s->ehlo,
+			.max_messages = (unsigned)c->mx_messages_per_connection,
+			.idle_s = (unsigned)c->mx_idle_s,
+			.connect_timeout_s = (unsigned)c->mx_connect_timeout_s,
+			.from = s->from.ss_family != AF_UNSPEC ? (const struct sockaddr *)&s->from
+							       : NULL,
+			.take = take,
+			.give_back = give_back,
+			.unwell = unwell,
+			.works = works,
+			.ended = ended };
+	}
+}
+
 bool
 mx_sites_begin(struct mx_sites *all)
 {
-	const struct config *c = all->d->config;
-
 	all->leases = mx_leases_new(all->d, on_granted, all);
 	if (all->leases == NULL)
 		return false;
 	all->active_end = &all->active;
-	for (size_t i = 0; i < all->source_count; i++) {
-		struct mx_source *s = &all->sources[i];
-		struct session_host *hosts[] = { &s->open, &s->secure };
-
-		for (size_t k = 0; k < 2; k++) {
-			struct tls_context *tls = hosts[k]->tls;
-
-			*hosts[k] = (struct session_host){ .ctx = all,
-				.tls = tls,
-				.ehlo = s->ehlo,
-				.max_messages = (unsigned)c->mx_messages_per_connection,
-				.idle_s = (unsigned)c->mx_idle_s,
-				.connect_timeout_s = (unsigned)c->mx_connect_timeout_s,
-				.from = s->from.ss_family != AF_UNSPEC
-				    ? (const struct sockaddr *)&s->from
-				    : NULL,
-				.take = take,
-				.give_back = give_back,
-				.unwell = unwell,
-				.works = works,
-				.ended = ended };
-		}
-	}
+	(void)uv_timer_init(&all->d->loop, &all->turn);
+	all->turn.data = all;
+	for (size_t i = 0; i < all->source_count; i++)
+		source_begin(all, &all->sources[i]);
 	return true;
 }
 
@@ -1028,6 +1090,7 @@ void
 mx_sites_stop(struct mx_sites *all)
 {
 	all->stopping = true;
+	uv_close((uv_handle_t *)&all->turn, NULL);
 	mx_sites_release_run(all, NULL);
 	for (size_t i = 0; i < all->by_key.room; i++) {
 		struct mx_site *site = all->by_key.entries[i].value;

@@ -4,7 +4,8 @@
  * It owns the flights that wait for it, its servers (peers), its connections and its rest after
  * trouble; nothing of it touches another site but the common number of connections.
  *
- * Limits: connections of one site, which all dispatchers share (mx_lease), and of all sites; waiting flights of all, and of one site when half of
+ * Limits: connections of one site, which all dispatchers share (mx_lease), of all sites, and what our addresses may do
+ * (mx_allowance); waiting flights of all, and of one site when half of
  * those are taken. A flight that finds no room, waits for longer than mx.patience_s, or comes while
  * the site rests, is postponed: its row is deferred without a step of the retry ladder until the site
  * is expected to have room.
@@ -16,6 +17,7 @@
 #include "dnsloop.h"
 #include "flight.h"
 #include "mx.h"
+#include "mx_allowance.h"
 #include "mx_lease.h"
 #include "policy.h"
 #include "ready.h"
@@ -26,9 +28,11 @@
 
 /* An address of ours to connect from. */
 struct mx_source {
+	struct mx_sites *all;
 	struct sockaddr_storage from; /* AF_UNSPEC: the kernel's choice */
 	char ehlo[DNS_NAME_MAX + 1];
 	struct session_host open, secure; /* without and with verification */
+	struct mx_allowance allowance;
 };
 
 struct mx_site;
@@ -39,6 +43,8 @@ struct mx_sites {
 	struct policy *policy; /* its table of providers */
 	struct mx_source sources[MX_SOURCES_MAX];
 	size_t source_count;
+	struct source_limits limits; /* of sources */
+	uv_timer_t turn;	     /* when a source's rate lets the next message pass */
 	struct strmap by_key;
 	struct mx_leases *leases;	      /* owned */
 	struct mx_site *active, **active_end; /* those with waiting flights */
@@ -58,7 +64,14 @@ struct mx_sites {
 int mx_read_sources(struct mx_source list[MX_SOURCES_MAX], size_t *count, const char *text,
     const char *ehlo, struct err *err) MUST_CHECK;
 
-/* d, dns, policy, tls, dane, sources (from, ehlo, and the tls of their hosts), ctx and reached are set; the rest is
+/* mx.source_rates, of addresses in the list only. 0, or -1 with err. Pure. */
+int mx_read_source_rates(struct source_limits *limits, const struct mx_source *list, size_t count,
+    const char *text, struct err *err) MUST_CHECK;
+
+/* As inet_ntop() writes it; "" for the kernel's choice. */
+void mx_source_address(const struct mx_source *source, char address[SOURCE_LIMITS_ADDRESS]);
+
+/* d, dns, policy, tls, dane, sources (from, ehlo, and the tls of their hosts), limits, ctx and reached are set; the rest is
  * made here. False without memory. */
 bool mx_sites_begin(struct mx_sites *all) MUST_CHECK;
 /* Nothing new; connections finish what they have in hand. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* mx_source: reads mx.source (mx_site.h). */
+/* mx_source: reads mx.source and mx.source_rates (mx_site.h). */
 #include <uv.h>
 
+#include "embed.h"
 #include "mx_site.h"
 
 static int
@@ -59,4 +60,37 @@ mx_read_sources(struct mx_source list[MX_SOURCES_MAX], size_t *count, const char
 			return 0;
 		left = slice_make(comma + 1, left.len - n - 1);
 	}
+}
+
+void
+mx_source_address(const struct mx_source *source, char address[SOURCE_LIMITS_ADDRESS])
+{
+	address[0] = '\0';
+	if (source->from.ss_family != AF_UNSPEC)
+		(void)uv_ip_name(
+		    (const struct sockaddr *)&source->from, address, SOURCE_LIMITS_ADDRESS);
+}
+
+int
+mx_read_source_rates(struct source_limits *limits, const struct mx_source *list, size_t count,
+    const char *text, struct err *err)
+{
+	if (source_limits_parse(limits, text, slice_str(embed_common_data_warmup_tsv), err) < 0)
+		return -1;
+	for (size_t i = 0; i < limits->count; i++) {
+		char address[SOURCE_LIMITS_ADDRESS];
+		size_t k = 0;
+
+		for (; k < count; k++) {
+			mx_source_address(&list[k], address);
+			if (strcmp(address, limits->list[i].address) == 0)
+				break;
+		}
+		if (k == count)
+			return err_set(err,
+			    "mx.source_rates: %s is not in mx.source: add it there, or leave it "
+			    "out here",
+			    limits->list[i].address);
+	}
+	return 0;
 }

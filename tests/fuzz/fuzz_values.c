@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "embed.h"
 #include "ladder.h"
 #include "listen_address.h"
 #include "rate.h"
@@ -17,6 +18,7 @@
 #include "relay.h"
 #include "routes.h"
 #include "scenario.h"
+#include "source_limits.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -63,6 +65,7 @@ read_others(const char *text)
 	struct sockaddr_storage address;
 	struct rds_address redis;
 	struct routes routes;
+	struct source_limits limits;
 	struct err err = { 0 };
 	double per_s, at;
 	int32_t offset_s;
@@ -85,6 +88,11 @@ read_others(const char *text)
 	if (routes_parse(&routes, text, "", &err) == 0)
 		assert(routes.way_count <= routes.group_count &&
 		    routes.group_count <= ROUTES_GROUPS_MAX);
+	else
+		assert(err.msg[0] != '\0');
+	err.msg[0] = '\0';
+	if (source_limits_parse(&limits, text, slice_str(embed_common_data_warmup_tsv), &err) == 0)
+		assert(limits.count <= SOURCE_LIMITS_MAX);
 	else
 		assert(err.msg[0] != '\0');
 	if (scenario_time(&at, &offset_s, text, &err) == 0)

@@ -559,6 +559,33 @@ server_set 127.0.0.11 'mode = ok'
 tap_ok 'and sends what is left' wait_for 40 "queued = 0 AND sending = 0 AND deferred = 0 FROM kairan.campaign_progress WHERE run_id = $RUN"
 run_check "$RUN" 'nobody got it twice'
 
+# ---- limits of our own addresses, which two dispatchers share -----------------------------------------
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+server_set 127.0.0.11 'mode = ok' 'delay_ms = 400'
+sql -c 'DELETE FROM kairan.customer'
+customers_add 40 slow.example
+LIMITED=('KAIRAN_MX_SOURCE=127.0.0.50 out-a.example, 127.0.0.60 out-b.example' 'KAIRAN_MX_SOURCE_RATES=127.0.0.50=4/s, 127.0.0.60=2/s'
+	KAIRAN_MX_CONNECTIONS_PER_SOURCE=2 KAIRAN_MX_CONNECTIONS_PER_DESTINATION=10)
+: >"$D/open.127.0.0.11"
+dispatcher_start f1 "${MX[@]}" "${LIMITED[@]}"
+FIRST=$DISPATCHER
+dispatcher_start f2 "${MX[@]}" "${LIMITED[@]}"
+services_wait 20 wait_for 1 "count(*) = 2 FROM kairan.dispatcher WHERE stopped_at IS NULL AND connects" || tap_note 'one of them is not there'
+RUN=$(run_add direct sources)
+tap_ok 'two dispatchers with limits of their addresses: sent' states_wait slow 'sent 40' 60
+run_check "$RUN" '  ... exactly once'
+tap_is "$(one "string_agg(DISTINCT j ->> 'client', ', ' ORDER BY j ->> 'client') FROM test.line WHERE (j ->> 'run')::int = $RUN")" \
+	'127.0.0.50, 127.0.0.60' '  ... from both'
+# two of an address may leave at once, one for each dispatcher
+slowly="bool_and(took >= (n - 2) / per_s - 1) FROM (SELECT count(*) AS n, max((j ->> 'at')::float8) - min((j ->> 'at')::float8) AS took,
+	CASE j ->> 'client' WHEN '127.0.0.50' THEN 4.0 ELSE 2.0 END AS per_s FROM test.line WHERE (j ->> 'run')::int = $RUN GROUP BY j ->> 'client') AS t"
+tap_is "$(one "$slowly")" t '  ... each no faster than its rate'
+tap_ok '  ... and both over no more connections than theirs' test "$(sort -n "$D/open.127.0.0.11" | tail -n 1)" -le 4
+env "${LIMITED[@]}" "$BIN/kairan" pace show >"$D/out" 2>&1
+tap_like "$(cat "$D/out")" 'source +127.0.0.50 4/s, at most 2 connections' 'pace show lists the limits of addresses'
+service_stop "$FIRST" || tap_note "the first dispatcher ended with $?"
+server_set 127.0.0.11 'mode = ok'
+
 # ---- pause, private addresses, no DNS ------------------------------------------------------------------
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 sql -c 'DELETE FROM kairan.customer'

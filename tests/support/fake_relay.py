@@ -606,6 +606,7 @@ class Connection(asyncio.Protocol):
             "auth": self.user,
             "chunks": self.chunks,
             "relay": self.relay.args.name,
+            "client": (self.transport.get_extra_info("peername") or [""])[0],
             "headers": {k: v for k, v in fields.items() if k.startswith("x-ses-")},
             "from": self.sender,
             "to": self.recipients,

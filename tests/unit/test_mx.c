@@ -230,6 +230,7 @@ test_sources(void **state)
 	static const char *const bad[] = { "example", "192.0.2.1 a b", "192.0.2.1,",
 		"192.0.2.300" };
 	struct mx_source *list = calloc(MX_SOURCES_MAX, sizeof(*list));
+	struct source_limits limits;
 	struct err err;
 	size_t count;
 
@@ -249,6 +250,14 @@ test_sources(void **state)
 	assert_int_equal(list[1].from.ss_family, AF_INET6);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(mx_read_sources(list, &count, bad[i], "host.example", &err), -1);
+	assert_int_equal(
+	    mx_read_sources(list, &count, "192.0.2.1 a, 2001:db8:0::1 b", "", &err), 0);
+	assert_int_equal(
+	    mx_read_source_rates(&limits, list, count, "2001:DB8::1=5/s, 192.0.2.1=20/min", &err),
+	    0);
+	assert_int_equal(limits.count, 2);
+	assert_int_equal(mx_read_source_rates(&limits, list, count, "192.0.2.2=5/s", &err), -1);
+	assert_non_null(strstr(err.msg, "192.0.2.2 is not in mx.source"));
 	free(list);
 }
 
