@@ -15,6 +15,7 @@
 #include "brake_text.h"
 #include "cli.h"
 #include "rds.h"
+#include "route_text.h"
 #include "sparkline.h"
 
 #define WATCH_DEFAULT_S 2
@@ -287,6 +288,11 @@ collect(struct status *s)
 	static const char idle[] = "SELECT coalesce(json_agg(json_build_object('route', route, "
 				   "'runs', runs) ORDER BY route), "
 				   "'[]') FROM kairan.route_idle";
+	static const char routes[] =
+	    "SELECT coalesce(json_agg(json_build_object('route', t.route, 'recipients', t.n) "
+	    "ORDER BY t.route = '', t.route), '[]') FROM (SELECT l.route, "
+	    "sum(l.recipients)::bigint AS n FROM kairan.run_lane l JOIN kairan.run r ON r.id = "
+	    "l.run_id WHERE r.state = 'running' GROUP BY 1) AS t HAVING bool_or(t.route <> '')";
 	json_t *o = json_object();
 
 	(void)json_object_set_new(o, "postgresql", ask_postgresql(s));
@@ -294,6 +300,7 @@ collect(struct status *s)
 	(void)json_object_set_new(o, "producer", ask(s, producer));
 	(void)json_object_set_new(o, "dispatchers", ask(s, dispatchers));
 	(void)json_object_set_new(o, "routes_idle", ask(s, idle));
+	(void)json_object_set_new(o, "routes", ask(s, routes));
 	(void)json_object_set_new(o, "feedback", ask_feedback(s));
 	(void)json_object_set_new(o, "runs", ask(s, runs));
 	(void)json_object_set_new(o, "brakes", ask(s, brake_text_sql));
@@ -414,6 +421,7 @@ draw_daemons(const struct cli *cli, const json_t *status)
 		    word(one, "route")[0] != '\0' ? "for route " : "without a route",
 		    word(one, "route"));
 	}
+	route_text_print("  by route    ", json_object_get(status, "routes"));
 }
 
 /* "12 s ago", "never" */

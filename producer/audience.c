@@ -43,6 +43,7 @@ struct domain_slot {
 	int16_t group; /* of the provider table, PROVIDERS_NONE */
 	int16_t lane;
 	uint8_t zone; /* of its recipients, when the run has quiet hours */
+	uint8_t part; /* likewise, when the group leaves by several routes */
 };
 
 /* Zones that came by, bad ones with that of the campaign; when there are more, they have it, too. */
@@ -74,10 +75,11 @@ struct transfer {
 	struct bloom excluded_keys; /* suppressed, or in an excluded campaign */
 	struct ses_sandbox sandbox;
 	struct policy *policy;
-	bool quiet; /* the run has quiet hours: lanes are by time zone, too */
+	bool divides; /* a group leaves by several routes: lanes are by route, too */
+	bool quiet;   /* the run has quiet hours: lanes are by time zone, too */
 	struct zone_name zones[ZONES_MAX]; /* the first one is the campaign's */
 	uint8_t zone_count;
-	struct domain_slot *domains; /* DOMAINS_MAX, then one for each group */
+	struct domain_slot *domains; /* DOMAINS_MAX, then one for each part of each group */
 	size_t domain_count;
 	struct large_site *sites; /* and with pace.mx_groups the not so large ones, of any zone */
 	size_t site_count, site_room;
@@ -130,15 +132,45 @@ note_idn(struct transfer *t, struct slice written, const struct addr *a)
 	}
 }
 
-/* The slot of a domain; when the table is full, one that it shares with its like. */
-static struct domain_slot *
-domain_slot(struct transfer *t, struct slice domain, uint8_t zone)
+static size_t
+slots_of(const struct transfer *t)
 {
-	int64_t hash = zone == 0
-	    ? hash_bytes(domain)
-	    : (int64_t)hash_spread(hash_step(hash_slice(HASH_START, domain), zone));
+	return DOMAINS_MAX + providers_count(policy_providers(t->policy)) * ROUTES_PARTS_MAX;
+}
+
+/* When the table is full: that of the group, or one that the domain shares with its like. */
+static struct domain_slot *
+shared_slot(struct transfer *t, int64_t hash, int group, uint8_t part)
+{
 	size_t i = (uint64_t)hash >> (64 - DOMAIN_BITS);
-	int group;
+
+	if (group != PROVIDERS_NONE) {
+		size_t n = (size_t)group * ROUTES_PARTS_MAX + part;
+		struct domain_slot *slot = &t->domains[DOMAINS_MAX + n];
+
+		slot->hash = (int64_t)n + 1;
+		slot->group = (int16_t)group;
+		slot->part = part;
+		return slot;
+	}
+	while (t->domains[i].hash == 0 || t->domains[i].group != PROVIDERS_NONE)
+		i = (i + 1) % DOMAINS_MAX;
+	return &t->domains[i];
+}
+
+/* The slot of a domain; key: of the address, which says by which of several routes it goes. */
+static struct domain_slot *
+domain_slot(struct transfer *t, struct slice domain, struct slice key, uint8_t zone)
+{
+	int group =
+	    t->divides ? providers_of_domain(policy_providers(t->policy), domain) : PROVIDERS_NONE;
+	const struct routes_group *routes = policy_routes(t->policy, group);
+	uint8_t part = routes != NULL ? (uint8_t)routes_part(routes, key) : 0;
+	uint64_t kind = zone + (uint64_t)part * ZONES_MAX;
+	int64_t hash = kind == 0
+	    ? hash_bytes(domain)
+	    : (int64_t)hash_spread(hash_step(hash_slice(HASH_START, domain), kind));
+	size_t i = (uint64_t)hash >> (64 - DOMAIN_BITS);
 
 	if (hash == 0)
 		hash = 1;
@@ -154,21 +186,11 @@ domain_slot(struct transfer *t, struct slice domain, uint8_t zone)
 		t->domain_count++;
 		slot->hash = hash;
 		slot->zone = zone;
+		slot->part = part;
 		slot->group = (int16_t)providers_of_domain(policy_providers(t->policy), domain);
 		return slot;
 	}
-	group = providers_of_domain(policy_providers(t->policy), domain);
-	if (group != PROVIDERS_NONE) {
-		struct domain_slot *slot = &t->domains[DOMAINS_MAX + (size_t)group];
-
-		slot->hash = group + 1;
-		slot->group = (int16_t)group;
-		return slot;
-	}
-	i = (uint64_t)hash >> (64 - DOMAIN_BITS);
-	while (t->domains[i].hash == 0 || t->domains[i].group != PROVIDERS_NONE)
-		i = (i + 1) % DOMAINS_MAX;
-	return &t->domains[i];
+	return shared_slot(t, hash, providers_of_domain(policy_providers(t->policy), domain), part);
 }
 
 static int
@@ -193,7 +215,7 @@ static int
 place_row(struct transfer *t, const struct addr *a, uint8_t zone, bool excluded, struct err *err)
 {
 	int64_t key = hash_bytes(slice_make(a->key, a->len));
-	struct domain_slot *slot = domain_slot(t, addr_domain(a), zone);
+	struct domain_slot *slot = domain_slot(t, addr_domain(a), slice_make(a->key, a->len), zone);
 	bool seen = bloom_add(&t->seen, (uint64_t)key);
 
 	buf_append_uint(&t->lines, (uint64_t)(slot - t->domains));
@@ -509,21 +531,20 @@ compare_domains(const void *a, const void *b, void *ctx)
 /* ---- lanes */
 
 struct lanes {
-	int16_t of_group[ZONES_MAX][PROVIDERS_GROUPS_MAX]; /* 0: none yet */
+	int16_t of_group[ZONES_MAX][PROVIDERS_GROUPS_MAX][ROUTES_PARTS_MAX]; /* 0: none yet */
 	int16_t of_tail[ZONES_MAX][POLICY_TAIL_LANES];
 	int16_t count;
 };
 
 static int
 add_lane(struct transfer *t, struct lanes *l, int run, const char *name, int group, bool tail,
-    uint8_t zone, int16_t *lane, struct err *err)
+    uint8_t zone, const char *route, int16_t *lane, struct err *err)
 {
 	const struct providers *p = policy_providers(t->policy);
 	char number[16], text[8];
-	const struct routes_way *way = policy_route(t->policy, group);
 	const char *params[] = { number, text, name, NULL,
 		t->quiet || policy_is_paced(t->policy, group, tail) ? "t" : "f",
-		t->quiet ? t->zones[zone].name : "", way != NULL ? way->name : "" };
+		t->quiet ? t->zones[zone].name : "", route };
 
 	*lane = ++l->count;
 	params[3] = providers_group(p, group)->name;
@@ -537,27 +558,50 @@ add_lane(struct transfer *t, struct lanes *l, int run, const char *name, int gro
 	return 0;
 }
 
+/* "" for those that have none. */
+static const char *
+route_of(const struct transfer *t, const struct domain_slot *slot)
+{
+	const struct routes_group *g = policy_routes(t->policy, slot->group);
+
+	return g != NULL ? routes_part_name(policy_ways(t->policy), g, slot->part) : "";
+}
+
+/* The group, behind it the time zone, and the route when the group has several. */
+static void
+lane_name(
+    const struct transfer *t, const struct domain_slot *slot, size_t tail, char *name, size_t size)
+{
+	const struct routes_group *g = policy_routes(t->policy, slot->group);
+	const char *route = g != NULL && g->part_count > 1 ? route_of(t, slot) : "";
+	const char *zone = slot->zone > 0 ? t->zones[slot->zone].name : "";
+
+	if (slot->group != PROVIDERS_NONE)
+		(void)snprintf(name, size, "%s%s%s%s%s",
+		    providers_group(policy_providers(t->policy), slot->group)->name,
+		    zone[0] != '\0' ? " " : "", zone, route[0] != '\0' ? " " : "", route);
+	else if (slot->zone > 0)
+		(void)snprintf(name, size, "tail-%s", zone);
+	else
+		(void)snprintf(name, size, "tail-%02zu", tail);
+}
+
 /* The lane of a slot that no large site's lane is for. */
 static int
 lane_of(struct transfer *t, struct lanes *l, int run, struct domain_slot *slot, struct err *err)
 {
 	const struct providers *p = policy_providers(t->policy);
 	size_t part = slot->zone == 0 ? (uint64_t)slot->hash % POLICY_TAIL_LANES : 0;
-	char name[2 * PROVIDERS_NAME_MAX + 8];
-	int16_t *lane = slot->group != PROVIDERS_NONE ? &l->of_group[slot->zone][slot->group]
-						      : &l->of_tail[slot->zone][part];
+	char name[2 * PROVIDERS_NAME_MAX + ROUTES_NAME_MAX + 8];
+	int16_t *lane = slot->group != PROVIDERS_NONE
+	    ? &l->of_group[slot->zone][slot->group][slot->part]
+	    : &l->of_tail[slot->zone][part];
 
-	if (slot->group != PROVIDERS_NONE)
-		(void)snprintf(name, sizeof(name), "%s%s%s", providers_group(p, slot->group)->name,
-		    slot->zone > 0 ? " " : "", slot->zone > 0 ? t->zones[slot->zone].name : "");
-	else if (slot->zone > 0)
-		(void)snprintf(name, sizeof(name), "tail-%s", t->zones[slot->zone].name);
-	else
-		(void)snprintf(name, sizeof(name), "tail-%02zu", part);
+	lane_name(t, slot, part, name, sizeof(name));
 	if (*lane == 0 &&
 	    add_lane(t, l, run, name,
 		slot->group != PROVIDERS_NONE ? slot->group : providers_unknown(p),
-		slot->group == PROVIDERS_NONE, slot->zone, lane, err) < 0)
+		slot->group == PROVIDERS_NONE, slot->zone, route_of(t, slot), lane, err) < 0)
 		return -1;
 	slot->lane = *lane;
 	return 0;
@@ -589,8 +633,14 @@ find_hosted(struct transfer *t, uint64_t own, struct err *err)
 		return err_set(err, "no memory");
 	if (hosted_find(&search, t->hosted, t->hosted_count, err) < 0)
 		return -1;
-	for (size_t i = 0; i < t->hosted_count; i++)
-		t->domains[t->hosted[i].place].group = (int16_t)t->hosted[i].group;
+	for (size_t i = 0; i < t->hosted_count; i++) {
+		struct domain_slot *slot = &t->domains[t->hosted[i].place];
+		const struct routes_group *g = policy_routes(t->policy, t->hosted[i].group);
+
+		slot->group = (int16_t)t->hosted[i].group;
+		if (g != NULL) /* the whole domain */
+			slot->part = (uint8_t)routes_part(g, slice_str(t->hosted[i].domain));
+	}
 	return 0;
 }
 
@@ -605,7 +655,7 @@ make_site_lanes(struct transfer *t, struct lanes *l, int run, struct err *err)
 		const struct hosted *h = &t->hosted[i];
 
 		if ((i == 0 || strcmp(h->site, t->hosted[i - 1].site) != 0) &&
-		    add_lane(t, l, run, h->site, unknown, false, 0, &lane, err) < 0)
+		    add_lane(t, l, run, h->site, unknown, false, 0, "", &lane, err) < 0)
 			return -1;
 		t->domains[h->place].lane = lane;
 	}
@@ -637,38 +687,54 @@ note_hosted(struct transfer *t, const struct lanes *l, const char *run, struct e
 	return result;
 }
 
-/* ranked: slots by size. */
+/* One for each domain that is large enough. */
 static int
-make_lanes(struct transfer *t, int run, const uint32_t *ranked, size_t count, struct err *err)
+make_domain_lanes(struct transfer *t, struct lanes *l, int run, uint64_t own, struct err *err)
 {
 	int unknown = providers_unknown(policy_providers(t->policy));
-	struct lanes l = { .count = 0 };
-	uint64_t all = 0, own;
-	char number[16];
-	const char *params[] = { number };
 
-	(void)snprintf(number, sizeof(number), "%d", run);
-	if (db_run(t->writer, "DELETE FROM kairan.run_lane WHERE run_id = $1", 1, params) < 0)
-		return err_set(err, "writing lanes: %s", t->writer->error);
-	for (size_t i = 0; i < count; i++)
-		all += t->domains[ranked[i]].count;
-	own = policy_site_min(all);
-	if (hosted_wanted(t->config) && find_hosted(t, own, err) < 0)
-		return -1;
 	for (size_t i = 0; i < t->site_count; i++) {
 		struct domain_slot *slot = &t->domains[t->sites[i].slot];
 
 		if (slot->count >= own && slot->zone == 0 && slot->group == PROVIDERS_NONE &&
-		    add_lane(t, &l, run, t->sites[i].name, unknown, false, 0, &slot->lane, err) < 0)
+		    add_lane(t, l, run, t->sites[i].name, unknown, false, 0, "", &slot->lane, err) <
+			0)
 			return -1;
 	}
-	if (make_site_lanes(t, &l, run, err) < 0)
-		return -1;
+	return 0;
+}
+
+/* ranked: slots by size. */
+static int
+make_lanes(struct transfer *t, int run, const uint32_t *ranked, size_t count, struct err *err)
+{
+	struct lanes *l = calloc(1, sizeof(*l));
+	uint64_t all = 0, own;
+	char number[16];
+	const char *params[] = { number };
+	int result = -1;
+
+	(void)snprintf(number, sizeof(number), "%d", run);
+	if (l == NULL)
+		return err_set(err, "no memory");
+	if (db_run(t->writer, "DELETE FROM kairan.run_lane WHERE run_id = $1", 1, params) < 0) {
+		(void)err_set(err, "writing lanes: %s", t->writer->error);
+		goto out;
+	}
+	for (size_t i = 0; i < count; i++)
+		all += t->domains[ranked[i]].count;
+	own = policy_site_min(all);
+	if ((hosted_wanted(t->config) && find_hosted(t, own, err) < 0) ||
+	    make_domain_lanes(t, l, run, own, err) < 0 || make_site_lanes(t, l, run, err) < 0)
+		goto out;
 	for (size_t i = 0; i < count; i++)
 		if (t->domains[ranked[i]].lane == 0 &&
-		    lane_of(t, &l, run, &t->domains[ranked[i]], err) < 0)
-			return -1;
-	return note_hosted(t, &l, number, err);
+		    lane_of(t, l, run, &t->domains[ranked[i]], err) < 0)
+			goto out;
+	result = note_hosted(t, l, number, err);
+out:
+	free(l);
+	return result;
 }
 
 /* Domains with the number of their recipients, their phase (frac(rank in the lane * golden
@@ -676,7 +742,7 @@ make_lanes(struct transfer *t, int run, const uint32_t *ranked, size_t count, st
 static int
 save_domains(struct transfer *t, int run, struct err *err)
 {
-	size_t slots = DOMAINS_MAX + providers_count(policy_providers(t->policy)), n = 0;
+	size_t slots = slots_of(t), n = 0;
 	uint32_t *ranked = calloc(slots, sizeof(*ranked));
 	uint32_t *rank = calloc(INT16_MAX, sizeof(*rank));
 	int result = -1;
@@ -713,8 +779,7 @@ transfer_init(struct transfer *t, struct err *err)
 {
 	buf_init(&t->lines, (size_t)1 << 20);
 	buf_init(&t->idn, (size_t)1 << 20);
-	t->domains =
-	    calloc(DOMAINS_MAX + providers_count(policy_providers(t->policy)), sizeof(*t->domains));
+	t->domains = calloc(slots_of(t), sizeof(*t->domains));
 	if (!bloom_init(&t->seen, SEEN_BITS) || !bloom_init(&t->excluded_keys, EXCLUDED_BITS) ||
 	    t->domains == NULL)
 		return err_set(err, "no memory");
@@ -768,6 +833,7 @@ audience_read(struct db *writer, const struct config *config, struct policy *pol
 	struct transfer t = { .writer = writer,
 		.config = config,
 		.policy = policy,
+		.divides = policy_divides(policy),
 		.noted_from = hosted_wanted(config) ? HOSTED_MIN : POLICY_OWN_MIN };
 	struct buf sql, zone;
 	int result = -1;

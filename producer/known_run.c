@@ -11,8 +11,10 @@
 void
 known_run_free(struct known_run *k)
 {
-	for (size_t i = 0; i < k->list_count; i++)
+	for (size_t i = 0; i < k->list_count; i++) {
 		free(k->lists[i].name);
+		free(k->lists[i].route);
+	}
 	free(k->lists);
 	free(k->others);
 	free(k->stream);
@@ -33,7 +35,7 @@ read_lists(struct policy *policy, struct db *db, struct known_run *k)
 
 	(void)snprintf(number, sizeof(number), "%d", k->id);
 	r = db_query(db,
-	    "SELECT lane, name, provider, recipients, pushed, handed, time_zone FROM "
+	    "SELECT lane, name, provider, recipients, pushed, handed, time_zone, route FROM "
 	    "kairan.run_lane "
 	    "WHERE run_id = $1 AND paced ORDER BY lane",
 	    1, params);
@@ -48,6 +50,7 @@ read_lists(struct policy *policy, struct db *db, struct known_run *k)
 
 		*l = (struct list){ .lane = (int)db_number(r, i, 0),
 			.name = strdup(db_text(r, i, 1)),
+			.route = strdup(db_text(r, i, 7)),
 			.group =
 			    providers_filed(policy_providers(policy), slice_str(db_text(r, i, 2))),
 			.recipients = db_number(r, i, 3),
@@ -166,6 +169,7 @@ known_run_count_lanes(struct known_run *k)
 			.zone = l->zone,
 			.group = l->group,
 			.name = l->name,
+			.route = l->route,
 			.remaining = left };
 	}
 }

@@ -15,6 +15,7 @@
 struct list {
 	int lane;		 /* 0: all others */
 	char *name;		 /* of the lane, owned */
+	char *route;		 /* of its dispatchers, owned; "": those without one */
 	int group;		 /* of the provider table */
 	const struct zone *zone; /* of its recipients; NULL: it does not matter */
 	int64_t recipients;	 /* of the lane */

@@ -204,6 +204,17 @@ zone_of(struct counting *n, struct slice text)
 	return z->place;
 }
 
+/* key: the address, or the domain, whose group is known only now. */
+static void
+count_route(struct counting *n, int group, struct slice key, uint64_t recipients)
+{
+	const struct routes_group *g = policy_routes(n->policy, group);
+	size_t way = g != NULL ? g->parts[routes_part(g, key)].way : SIZE_MAX;
+
+	if (way != SIZE_MAX)
+		n->c->routed[way] += recipients;
+}
+
 static int
 count_recipient(struct counting *n, const struct addr *a, int zone)
 {
@@ -231,6 +242,7 @@ count_recipient(struct counting *n, const struct addr *a, int zone)
 	}
 	d->recipients++;
 	n->c->kept++;
+	count_route(n, d->group, slice_make(a->key, a->len), 1);
 	return 0;
 }
 
@@ -381,6 +393,7 @@ find_hosted(struct counting *n, const struct config *config)
 		d->group = list[i].group;
 		d->site = list[i].site;
 		d->by_mx = d->group != PROVIDERS_NONE || d->site != NULL;
+		count_route(n, d->group, slice_str(list[i].domain), d->recipients);
 		list[i].site = NULL;
 	}
 	if (list != NULL)

@@ -51,6 +51,7 @@ struct campaign_count {
 	struct strmap domains;			  /* of struct count_domain, owned */
 	struct count_zone zones[COUNT_ZONES_MAX]; /* the first is the campaign's */
 	int zone_count;				  /* 0: it keeps no quiet hours */
+	uint64_t routed[ROUTES_MAX];		  /* of them, by way of policy_ways() */
 };
 
 const char *count_rule_name(enum count_rule rule); /* as in the table exclusion */

@@ -13,6 +13,7 @@
 #include "cmd_ses.h"
 #include "pace_limits.h"
 #include "pool.h"
+#include "route_text.h"
 #include "run_forecast.h"
 #include "settings.h"
 
@@ -41,6 +42,7 @@ struct planning {
 	bool in_file;		 /* source was read from a file */
 	int64_t audience, recipients;
 	json_t *excluded; /* by rule */
+	json_t *routes;	  /* how many by which; empty: no provider has a route of its own */
 	struct share *shares;
 	size_t share_count, share_room;
 	struct run_forecast forecast;
@@ -222,6 +224,26 @@ make_shares(struct planning *p, const struct campaign_count *c, int zone)
 	return code;
 }
 
+/* What provider groups have of pace.routes, as for those already planned. */
+static json_t *
+routes_json(const struct planning *p, const struct campaign_count *c)
+{
+	const struct routes *ways = policy_ways(p->policy);
+	json_t *list = json_array();
+	int64_t others = c->kept;
+
+	for (size_t i = 0; i < ways->way_count; i++) {
+		others -= (int64_t)c->routed[i];
+		(void)json_array_append_new(list,
+		    json_pack("{s:s, s:I}", "route", ways->ways[i].name, "recipients",
+			(json_int_t)c->routed[i]));
+	}
+	if (ways->way_count > 0)
+		(void)json_array_append_new(
+		    list, json_pack("{s:s, s:I}", "route", "", "recipients", (json_int_t)others));
+	return list;
+}
+
 static int
 count_audience(struct planning *p)
 {
@@ -234,6 +256,7 @@ count_audience(struct planning *p)
 		    "counting the audience: %s", err.msg);
 	p->audience = c->audience;
 	p->recipients = c->kept;
+	p->routes = routes_json(p, c);
 	for (int i = 0; i < COUNT_RULES; i++)
 		if (c->excluded[i] > 0)
 			(void)json_object_set_new(p->excluded, count_rule_name((enum count_rule)i),
@@ -254,11 +277,18 @@ count_run(struct planning *p)
 
 	(void)snprintf(id, sizeof(id), "%lld", (long long)p->run.id);
 	r = db_query(&p->db,
-	    "SELECT r.audience, r.excluded, l.name, l.provider, l.n, l.paced, l.time_zone, l.by_mx "
+	    "SELECT r.audience, r.excluded, l.name, l.provider, l.n, l.paced, l.time_zone, "
+	    "l.by_mx, coalesce((SELECT json_agg(json_build_object('route', t.route, "
+	    "'recipients', t.n) ORDER BY t.route = '', t.route) FROM (SELECT route, "
+	    "sum(recipients)::bigint AS n FROM kairan.run_lane WHERE run_id = $1 GROUP BY 1) AS t "
+	    "HAVING bool_or(t.route <> '')), '[]') "
 	    "FROM "
 	    "kairan.run r "
-	    "LEFT JOIN (SELECT l.run_id, CASE WHEN l.name LIKE 'tail-%' THEN '" TAIL "' ELSE "
-	    "l.name END AS name, l.provider, l.paced, l.time_zone, sum(q.n)::bigint AS n, "
+	    /* the routes of a group share its limit, so they are one here */
+	    "LEFT JOIN (SELECT l.run_id, CASE WHEN l.name LIKE 'tail-%' THEN '" TAIL "' "
+	    "WHEN l.route <> '' AND right(l.name, length(l.route) + 1) = ' ' || l.route THEN "
+	    "left(l.name, -length(l.route) - 1) ELSE l.name END AS name, l.provider, l.paced, "
+	    "l.time_zone, sum(q.n)::bigint AS n, "
 	    "sum(least(l.by_mx, q.n))::bigint AS by_mx FROM kairan.run_lane l "
 	    "JOIN (SELECT lane, count(*) AS n FROM kairan.send WHERE run_id = $1 AND state IN "
 	    "('queued', 'sending', 'deferred') GROUP BY 1) AS q ON q.lane = l.lane WHERE l.run_id "
@@ -270,6 +300,7 @@ count_run(struct planning *p)
 	p->audience = db_number(r, 0, 0);
 	json_decref(p->excluded);
 	p->excluded = json_loads(db_text(r, 0, 1), 0, NULL);
+	p->routes = json_loads(db_text(r, 0, 8), 0, NULL);
 	for (int i = 0; code == EXIT_DONE && i < PQntuples(r); i++) {
 		int group =
 		    providers_find(policy_providers(p->policy), slice_str(db_text(r, i, 3)));
@@ -507,6 +538,8 @@ print_json(const struct planning *p)
 	for (size_t i = 0; i < p->share_count; i++)
 		(void)json_array_append_new(providers, share_json(p, &p->shares[i]));
 	(void)json_object_set_new(o, "providers", providers);
+	if (json_array_size(p->routes) > 0)
+		(void)json_object_set(o, "routes", p->routes);
 	if (p->run.id != 0)
 		(void)json_object_set_new(o, "run_key", json_string(p->run.key));
 	if (f->known) {
@@ -693,6 +726,7 @@ print_text(const struct planning *p)
 	    printf("%15s  left out: %s\n", cli_number(json_integer_value(count), n), rule);
 	printf("%15s  recipients%s\n", cli_number(p->recipients, n),
 	    p->run.id != 0 ? " left to send to" : "");
+	route_text_print("by route    ", p->routes);
 	print_providers(p);
 	if (p->forecast.known)
 		print_chart(&p->forecast);
@@ -709,6 +743,7 @@ planning_release(struct planning *p)
 		free(p->shares[i].name);
 	free(p->shares);
 	json_decref(p->excluded);
+	json_decref(p->routes);
 	campaign_count_release(&p->count);
 	policy_free(p->policy);
 	if (p->in_file)

@@ -470,15 +470,30 @@ bool
 policy_is_paced(const struct policy *p, int group, bool tail)
 {
 	return policy_guard(p, group) != GUARD_OFF || (!tail && policy_cap_per_s(p, group) > 0) ||
-	    policy_route(p, group) != NULL;
+	    policy_routes(p, group) != NULL;
 }
 
-const struct routes_way *
-policy_route(const struct policy *p, int group)
+const struct routes_group *
+policy_routes(const struct policy *p, int group)
 {
 	return p->routes.group_count > 0 && group != PROVIDERS_NONE
-	    ? routes_find(&p->routes, providers_group(p->providers, group)->name)
+	    ? routes_of(&p->routes, providers_group(p->providers, group)->name)
 	    : NULL;
+}
+
+bool
+policy_divides(const struct policy *p)
+{
+	for (size_t i = 0; i < p->routes.group_count; i++)
+		if (p->routes.groups[i].part_count > 1)
+			return true;
+	return false;
+}
+
+const struct routes *
+policy_ways(const struct policy *p)
+{
+	return &p->routes;
 }
 
 static uint64_t

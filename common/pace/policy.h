@@ -89,8 +89,11 @@ enum guard_mode policy_guard(const struct policy *p, int group);
 double policy_cap_per_s(const struct policy *p, int group);
 double policy_set_cap_per_s(const struct policy *p, int group); /* what was set of it; 0: nothing */
 
-/* The way that the group leaves by; NULL: that of all that have none. */
-const struct routes_way *policy_route(const struct policy *p, int group);
+/* The ways that the group leaves by; NULL: that of all that have none. */
+const struct routes_group *policy_routes(const struct policy *p, int group);
+/* Whether a group has several. */
+bool policy_divides(const struct policy *p);
+const struct routes *policy_ways(const struct policy *p);
 
 /* Whether the lane has a clock of its own. tail: one of the tail lanes, which hold many sites. */
 bool policy_is_paced(const struct policy *p, int group, bool tail);

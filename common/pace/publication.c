@@ -242,7 +242,8 @@ cap_of(const struct publishing *b, const struct pacer_lane *l)
 static const struct routes_way *
 way_of(const struct publishing *b, const struct pacer_lane *l)
 {
-	const struct routes_way *way = policy_route(b->r->policy, l->group);
+	const struct routes_way *way =
+	    l->route != NULL ? routes_named(policy_ways(b->r->policy), l->route) : NULL;
 
 	return way != NULL && way->per_s > 0 ? way : NULL;
 }

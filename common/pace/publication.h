@@ -24,6 +24,7 @@ struct pacer_lane {
 	int lane;		 /* 0: the list of all that have no clock of their own */
 	int group;		 /* of the provider table; PROVIDERS_NONE for list 0 */
 	const char *name;	 /* of the lane, borrowed */
+	const char *route;	 /* of its dispatchers, borrowed; NULL or "": those without one */
 	double remaining;	 /* messages, about */
 };
 

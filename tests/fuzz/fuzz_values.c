@@ -86,8 +86,7 @@ read_others(const char *text)
 		assert(err.msg[0] != '\0');
 	err.msg[0] = '\0';
 	if (routes_parse(&routes, text, "", &err) == 0)
-		assert(routes.way_count <= routes.group_count &&
-		    routes.group_count <= ROUTES_GROUPS_MAX);
+		assert(routes.way_count <= ROUTES_MAX && routes.group_count <= ROUTES_GROUPS_MAX);
 	else
 		assert(err.msg[0] != '\0');
 	err.msg[0] = '\0';

@@ -36,7 +36,7 @@ who()
 		FROM test.line WHERE (j ->> 'run')::int = $1 GROUP BY split_part(j -> 'to' ->> 0, '@', 2), j ->> 'relay') AS x"
 }
 
-for pair in alpha=lost,x=y nobody=carriers 'alpha=carriers, alpha=other' alpha 'alpha=no good'; do
+for pair in alpha=lost,x=y nobody=carriers 'alpha=carriers, alpha=other' alpha 'alpha=no good' 'alpha=carriers:0+other:1'; do
 	status=0
 	KAIRAN_PACE_ROUTES=$pair "$BIN/kairan" pace show >"$D/out" 2>&1 || status=$?
 	tap_is "$status $(grep -o 'pace.routes:' "$D/out")" '2 pace.routes:' "pace.routes = $pair is refused"
@@ -86,6 +86,51 @@ tap_ok 'both killed half-way: the run finishes' run_wait "$RUN" finished 60
 run_check "$RUN" '  ... exactly once'
 tap_is "$(who "$RUN" | grep -cE '(alpha|beta)\.example fake|(gamma|rest|soft)\.example own')" 0 '  ... each by its own relay'
 programs_stopped 'all end well' "$REST" "$ROUTED" "$PRODUCER"
+
+# a group that leaves by two routes
+export KAIRAN_PACE_ROUTES='alpha=carriers:3+*:1, beta=carriers'
+"$BIN/kairan" campaign plan routed --json >"$D/plan" 2>"$D/out" || cat "$D/out"
+producer_start
+dispatcher_start rest
+REST=$DISPATCHER
+dispatcher_start carriers "${CARRIERS[@]}"
+ROUTED=$DISPATCHER
+RUN=$(run_add routed divided)
+tap_ok 'a group with two routes: the run finishes' run_wait "$RUN" finished 60
+run_check "$RUN" '  ... exactly once'
+tap_is "$(one "string_agg(name || ' ' || recipients || ' ' || route || paced, ', ' ORDER BY name) FROM kairan.run_lane WHERE run_id = $RUN AND provider = 'alpha'")" \
+	"alpha $(one "count(*) FROM kairan.send WHERE run_id = $RUN AND address LIKE '%@alpha.example' AND owner = (SELECT max(id) FROM kairan.dispatcher WHERE name = 'rest')") true, alpha carriers $(one "count(*) FROM kairan.send
+		WHERE run_id = $RUN AND address LIKE '%@alpha.example' AND owner = (SELECT max(id) FROM kairan.dispatcher WHERE name = 'carriers')") carrierstrue" \
+	'  ... it has two lanes, each sent by its dispatchers'
+tap_is "$(one "bool_and((j ->> 'relay' = 'own') = (l.route = 'carriers')) FROM test.line JOIN kairan.send s ON s.run_id = $RUN AND s.address = j -> 'to' ->> 0
+	JOIN kairan.run_lane l ON l.run_id = s.run_id AND l.lane = s.lane WHERE (j ->> 'run')::int = $RUN")" t '  ... by its relay'
+parts=$(one "count(*) FILTER (WHERE l.route <> '') BETWEEN 32 AND 57 FROM kairan.send s JOIN kairan.run_lane l ON l.run_id = s.run_id AND l.lane = s.lane
+	WHERE s.run_id = $RUN AND l.provider = 'alpha'")
+tap_is "$parts" t '  ... about three of four by the heavier one'
+carried=$(one "count(*) FROM kairan.send s JOIN kairan.run_lane l ON l.run_id = s.run_id AND l.lane = s.lane WHERE s.run_id = $RUN AND l.route = 'carriers'")
+tap_is "$(jq -c '[.routes[] | [.route, .recipients]]' "$D/plan")" "[[\"carriers\",$carried],[\"\",$((250 - carried))]]" \
+	'  ... as campaign plan had said'
+SECOND=$(run_add routed again)
+tap_ok 'another run of it finishes' run_wait "$SECOND" finished 60
+tap_is "$(one "count(*) FROM kairan.send a JOIN kairan.run_lane x ON x.run_id = a.run_id AND x.lane = a.lane JOIN kairan.send b ON b.run_id = $SECOND
+	AND b.address = a.address JOIN kairan.run_lane y ON y.run_id = b.run_id AND y.lane = b.lane WHERE a.run_id = $RUN AND x.route <> y.route")" 0 \
+	'  ... and everybody has the route that he had'
+programs_stopped 'all end well' "$REST" "$ROUTED" "$PRODUCER"
+KAIRAN_PACE_ROUTES='alpha=carriers:3+gone:1, beta=carriers'
+producer_start
+dispatcher_start rest
+REST=$DISPATCHER
+dispatcher_start carriers "${CARRIERS[@]}"
+ROUTED=$DISPATCHER
+RUN=$(run_add routed halved)
+tap_ok 'of a group with a route that nobody serves the others are sent' wait_for 60 "count(*) = 250 AND count(*) FILTER (WHERE state <> 'sent') =
+	(SELECT recipients FROM kairan.run_lane WHERE run_id = $RUN AND route = 'gone') FROM kairan.send WHERE run_id = $RUN"
+"$BIN/kairan" status >"$D/status" 2>&1
+tap_like "$(cat "$D/status")" 'absent.* for route gone' '  ... status names that route'
+tap_like "$(cat "$D/status")" 'by route +carriers [0-9]+, gone [0-9]+, all others 150' '  ... and says how many leave by which'
+one "kairan.run_move($RUN, '{running}', 'cancelled')" >"$D/out"
+programs_stopped 'all end well' "$REST" "$ROUTED" "$PRODUCER"
+KAIRAN_PACE_ROUTES='alpha=carriers, beta = carriers'
 
 # a limit of the route, which its groups share
 producer_start KAIRAN_PACE_ROUTE_RATES=carriers=20/s

@@ -119,6 +119,7 @@ test_urgent_lists_keep_the_limit_of_their_route(void **state)
 	(void)policy_end_settings(policy);
 	lane.group = group(policy, "docomo");
 	lane.name = "docomo";
+	lane.route = "own";
 	r.policy = policy;
 	assert_int_equal(publication_make(&p, &past, &r, &err), 0);
 	(void)snprintf(name, sizeof(name), KEY_LANE_NAME, run.id, lane.lane);
