@@ -24,6 +24,8 @@
 #define SIZE_WAIT_S 60	      /* for a relay that takes a message so large */
 #define OPENING_MAX 4	      /* connections being made at once */
 #define RESENDS_MAX 5	      /* sessions that may end under a flight before it is deferred */
+#define FULL_MS 1000	      /* no room for another connection: wait */
+#define FULL_TOLD_MS 60000    /* between two words of it */
 #define CLEAR_MS 600000	      /* without TLS after its handshake failed, when it is optional */
 /* Of a configuration set's name (SES API v2, ConfigurationSetName). */
 #define SES_NAME "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
@@ -49,6 +51,7 @@ struct route {
 	struct mx_route *mx;
 	uv_timer_t timer;
 	uint64_t held_since_ms; /* 0: not held */
+	uint64_t full_until_ms, full_told_ms;
 	bool stopping;
 	enum smtp_tls tls;
 	struct auth auth;
@@ -684,6 +687,27 @@ resolve(struct route *r, struct relay *relay)
 	    uv_getaddrinfo(&r->d->loop, &l->request, on_resolved, relay->name, port, &hints) == 0;
 }
 
+/* Descriptors or ports have run out: the limit is ours, lower than relay.connections. Those that are open carry
+ * the mail; without any the relay rests. */
+static bool
+is_full(struct route *r, int error)
+{
+	uint64_t now = dispatcher_now_ms(r->d);
+
+	if (r->session_count == 0 ||
+	    (error != UV_EMFILE && error != UV_ENFILE && error != UV_EADDRNOTAVAIL))
+		return false;
+	if (now >= r->full_told_ms) {
+		log_warn("no %s for another connection connections=%zu: lower relay.connections "
+			 "or raise %s",
+		    error == UV_EADDRNOTAVAIL ? "local port" : "descriptor", r->session_count,
+		    error == UV_EADDRNOTAVAIL ? "net.ipv4.ip_local_port_range" : "LimitNOFILE");
+		r->full_told_ms = now + FULL_TOLD_MS;
+	}
+	r->full_until_ms = now + FULL_MS;
+	return true;
+}
+
 /* False when no connection was begun, perhaps only because the name must be resolved first. */
 static bool
 open_session(struct route *r, struct relay *relay)
@@ -693,6 +717,8 @@ open_session(struct route *r, struct relay *relay)
 	struct session *s;
 	int error = 0;
 
+	if (now < r->full_until_ms)
+		return false;
 	if (!relay->local && relay->address_count == 0) {
 		resolve(r, relay);
 		return false;
@@ -700,6 +726,8 @@ open_session(struct route *r, struct relay *relay)
 	if (tls == SMTP_TLS_OPPORTUNISTIC && now < relay->clear_until_ms)
 		tls = SMTP_TLS_OFF;
 	s = session_open(r->d, &r->host, relay, tls, &error);
+	if (s == NULL && is_full(r, error))
+		return false;
 	if (s == NULL) {
 		struct outcome why = { .phase = OUTCOME_PHASE_CONNECT,
 			.scope = OUTCOME_SCOPE_ROUTE,
@@ -761,7 +789,8 @@ open_sessions(struct route *r)
 	for (size_t i = 0; i < r->session_count; i++)
 		connecting += session_is_connecting(r->sessions[i]);
 	while (connecting < due && connecting < OPENING_MAX &&
-	    r->session_count < (size_t)r->d->config->relay_connections) {
+	    r->session_count < (size_t)r->d->config->relay_connections &&
+	    dispatcher_now_ms(r->d) >= r->full_until_ms) {
 		struct relay *relay =
 		    relay_choose(r->relays, r->relay_count, dispatcher_now_ms(r->d));
 

@@ -140,7 +140,9 @@ unanswered(struct ses_call *call, const struct ses_link_report *report)
 		else
 			give_back(call, f, &o);
 	}
-	if (!call->marked && report->end != SES_LINK_REFUSED)
+	if (!call->marked && report->ours)
+		h->crowded(h->ctx, call, &o);
+	else if (!call->marked && report->end != SES_LINK_REFUSED)
 		h->silent(h->ctx, call, &o);
 }
 

@@ -41,6 +41,8 @@ struct ses_call_host {
 	    void *ctx, const struct ses_call *call, const struct ses_answer *a, const char *date);
 	/* no answer, and not by our own wish */
 	void (*silent)(void *ctx, const struct ses_call *call, const struct outcome *why);
+	/* no connection, since we have no descriptor or port left for it */
+	void (*crowded)(void *ctx, const struct ses_call *call, const struct outcome *why);
 	/* empty again; last of all, and perhaps before ses_call_begin() returns */
 	void (*done)(void *ctx, struct ses_call *call);
 };

@@ -5,14 +5,18 @@
  */
 #include "ses_link.h"
 
+#include <errno.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "crash.h"
 #include "err.h"
 #include "ses_answer.h"
 
+#define CONNECTING_FDS 4 /* that a new connection needs for a moment */
 #define STALE_US 1000000 /* idle for longer: look before writing whether it was closed */
 
 enum state {
@@ -40,6 +44,7 @@ struct ses_link {
 	struct slice request;
 	size_t sent;
 	bool agreed; /* may_leave() did: it is whole from here on */
+	bool ours;   /* there was no room for a connection */
 	struct http_answer answer;
 	uint64_t since_us; /* request: begun; idle: last used */
 };
@@ -135,9 +140,11 @@ open_link(struct ses_link *l)
 static void
 end(struct ses_link *l, enum ses_link_end how, const char *text, bool keeps)
 {
-	struct ses_link_report report = {
-		.end = how, .answer = &l->answer, .text = text, .begun = l->sent > 0 || l->agreed
-	};
+	struct ses_link_report report = { .end = how,
+		.answer = &l->answer,
+		.text = text,
+		.begun = l->sent > 0 || l->agreed,
+		.ours = l->ours };
 
 	/* what was not written whole leaves nothing to go on with */
 	if (keeps && (l->state == ANSWERING || l->sent == 0))
@@ -301,6 +308,7 @@ ses_link_send(struct ses_link *l, struct slice request)
 	l->request = request;
 	l->sent = 0;
 	l->agreed = false;
+	l->ours = false;
 	http_answer_reset(&l->answer);
 	if (l->state == IDLE && age_us(l) > STALE_US &&
 	    (age_us(l) > (uint64_t)l->place->config->ses_idle_s * 1000000 || !is_still_open(l)))
@@ -348,6 +356,27 @@ watch(struct ses_link *l)
 	return watch_for(l, UV_READABLE);
 }
 
+/* libcurl does not say that it had no descriptor for a socket, the resolver or a file of certificates. */
+static bool
+is_ours(const struct ses_link *l, CURLcode code)
+{
+	int fds[CONNECTING_FDS];
+	bool none = false;
+	long error = 0;
+
+	(void)curl_easy_getinfo(l->easy, CURLINFO_OS_ERRNO, &error);
+	if (code == CURLE_COULDNT_CONNECT && error == EADDRNOTAVAIL)
+		return true;
+	for (size_t i = 0; i < CONNECTING_FDS; i++) {
+		fds[i] = none ? -1 : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		none = none || (fds[i] < 0 && (errno == EMFILE || errno == ENFILE));
+	}
+	for (size_t i = 0; i < CONNECTING_FDS; i++)
+		if (fds[i] >= 0)
+			(void)close(fds[i]);
+	return none;
+}
+
 void
 ses_link_connected(void *ctx, void *link, CURLcode code)
 {
@@ -355,6 +384,7 @@ ses_link_connected(void *ctx, void *link, CURLcode code)
 
 	(void)ctx;
 	if (code != CURLE_OK) {
+		l->ours = is_ours(l, code);
 		end(l, SES_LINK_SILENT, curl_easy_strerror(code), false);
 		return;
 	}

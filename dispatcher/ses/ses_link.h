@@ -44,6 +44,7 @@ struct ses_link_report {
 	const struct http_answer *answer; /* WHOLE and CUT; until the next request */
 	const char *text;		  /* SILENT: why; static */
 	bool begun;			  /* some of the request was written */
+	bool ours; /* SILENT: we have no descriptor or port for a connection */
 };
 
 struct ses_link_user {

@@ -22,6 +22,8 @@
 #define TICK_MS 1000
 #define GATHER_US 500000 /* the first of a bulk request waits no longer for others */
 #define AGAIN_US 10000	 /* a call could not be begun: wait */
+#define ROOM_US 10000000 /* there was no room for so many connections: try one more */
+#define TOLD_US 60000000 /* between two words of it */
 #define SPARE_CALLS 2	 /* one that gathers, one that is begun when that has waited enough */
 
 struct ses_route {
@@ -40,6 +42,8 @@ struct ses_route {
 	struct ses_call **idle;
 	size_t idle_count, busy;
 	struct ses_call *gathering; /* bulk, not begun; NULL: none */
+	size_t room; /* requests at once that there was room for; 0: as many as wanted */
+	uint64_t room_us, told_us; /* of it: try one more, say it again */
 
 	unsigned epoch; /* counts the times it became unwell; calls of before say nothing new */
 	bool probing;	/* one request shows whether it is over */
@@ -137,6 +141,37 @@ on_silent(void *ctx, const struct ses_call *call, const struct outcome *why)
 	struct ses_route *r = ctx;
 
 	unwell(r, call->epoch, why);
+}
+
+/* The limit is ours, lower than ses.connections: those that are open carry the mail. Without any SES is out of reach. */
+static void
+on_crowded(void *ctx, const struct ses_call *call, const struct outcome *why)
+{
+	struct ses_route *r = ctx;
+	uint64_t now_us = dispatcher_now_us();
+
+	if (r->busy <= 1) {
+		unwell(r, call->epoch, why);
+		return;
+	}
+	if (now_us >= r->told_us) {
+		log_warn("no descriptor or local port for another connection: lower "
+			 "ses.connections or raise LimitNOFILE");
+		r->told_us = now_us + TOLD_US;
+	}
+	r->room = r->busy - 1;
+	r->room_us = now_us + ROOM_US;
+}
+
+static void
+try_room(struct ses_route *r)
+{
+	uint64_t now_us = dispatcher_now_us();
+
+	if (r->room == 0 || now_us < r->room_us)
+		return;
+	r->room = r->room < r->call_count ? r->room + 1 : 0;
+	r->room_us = now_us + ROOM_US;
 }
 
 /* ---- calls ---- */
@@ -251,6 +286,8 @@ can_send(const struct ses_route *r)
 {
 	size_t most = r->call_count - SPARE_CALLS;
 
+	if (r->room > 0 && r->room < most)
+		most = r->room;
 	return ses_credentials_are_there(r->credentials) && !r->stopping && r->idle_count > 0 &&
 	    r->busy < (r->probing ? 1 : ses_pace_requests(&r->pace, most)) &&
 	    ses_account_look_is_done(r->account) && !dispatcher_is_full(r->d);
@@ -348,6 +385,7 @@ on_tick(uv_timer_t *timer)
 	for (size_t i = 0; i < r->call_count; i++)
 		ses_link_tick(r->calls[i].link);
 	ses_pace_faster(&r->pace);
+	try_room(r);
 	if (!r->stopping)
 		ses_route_kick(r);
 }
@@ -396,6 +434,7 @@ make_parts(struct ses_route *r)
 		.answered = on_answered,
 		.heard = on_heard,
 		.silent = on_silent,
+		.crowded = on_crowded,
 		.done = on_done };
 	return r->account != NULL && make_calls(r);
 }

@@ -129,6 +129,7 @@ done
 # ---- F39: descriptors, F41: memory, F38: malloc --------------------------------------------
 relay_set 'delay_ms = 5'
 before=$(taken)
+unwell=$(grep -c 'relay unwell' "$D/dispatcher.log" || true)
 service_spawn few "$D/dispatcher.log" prlimit --nofile=26 env KAIRAN_DISPATCHER_NAME=few KAIRAN_RELAY_CONNECTIONS=50 \
 	"$BIN/kairan-dispatcher" 2>/dev/null
 DISPATCHER=$SERVICE_PID
@@ -136,6 +137,7 @@ CHAOS_RUNS=$((CHAOS_RUNS + 1))
 RUN=$(run_add chaos "$CHAOS_RUNS")
 ends_well 'F39: 26 descriptors for 50 connections: those that there are carry the mail'
 tap_ok 'F39: it does not end' kill -0 "$DISPATCHER"
+tap_is "$(grep -c 'relay unwell' "$D/dispatcher.log" || true)" "$unwell" '  ... and no relay is blamed'
 tap_ok 'F39: and does not flood the log' test "$(grep -c -i 'too many open files' "$D/dispatcher.log")" -lt 200
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 

@@ -170,6 +170,23 @@ tap_ok '  ... the run finishes' run_wait "$RUN" finished 60
 tap_is "$(run_states "$RUN")" 'sent 40' '  ... nobody is in doubt by it'
 run_check "$RUN" '  ... exactly once'
 
+# ---- few local ports --------------------------------------------------------------------------------------------------
+RANGE=$(ours cat /proc/sys/net/ipv4/ip_local_port_range)
+if ! ours sh -c 'echo 40000 40003 >/proc/sys/net/ipv4/ip_local_port_range' 2>"$D/ns.out"; then
+	tap_skip 'F39: four local ports for ten connections' "$(tail -n 1 "$D/ns.out")"
+else
+	next_dispatcher KAIRAN_RELAY_CONNECTIONS=10
+	: >"$D/dispatcher.log"
+	relay_set 'delay_ms = 200'
+	new_run
+	tap_ok 'F39: four local ports for ten connections: the run finishes' run_wait "$RUN" finished 60
+	tap_is "$(run_states "$RUN") $(one "max(tries) FROM kairan.send WHERE run_id = $RUN")" 'sent 40 0' '  ... all are sent at the first try'
+	tap_like "$(cat "$D/dispatcher.log")" 'no local port for another connection' '  ... the log says what it is'
+	tap_is "$(grep -c 'relay unwell' "$D/dispatcher.log" || true)" 0 '  ... and the relay is not blamed'
+	relay_set
+	ours sh -c "echo $RANGE >/proc/sys/net/ipv4/ip_local_port_range"
+fi
+
 # ---- a link of 1 Mbit/s ---------------------------------------------------------------------------------------------
 sql -c "INSERT INTO kairan.template (digest, subject, body) VALUES ('big', 'Big', repeat('{{name}}' || E'\\n', 10))" \
 	-c "UPDATE kairan.campaign SET template_id = (SELECT id FROM kairan.template WHERE digest = 'big')" \

@@ -93,6 +93,17 @@ if full; then
 	tap_note "$(run_states "$RUN"), $(chaos_said ses storm) connections had to suffer"
 fi
 
+# ---- fewer descriptors than connections ---------------------------------------------------------------------
+service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+ses_set 'delay_ms = 100'
+: >"$D/dispatcher.log"
+dispatcher_start few "${SETTINGS[@]}" KAIRAN_SES_CONNECTIONS=60 prlimit --nofile=40:40
+new_run
+settles 'F39: 40 descriptors for 60 connections' 0
+tap_is "$(one "max(tries) FROM kairan.send WHERE run_id = $RUN") $(grep -c 'ses unwell' "$D/dispatcher.log" || true)" '0 0' \
+	'  ... at the first try, and SES is not blamed'
+tap_like "$(cat "$D/dispatcher.log")" 'no descriptor or local port for another connection' '  ... the log says what it is'
+
 # ---- the endpoint is away ---------------------------------------------------------------------------------
 service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 customers_add 340 away.example

@@ -612,7 +612,7 @@ for host in 2 3 4 5 6 7 11; do
 done
 dispatcher_start few "${MX[@]}" KAIRAN_MX_CONNECTIONS=2000 KAIRAN_MX_CONNECTIONS_PER_DESTINATION=20 prlimit --nofile=48:48
 RUN=$(run_add direct descriptors)
-tap_ok 'fewer descriptors than mx.connections: all sent' \
+tap_ok 'F39: fewer descriptors than mx.connections: all sent' \
 	wait_for 60 "count(*) = 180 FROM kairan.send WHERE run_id = $RUN AND state = 'sent'"
 tap_is "$(grep -c 'destination unwell.*too many open files' "$D/dispatcher.log" || true)" 0 '  ... and no destination is blamed'
 tap_like "$(cat "$D/dispatcher.log")" 'descriptors are allowed, 20[0-9][0-9] may be needed' '  ... the need is told at the start'
