@@ -9,6 +9,7 @@
 #include "doctor.h"
 #include "doctor_host.h"
 #include "doctor_port.h"
+#include "doctor_routes.h"
 #include "doctor_ses.h"
 
 #define PROBE_DOMAIN "gmail.com"
@@ -144,6 +145,7 @@ check_all(struct cli *cli, struct doctor_checks *d, const struct request *q, int
 	check_path(d, q);
 	doctor_check_relays(d, &cli->config);
 	doctor_check_account(d, &cli->config, domains);
+	doctor_check_routes(d, &cli->config);
 	doctor_check_clocks(d, &cli->config);
 	doctor_check_files(d, &cli->config, cli->config_path);
 	if (strcmp(q->probe, "no") != 0)

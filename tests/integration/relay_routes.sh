@@ -62,6 +62,14 @@ tap_ok '  ... whatever stands in the list of the others' services_wait 20 list_i
 tap_is "$(run_states "$RUN")" 'queued 100, sent 150' '  ... nobody of them is claimed'
 "$BIN/kairan" status >"$D/status" 2>&1
 tap_like "$(cat "$D/status")" 'absent.* for route carriers' '  ... and status says so'
+# stdout: what the doctor says of routes
+routes()
+{
+	{ KAIRAN_PACE_ROUTES=$KAIRAN_PACE_ROUTES,gamma=later "$BIN/kairan" doctor example.org --probe no --dns 127.0.0.1:1 --json 2>"$D/err" || true; } |
+		jq -r '.checks[] | select(.check == "route") | .verdict + " " + .subject + (.found | match(", and [0-9]* running.*").string // "")' | paste -sd';'
+}
+tap_is "$(routes)" 'failed carriers, and 1 running run with mail for it waits;warning later' \
+	'  ... the doctor, too, and what the next run would wait for'
 tap_is "$(one "string_agg(name || ' ' || route || paced, ', ' ORDER BY name) FROM kairan.run_lane WHERE run_id = $RUN AND route <> ''")" \
 	'alpha carrierstrue, beta carrierstrue' '  ... their lanes have the route and a list'
 dispatcher_start carriers "${CARRIERS[@]}"
@@ -71,6 +79,7 @@ run_check "$RUN" '  ... exactly once'
 tap_is "$(who "$RUN")" 'alpha.example own 60, beta.example own 40, gamma.example fake 30, rest.example fake 70, soft.example fake 50' \
 	'  ... each group by its own relay'
 "$BIN/kairan" status >"$D/status" 2>&1
+tap_is "$(routes)" 'ok carriers;warning later' '  ... the doctor finds it served'
 tap_like "$(cat "$D/status")" 'carriers \([0-9]+\) on .*, route carriers, heard' '  ... status names the route of a dispatcher'
 
 # the dispatcher of the rest is killed half-way, then that of the carriers
