@@ -316,6 +316,16 @@ finishes '  ... and all are sent when it is'
 fault 'SES: a recipient who is not verified (sandbox) fails alone' 'sent 5, failed 1' \
 	"fault = rcpt:raw:554 $check: ok3@large.example\\r\\n" 'faults = 1' 'ehlo = 8BITMIME' 'for = ok3@large.example'
 
+customers_add 4 large.example sandbox
+fault 'SES: in the sandbox only recipients who are verified get mail' 'sent 6, failed 4' 'ehlo = 8BITMIME'
+tap_is "$(one "string_agg(DISTINCT concat_ws(' ', class, code, reason, split_part(reply, '.', 1)), '; ') FROM kairan.send
+	WHERE run_id = $RUN AND state = 'failed'")" 'config 554 config Message rejected: Email address is not verified' \
+	'  ... the others fail by our own trouble'
+tap_is "$(one "count(*) FROM kairan.suppression WHERE address_key LIKE 'sandbox%'") $(one "count(*) FROM kairan.send
+	WHERE run_id = $RUN AND bounced_at IS NOT NULL") $(grep -c 'sandbox[0-9]*@' "$D/dispatcher.log" || true)" '0 0 0' \
+	'  ... nobody is suppressed, no bounce is counted, no address is in the log'
+sql -c "DELETE FROM kairan.customer WHERE email LIKE 'sandbox%'"
+
 # ---- F33: the network ------------------------------------------------------------------------------------------
 fault 'F33: RST in the middle of the envelope: all sent' 'sent 6' 'fault = rcpt:close' 'faults = 2'
 next_dispatcher KAIRAN_RELAY_HOST="127.0.0.9:$RELAY_PORT, 127.0.0.1:$RELAY_PORT"

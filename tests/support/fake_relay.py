@@ -13,6 +13,7 @@ Local parts begin with
     full     452 4.2.2 to RCPT, always           drop     closes after the dot, without a reply
     cut      closes at RCPT, the first `times`   slow     replies to the dot after `slow_s`
     shut     421 4.3.2 to RCPT and closes, the first `times`
+    sandbox  554 to the dot, as Amazon SES says of a recipient who is not verified
 anything else is taken.
 
 The control file holds `key = value` lines, is looked at every 20 ms and may be missing:
@@ -554,6 +555,10 @@ class Connection(asyncio.Protocol):
             return
         if address.startswith("perm554"):
             self.reply("554 5.7.1 refused by policy")
+            return
+        if address.startswith("sandbox"):
+            self.reply("554 Message rejected: Email address is not verified. The following identities failed "
+                       "the check in region EU-WEST-1: " + address)
             return
         if address.startswith("busy") and self.relay.put_off(address):
             self.reply("451 4.3.0 try again")
