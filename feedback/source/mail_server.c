@@ -359,7 +359,17 @@ on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *b)
 	*b = s != NULL ? uv_buf_init(s->chunk, READ_BYTES) : uv_buf_init(NULL, 0);
 }
 
-/* False when TLS failed. What ends the session by its own rules is written by pump(). */
+/* The client has ended TLS, and nothing of his is left to be done. */
+static bool
+has_left(const struct session *s)
+{
+	struct smtpd_message in;
+
+	return s->tls != NULL && tls_state(s->tls) == TLS_ENDED && s->message == NULL &&
+	    !smtpd_message(s->smtpd, &in);
+}
+
+/* False when TLS failed or is over. What ends the session by its own rules is written by pump(). */
 static bool
 read_bytes(struct session *s, const char *bytes, size_t n)
 {
@@ -373,7 +383,7 @@ read_bytes(struct session *s, const char *bytes, size_t n)
 	while ((n = tls_read(s->tls, text, sizeof(text))) > 0)
 		(void)!smtpd_input(s->smtpd, text, n);
 	if (tls_state(s->tls) != TLS_FAILED)
-		return tls_state(s->tls) != TLS_ENDED || s->message != NULL;
+		return !has_left(s);
 	log_debug("%s session ended error=\"%s\"", s->server->config.name, tls_failure(s->tls));
 	return false;
 }
@@ -435,7 +445,7 @@ pump(struct session *s)
 		if (!write_output(s))
 			return;
 	}
-	if (smtpd_is_over(s->smtpd) && s->writes == 0) {
+	if ((smtpd_is_over(s->smtpd) || has_left(s)) && s->writes == 0) {
 		say_goodbye(s);
 		session_close(s);
 		return;

@@ -79,6 +79,9 @@ tap_ok 'and over TLS' _postfix_root grep -q "TLS connection established to 127.0
 tap_like "$(dsn 2 5.1.1 | say mail "$PORT" "b+$(token 2)@$DOMAIN" --tls "$D/ca/ca.pem")" '^250 2.0.0 recorded' \
 	'smtplib with a verified certificate'
 tap_is "$(of_send 2 class)" hard '250 came after the commit'
+dsn 34 5.1.1 | say leave "$PORT" "b+$(token 34)@$DOMAIN" --tls "$D/ca/ca.pem"
+tap_ok 'who ends TLS in the packet of the final dot is heard' \
+	wait_for 10 'bounced_at IS NOT NULL FROM kairan.send WHERE run_id = 1 AND id = 34'
 tap_like "$(dsn 3 4.2.2 | sed 's/550 4/450 4/; s/no such user/mailbox full/' | say mail "$PORT" "b+$(token 3)@$DOMAIN")" '^250 2.0.0' 'in clear, too, unless told otherwise'
 tap_is "$(of_send 3 class)" soft 'A19: 4.x.x is no hard bounce'
 before=$(one 'count(*) FROM kairan.feedback_event')

@@ -8,6 +8,7 @@
   smtp_say.py mail PORT RCPT[,RCPT] [--tls CA] [--sender A] [--from ADDRESS] < MAIL
                                               Python's smtplib; prints the reply to the content, or
                                               to the first command that was refused
+  smtp_say.py leave PORT RCPT --tls CA < MAIL   ends TLS in the packet of the final dot
   smtp_say.py many PORT COUNT [--from ADDRESS]   opens COUNT connections; prints the first line of
                                               each, counted by code
   smtp_say.py drip PORT SECONDS               one byte of content a second; prints when and how it ended
@@ -69,6 +70,29 @@ def mail(args):
         print(code, text.decode().replace('\n', ' '))
 
 
+def leave(args):
+    content = sys.stdin.buffer.read().replace(b'\r\n', b'\n').replace(b'\n', b'\r\n')
+    c = smtplib.SMTP('127.0.0.1', args.port, 'client.test', 20)
+    c.starttls(context=ssl.create_default_context(cafile=args.tls))
+    c.ehlo()
+    c.mail(args.sender)
+    c.rcpt(args.rcpt)
+    c.docmd('DATA')
+    c.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    c.sock.sendall(content + b'.\r\n')
+    c.sock.setblocking(False)
+    try:
+        c.sock.unwrap()
+    except ssl.SSLWantReadError:
+        pass
+    c.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    c.sock.settimeout(20)
+    try:
+        c.sock.unwrap()
+    except OSError:
+        pass
+
+
 def many(args):
     held, seen = [], collections.Counter()
     for _ in range(args.count):
@@ -105,7 +129,7 @@ def drip(args):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument('what', choices=('raw', 'mail', 'many', 'drip'))
+    parser.add_argument('what', choices=('raw', 'mail', 'leave', 'many', 'drip'))
     parser.add_argument('port', type=int)
     parser.add_argument('rest', nargs='?', default='0')
     parser.add_argument('--from', dest='source')
@@ -116,7 +140,7 @@ def main():
     args.rcpt = args.rest
     if args.what in ('many', 'drip'):
         args.count = int(args.rest)
-    {'raw': raw, 'mail': mail, 'many': many, 'drip': drip}[args.what](args)
+    {'raw': raw, 'mail': mail, 'leave': leave, 'many': many, 'drip': drip}[args.what](args)
 
 
 if __name__ == '__main__':
