@@ -15,6 +15,7 @@
 #include "ledger.h"
 #include "log.h"
 #include "pgarray.h"
+#include "policy.h"
 #include "rds.h"
 #include "relay.h"
 
@@ -352,6 +353,20 @@ find_remote(const struct config *config, char name[RELAY_NAME_MAX + 1])
 		(void)snprintf(name, RELAY_NAME_MAX + 1, "%s", list[0].name);
 }
 
+/* It is dead for certain, its connections with it: its leases of them (mx_lease.h) need not run out. */
+static void
+end_leases(redisContext *redis, const struct config *config, int dead)
+{
+	char key[KEY_MAX], number[16];
+	const char *argv[] = { "HDEL", key, number };
+
+	if (redis == NULL || strcmp(config->dispatcher_transport, "mx") != 0)
+		return;
+	(void)snprintf(key, sizeof(key), KEY_HERE, POLICY_POOL);
+	(void)snprintf(number, sizeof(number), "%d", dead);
+	freeReplyObject(redisCommandArgv(redis, 3, argv, NULL));
+}
+
 static int
 settle_earlier(const struct identity *id, const struct config *config,
     const struct journal *journal, struct db *db, uint64_t system_id, int owner, struct err *err)
@@ -385,6 +400,7 @@ settle_earlier(const struct identity *id, const struct config *config,
 			.dead = (int)db_number(lives, i, 0) };
 
 		result = ladder_parse(&r.ladder, config->dispatcher_retry_ladder, err);
+		end_leases(redis, config, r.dead);
 		r.evidence = journal_evidence(journal, r.dead, system_id);
 		if (result == 0 && settle_life(&r) < 0)
 			result = err_set(err, "cannot settle the earlier life: %s", db->error);

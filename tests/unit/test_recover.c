@@ -205,6 +205,7 @@ __wrap_db_run(struct db *db, const char *sql, int count, const char *const *para
 static bool redis_is_there;
 static int pushed;
 static char pushed_key[64], pushed_first[16]; /* of the last ones */
+static char ended[64];			      /* life whose leases were ended, and where they are */
 static redisContext fake_redis;
 
 redisContext *__wrap_rds_open(const struct rds_address *a, struct err *err);
@@ -222,6 +223,11 @@ __wrap_redisCommandArgv(redisContext *c, int argc, const char **argv, const size
 {
 	(void)sizes;
 	assert_ptr_equal(c, &fake_redis);
+	if (strcmp(argv[0], "HDEL") == 0) {
+		assert_int_equal(argc, 3);
+		(void)snprintf(ended, sizeof(ended), "%s %s", argv[1], argv[2]);
+		return NULL;
+	}
 	assert_string_equal(argv[0], "LPUSH");
 	(void)snprintf(pushed_key, sizeof(pushed_key), "%s", argv[1]);
 	(void)snprintf(pushed_first, sizeof(pushed_first), "%s", argv[2]);
@@ -387,6 +393,7 @@ begin(void **state)
 	add_row("4", "201", "sending");
 	redis_is_there = true;
 	pushed = 0;
+	ended[0] = '\0';
 	mark_at_s = 0;
 	evidence_is_bent = sync_fails = false;
 	config = (struct config){ .dispatcher_retry_ladder = (char *)"100s",
@@ -441,6 +448,7 @@ test_the_journal_tells_what_became_of_each(void **state)
 	assert_int_equal(pushed, 6);
 	assert_non_null(strstr(pushed_key, "4"));
 	assert_string_equal(pushed_first, "105");
+	assert_string_equal(ended, ""); /* a relay's connections are not leased */
 	assert_int_equal(pg.asked[RECOVERED], 1);
 }
 
@@ -483,6 +491,16 @@ test_nobody_is_named_of_a_domains_servers(void **state)
 	assert_int_equal(recover(false), RECOVER_DONE);
 	assert_non_null(strstr(pg.record_remotes, "NULL"));
 	assert_null(strstr(pg.record_remotes, "relay"));
+}
+
+/* They would count against its next life for as long as leases last. */
+static void
+test_the_dead_hold_no_connections(void **state)
+{
+	(void)state;
+	config.dispatcher_transport = (char *)"mx";
+	assert_int_equal(recover(false), RECOVER_DONE);
+	assert_string_equal(ended, "{p:kairan}:here 5");
 }
 
 /* The machine was started again: a page may be older than the dot behind a release. */
@@ -752,6 +770,7 @@ main(void)
 		cmocka_unit_test_setup(test_nobody_is_named_of_several_relays, begin),
 		cmocka_unit_test_setup(test_nobody_is_named_of_a_list_that_is_none, begin),
 		cmocka_unit_test_setup(test_nobody_is_named_of_a_domains_servers, begin),
+		cmocka_unit_test_setup(test_the_dead_hold_no_connections, begin),
 		cmocka_unit_test_setup(
 		    test_after_a_restart_of_the_machine_what_has_no_mark_is_in_doubt, begin),
 		cmocka_unit_test_setup(test_without_its_journal_everybody_is_in_doubt, begin),
