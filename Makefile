@@ -261,7 +261,7 @@ crash-loop: ## kills -9 at random (KILLS=20) against the relay's ground truth; o
 	@tools/deps.sh build services test
 	@$(MAKE) --no-print-directory KIND=crash programs-here
 	@KAIRAN_BIN=build/crash tests/crash/loop.sh
-crash-points: ## death at each named point (EACH=1, PAIRS=0 or all, POINTS="a b", ROUTE=ses); one JSON line last
+crash-points: ## death at each named point (EACH=25, PAIRS=all, POINTS="a b", ROUTE=ses, JOBS=2); one JSON line last
 	@tools/deps.sh build services test
 	@$(MAKE) --no-print-directory KIND=crash programs-here
 	@KAIRAN_BIN=build/crash tests/crash/points.sh

@@ -222,6 +222,7 @@ contain_files(const struct config *config, enum contain_role role, struct err *e
 	allow_configured(&f, config, role);
 #ifdef KAIRAN_CRASH_POINTS
 	allow(&f, getenv("KAIRAN_CRASH_LOG"), WRITE);
+	allow(&f, getenv("KAIRAN_CRASH_ARMED"), READ);
 #endif
 	failed = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (failed == 0)

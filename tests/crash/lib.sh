@@ -10,8 +10,6 @@ export KEEP_DATABASE=${KEEP:-0}	# for recounting
 SETTINGS=(KAIRAN_DISPATCHER_BATCH=32 "KAIRAN_RELAY_CONNECTIONS=$CONNECTIONS" KAIRAN_DISPATCHER_RETRY_LADDER=1s
 	KAIRAN_DISPATCHER_JOURNAL_SLOTS=16384 KAIRAN_FEEDBACK_HTTP_LISTEN= KAIRAN_FEEDBACK_LMTP_LISTEN=)
 declare -A PIDS=()	# by program: producer, feedback, dispatcher names
-declare -A POINT=()	# KAIRAN_CRASH_POINT of the next starts, one word each
-declare -A AT=()	# and of this life
 ROUTE=()		# settings of the dispatchers, besides
 
 # A last line is always there, of JSON; what could not be counted is no success.
@@ -51,12 +49,8 @@ crash_number()
 # arguments: program
 crash_start()
 {
-	local name=$1 settings=("${SETTINGS[@]}") point rest
+	local name=$1 settings=("${SETTINGS[@]}")
 
-	read -r point rest <<<"${POINT[$name]:-}"
-	[ -z "$point" ] || settings+=("KAIRAN_CRASH_POINT=$point" "KAIRAN_CRASH_LOG=$D/crashed")
-	# shellcheck disable=SC2034 # read by points.sh
-	POINT[$name]=$rest AT[$name]=$point
 	case $name in
 	producer) service_spawn producer "$D/producer.log" env "${settings[@]}" "$BIN/kairan-producer" ;;
 	feedback) service_spawn feedback "$D/feedback.log" env "${settings[@]}" "KAIRAN_FEEDBACK_MAILDIR=$D/md" \
@@ -75,6 +69,7 @@ crash_tend()
 	for name in "$@"; do
 		if [ -z "${PIDS[$name]:-}" ] || _services_gone "${PIDS[$name]}"; then
 			[ -z "${PIDS[$name]:-}" ] || wait "${PIDS[$name]}" 2>/dev/null || true
+			service_forget "${PIDS[$name]:-}"
 			# it is dead for certain: nobody need wait for the end of its lease
 			[ "$name" != producer ] || sql -c "UPDATE kairan.lease SET expires_at = now()" >/dev/null 2>&1 || true
 			crash_start "$name"

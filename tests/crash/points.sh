@@ -1,12 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# make crash-points: each CRASH_POINT of the sources alone, POINTS="a b" only those, EACH=n each so
-# often, PAIRS=n random pairs behind them (PAIRS=all: each with each): the program dies there, is started
-# again, and everybody must have got it once. Of two points of one program the second is that of its next
-# life. Points whose names begin with mx_ and ses_ are met with that transport, ROUTE=mx or ses takes all
-# others with it as well, those of SMTP or of its refusals excepted. The last line is one JSON object; status 1
-# when a point did not fire, or a promise was broken. Needs a build with crash points (KIND=san or KIND=crash).
+# make crash-points: death at the CRASH_POINTs of the sources, or POINTS="a b" of them, judged against the ground truth.
+# The services and programs go on; in one campaign (its runs are added as they are needed) the program dies at a
+# point, is started again, dies at the next one, and when all have been, everybody must have got it once.
+#   EACH=n     (1) each point has a campaign of its own, in which it is met n times
+#   PAIRS=n    (0) so many ordered pairs by chance, or all, a point with itself among them: two deaths that follow
+#              each other in one campaign, in the next life of the program or in another one. A campaign is a chain of
+#              LENGTH (40) pairs, tests/crash/pairs.py. Where a recovery needs a death of the dispatcher with claims
+#              before it and the point before it is none, one at after_mark stands between them ("between")
+#   CHAIN="relay a b c"    that campaign only, e.g. one that was said to be broken
+#   JOBS=n     (1) so many at a time, each with services of its own
+#   SEED=n     (the time) the order of pairs, and the how-manieth time a point is met
+# Points whose names begin with mx_ and ses_ are met with that transport; ROUTE=mx or ses takes all others with it as
+# well, those of SMTP or of refusals excepted. The last line is one JSON object; status 1 when a point was not met, a
+# program ended by itself, or a promise was broken: the campaign's points are named, for a second copy those between
+# the two. Needs a build with crash points (KIND=san or KIND=crash).
 # shellcheck disable=SC2119,SC2034,SC2153
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -17,211 +26,367 @@ cd "$(dirname "$0")/../.."
 . tests/crash/lib.sh
 
 ALL=(producer feedback one)
-EACH=${EACH:-${TIMES:-1}} PAIRS=${PAIRS:-0} ROUTES=${ROUTE:-relay}
+EACH=${EACH:-${TIMES:-1}} PAIRS=${PAIRS:-0} ROUTES=${ROUTE:-relay} JOBS=${JOBS:-1} LENGTH=${LENGTH:-40} WORKER=${WORKER:-}
 ROUTE=()
 SEED=${SEED:-$(date +%s)}
-crash_number EACH 1
 [ "$PAIRS" = all ] || crash_number PAIRS 0
+crash_number EACH "$([ "$PAIRS" = 0 ] && echo 1 || echo 0)"
+crash_number JOBS 1
+crash_number LENGTH 1
 case $ROUTES in relay | mx | ses) ;; *) crash_usage 'ROUTE is none of relay, mx, ses' ;; esac
 crash_number SEED 0
-RANDOM=$((10#$SEED % 32768))
-FIRED=0 TRIED=0 DEATHS=0
-silent=() broken=()
+LEAST=60	# waiting in the runs, or another one is added
+PATIENCE=60	# seconds for one point, and for the end of a campaign
 
+# ---- the points ----
+
+declare -A PROGRAM=() NEEDS=()
+list=()
+
+# arguments: program, its folder
 points_of()
 {
-	grep -rhoE 'CRASH_POINT\("[a-z_]+"\)' "$@" --include='*.c' | sed 's/.*"\(.*\)".*/\1/' | sort -u
-}
+	local point
 
-mapfile -t of_dispatcher < <(points_of dispatcher)
-mapfile -t of_producer < <(points_of producer)
-mapfile -t of_feedback < <(points_of feedback)
+	while read -r point; do
+		PROGRAM[$point]=$1
+		case $point in
+		mx_*) NEEDS[$point]=mx ;;
+		ses_*) NEEDS[$point]=ses ;;
+		before_write | after_write | reply_read | connected) NEEDS[$point]=smtp ;;
+		retry_pushed | before_ledger) NEEDS[$point]=relay ;; # refusals, which the FAKE SES has others for
+		*) NEEDS[$point]=any ;;
+		esac
+		list+=("$point")
+	done < <(grep -rhoE 'CRASH_POINT\("[a-z_]+"\)' "$2" --include='*.c' | sed 's/.*"\(.*\)".*/\1/' | sort -u)
+}
+points_of one dispatcher
+points_of producer producer
+points_of feedback feedback
 for point in ${POINTS:-}; do
-	case " ${of_dispatcher[*]} ${of_producer[*]} ${of_feedback[*]} " in
-	*" $point "*) ;;
-	*) crash_usage "POINTS: no source has $point" ;;
-	esac
+	[ -n "${PROGRAM[$point]:-}" ] || crash_usage "POINTS: no source has $point"
+done
+[ -z "${POINTS:-}" ] || read -ra list <<<"$POINTS"
+case ${CHAIN:-relay after_mark} in
+relay\ * | mx\ * | ses\ *) ;;
+*) crash_usage 'CHAIN begins with relay, mx or ses' ;;
+esac
+for point in ${CHAIN:-}; do
+	case $point in relay | mx | ses) continue ;; esac
+	[ -n "${PROGRAM[$point]:-}" ] || crash_usage "CHAIN: no source has $point"
 done
 
-program_of()
+# argument: point; stdout: the transport that has it
+route_of()
 {
-	case " ${of_producer[*]} " in *" $1 "*) echo producer; return ;; esac
-	case " ${of_feedback[*]} " in *" $1 "*) echo feedback; return ;; esac
-	echo one
+	case ${NEEDS[$1]}.$ROUTES in
+	any.* | smtp.mx) echo "$ROUTES" ;;
+	smtp.* | relay.*) echo relay ;;
+	*) echo "${NEEDS[$1]}" ;;
+	esac
 }
 
-# how often it is passed before the interesting moment, so that the run is under way
+# stdout: what is to be done, one campaign a line, "KIND ROUTE POINT ..."
+campaigns()
+{
+	local point i
+
+	[ -z "${CHAIN:-}" ] || { echo "chain $CHAIN"; return; }
+	for point in "${list[@]}"; do
+		[ "$EACH" = 0 ] || { printf 'alone %s' "$(route_of "$point")"; for ((i = 0; i < EACH; i++)); do printf ' %s' "$point"; done; echo; }
+	done
+	for point in "${list[@]}"; do echo "$point ${NEEDS[$point]}"; done |
+		tests/crash/pairs.py "$ROUTES" "$LENGTH" "$SEED" "$PAIRS" | sed 's/^/chain /'
+}
+mapfile -t TODO < <(campaigns)
+[ "${#TODO[@]}" -gt 0 ] || crash_usage 'no transport has two of these points'
+[ "$JOBS" -le "${#TODO[@]}" ] || JOBS=${#TODO[@]}
+
+# how often it is passed before the interesting moment, so that the run is under way. In NTH
 nth_of()
 {
 	case $1 in
 	recover_* | stopping | before_goodbye | release_committed | before_ledger | plan_* | page_* | run_found | audience_read | before_finish | retry_pushed | \
-		before_push | pushed | before_hook | before_events | events_committed | before_move | moved | connected | mx_* | ses_connected) echo 1 ;;
-	before_claim | claim_* | popped | reserved | before_record | record_committed) echo $((RANDOM % 2 + 1)) ;;
-	*) echo $((RANDOM % 20 + 2)) ;;
+		before_push | pushed | before_hook | before_events | events_committed | before_move | moved | connected | mx_* | ses_connected) NTH=1 ;;
+	before_claim | claim_* | popped | reserved | before_record | record_committed) NTH=$((RANDOM % 2 + 1)) ;;
+	*) NTH=$((RANDOM % 20 + 2)) ;;
 	esac
 }
 
-# what a point needs: mx, ses, smtp (relay or mx), relay (refusals, which the FAKE SES has others for), or any
-needs()
+# ---- several at a time ----
+
+# stdin: last lines of the jobs
+sum_up()
 {
-	case $1 in
-	mx_*) echo mx ;;
-	ses_*) echo ses ;;
-	before_write | after_write | reply_read | connected) echo smtp ;;
-	retry_pushed | before_ledger) echo relay ;;
-	*) echo any ;;
-	esac
+	jq -cs --argjson jobs "$JOBS" 'if any(.[]; has("error")) then map(select(has("error")))[0] else
+		(map(to_entries) | add | group_by(.key) | map({key: .[0].key, value: (map(.value) | if (.[0] | type) == "number" then add else .[0] end)}) | from_entries)
+		+ (.[0] | {points, each, seed}) + {seconds: (map(.seconds) | max), jobs: $jobs} end'
 }
 
-# arguments: points; stdout: the transport that has all of them, nothing when none has
-route_of()
+in_jobs()
 {
-	local point route fits
+	local i status=0 json
 
-	for route in "$ROUTES" relay mx ses; do
-		fits=yes
-		for point in "$@"; do
-			case $(needs "$point").$route in
-			any.* | "$route.$route" | smtp.relay | smtp.mx) ;;
-			*) fits=no ;;
-			esac
-		done
-		[ $fits = no ] || { echo "$route"; return; }
+	services_dir
+	for ((i = 0; i < JOBS; i++)); do
+		WORKER=$i PAIRS=$PAIRS EACH=$EACH SEED=$SEED ROUTE=$ROUTES tests/crash/points.sh >"$SERVICES_DIR/$i" </dev/null &
+		_services_pids+=($!)
 	done
+	for i in "${_services_pids[@]}"; do wait "$i" || status=1; done
+	_services_pids=()
+	json=$(for ((i = 0; i < JOBS; i++)); do tail -n 1 "$SERVICES_DIR/$i"; done | sum_up)
+	crash_say "$json"
+	exit $status
+}
+if [ "$JOBS" -gt 1 ] && [ -z "$WORKER" ]; then in_jobs; fi
+WORKER=${WORKER:-0}
+RANDOM=$(((10#$SEED + WORKER) % 32768))
+
+# ---- one death ----
+
+FIRED=0 TRIED=0 DEATHS=0 BETWEEN=0 PAIRED=0 SERIAL=0
+silent=() broken=() met=()
+exec {NAP}<> <(:)
+
+nap()
+{
+	read -rt 0.02 -u "$NAP" || true
+}
+
+# arguments: point, its how-manieth time
+arm()
+{
+	SERIAL=$((SERIAL + 1))
+	printf '%s:%d %d\n' "$1" "$2" "$SERIAL" >"$D/armed"
+}
+
+# argument: name of a program that has ended. In STATUS
+end_of()
+{
+	STATUS=0
+	wait "${PIDS[$1]}" 2>/dev/null || STATUS=$?
+	service_forget "${PIDS[$1]}"
+}
+
+# It is started again. argument: name
+again()
+{
+	# it is dead for certain: nobody need wait for the end of its lease
+	[ "$1" != producer ] || sql -c 'UPDATE kairan.lease SET expires_at = now()'
+	crash_start "$1"
+}
+
+# Nobody ends but where he was told to, and behind a SIGTERM. TOLD: pid that had one
+mind()
+{
+	local name ended=() STATUS
+
+	for name in "${ALL[@]}"; do
+		kill -0 "${PIDS[$name]}" 2>/dev/null || ended+=("$name")
+	done
+	mapfile -t met <"$D/crashed"
+	[ ${#met[@]} = 0 ] || return 0
+	for name in "${ended[@]+"${ended[@]}"}"; do
+		end_of "$name"
+		[ "${PIDS[$name]}.$STATUS" = "$TOLD.0" ] || broken+=("$CAMPAIGN: $name ended by itself with $STATUS")
+		again "$name"
+	done
+}
+
+# A life that dies in the way out of a SIGTERM gets one, in the middle of its work. argument: point
+tell_to_stop()
+{
+	case $1 in stopping | before_goodbye | release_committed) ;; *) return 0 ;; esac
+	[ "$LIFE" = "${PIDS[one]}" ] || { LIFE=${PIDS[one]}; FROM=$(taken); }
+	[ "$TOLD" != "$LIFE" ] || return 0
+	[ "$(taken)" -gt $((FROM + 5)) ] || return 0
+	TOLD=$LIFE
+	kill -TERM "$TOLD" 2>/dev/null || true
+}
+
+# hard addresses are suppressed when they were used: new ones in each run; soft ones are put off once. Run in RUNS
+one_run()
+{
+	local domain=$WORKER.$GIVEN.example
+
+	RUNS+=("$(sql -c "INSERT INTO kairan.customer (email, name) SELECT x || i || '@$domain', x FROM generate_series(1, 2) AS i, unnest('{hard,soft}'::text[]) AS x" \
+		-c "SELECT run_id FROM kairan.run_make('points', '$WORKER-$GIVEN')")")
+	give_feedback
+}
+
+give_feedback()
+{
+	GIVEN=$((GIVEN + 1))
+	crash_feedback "$GIVEN" "$(tail -n 300 "$TRUTH" | shuf -n 1)"
+}
+
+# Another run when few are waiting, or, for a point of planning, none is to be planned. argument: point
+work()
+{
+	local left new
+
+	IFS='|' read -r left new < <(sql -c "SELECT coalesce(sum(queued + sending), 0), count(*) FILTER (WHERE state IN ('scheduled', 'planning'))
+		FROM kairan.campaign_progress WHERE state IN ('scheduled', 'planning', 'running')")
+	[ "$new" = 0 ] || return 0
+	case $1 in
+	run_found | plan_* | audience_read | page_*) one_run ;;
+	*) [ "$left" -ge "$LEAST" ] || one_run ;;
+	esac
+}
+
+# Whoever died at the last point, and is started with the next one armed
+DEAD=
+wake()
+{
+	local name=$DEAD
+
+	DEAD=
+	[ -z "$name" ] || again "$name"
+}
+
+# The program dies there; 1 when it did not come by. argument: point
+meet()
+{
+	local point=$1 program=${PROGRAM[$1]} NTH STATUS end=$((SECONDS + PATIENCE)) look=0
+
+	nth_of "$point"
+	LIFE=
+	slow "$point"
+	[ "$program" != feedback ] || give_feedback
+	arm "$point" "$NTH"
+	wake
+	until mind && [ ${#met[@]} -gt 0 ]; do
+		[ "$SECONDS" -lt "$end" ] || { : >"$D/armed"; silent+=("$point of $CAMPAIGN"); return 1; }
+		if [ "${EPOCHREALTIME/./}" -gt "$look" ]; then
+			work "$point"
+			look=$((${EPOCHREALTIME/./} + 250000))
+		fi
+		tell_to_stop "$point"
+		nap
+	done
+	[ "${met[*]}" = "$point" ] || broken+=("$CAMPAIGN: died at ${met[*]} instead of $point")
+	echo "$EPOCHREALTIME $point" >>"$D/deaths"
+	DEATHS=$((DEATHS + 1))
+	end_of "$program"
+	DEAD=$program
+	[ "$STATUS" = 137 ] || broken+=("$CAMPAIGN: $program died at $point with $STATUS")
+	: >"$D/crashed"
+}
+
+# Claims that wait are given back on the way out: there must be some. argument: point
+slow()
+{
+	local delay=3
+
+	case $1 in stopping | release_committed) delay=40 ;; esac
+	[ "$delay" != "$DELAY" ] || return 0
+	DELAY=$delay
+	relay_set "delay_ms = $delay" 'times = 1'
+	[ "$BEFORE" != ses ] || ses_set "delay_ms = $delay"
+}
+
+# Whether a recovery finds what it needs behind the last death. arguments: point, the one before it
+left_for()
+{
+	[ "${PROGRAM[${2:-moved}]}" = one ] || return 1
+	case $1 in
+	recover_before_write | recover_between_writes | recover_after_write) ;;
+	*) return 0 ;;
+	esac
+	case $2 in # claims that are not settled
+	recover_after_write) return 1 ;;
+	*_mark | mark_* | answer_almost | *_write | reply_read | claim_answered | claim_handed_over | ses_agreed | ses_written) ;;
+	*) return 1 ;;
+	esac
+}
+
+# ---- one campaign ----
+
+# argument: transport
+route_take()
+{
+	[ "$1" != "$BEFORE" ] || return 0
+	case $1 in
+	relay) ROUTE=() ;;
+	mx) ROUTE=("${MX[@]}") ;;
+	ses) ROUTE=("${SES_ROUTE[@]}"); ses_set 'delay_ms = 3' ;;
+	esac
+	BEFORE=$1
+	crash_kill one
+	end_of one
+	again one
 }
 
 idle()
 {
-	[ "$(one "count(*) FROM kairan.run WHERE state IN ('scheduled', 'planning', 'running')" 2>/dev/null)" = 0 ] &&
-		[ -z "$(find "$D/md/new" -type f)" ]
+	mind
+	[ "$(one "count(*) FROM kairan.run WHERE state IN ('scheduled', 'planning', 'running')")" = 0 ] && [ -z "$(find "$D/md/new" -type f)" ]
 }
 
-# arguments: points; the programs that have them end, and their next lives die there, one behind the other
-arm()
+# arguments: kind, transport, points
+campaign()
 {
-	local point program
-	local -A chain=()
+	local kind=$1 point last='' end STATUS RUNS=() CAMPAIGN="${*:2}"
 
-	for point in "$@"; do
-		program=$(program_of "$point")
-		case $point in
-		recover_*)	# something must be left to recover
-			chain[$program]+="after_mark:5 "
-			WANTED=$((WANTED + 1)) ;;
-		esac
-		chain[$program]+="$point:$(nth_of "$point") "
-		WANTED=$((WANTED + 1))
-	done
-	for program in "${!chain[@]}"; do
-		crash_kill "$program" 2>/dev/null || true
-		wait "${PIDS[$program]:-}" 2>/dev/null || true
-		PIDS[$program]=''
-		POINT[$program]=${chain[$program]}
-	done
-}
-
-# A life that dies in the way out of a SIGTERM gets one, in the middle of its work.
-told=
-tell_to_stop()
-{
-	case ${AT[one]:-} in
-	stopping:* | before_goodbye:* | release_committed:*) ;;
-	*) return 0 ;;
-	esac
-	[ "${told%% *}" = "${PIDS[one]}" ] || told="${PIDS[one]} $(taken)"
-	case $told in *done) return 0 ;; esac
-	[ "$(taken)" -gt $((${told#* } + 5)) ] || return 0
-	kill -TERM "${PIDS[one]}" 2>/dev/null || true
-	told="${PIDS[one]} done"
-}
-
-# hard addresses are suppressed when they were used: new ones for points on the way of a refusal; soft ones
-# are put off once. Run in RUNS.
-one_run()
-{
-	customers_add 1 "dead$TRIED.$GIVEN.example" hard
-	customers_add 1 "soft$TRIED.$GIVEN.example" soft
-	RUNS+=("$(run_add points "$TRIED-$GIVEN-$RANDOM")")
-	GIVEN=$((GIVEN + 1))
-	crash_feedback "$GIVEN" "$(shuf -n 1 "$TRUTH")"
-}
-
-route_take()
-{
-	case $1 in
-	relay) ROUTE=() ;;
-	mx) ROUTE=("${MX[@]}") ;;
-	ses) ROUTE=("${SES_ROUTE[@]}") ;;
-	esac
-	[ "$1" != ses ] || ses_set 'delay_ms = 3'
-	case " ${*:2} " in
-	*" stopping "* | *" release_committed "*)
-		relay_set 'delay_ms = 40' 'times = 1'
-		[ "$1" != ses ] || ses_set 'delay_ms = 40' ;;
-	esac
-	[ "$1" = "$BEFORE" ] || { crash_kill one 2>/dev/null || true; } # its next life has the other transport
-	BEFORE=$1
-}
-
-fired()
-{
-	[ $(($(wc -l <"$D/crashed") - before)) -ge "$WANTED" ]
-}
-
-# A run, or as many as it takes, dying at each of the points given.
-try()
-{
-	local point before deaths list doubt end=$((SECONDS + 60)) WANTED=0 RUNS=()
-
-	TRIED=$((TRIED + $#))
-	before=$(wc -l <"$D/crashed")
-	route_take "$(route_of "$@")" "$@"
-	arm "$@"
+	[ "$kind" = chain ] || CAMPAIGN="$2 $3"
+	: >"$D/deaths"
+	sql -c "DELETE FROM kairan.customer WHERE name IN ('hard', 'soft')"
+	route_take "$2"
 	one_run
-	while true; do
-		crash_tend "${ALL[@]}"
-		tell_to_stop
-		if idle; then
-			! fired || break
-			# a life that comes by nothing any more in this run: another one
-			[ ${#RUNS[@]} -lt 4 ] || break
-			one_run
-		elif [ "$SECONDS" -gt "$end" ]; then
-			broken+=("$*: does not end")
-			break
-		fi
-		sleep 0.05
+	for point in "${@:3}"; do
+		case $kind.$point in
+		alone.recover_*) BETWEEN=$((BETWEEN + 1)); meet after_mark || true ;;
+		chain.recover_*) left_for "$point" "$last" || { BETWEEN=$((BETWEEN + 1)); meet after_mark || true; } ;;
+		esac
+		TRIED=$((TRIED + 1))
+		meet "$point" || break
+		FIRED=$((FIRED + 1))
+		[ "$kind" = alone ] || [ -z "$last" ] || PAIRED=$((PAIRED + 1))
+		last=$point
 	done
-	POINT=()
-	sleep 0.1
-	crash_tend "${ALL[@]}"
-	relay_set 'delay_ms = 3' 'times = 1'
-	for point in "$@"; do
-		if tail -n +$((before + 1)) "$D/crashed" | grep -qx "$point"; then
-			FIRED=$((FIRED + 1))
-		else
-			silent+=("$point of $*")
-		fi
+	: >"$D/armed"
+	slow ''
+	wake
+	end=$((SECONDS + PATIENCE))
+	until idle; do
+		[ "$SECONDS" -lt "$end" ] || { broken+=("$CAMPAIGN: does not end"); break; }
+		nap
 	done
-	deaths=$(($(wc -l <"$D/crashed") - before))
-	DEATHS=$((DEATHS + deaths))
-	judge "$deaths" "$*"
+	judge
 }
 
-# arguments: deaths, points
+# Only what is new is read; the count at the end reads all.
+truth_more()
+{
+	tail -n +$((LOADED + 1)) "$TRUTH" >"$D/more"
+	LOADED=$((LOADED + $(wc -l <"$D/more")))
+	sql -c "\\copy test.line FROM '$D/more' WITH (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')"
+}
+
+# The deaths between the copies of whoever has several. argument: list of runs
+suspects()
+{
+	sql -F ' ' -c "SELECT extract(epoch FROM min(at)), extract(epoch FROM max(at)) FROM test.truth WHERE run IN ($1) AND kept
+		GROUP BY run, send HAVING count(*) > 1 ORDER BY 1 LIMIT 1" |
+		awk 'NR == FNR { from = $1; to = $2; next } from && $1 >= from - 0.2 && $1 <= to + 0.2 { printf " %s", $2 }' - "$D/deaths"
+}
+
 judge()
 {
-	local violation list
+	local violation runs between
 
-	printf -v list '%s,' "${RUNS[@]}"
-	list=${list%,}
-	truth_load
-	violation=$(one "string_agg(v, '; ') FROM (SELECT v FROM unnest(ARRAY[$list]) AS r, test.violations(r) AS v LIMIT 3) AS t")
-	[ -z "$violation" ] || broken+=("$2: $violation")
-	[ "$(one "count(*) FROM kairan.send WHERE run_id IN ($list) AND state IN ('queued', 'sending', 'deferred')")" = 0 ] ||
-		broken+=("$2: somebody is not settled")
-	[ "$(one "count(*) FROM kairan.send WHERE run_id IN ($list) AND state = 'in_doubt'")" -le $((CONNECTIONS * $1)) ] ||
-		broken+=("$2: too many are in doubt")
+	printf -v runs '%s,' "${RUNS[@]}"
+	runs=${runs%,}
+	truth_more
+	violation=$(one "string_agg(v, '; ') FROM (SELECT v FROM unnest(ARRAY[$runs]) AS r, test.violations(r) AS v LIMIT 3) AS t")
+	if [ -n "$violation" ]; then
+		between=$(suspects "$runs")
+		broken+=("$CAMPAIGN: $violation${between:+; between the copies died:$between}")
+	fi
+	[ "$(one "count(*) FROM kairan.send WHERE run_id IN ($runs) AND state IN ('queued', 'sending', 'deferred')")" = 0 ] ||
+		broken+=("$CAMPAIGN: somebody is not settled")
+	[ "$(one "count(*) FROM (SELECT FROM kairan.send WHERE run_id IN ($runs) AND state = 'in_doubt' GROUP BY owner HAVING count(*) > $CONNECTIONS) AS t")" = 0 ] ||
+		broken+=("$CAMPAIGN: a life left more in doubt than it had connections")
 }
 
 # Servers of the other transports, when they are needed. Knot says that the FAKE relay is everybody's.
@@ -244,52 +409,29 @@ transports_start()
 		"AWS_ENDPOINT_URL_SESV2=https://localhost:$SES_PORT" "AWS_CA_BUNDLE=$D/ses/ca.pem" "KAIRAN_SES_CONNECTIONS=$CONNECTIONS")
 }
 
-START=$SECONDS GIVEN=0 BEFORE=relay
+START=$SECONDS GIVEN=0 BEFORE=relay LOADED=0 DELAY='' TOLD='' LIFE='' FROM=0
 MX=() SES_ROUTE=()
 crash_begin >&2
-SETTINGS+=(KAIRAN_PRODUCER_PAGE=50)
+: >"$D/armed"
+SETTINGS+=(KAIRAN_PRODUCER_PAGE=50 "KAIRAN_CRASH_ARMED=$D/armed" "KAIRAN_CRASH_LOG=$D/crashed")
 customers_add 130 large.example
 customers_add 3 dead.example hard
 campaign_add points
-relay_set 'delay_ms = 3' 'times = 1'
-crash_tend "${ALL[@]}"
+slow ''
+for name in "${ALL[@]}"; do crash_start "$name"; done
 run_wait "$(run_add points first)" finished 30 >&2
+case " ${TODO[*]} " in *' mx '* | *' ses '*) transports_start >&2 ;; esac
 
-read -ra list <<<"${POINTS:-${of_dispatcher[*]} ${of_producer[*]} ${of_feedback[*]}}"
-case "$ROUTES ${list[*]}" in mx* | ses* | *' mx_'* | *' ses_'*) transports_start >&2 ;; esac
-for ((i = 0; i < EACH; i++)); do
-	for point in "${list[@]}"; do
-		try "$point"
-	done
-	echo "# round $((i + 1)): $TRIED tried, $FIRED fired, $DEATHS deaths, ${#broken[@]} broken, $((SECONDS - START)) s" >&2
+for ((n = WORKER; n < ${#TODO[@]}; n += JOBS)); do
+	read -ra words <<<"${TODO[n]}"
+	campaign "${words[@]}"
+	echo "# $((n + 1)) of ${#TODO[@]} (${words[*]:1:2}): $TRIED tried, $FIRED met, $DEATHS deaths, ${#broken[@]} broken, $((SECONDS - START)) s" >&2
 done
-
-PAIRED=0 SAME=0
-# arguments: two points; nothing when no transport has both
-try_pair()
-{
-	[ -n "$(route_of "$1" "$2")" ] || return 1
-	PAIRED=$((PAIRED + 1))
-	[ "$(program_of "$1")" != "$(program_of "$2")" ] || SAME=$((SAME + 1))
-	try "$1" "$2"
-	[ $((PAIRED % 25)) != 0 ] || echo "# $PAIRED pairs: $FIRED of $TRIED fired, ${#broken[@]} broken, $((SECONDS - START)) s" >&2
-}
-if [ "$PAIRS" = all ]; then
-	for a in "${list[@]}"; do
-		for b in "${list[@]}"; do
-			try_pair "$a" "$b" || true
-		done
-	done
-else
-	while [ "$PAIRED" -lt "$PAIRS" ]; do
-		try_pair "${list[RANDOM % ${#list[@]}]}" "${list[RANDOM % ${#list[@]}]}" || true
-	done
-fi
-for name in "${ALL[@]}"; do service_stop "${PIDS[$name]}" >/dev/null 2>&1 || true; done
+for name in "${ALL[@]}"; do service_stop "${PIDS[$name]}" >/dev/null 2>&1 || broken+=("$name ends with $?"); done
 [ ${#broken[@]} = 0 ] || printf '# broken: %s\n' "${broken[@]}" >&2
-[ ${#silent[@]} = 0 ] || printf '# did not fire: %s\n' "${silent[@]}" >&2
-json=$(crash_count | jq -c --argjson points "${#list[@]}" --argjson each "$EACH" --argjson pairs "$PAIRED" --argjson same "$SAME" --argjson seed "$SEED" --argjson tried "$TRIED" --argjson fired "$FIRED" \
-	--argjson deaths "$DEATHS" --argjson s "$((SECONDS - START))" --argjson broken "${#broken[@]}" \
-	'{points: $points, each: $each, pairs: $pairs, pairs_of_one_program: $same, seed: $seed, tried: $tried, fired: $fired, deaths: $deaths, broken: $broken, seconds: $s} + .')
+[ ${#silent[@]} = 0 ] || printf '# not met: %s\n' "${silent[@]}" >&2
+json=$(crash_count | jq -c --argjson points "${#list[@]}" --argjson each "$EACH" --argjson pairs "$PAIRED" --argjson seed "$SEED" --argjson tried "$TRIED" \
+	--argjson fired "$FIRED" --argjson deaths "$DEATHS" --argjson between "$BETWEEN" --argjson s "$((SECONDS - START))" --argjson broken "${#broken[@]}" \
+	'{points: $points, each: $each, pairs: $pairs, seed: $seed, tried: $tried, fired: $fired, deaths: $deaths, between: $between, broken: $broken, seconds: $s} + .')
 crash_say "$json"
-jq -e '.undecided_as_sent == 0 and .duplicates == 0 and .lost == 0 and .unaccounted == 0 and .broken == 0 and .tried == .fired' <<<"$json" >/dev/null
+jq -e '.undecided_as_sent == 0 and .duplicates == 0 and .lost == 0 and .unaccounted == 0 and .broken == 0 and .tried == .fired and .deaths == .fired + .between' <<<"$json" >/dev/null

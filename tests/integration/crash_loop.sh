@@ -31,6 +31,9 @@ refused loop KILLS=abc
 refused loop KILLS=0
 refused loop KILLS=1 ONLY=typo
 refused points POINTS=no_such_point
+refused points CHAIN='relay no_such_point'
+refused points CHAIN='after_mark after_write'
+refused points EACH=0
 refused soak MINUTES=x
 
 refused soak GROWTH_KB=none
@@ -53,6 +56,12 @@ awk 'BEGIN { for (s = 0; s <= 600; s += 10) { print s, "two", 7, 10000 + s, 20 +
 	print s, "three", 5, s < 300 ? 5000 + s * 20 : 11000, 20 + (s % 30 == 0) * 3 } }' >"$made/samples"
 tap_is "$(tests/crash/grown.py "$made/samples" 300 | jq -c '[.two, .one, .three | .kb_per_h, .grown_kb, .fds_grown]')" '[3600,300,3,0,0,0,0,0,0]' \
 	'growth: of the longest life behind the warm-up'
+# pairs: c only with mx, d only with ses, so that neither comes behind the other
+pairs() { printf '%s\n' 'a any' 'b smtp' 'c mx' 'd ses' | tests/crash/pairs.py "$@"; }
+tap_is "$(pairs relay 3 7 all | awk '{ for (i = 3; i <= NF; i++) print $(i - 1) $i }' | sort | xargs)" 'aa ab ac ad ba bb bc ca cb cc da dd' \
+	'pairs: each point behind each once, where a transport has both'
+tap_is "$(pairs relay 3 7 all | awk '/c/ && $1 != "mx" || /d/ && $1 != "ses" || NF > 5')" '' 'pairs: with that transport, no campaign longer than was asked for'
+tap_is "$(pairs ses 3 7 5 | awk '{ n += NF - 2 } END { print n }')" 5 'pairs: some of them only'
 # a tenth of all branches missing is allowed, one of the journal is not; nor is a module without a file
 for file in dispatcher/settle.c common/smtp_reply.c dispatcher/journal/journal.c feedback/parse/sns.c common/token.c common/addr.c \
 	dispatcher/smtp/smtp_body.c feedback/parse/mail.c; do echo "$file 100 100 100 100 0 0"; done >"$made/coverage"
@@ -89,10 +98,11 @@ pid=$(sed -n 's/.*to end it: kill -INT //p' "$out.err")
 tap_ok 'KEEP=1: it ends as was said' sh -c "kill -INT $pid && for i in \$(seq 300); do test -e '$kept/pg/postmaster.pid' || exit 0; sleep 0.1; done; exit 1"
 
 status=0
-POINTS='after_mark ses_agreed mx_leased record_committed recover_between_writes page_committed before_push events_committed' \
+POINTS='after_mark ses_agreed mx_leased record_committed recover_between_writes page_committed before_push events_committed' EACH=2 PAIRS=12 LENGTH=6 \
 	tests/crash/points.sh >"$out" 2>"$out.err" || status=$?
-tap_is "$status" 0 'F2, F3, F4: death at named points of all programs and transports: the same, and each was reached'
+tap_is "$status" 0 'F2, F3, F4: death at named points of all programs and transports, alone and behind each other: the same, and each was met'
+tap_is "$(tail -n 1 "$out" | jq -c '[.points, .each, .pairs, .fired >= 28, .deaths == .fired + .between]')" '[8,2,12,true,true]' 'as often as was asked for'
 tap_note "$(tail -n 1 "$out")"
-[ "$status" = 0 ] || tap_note "$(tail -n 20 "$out.err")"
+[ "$status" = 0 ] || tap_note "$(grep -v Killed "$out.err" | tail -n 20)"
 rm -f "$out.err"
 tap_done

@@ -11,7 +11,7 @@
 #   pg_schema FILE                       what `kairan init` makes, without it; its words in FILE
 #   redis_start "$SERVICES_DIR" --maxmemory 64mb          exports KAIRAN_REDIS_URL
 #   service_spawn NAME LOGFILE COMMAND...                 PID in SERVICE_PID
-#   pg_stop DIR [fast|immediate], redis_stop DIR [TERM|KILL], service_stop PID [SIGNAL]
+#   pg_stop DIR [fast|immediate], redis_stop DIR [TERM|KILL], service_stop PID [SIGNAL], service_forget PID
 #   stop_all                             runs at exit; calling it earlier is fine
 #
 # pg_start and redis_start on a directory used before start again on the same data.
@@ -298,15 +298,23 @@ service_spawn()
 	services_say "$name runs as $SERVICE_PID, log $log"
 }
 
+# argument: PID of service_spawn that has ended: the number may be another's by the time of stop_all
+service_forget()
+{
+	local left=() each
+
+	for each in "${_services_pids[@]+"${_services_pids[@]}"}"; do
+		[ "$each" = "$1" ] || left+=("$each")
+	done
+	_services_pids=("${left[@]+"${left[@]}"}")
+}
+
 # arguments: PID of service_spawn, signal (default TERM); returns the program's exit status
 service_stop()
 {
-	local pid=$1 left=() each status=0
+	local pid=$1 status=0
 
-	for each in "${_services_pids[@]+"${_services_pids[@]}"}"; do
-		[ "$each" = "$pid" ] || left+=("$each")
-	done
-	_services_pids=("${left[@]+"${left[@]}"}")
+	service_forget "$pid"
 	_services_end "$pid" "${2:-TERM}"
 	wait "$pid" 2>/dev/null || status=$?
 	return "$status"
