@@ -14,12 +14,18 @@ const char brake_text_sql[] =
     "ORDER BY name), '[]') FROM kairan.brake";
 
 const char lane_text_sql[] =
-    "SELECT coalesce(json_agg(json_build_object('campaign', c.name, 'run_key', r.run_key, "
-    "'lane', l.name, 'why', b.why, 'since', b.opened_at) ORDER BY b.opened_at), '[]') "
-    "FROM kairan.lane_break b JOIN kairan.run r ON r.id = b.run_id "
+    "SELECT coalesce(json_agg(json_strip_nulls(json_build_object('campaign', c.name, "
+    "'run_key', r.run_key, 'lane', b.lane, 'origin', b.origin, 'why', b.why, 'since', "
+    "b.opened_at)) ORDER BY b.opened_at), '[]') "
+    "FROM (SELECT k.run_id, l.name AS lane, NULL AS origin, k.why, k.opened_at "
+    "FROM kairan.lane_break k "
+    "JOIN kairan.run_lane l ON l.run_id = k.run_id AND l.lane = k.lane "
+    "WHERE k.resumed_at IS NULL UNION ALL "
+    "SELECT k.run_id, NULL, o.name, k.why, k.opened_at FROM kairan.origin_break k "
+    "JOIN kairan.run_origin o ON o.run_id = k.run_id AND o.origin = k.origin "
+    "WHERE k.resumed_at IS NULL) AS b JOIN kairan.run r ON r.id = b.run_id "
     "JOIN kairan.campaign c ON c.id = r.campaign_id "
-    "JOIN kairan.run_lane l ON l.run_id = b.run_id AND l.lane = b.lane "
-    "WHERE b.resumed_at IS NULL AND r.state IN ('running', 'paused')";
+    "WHERE r.state IN ('running', 'paused')";
 
 void
 brake_text_print(const json_t *brake)
@@ -53,6 +59,12 @@ brake_text_print(const json_t *brake)
 	putchar('\n');
 }
 
+const char *
+lane_text_kind(const json_t *lane)
+{
+	return json_object_get(lane, "lane") != NULL ? "lane" : "origin";
+}
+
 void
 lane_text_print(const json_t *lane, const char *indent)
 {
@@ -65,7 +77,7 @@ lane_text_print(const json_t *lane, const char *indent)
 	cli_put_text(stdout, json_string_value(json_object_get(lane, "why")));
 	printf("\n%skairan campaign resume %s --run-key ", indent, campaign);
 	cli_put_text(stdout, run_key);
-	fputs(" --lane ", stdout);
-	cli_put_text(stdout, json_string_value(json_object_get(lane, "lane")));
+	printf(" --%s ", lane_text_kind(lane));
+	cli_put_word(stdout, json_string_value(json_object_get(lane, lane_text_kind(lane))));
 	putchar('\n');
 }

@@ -377,6 +377,30 @@ cli_put_text(FILE *out, const char *text)
 	}
 }
 
+void
+cli_put_word(FILE *out, const char *text)
+{
+	static const char plain[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,:/+=@%";
+	const char *quote;
+
+	if (*text != '\0' && text[strspn(text, plain)] == '\0') {
+		fputs(text, out);
+		return;
+	}
+	fputc('\'', out);
+	while ((quote = strchr(text, '\'')) != NULL) {
+		char *part = strndup(text, (size_t)(quote - text));
+
+		cli_put_text(out, part != NULL ? part : "");
+		free(part);
+		fputs("'\\''", out);
+		text = quote + 1;
+	}
+	cli_put_text(out, text);
+	fputc('\'', out);
+}
+
 /* ---------------------------------------------------------------- results */
 
 enum {

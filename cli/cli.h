@@ -135,6 +135,9 @@ int cli_open_owner(struct cli *cli, struct db *db) MUST_CHECK;
  * remote host cannot drive the terminal. */
 void cli_put_text(FILE *out, const char *text);
 
+/* The same as a word of the shell, in quotes where it needs them. */
+void cli_put_word(FILE *out, const char *text);
+
 /* A number without sign from min to max; -1 after printing what --name takes. */
 int64_t cli_parse_number(
     struct cli *cli, const char *name, const char *text, int64_t min, int64_t max) MUST_CHECK;

@@ -441,8 +441,10 @@ print_show(const json_t *o)
 	}
 	json_array_foreach(json_object_get(o, "lanes_paused"), i, x)
 	{
-		fputs("paused      ", stdout);
-		cli_put_text(stdout, json_string_value(json_object_get(x, "lane")));
+		const char *kind = lane_text_kind(x);
+
+		printf("paused      %s", strcmp(kind, "origin") == 0 ? "origin " : "");
+		cli_put_text(stdout, json_string_value(json_object_get(x, kind)));
 		lane_text_print(x, "            ");
 	}
 	json_array_foreach(json_object_get(o, "set"), i, x) printf(

@@ -634,8 +634,8 @@ draw_lanes(const struct cli *cli, const json_t *lanes)
 
 	json_array_foreach(lanes, i, one)
 	{
-		printf("  lane ");
-		styled(cli, STYLE_YELLOW, word(one, "lane"));
+		printf("  %s ", lane_text_kind(one));
+		styled(cli, STYLE_YELLOW, word(one, lane_text_kind(one)));
 		lane_text_print(one, "       ");
 	}
 }

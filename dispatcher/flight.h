@@ -49,6 +49,7 @@ struct live_run {
 	size_t field_count;
 	size_t confirm_field; /* its index, SIZE_MAX: the templates do not ask to confirm */
 	const char *web_base; /* in front of links to confirm; borrowed from the configuration */
+	bool has_origins;     /* counted and judged by where its customers come from */
 	bool is_mail;	      /* its rows carry whole mails; the plan is not used */
 	bool ses_tags;	      /* of those: with what Amazon SES reads, */
 	const char *ses_configuration_set; /* and this, may be empty; borrowed */

@@ -56,7 +56,8 @@ enum load_column {
 	L_FILE_ID,
 	L_FILE_BYTES,
 	L_LANES,
-	L_SES_CONTENT
+	L_SES_CONTENT,
+	L_HAS_ORIGINS
 };
 
 static void
@@ -121,6 +122,12 @@ domain_of(const char *address)
 	return at != NULL ? at + 1 : address;
 }
 
+static bool
+make_statement(struct live_run *run, struct run_sql *s, const char *what, const char *text)
+{
+	return run_sql_make(s, &run->arena, what, text, run->id, run->has_origins);
+}
+
 /* The statements of this run; its claim with its template's fields in the select list. */
 static int
 build_statements(struct live_run *run, const char *columns, const char *base, struct err *err)
@@ -149,16 +156,11 @@ build_statements(struct live_run *run, const char *columns, const char *base, st
 		    &sql, columns, "cu", fields[i], message_field_is_json(run->plan, i));
 	}
 	buf_append_str(&sql, at + sizeof(mark) - 1);
-	good = !buf_failed(&sql) &&
-	    run_sql_make(&run->claim, &run->arena, "claim", buf_str(&sql), run->id) &&
-	    run_sql_make(
-		&run->record, &run->arena, "record", embed_dispatcher_sql_record_sql, run->id) &&
-	    run_sql_make(
-		&run->release, &run->arena, "release", embed_dispatcher_sql_release_sql, run->id) &&
-	    run_sql_make(
-		&run->unsend, &run->arena, "unsend", embed_dispatcher_sql_unsend_sql, run->id) &&
-	    run_sql_make(
-		&run->recheck, &run->arena, "recheck", embed_dispatcher_sql_recheck_sql, run->id);
+	good = !buf_failed(&sql) && make_statement(run, &run->claim, "claim", buf_str(&sql)) &&
+	    make_statement(run, &run->record, "record", embed_dispatcher_sql_record_sql) &&
+	    make_statement(run, &run->release, "release", embed_dispatcher_sql_release_sql) &&
+	    make_statement(run, &run->unsend, "unsend", embed_dispatcher_sql_unsend_sql) &&
+	    make_statement(run, &run->recheck, "recheck", embed_dispatcher_sql_recheck_sql);
 	buf_release(&sql);
 	return good ? 0 : err_set(err, "no memory");
 }
@@ -390,6 +392,7 @@ fill(struct runs *r, struct live_run *run, const PGresult *row, struct err *err)
 	run->refuse_bad_field = strcmp(db_text(row, 0, L_BAD), "refuse") == 0;
 	run->started_s = db_number(row, 0, L_STARTED);
 	run->is_mail = db_text(row, 0, L_IS_MAIL)[0] == 't';
+	run->has_origins = db_text(row, 0, L_HAS_ORIGINS)[0] == 't';
 	if (!run->is_mail && strcmp(r->d->config->dispatcher_transport, "ses") == 0)
 		run->content = ses_content_of(db_text(row, 0, L_SES_CONTENT));
 	run->ses_tags = r->d->config->relay_ses_tags;

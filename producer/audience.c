@@ -13,6 +13,8 @@
  * When all are read, lanes are made: one for each provider, one for each large site, and the
  * rest of the domains in POLICY_TAIL_LANES parts. With pace.mx_groups the larger domains of the rest are
  * looked up before (hosted.h).
+ *
+ * A run that is counted by where its customers come from (origins.h) has that in one more column, the last one.
  */
 #include "audience.h"
 
@@ -25,6 +27,7 @@
 #include "customer_field.h"
 #include "hosted.h"
 #include "log.h"
+#include "origins.h"
 #include "ses_sandbox.h"
 #include "slice.h"
 #include "hash.h"
@@ -84,6 +87,8 @@ struct transfer {
 	struct large_site *sites; /* and with pace.mx_groups the not so large ones, of any zone */
 	size_t site_count, site_room;
 	uint32_t noted_from; /* recipients */
+	bool has_origins;
+	struct origins origins;
 	struct hosted *hosted;
 	size_t hosted_count;
 };
@@ -257,11 +262,36 @@ zone_of(struct transfer *t, struct slice line, const char *tab2)
 	return z->zone;
 }
 
+/* Takes the last column off the line of a run with origins: its number, 0 for a run without, -1 without memory. */
+static int
+take_origin(struct transfer *t, struct slice *line)
+{
+	const char *tab = t->has_origins ? memrchr(line->ptr, '\t', line->len) : NULL;
+	struct slice value;
+
+	if (tab == NULL)
+		return 0;
+	value = slice_make(tab + 1, line->len - (size_t)(tab + 1 - line->ptr));
+	line->len = (size_t)(tab - line->ptr);
+	return origins_number(&t->origins, value);
+}
+
+static void
+end_line(struct transfer *t, int origin)
+{
+	if (t->has_origins) {
+		buf_append_char(&t->lines, '\t');
+		buf_append_uint(&t->lines, (uint64_t)origin);
+	}
+	buf_append_char(&t->lines, '\n');
+}
+
 /* One line of the segment's COPY: id TAB email TAB number of the excluded segment, 0 if none; with
- * quiet hours TAB time zone. */
+ * quiet hours TAB time zone; with origins TAB origin. */
 static int
 take_row(struct transfer *t, struct slice line, struct err *err)
 {
+	int origin = take_origin(t, &line);
 	const char *tab1 = memchr(line.ptr, '\t', line.len), *tab2;
 	struct slice id, email;
 	struct addr a;
@@ -271,6 +301,8 @@ take_row(struct transfer *t, struct slice line, struct err *err)
 
 	tab2 =
 	    tab1 != NULL ? memchr(tab1 + 1, '\t', line.len - (size_t)(tab1 + 1 - line.ptr)) : NULL;
+	if (origin < 0)
+		return err_set(err, "no memory");
 	if (tab2 == NULL)
 		return err_set(err, "PostgreSQL gave a row that is not understood");
 	id = slice_make(line.ptr, (size_t)(tab1 - line.ptr));
@@ -286,7 +318,7 @@ take_row(struct transfer *t, struct slice line, struct err *err)
 		t->counts.invalid++;
 		buf_append_str(&t->lines, "\t\\N\t\\N\t0\t\\N\t");
 		append_copy_text(&t->lines, why.msg);
-		buf_append_char(&t->lines, '\n');
+		end_line(t, origin);
 		return 0;
 	}
 	note_idn(t, email, &a);
@@ -313,7 +345,7 @@ take_row(struct transfer *t, struct slice line, struct err *err)
 	} else {
 		buf_append_str(&t->lines, "\\N");
 	}
-	buf_append_char(&t->lines, '\n');
+	end_line(t, origin);
 	return 0;
 }
 
@@ -401,9 +433,50 @@ read_quiet(struct transfer *t, int run, struct buf *zone, struct err *err)
 	return result;
 }
 
+/* Whether the run is counted by origin, and the column of the query with it then, behind the others. */
+static int
+read_origins(struct transfer *t, int run, struct buf *columns, struct err *err)
+{
+	char number[16];
+	const char *params[] = { number };
+	PGresult *r;
+
+	(void)snprintf(number, sizeof(number), "%d", run);
+	r = db_query(t->writer,
+	    "SELECT c.origin_field, (SELECT string_agg(attname, E'\\n') FROM pg_attribute WHERE "
+	    "attrelid = 'kairan.customer'::regclass AND attnum > 0 AND NOT attisdropped) FROM "
+	    "kairan.run r JOIN kairan.campaign c ON c.id = r.campaign_id WHERE r.id = $1 AND "
+	    "c.origin_field <> ''",
+	    1, params);
+	if (r == NULL)
+		return err_set(err, "reading the campaign: %s", t->writer->error);
+	t->has_origins = PQntuples(r) == 1;
+	if (t->has_origins) {
+		buf_append_str(columns, ", ");
+		customer_field_sql(
+		    columns, db_text(r, 0, 1), "c", slice_str(db_text(r, 0, 0)), false);
+	}
+	PQclear(r);
+	return 0;
+}
+
+/* In the transaction of the fence. */
+static int
+begin_origins(struct transfer *t, int run, struct err *err)
+{
+	char number[16];
+	const char *params[] = { number };
+
+	(void)snprintf(number, sizeof(number), "%d", run);
+	if (db_run(t->writer, "DELETE FROM kairan.run_origin WHERE run_id = $1", 1, params) < 0 ||
+	    (t->has_origins && db_run(t->writer, "SELECT kairan.origin_begin($1)", 1, params) < 0))
+		return err_set(err, "preparing the origins: %s", t->writer->error);
+	return 0;
+}
+
 /* The run's segment and excluded segments, names replaced by their conditions. */
 static int
-build_query(struct transfer *t, int run, const char *zone, struct buf *sql, struct err *err)
+build_query(struct transfer *t, int run, const char *columns, struct buf *sql, struct err *err)
 {
 	static const char find[] =
 	    "SELECT coalesce((SELECT condition FROM kairan.segment s WHERE s.name = c.segment), "
@@ -430,7 +503,7 @@ build_query(struct transfer *t, int run, const char *zone, struct buf *sql, stru
 		t->excluded[t->excluded_count++] = strdup(db_text(r, i, 1));
 	}
 	buf_printf(sql, "%s%s FROM kairan.customer c WHERE (%s\n)) TO STDOUT",
-	    rows > 1 ? " ELSE 0 END" : " WHEN true THEN 0 END", zone,
+	    rows > 1 ? " ELSE 0 END" : " WHEN true THEN 0 END", columns,
 	    rows > 0 ? db_text(r, 0, 0) : "false");
 	PQclear(r);
 	if (t->excluded == NULL || buf_failed(sql))
@@ -803,6 +876,7 @@ transfer_release(struct transfer *t)
 		free(t->sites[i].name);
 	free(t->sites);
 	hosted_release(t->hosted, t->hosted_count);
+	origins_release(&t->origins);
 }
 
 static void
@@ -835,14 +909,15 @@ audience_read(struct db *writer, const struct config *config, struct policy *pol
 		.policy = policy,
 		.divides = policy_divides(policy),
 		.noted_from = hosted_wanted(config) ? HOSTED_MIN : POLICY_OWN_MIN };
-	struct buf sql, zone;
+	struct buf sql, columns;
 	int result = -1;
 
 	*lost = false;
 	buf_init(&sql, SEGMENT_MAX);
-	buf_init(&zone, 4096);
-	if (transfer_init(&t, err) < 0 || read_quiet(&t, run, &zone, err) < 0 ||
-	    build_query(&t, run, buf_str(&zone), &sql, err) < 0 ||
+	buf_init(&columns, 4096);
+	if (transfer_init(&t, err) < 0 || read_quiet(&t, run, &columns, err) < 0 ||
+	    read_origins(&t, run, &columns, err) < 0 || begin_origins(&t, run, err) < 0 ||
+	    build_query(&t, run, buf_str(&columns), &sql, err) < 0 ||
 	    load_excluded(&t, run, err) < 0 || load_sandbox(&t, config, err) < 0 ||
 	    open_reader(&t, config, buf_str(&sql), lost, err) < 0 ||
 	    open_copy(&t, "candidate", run, err) < 0)
@@ -854,7 +929,7 @@ audience_read(struct db *writer, const struct config *config, struct policy *pol
 		goto out;
 	}
 	if (close_copy(&t, err) < 0 || copy_result(t.reader.conn, "segment", err) < 0 ||
-	    save_domains(&t, run, err) < 0)
+	    save_domains(&t, run, err) < 0 || origins_save(&t.origins, writer, run, err) < 0)
 		goto out;
 	save_idn(&t);
 	*counts = t.counts;
@@ -862,6 +937,6 @@ audience_read(struct db *writer, const struct config *config, struct policy *pol
 out:
 	transfer_release(&t);
 	buf_release(&sql);
-	buf_release(&zone);
+	buf_release(&columns);
 	return result;
 }

@@ -10,6 +10,7 @@
 #include "metric.h"
 
 #define BRAKES_SHOWN "100"
+#define ORIGINS_SHOWN "100"
 
 enum column { FIGURE, LABEL, STATE, VALUE };
 
@@ -123,6 +124,47 @@ put_brakes(struct buf *out, struct db *db)
 	PQclear(rows);
 }
 
+static void
+put_origin(struct buf *out, const PGresult *rows, int column, const char *name, const char *help)
+{
+	metric_family(out, name, METRIC_GAUGE, help);
+	for (int i = 0; i < PQntuples(rows); i++) {
+		struct metric_label labels[] = { { "stream", db_text(rows, i, 0) },
+			{ "origin", db_text(rows, i, 1) } };
+
+		metric_sample(out, name, labels, 2, strtod(db_text(rows, i, column), NULL));
+	}
+}
+
+/* The largest, so that the same ones are told of from one scrape to the next. */
+static void
+put_origins(struct buf *out, struct db *db)
+{
+	PGresult *rows = db_query(db,
+	    "SELECT stream, origin, attempted, coalesce(bounce_at_least_per_cent, 0) / 100, "
+	    "coalesce(complaint_at_least_per_cent, 0) / 100, (SELECT count(*) FROM "
+	    "kairan.origin_break b JOIN kairan.run r ON r.id = b.run_id WHERE b.resumed_at IS NULL "
+	    "AND r.state IN ('running', 'paused')) FROM kairan.origin_reputation "
+	    "ORDER BY attempted DESC, 1, 2 LIMIT " ORIGINS_SHOWN,
+	    0, NULL);
+
+	if (rows == NULL) {
+		log_warn("origins for metrics not read error=\"%s\"", db->error);
+		return;
+	}
+	put_origin(out, rows, 2, "kairan_origin_attempted",
+	    "Recipients of the last 7 days that were taken or refused for good, by where the "
+	    "customers come from");
+	put_origin(out, rows, 3, "kairan_origin_bounce_ratio_lower",
+	    "Dead addresses of these, certain to 99 %");
+	put_origin(out, rows, 4, "kairan_origin_complaint_ratio_lower",
+	    "Complaints of those that were taken, certain to 99 %");
+	metric_one(out, "kairan_origins_paused", METRIC_GAUGE,
+	    "Origins of runs that the breaker has paused",
+	    PQntuples(rows) > 0 ? strtod(db_text(rows, 0, 5), NULL) : 0);
+	PQclear(rows);
+}
+
 void
 figures_text(struct buf *out, struct db *db, const struct figures_own *own)
 {
@@ -151,6 +193,8 @@ figures_text(struct buf *out, struct db *db, const struct figures_own *own)
 	for (size_t i = 0; rows != NULL && i < sizeof(table) / sizeof(table[0]); i++)
 		put_figure(out, rows, i);
 	PQclear(rows);
-	if (db->conn != NULL)
+	if (db->conn != NULL) {
 		put_brakes(out, db);
+		put_origins(out, db);
+	}
 }

@@ -394,16 +394,20 @@ expire(struct db *db, const struct config *config)
 	return 0;
 }
 
-/* Lanes and runs that bounce or are complained about too much are paused before a provider does it. */
+/* Origins, lanes and runs that bounce or are complained about too much are paused before a provider does it. */
 static int
 check_breaker(struct db *db)
 {
-	PGresult *r = db_query(db, "SELECT run_id, lane, why FROM kairan.breaker_check()", 0, NULL);
+	PGresult *r =
+	    db_query(db, "SELECT run_id, lane, why, origin FROM kairan.breaker_check()", 0, NULL);
 
 	if (r == NULL)
 		return -1;
 	for (int i = 0; i < PQntuples(r); i++)
-		if (PQgetisnull(r, i, 1))
+		if (!PQgetisnull(r, i, 3))
+			log_error("origin paused run=%s origin=\"%s\" why=\"%s\"", db_text(r, i, 0),
+			    db_text(r, i, 3), db_text(r, i, 2));
+		else if (PQgetisnull(r, i, 1))
 			log_error(
 			    "run paused run=%s why=\"%s\"", db_text(r, i, 0), db_text(r, i, 2));
 		else

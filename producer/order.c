@@ -37,6 +37,7 @@ struct writing {
 	char run[16], epoch[24];
 	int64_t number; /* of the row that had its turn last */
 	int64_t cursor; /* rows up to it are written */
+	bool has_origins;
 	bool in_page;
 	struct lane_order *turns;
 	int turn; /* the lane whose row is next, 0: its row has come; -1: no more turns */
@@ -55,12 +56,15 @@ static int
 read_cursor(struct writing *w, struct err *err)
 {
 	const char *params[] = { w->run };
-	PGresult *r =
-	    db_query(w->job->writer, "SELECT plan_cursor FROM kairan.run WHERE id = $1", 1, params);
+	PGresult *r = db_query(w->job->writer,
+	    "SELECT plan_cursor, EXISTS (SELECT FROM kairan.run_origin WHERE run_id = $1) FROM "
+	    "kairan.run WHERE id = $1",
+	    1, params);
 
 	if (r == NULL)
 		return writer_failed(w, err);
 	w->cursor = db_int(r, 0);
+	w->has_origins = db_text(r, 0, 1)[0] == 't';
 	PQclear(r);
 	return 0;
 }
@@ -75,13 +79,13 @@ open_reader(struct writing *w, struct err *err)
 		"kairan-producer order", err) < 0)
 		return -1;
 	(void)snprintf(sql, sizeof(sql),
-	    "COPY (SELECT d.lane, c.recipient_id, c.address, c.address_key "
+	    "COPY (SELECT d.lane, %sc.recipient_id, c.address, c.address_key "
 	    "FROM kairan.candidate_%d c JOIN kairan.domain_%d d ON d.domain = c.domain "
 	    "ORDER BY CASE WHEN c.j IS NULL THEN c.recipient_id * 0.6180339887498949::float8 "
 	    "- floor(c.recipient_id * 0.6180339887498949::float8) ELSE (c.j + d.phase) / "
 	    "d.recipients END, "
 	    "c.domain, c.recipient_id) TO STDOUT",
-	    w->job->run, w->job->run);
+	    w->has_origins ? "c.origin, " : "", w->job->run, w->job->run);
 	if (db_run(&w->reader, "BEGIN TRANSACTION READ ONLY", 0, NULL) < 0 ||
 	    db_run(&w->reader, "SET LOCAL work_mem = '128MB'", 0, NULL) < 0 ||
 	    /* nothing else has a processor busy while rows are sorted, whatever a row costs to pass on */
@@ -114,8 +118,9 @@ begin_page(struct writing *w, struct err *err)
 	PGresult *r;
 
 	(void)snprintf(sql, sizeof(sql),
-	    "COPY kairan.send_%d (run_id, id, lane, recipient_id, address, address_key) FROM STDIN",
-	    w->job->run);
+	    "COPY kairan.send_%d (run_id, id, lane, %srecipient_id, address, address_key) FROM "
+	    "STDIN",
+	    w->job->run, w->has_origins ? "origin, " : "");
 	/* rows and cursor stand or fall together, so a page need not reach the disk before the next */
 	if (db_run(db, "BEGIN", 0, NULL) < 0 ||
 	    db_run(db, "SET LOCAL synchronous_commit = off", 0, NULL) < 0 ||
@@ -187,7 +192,7 @@ end_page(struct writing *w, struct err *err)
 	return 0;
 }
 
-/* A row of the sorted candidates, lane TAB recipient TAB address TAB key LF, is the rest of the line for
+/* A row of the sorted candidates, lane TAB [origin TAB] recipient TAB address TAB key LF, is the rest of the line for
  * COPY, but for an address that is its own key. */
 static void
 append_row(struct buf *lines, struct slice row)

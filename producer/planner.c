@@ -157,6 +157,8 @@ planner_run(struct db *db, const struct config *config, struct policy *policy, i
 	if (result != PLANNER_DONE)
 		return result;
 	log_debug("rows indexed run=%d", run);
+	if (db_run(db, "SELECT kairan.origin_plan($1, $2)", 2, params) < 0)
+		return db_trouble(&p, "counting the origins");
 	if (db_run(db, "SELECT kairan.canary_plan($1, $2)", 2, params) < 0)
 		return db_trouble(&p, "noting the canary");
 	/* a forecast is no reason not to send */

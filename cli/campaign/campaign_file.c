@@ -75,6 +75,7 @@ static const struct key keys[] = {
 	{ "campaign", "iso_2022_jp", set_domains, AT(iso_2022_jp), 0, NULL },
 	{ "campaign", "list", set_list, AT(list), 0, NULL },
 	{ "campaign", "segment", set_segment, AT(segment), AT(segment_line), NULL },
+	{ "campaign", "origin_field", set_line, AT(origin_field), 0, NULL },
 	{ "campaign", "missing_field", set_choice, AT(missing_field), 0, "fail, skip, blank" },
 	{ "campaign", "bad_field", set_choice, AT(bad_field), 0, "clean, refuse" },
 	{ "exclude", "campaigns", set_names, AT(exclude_campaigns), AT(exclude_campaigns_line),
@@ -870,6 +871,7 @@ set_defaults(struct campaign_file *f)
 		.repeat = "",
 		.time_zone = "",
 		.zone_field = "time_zone",
+		.origin_field = "",
 		.weight = 1,
 		.hook_command = "",
 		.hook_url = "" };

@@ -68,7 +68,8 @@ struct campaign_file {
 	int32_t quiet_from, quiet_till; /* minutes of the day; equal: none */
 	const char *time_zone;		/* "": UTC */
 	const char *zone_field;
-	const char *repeat; /* "", daily, weekly, monthly, "every N minutes|hours|days" */
+	const char *origin_field; /* empty: none */
+	const char *repeat;	  /* "", daily, weekly, monthly, "every N minutes|hours|days" */
 	const char *hook_command;
 	const char *hook_url;
 	struct campaign_header headers[CAMPAIGN_HEADERS_MAX];

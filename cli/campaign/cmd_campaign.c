@@ -93,6 +93,7 @@ const struct cli_command cli_campaign_commands[] = {
 	    "Options:\n"
 	    "  --run-key KEY   which run, when several are paused\n"
 	    "  --lane NAME     only this lane, which the breaker has paused\n"
+	    "  --origin NAME   only customers of this origin, which the breaker has paused\n"
 	    "  --end-canary    let the others go before the canary of the run is judged\n\n"
 	    "Examples:\n"
 	    "  kairan campaign resume november-news\n"

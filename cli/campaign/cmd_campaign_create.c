@@ -613,7 +613,8 @@ put_campaign(struct create *c, int64_t template_id, bool *is_new)
 		c->keep_schedule ? "true" : "false", f->spread_s > 0 ? spread : NULL, weight,
 		is_quiet ? from : NULL, is_quiet ? till : NULL,
 		f->time_zone[0] != '\0' ? f->time_zone : "UTC", f->zone_field,
-		f->canary > 0 ? canary : NULL, f->canary > 0 ? canary_wait : NULL };
+		f->canary > 0 ? canary : NULL, f->canary > 0 ? canary_wait : NULL,
+		f->origin_field };
 	PGresult *r;
 
 	(void)snprintf(template_text, sizeof(template_text), "%lld", (long long)template_id);

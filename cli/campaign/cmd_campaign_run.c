@@ -140,15 +140,20 @@ say_if_lonely(struct waiting *w, const json_t *p)
 	PQclear(r);
 }
 
-/* Whether all that is left waits in lanes that the breaker has paused; says so, and how to go on. */
+/* Whether all that is left waits in lanes or origins that the breaker has paused; says so, and how to go on. */
 static bool
 is_halted(struct waiting *w, const json_t *p)
 {
 	static const char sql[] =
-	    "SELECT l.name, b.why FROM kairan.lane_break b "
-	    "JOIN kairan.run_lane l ON l.run_id = b.run_id AND l.lane = b.lane "
-	    "WHERE b.run_id = $1 AND b.resumed_at IS NULL AND NOT EXISTS "
-	    "(SELECT FROM kairan.retry WHERE run_id = $1 AND due_at < 'infinity') ORDER BY l.name";
+	    "SELECT b.name, b.why, b.kind FROM (SELECT l.name, k.why, 'lane' AS kind "
+	    "FROM kairan.lane_break k "
+	    "JOIN kairan.run_lane l ON l.run_id = k.run_id AND l.lane = k.lane "
+	    "WHERE k.run_id = $1 AND k.resumed_at IS NULL UNION ALL "
+	    "SELECT o.name, k.why, 'origin' FROM kairan.origin_break k "
+	    "JOIN kairan.run_origin o ON o.run_id = k.run_id AND o.origin = k.origin "
+	    "WHERE k.run_id = $1 AND k.resumed_at IS NULL) AS b WHERE NOT EXISTS "
+	    "(SELECT FROM kairan.retry WHERE run_id = $1 AND due_at < 'infinity') "
+	    "ORDER BY b.kind, b.name";
 	char run[24];
 	const char *params[] = { run };
 	PGresult *r;
@@ -163,10 +168,9 @@ is_halted(struct waiting *w, const json_t *p)
 	for (int i = 0; halted && i < PQntuples(r); i++) {
 		fputs("\nkairan: ", stderr);
 		cli_put_text(stderr, db_text(r, i, 1));
-		fprintf(stderr,
-		    "; the others are done. To go on: kairan campaign resume %s --lane ",
-		    campaign_word(p, "campaign"));
-		cli_put_text(stderr, db_text(r, i, 0));
+		fprintf(stderr, "; the others are done. To go on: kairan campaign resume %s --%s ",
+		    campaign_word(p, "campaign"), db_text(r, i, 2));
+		cli_put_word(stderr, db_text(r, i, 0));
 		fputc('\n', stderr);
 	}
 	PQclear(r);
@@ -599,11 +603,12 @@ print_moved(struct cli *cli, const char *name, const struct campaign_run *run, c
 		printf("run %s of %s %s%s\n", run->key, name, state, tail);
 }
 
-/* Goes on with a lane that the breaker has paused in a run that is under way. */
+/* Goes on with a lane or an origin that the breaker has paused in a run that is under way. */
 static int
-resume_lane(struct cli *cli, struct db *db, const char *name, const char *key, const char *lane)
+resume_part(struct cli *cli, struct db *db, const char *name, const char *key, bool is_origin,
+    const char *part)
 {
-	const char *params[2] = { NULL, lane };
+	const char *params[2] = { NULL, part }, *kind = is_origin ? "origin" : "lane";
 	struct campaign_run run;
 	char id[24];
 	PGresult *r;
@@ -613,22 +618,26 @@ resume_lane(struct cli *cli, struct db *db, const char *name, const char *key, c
 		return code;
 	(void)snprintf(id, sizeof(id), "%lld", (long long)run.id);
 	params[0] = id;
-	r = db_query(db, "SELECT kairan.lane_resume($1, $2)", 2, params);
+	r = db_query(db,
+	    is_origin ? "SELECT kairan.origin_resume($1, $2)" : "SELECT kairan.lane_resume($1, $2)",
+	    2, params);
 	if (r == NULL)
-		return cli_db_failed(cli, db, "resuming the lane");
+		return cli_db_failed(
+		    cli, db, is_origin ? "resuming the origin" : "resuming the lane");
 	if (PQgetisnull(r, 0, 0))
 		code = cli_fail(cli, EXIT_NOTHING,
-		    "lane %s of run %s is not paused: see kairan status for those that are", lane,
-		    run.key);
+		    "%s %s of run %s is not paused: see kairan status for those that are", kind,
+		    part, run.key);
 	else {
-		cli_audit(db, "campaign resume --lane", name, lane);
+		cli_audit(db, is_origin ? "campaign resume --origin" : "campaign resume --lane",
+		    name, part);
 		if (cli->json)
 			cli_print_json(
 			    json_pack("{s:s, s:s, s:s, s:I}", "campaign", name, "run_key", run.key,
-				"lane", lane, "recipients", (json_int_t)db_int(r, 0)));
+				kind, part, "recipients", (json_int_t)db_int(r, 0)));
 		else
-			printf("lane %s of run %s goes on, %s recipients waited\n", lane, run.key,
-			    db_text(r, 0, 0));
+			printf("%s %s of run %s goes on, %s recipients waited\n", kind, part,
+			    run.key, db_text(r, 0, 0));
 	}
 	PQclear(r);
 	return code;
@@ -669,11 +678,12 @@ static int
 move_command(
     struct cli *cli, int argc, char **argv, const char *words, const char *states, bool resume)
 {
-	const char *key = NULL, *lane = NULL;
+	const char *key = NULL, *lane = NULL, *origin = NULL;
 	bool without_canary = false;
 	const struct cli_option options[] = {
 		{ .name = "run-key", .value_name = "KEY", .value = &key },
 		{ .name = resume ? "lane" : NULL, .value_name = "NAME", .value = &lane },
+		{ .name = resume ? "origin" : NULL, .value_name = "NAME", .value = &origin },
 		{ .name = resume ? "end-canary" : NULL, .flag = &without_canary },
 		{ 0 },
 	};
@@ -687,9 +697,11 @@ move_command(
 		code = cli_open_db(cli, &db);
 	if (code != EXIT_DONE)
 		return code;
-	if (lane != NULL || without_canary) {
-		code = lane != NULL ? resume_lane(cli, &db, argv[0], key, lane)
-				    : end_canary(cli, &db, argv[0], key);
+	if (lane != NULL || origin != NULL || without_canary) {
+		code = lane != NULL || origin != NULL
+		    ? resume_part(
+			  cli, &db, argv[0], key, lane == NULL, lane != NULL ? lane : origin)
+		    : end_canary(cli, &db, argv[0], key);
 		db_close(&db);
 		return code;
 	}

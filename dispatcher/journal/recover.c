@@ -18,9 +18,11 @@
 #include "policy.h"
 #include "rds.h"
 #include "relay.h"
+#include "run_sql.h"
 
 #define CHUNK 500
 #define ARRAY_MAX ((size_t)4 << 20)
+#define SQL_MAX ((size_t)64 << 10)
 
 /* Columns of recover_rows(). */
 enum row_column { ROW_RUN, ROW_ID, ROW_ATTEMPT, ROW_TRIES, ROW_STATE, ROW_ADDRESS };
@@ -106,6 +108,8 @@ static int
 chunk_record(struct chunk *c, struct db *db)
 {
 	const char *params[3 + R_COLUMNS] = { c->run_text, c->owner_text, c->state };
+	struct buf sql;
+	int result;
 
 	for (int i = 0; i < R_COLUMNS; i++) {
 		params[3 + i] = pgarray_end(&c->columns[i]);
@@ -114,7 +118,11 @@ chunk_record(struct chunk *c, struct db *db)
 	}
 	if (c->records == 0)
 		return 0;
-	return db_run(db, embed_dispatcher_sql_record_sql, 3 + R_COLUMNS, params);
+	buf_init(&sql, SQL_MAX);
+	run_sql_with_origins(&sql, embed_dispatcher_sql_record_sql); /* it may have some */
+	result = buf_failed(&sql) ? -1 : db_run(db, buf_str(&sql), 3 + R_COLUMNS, params);
+	buf_release(&sql);
+	return result;
 }
 
 /* Only hints: nothing depends on them. */

@@ -7,7 +7,7 @@
 -- all lanes that have none.
 -- Rows that are not free any more, not due, or whose owner is fenced or run not running, are
 -- left alone; suppressed ones become skipped; those of a lane that the breaker has paused are put off
--- until it is resumed (lane_release()). Only returned rows may be sent. not_before stays
+-- or whose origin it has, until that is resumed (lane_release(), origin_release(); origins: see run_sql.h). Only returned rows may be sent. not_before stays
 -- set while a deferred row is being sent, so that the tally knows where it came from; what was said of the
 -- last attempt stays whole until RECORD has something newer.
 -- scope || '': one look into the index of suppression for each address, not one for each scope.
@@ -23,12 +23,14 @@ w AS (
 	SELECT array_agg(lane) AS routed, array_agg(lane) FILTER (WHERE route = $7) AS ours
 	FROM kairan.run_lane WHERE run_id = $2 AND route <> ''),
 b AS (
-	SELECT array_agg(lane) AS lanes FROM kairan.lane_break WHERE run_id = $2 AND resumed_at IS NULL),
+	SELECT array_agg(lane) AS lanes/*origin, (SELECT array_agg(origin) FROM kairan.origin_break
+		WHERE run_id = $2 AND resumed_at IS NULL) AS origins*/ FROM kairan.lane_break WHERE run_id = $2 AND resumed_at IS NULL),
 h AS (
 	UPDATE kairan.send s SET state = 'deferred', reason = 'breaker', not_before = 'infinity'
 	FROM me, (SELECT x.id, x.state FROM unnest($3::int[]) AS j(id) JOIN kairan.send x ON x.id = j.id
 		WHERE x.run_id = /*run*/$2 AND x.state IN ('queued', 'deferred') AND (x.not_before IS NULL OR x.not_before <= now())
-		    AND (SELECT lanes FROM b) IS NOT NULL AND x.lane = ANY ((SELECT lanes FROM b)::smallint[])
+		    AND /*origin (*/(SELECT lanes FROM b) IS NOT NULL AND x.lane = ANY ((SELECT lanes FROM b)::smallint[])
+		    /*origin OR x.origin = ANY ((SELECT origins FROM b)::smallint[]))*/
 		ORDER BY x.id FOR UPDATE OF x) AS o
 	WHERE s.run_id = /*run*/$2 AND s.id = o.id
 	RETURNING s.id, o.state AS was),
@@ -46,6 +48,7 @@ c AS (
 	WHERE s.run_id = /*run*/$2 AND s.id = j.id AND s.state IN ('queued', 'deferred')
 	    AND (s.not_before IS NULL OR s.not_before <= now())
 	    AND s.lane <> ALL (coalesce((SELECT lanes FROM b), '{}')::smallint[])
+	    /*origin AND s.origin <> ALL (coalesce((SELECT origins FROM b), '{}')::smallint[])*/
 	    AND CASE WHEN $7::text = '' THEN s.lane <> ALL (coalesce((SELECT routed FROM w), '{}')::smallint[])
 		ELSE s.lane = ANY ((SELECT ours FROM w)::smallint[]) END
 	RETURNING s.id, s.state, s.attempt, s.tries, s.recipient_id, s.address, s.not_before, s.claimed_at, s.lane),

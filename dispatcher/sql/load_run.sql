@@ -10,7 +10,7 @@ SELECT c.name, st.name, t.subject, CASE WHEN coalesce(f.position, 1) = 1 THEN t.
 	WHERE attrelid = 'kairan.customer'::regclass AND attnum > 0 AND NOT attisdropped),
     t.options, st.auto_submitted, st.track_opens, st.track_clicks, r.snapshot ? 'mail', f.name, f.type, f.content_id, encode(b.bytes, 'base64'),
     (SELECT string_agg(lane::text, ' ' ORDER BY lane) FROM kairan.run_lane WHERE run_id = r.id AND paced AND route = $2),
-    st.ses_content
+    st.ses_content, EXISTS (SELECT FROM kairan.run_origin WHERE run_id = r.id)
 FROM kairan.run r JOIN kairan.campaign c ON c.id = r.campaign_id JOIN kairan.stream st ON st.id = c.stream_id
 JOIN kairan.template t ON t.id = r.template_id
 LEFT JOIN kairan.template_file f ON f.template_id = t.id

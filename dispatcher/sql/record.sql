@@ -26,7 +26,7 @@ u AS (
 	WHERE s.run_id = /*run*/$1 AND s.id = o.id AND s.attempt = o.attempt AND s.owner = $2
 	    AND s.state = $3::kairan.send_state
 	    AND ($3::kairan.send_state <> 'in_doubt' OR s.reason = 'owner_lost')
-	RETURNING s.id, s.lane, s.state, s.not_before, s.remote_id,
+	RETURNING s.id, s.lane/*origin, s.origin*/, s.state, s.not_before, s.remote_id,
 	    CASE WHEN s.rejected_attempt = s.attempt THEN s.class ELSE o.class END AS class, split_part(s.address_key, '@', 2) AS domain),
 q AS (
 	INSERT INTO kairan.retry AS r (run_id, send_id, due_at)
@@ -66,6 +66,17 @@ l AS (
 	FROM u WHERE lane > 0 AND state IN ('sent', 'failed') GROUP BY lane ORDER BY lane
 	ON CONFLICT (run_id, lane, owner) DO UPDATE SET attempted = t.attempted + excluded.attempted,
 	    sent = t.sent + excluded.sent, hard = t.hard + excluded.hard),
+/*origin g AS (
+	INSERT INTO kairan.tally_origin AS t (run_id, owner, hour, origin, attempted, sent, hard, soft, block, other)
+	SELECT $1, $2, date_trunc('hour', now()), origin, count(*), count(*) FILTER (WHERE state = 'sent'),
+	    count(*) FILTER (WHERE state = 'failed' AND class = 'hard'),
+	    count(*) FILTER (WHERE state = 'failed' AND class = 'soft'),
+	    count(*) FILTER (WHERE state = 'failed' AND class = 'block'),
+	    count(*) FILTER (WHERE state = 'failed' AND coalesce(class, '') NOT IN ('hard', 'soft', 'block'))
+	FROM u WHERE state IN ('sent', 'failed') AND origin IS NOT NULL GROUP BY origin ORDER BY origin
+	ON CONFLICT (run_id, hour, origin, owner) DO UPDATE SET attempted = t.attempted + excluded.attempted,
+	    sent = t.sent + excluded.sent, hard = t.hard + excluded.hard, soft = t.soft + excluded.soft,
+	    block = t.block + excluded.block, other = t.other + excluded.other),*/
 w AS (
 	UPDATE kairan.feedback_wait f SET due_at = now() FROM u WHERE f.message_id = u.remote_id)
 SELECT count(*) FROM u

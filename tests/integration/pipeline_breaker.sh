@@ -135,6 +135,67 @@ tap_is "$(one "deferred || ' ' || queued FROM kairan.campaign_progress WHERE run
 tap_is "$(one "kairan.breaker_why(s, 'x', 1, 1, 1, 0) IS NULL AND kairan.breaker_why(s, 'x', 49, 49, 49, 0) IS NULL
 	AND kairan.breaker_why(s, 'x', 50, 50, 50, 0) IS NOT NULL FROM kairan.stream s WHERE name = 'marketing'")" t 'below 50 mails the breaker says nothing'
 
+# ---- where customers come from -------------------------------------------------------------
+
+# a third each: of a partner's list a third is dead, so 11 % of the run; of a form; of nobody knows where
+sql -c 'TRUNCATE kairan.customer, kairan.suppression' -c "UPDATE kairan.stream SET breaker = 'run', rate_per_s = 250 WHERE name = 'marketing'" \
+	-c "INSERT INTO kairan.customer (email, attributes) SELECT CASE WHEN i % 9 = 0 THEN 'hard' ELSE 'ok' END || i || '@large.example',
+		CASE i % 3 WHEN 0 THEN '{\"source\": \"the partner''s list\"}' WHEN 1 THEN '{\"source\": \" form \"}' ELSE '{}' END::jsonb FROM generate_series(1, 1200) AS i"
+campaign_add origins "origin_field='source'"
+# arguments: state; of the partner's customers
+of_partner()
+{
+	one "count(*) FROM kairan.send s JOIN kairan.customer c ON c.id = s.recipient_id
+		WHERE s.run_id = $RUN AND c.attributes ->> 'source' LIKE 'the partner%' AND s.state = '$1'"
+}
+all_others_done()
+{
+	[ "$(one "count(*) FROM kairan.send s JOIN kairan.customer c ON c.id = s.recipient_id
+		WHERE s.run_id = $RUN AND coalesce(c.attributes ->> 'source', '') NOT LIKE 'the partner%' AND s.state = 'sent'")" = 800 ]
+}
+partner_put_off()
+{
+	[ "$(of_partner queued)" = 0 ] && [ "$(of_partner sending)" = 0 ]
+}
+RUN=$(run_add origins a)
+tap_ok 'a list of which a third is dead does not stop who came by another way' services_wait 30 all_others_done
+tap_is "$(one "state FROM kairan.run WHERE id = $RUN")" running 'the run goes on'
+tap_ok 'what is left of the list is put off' services_wait 10 partner_put_off
+tap_ok 'most of it' test "$(of_partner deferred)" -gt 200
+"$KAIRAN" status >"$D/out"
+tap_like "$(cat "$D/out")" "origin the partner's list of origins a is paused .*breaker: [0-9.]+ % of [0-9]+ recipients of origin the partner's list in this run are dead addresses .* see the view origin_rate" 'status says why'
+tap_like "$("$KAIRAN" pace show)" "paused +origin the partner's list of origins a is paused since .* --origin 'the partner'.''s list'" 'so does pace show, in words for a shell'
+tap_is "$(timeout 60 "$KAIRAN" campaign start origins --run-key a --wait >"$D/out" 2>&1; echo $?)" 3 'who waits for the run is told'
+tap_like "$(cat "$D/out")" 'breaker: .*To go on: kairan campaign resume origins --origin' 'and how it goes on'
+tap_like "$(one "string_agg(what || ': ' || detail, '; ') FROM kairan.why((SELECT address FROM kairan.send WHERE run_id = $RUN AND state = 'deferred' LIMIT 1))")" \
+	"planned: recipient [0-9]+, customer [0-9]+, origin the partner's list.*deferred: breaker next try infinity breaker: .* of origin the partner" 'why tells a customer'
+waiting=$(of_partner deferred)
+sql -c "UPDATE kairan.stream SET breaker = 'off', rate_per_s = NULL WHERE name = 'marketing'"
+tap_like "$("$KAIRAN" campaign resume origins --origin "the partner's list")" "origin the partner's list of run a goes on, $waiting recipients waited" 'somebody resumes it'
+tap_is "$("$KAIRAN" campaign resume origins --origin "the partner's list" >"$D/out" 2>&1; echo $?)" 6 'once'
+tap_ok 'and the run goes to its end' run_wait "$RUN" finished 30
+run_check "$RUN" 'exactly once'
+heard "$RUN" bounced 20 hard user_unknown
+heard "$RUN" bounced 7 soft mailbox_full
+heard "$RUN" complained 4 '' abuse
+tap_is "$(one "string_agg(format('%s: %s', origin, d), '; ') FROM (
+	SELECT origin, v.a || ' ' || v.s || ' ' || v.h || ' ' || v.o || ' ' || v.c || ', by hand ' || r.a || ' ' || r.s || ' ' || r.h || ' ' || r.o || ' ' || r.c AS d
+	FROM (SELECT origin, sum(attempted) AS a, sum(sent) AS s, sum(hard) AS h, sum(other_failures) AS o, sum(complained) AS c
+		FROM kairan.origin_rate GROUP BY 1) AS v
+	FULL JOIN (SELECT coalesce(trim(c.attributes ->> 'source'), 'none') AS origin, count(*) FILTER (WHERE state IN ('sent', 'failed')) AS a,
+		count(*) FILTER (WHERE state = 'sent') AS s,
+		count(*) FILTER (WHERE class = 'hard' AND (bounced_at IS NOT NULL OR state = 'failed')) AS h,
+		count(*) FILTER (WHERE class <> 'hard' AND (bounced_at IS NOT NULL OR state = 'failed')) AS o,
+		count(complained_at) AS c FROM kairan.send s JOIN kairan.customer c ON c.id = s.recipient_id WHERE s.run_id = $RUN GROUP BY 1) AS r USING (origin)
+	WHERE (v.a, v.s, v.h, v.o, v.c) IS DISTINCT FROM (r.a, r.s, r.h, r.o, r.c)) AS t")" '' 'origin_rate counts as somebody does by hand'
+tap_is "$(one "string_agg(name || ' ' || recipients || ' ' || attempted, ', ' ORDER BY name) FROM kairan.origin_count WHERE run_id = $RUN")" \
+	"form 400 400, none 400 400, the partner's list 400 400" 'so does origin_count'
+tap_is "$(one "origin || ' ' || judgement FROM kairan.origin_reputation ORDER BY bounce_at_least_per_cent DESC LIMIT 1")" "the partner's list stop" 'and the worst is named'
+counts_agree 'those by domain, too'
+tap_is "$(one "count(origin) || ' ' || (SELECT count(*) FROM kairan.tally_origin WHERE run_id <> $RUN) FROM kairan.send WHERE run_id <> $RUN")" '0 0' 'runs that do not ask have nothing of it'
+
+sql -c 'TRUNCATE kairan.customer, kairan.suppression'
+customers_add 800 large.example
 sql -c "DELETE FROM kairan.customer WHERE email LIKE '%bad%' OR email LIKE '%dead%'" -c "UPDATE kairan.stream SET breaker = 'stream' WHERE name = 'marketing'"
 sql -c 'TRUNCATE kairan.suppression' -c "UPDATE kairan.stream SET rate_per_s = 20 WHERE name = 'marketing'"
 RUN=$(run_add healthy b)

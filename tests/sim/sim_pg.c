@@ -638,7 +638,7 @@ load_run(struct pg *pg, const char *const *p)
 		"{all,stream:marketing,list:news}", NULL, "id\nemail", "{}", "f", "f", "f", "f",
 		NULL, NULL, NULL, NULL, NULL };
 	int run = number(p[0]);
-	PGresult *r = table(28);
+	PGresult *r = table(29);
 
 	for (int i = 0; i < 27; i++)
 		put(r, 0, i, values[i]);
@@ -646,6 +646,7 @@ load_run(struct pg *pg, const char *const *p)
 	if (run >= 1 && run <= PG_RUNS)
 		put(r, 0, 26, lanes_of(&pg->run[run]));
 	put(r, 0, 27, "raw");
+	put(r, 0, 28, "f");
 	return r;
 }
 
@@ -1303,15 +1304,24 @@ static const struct statement {
 	{ PG_SQL_RESEND, WHOLE, resend },
 };
 
-/* Whether a statement begins with this text, but for the run it names (run_sql.h); *rest: what follows. */
+/* Whether a statement begins with this text, but for the run it names and for what runs with origins need
+ * (run_sql.h); *rest: what follows. */
 static bool
 begins_with(
     const char *sql, const char *text, size_t n, const char *const *params, const char **rest)
 {
 	const char *end = text + n;
+	bool origin = false;
 
 	while (text < end) {
-		if (strncmp(text, RUN_SQL_MARK, strlen(RUN_SQL_MARK)) == 0 &&
+		if (strncmp(text, RUN_SQL_ORIGIN, strlen(RUN_SQL_ORIGIN)) == 0 &&
+		    strncmp(sql, RUN_SQL_ORIGIN, strlen(RUN_SQL_ORIGIN)) != 0) {
+			text += strlen(RUN_SQL_ORIGIN);
+			origin = true;
+		} else if (origin && strncmp(text, "*/", 2) == 0) {
+			text += 2;
+			origin = false;
+		} else if (strncmp(text, RUN_SQL_MARK, strlen(RUN_SQL_MARK)) == 0 &&
 		    strncmp(sql, RUN_SQL_MARK, strlen(RUN_SQL_MARK)) != 0) {
 			char *behind;
 			const char *run =

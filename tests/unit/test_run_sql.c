@@ -18,7 +18,7 @@ made(const char *text, int run)
 {
 	struct run_sql s;
 
-	assert_true(run_sql_make(&s, &arena, "record", text, run));
+	assert_true(run_sql_make(&s, &arena, "record", text, run, false));
 	return s.sql;
 }
 
@@ -32,8 +32,24 @@ test_marks(void **state)
 	assert_string_equal(made("a = /*run*/$1 AND b = $1", 17), "a = 17 AND b = $1");
 	assert_string_equal(made("/*run*/$12,/*run*/$2", 2147483647), "2147483647,2147483647");
 	assert_string_equal(made("", 1), "");
-	assert_true(run_sql_make(&s, &arena, "record", "x", 17));
+	assert_true(run_sql_make(&s, &arena, "record", "x", 17, false));
 	assert_string_equal(s.name, "record_17");
+}
+
+/* What is for runs with origins is a comment to the others. */
+static void
+test_origins(void **state)
+{
+	static const char text[] = "a/*origin, b*/ = /*run*/$1 /*fields*/ /*origin OR (c)*/";
+	struct run_sql s;
+
+	(void)state;
+	assert_string_equal(made(text, 7), "a/*origin, b*/ = 7 /*fields*/ /*origin OR (c)*/");
+	assert_true(run_sql_make(&s, &arena, "claim", text, 7, true));
+	assert_string_equal(s.sql, "a, b = 7 /*fields*/  OR (c)");
+	assert_true(run_sql_make(&s, &arena, "record", embed_dispatcher_sql_record_sql, 7, true));
+	assert_non_null(strstr(s.sql, "kairan.tally_origin"));
+	assert_null(strstr(s.sql, RUN_SQL_ORIGIN));
 }
 
 /* Whatever touches rows of send says which run it is for. */
@@ -75,7 +91,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_marks),
-		cmocka_unit_test(test_statements) };
+		cmocka_unit_test(test_origins), cmocka_unit_test(test_statements) };
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, setup, teardown);
