@@ -140,6 +140,10 @@ static const struct key keys[] = {
 	TEXT(pace, routes, "",
 	    "GROUP=ROUTE between commas: provider groups that leave only by dispatchers with that "
 	    "dispatcher.route, from runs planned then on; the others by dispatchers without one"),
+	TEXT(pace, guard_soft_factor, "1",
+	    "with hour_guard = all: part of its rate that a soft group has from 2 minutes before "
+	    "to 4 "
+	    "behind :00 and :30, 0.1 to 1"),
 	TEXT(pace, route_rates, "",
 	    "ROUTE=RATE between commas: most that all dispatchers of a route may send together, "
 	    "but for "

@@ -56,7 +56,8 @@ struct config {
 	bool pace_group_limits;
 	char *pace_account_rate; /* "": none */
 	bool pace_adaptive;
-	char *pace_routes;	/* GROUP=ROUTE, ... */
+	char *pace_routes; /* GROUP=ROUTE, ... */
+	char *pace_guard_soft_factor;
 	char *pace_route_rates; /* ROUTE=RATE, ... */
 	char *pace_mode;	/* together, asap */
 	long pace_urgent_share; /* per cent */

@@ -50,6 +50,8 @@ pacer_set_quota(struct pacer *p, const struct quota *quota, double now)
 void
 pacer_free(struct pacer *p)
 {
+	if (p != NULL)
+		publication_past_release(&p->past);
 	free(p);
 }
 

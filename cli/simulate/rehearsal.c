@@ -576,6 +576,7 @@ end(struct sim *m)
 	free(m->referee_runs);
 	free(m->referee_destinations);
 	admission_text_free(m->pool);
+	publication_past_release(&m->past);
 	policy_free(m->policy);
 	lane_figures_release(&m->figures);
 }

@@ -62,6 +62,7 @@ fill_scenario(
 	    f->dispatchers < SCENARIO_DISPATCHERS_MAX ? f->dispatchers : SCENARIO_DISPATCHERS_MAX;
 	s->seed = 1;
 	s->lead_us = policy_lead_us(f->policy);
+	s->soft_factor = policy_soft_factor(f->policy);
 	s->quiet_open = f->quiet_till;
 	s->quiet_close = f->quiet_from;
 	s->lane_count = f->count;

@@ -516,8 +516,8 @@ take_fault(struct reading *r, const json_t *v)
 static int
 take_behaviour(struct reading *r)
 {
-	static const char *const keys[] = { "release_jitter_ms", "guard_lead_s", "latency_ms",
-		"clock_off_s", "providers", NULL };
+	static const char *const keys[] = { "release_jitter_ms", "guard_lead_s",
+		"guard_soft_factor", "latency_ms", "clock_off_s", "providers", NULL };
 	json_t *b = json_object_get(r->json, "behaviour"), *f;
 	json_t *faults = json_object_get(r->json, "faults");
 	size_t i;
@@ -527,7 +527,8 @@ take_behaviour(struct reading *r)
 	if (scenario_keys(r, b, "behaviour", keys) < 0)
 		return -1;
 	if (scenario_number(r, b, "release_jitter_ms", 0, 10000, 0, &r->s->jitter_us) < 0 ||
-	    scenario_number(r, b, "guard_lead_s", 0, 60, 0, &r->s->lead_us) < 0)
+	    scenario_number(r, b, "guard_lead_s", 0, 60, 0, &r->s->lead_us) < 0 ||
+	    scenario_number(r, b, "guard_soft_factor", 0.1, 1, 1, &r->s->soft_factor) < 0)
 		return -1;
 	r->s->jitter_us *= 1e3;
 	r->s->lead_us *= 1e6;

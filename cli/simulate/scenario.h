@@ -121,8 +121,9 @@ struct scenario {
 	int quiet_open, quiet_close; /* minutes of the local day; equal: none */
 	int dispatchers;
 	uint64_t seed;
-	double jitter_us; /* a release comes up to this late */
-	double lead_us;	  /* releases stop this much before a guard */
+	double jitter_us;   /* a release comes up to this late */
+	double lead_us;	    /* releases stop this much before a guard */
+	double soft_factor; /* of its rate, that a soft guard leaves */
 	struct scenario_fault faults[SCENARIO_FAULTS_MAX];
 	size_t fault_count;
 	/* Of one that is played recipient by recipient (rehearsal.h): */

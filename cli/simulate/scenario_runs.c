@@ -145,6 +145,9 @@ take_settings(struct reading *r)
 		return -1;
 	c->pace_quota_24h = (long)r->s->quota;
 	c->pace_guard_lead_s = (long)(r->s->lead_us / 1e6);
+	(void)snprintf(number, sizeof(number), "%.6f", r->s->soft_factor);
+	if (config_set(c, "pace.guard_soft_factor", number, r->err) < 0)
+		return -1;
 	if (settings != NULL && !json_is_object(settings))
 		return err_set(r->err, "settings is an object of keys of the configuration");
 	json_object_foreach(settings, key, v)

@@ -64,7 +64,7 @@ make_shape(const struct scenario *s, const struct scenario_lane *l, double till,
 	    l->guard == GUARD_SOFT ? guard_start(GUARD_SOFT, l->zone, seed, s->start) : s->start;
 	int failed;
 
-	shape_guard(&guard, l->guard, l->zone, seed, s->lead_us, s->start, till);
+	shape_guard(&guard, l->guard, l->zone, seed, s->lead_us, s->soft_factor, s->start, till);
 	shape_start(&start, s->start, begin, s->start, till);
 	shape_multiply(out, &guard, &start);
 	failed = guard.failed || start.failed || out->failed ? -1 : 0;

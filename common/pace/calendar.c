@@ -127,10 +127,27 @@ first_hour(double at, double offset)
 	return floor((at + offset) / HOUR_US) * HOUR_US - offset;
 }
 
+/* All offsets of zones are whole minutes, and so are its edges. */
+static void
+soft_guard(struct shape *s, const struct zone *zone, double soft, double from, double till)
+{
+	for (double at = from; at < till;) {
+		double until = guard_start(GUARD_SOFT, zone, 0, at);
+		double end = until > at ? until : (floor(at / MINUTE_US) + 1) * MINUTE_US;
+
+		shape_add(s, at, fmin(end, till), until > at ? soft : 1);
+		at = end;
+	}
+}
+
 void
 shape_guard(struct shape *s, enum guard_mode mode, const struct zone *zone, uint64_t seed,
-    double lead_us, double from, double till)
+    double lead_us, double soft, double from, double till)
 {
+	if (mode == GUARD_SOFT && soft < 1) {
+		soft_guard(s, zone, soft, from, till);
+		return;
+	}
 	if (mode != GUARD_STRICT) {
 		shape_add(s, from, till, 1);
 		return;

@@ -21,8 +21,8 @@
 #define HOUR_US 3600e6
 
 /* Strict: closed from CLOSE_BEFORE to CLOSE_AFTER around the hour, ramps of RAMP at both edges,
- * everything shifted by a hash of (pool, group, hour) within EDGE. Soft: a run does not begin
- * within SOFT_BEFORE to SOFT_AFTER around :00 and :30. */
+ * everything shifted by a hash of (pool, group, hour) within EDGE. Soft: a run does not begin, and no rate rises
+ * (publication.c), within SOFT_BEFORE to SOFT_AFTER around :00 and :30. */
 #define GUARD_CLOSE_BEFORE_US (5 * MINUTE_US)
 #define GUARD_CLOSE_AFTER_US (7 * MINUTE_US)
 #define GUARD_RAMP_US (3 * MINUTE_US)
@@ -52,9 +52,9 @@ void shape_release(struct shape *s);
 void shape_add(struct shape *s, double from, double till, double open);
 
 /* The hour guard between two times. zone: whose hours; seed: hash_name(pool, group); lead_us:
- * how much earlier releases stop, for what is still under way. Soft and off are open. */
+ * how much earlier releases stop, for what is still under way. soft: as far open is a soft one, 0..1. */
 void shape_guard(struct shape *s, enum guard_mode mode, const struct zone *zone, uint64_t seed,
-    double lead_us, double from, double till);
+    double lead_us, double soft, double from, double till);
 
 /* Open from one minute of the local day to another (may span midnight), ramps inside. */
 void shape_day(struct shape *s, const struct zone *zone, int open_minute, int close_minute,

@@ -19,6 +19,7 @@
 
 #define ZONE_DIR "/usr/share/zoneinfo"
 #define LOOK_US (2 * HOUR_US)
+#define SOFT_LEAST 0.1 /* pace.guard_soft_factor */
 
 struct policy_zone {
 	char name[PROVIDERS_NAME_MAX];
@@ -36,7 +37,7 @@ struct policy {
 	bool urgent_in_use;
 	double ses_per_s; /* of Amazon SES, 0: no limit */
 	uint64_t ses_quota, file_quota, warmup_quota;
-	double account_per_s, lead_us, urgent_part;
+	double account_per_s, lead_us, urgent_part, soft_factor;
 	enum plan_mode mode;
 	int unknown;	 /* the default group */
 	double *set_cap; /* by group, what was set while running; 0: as the table says */
@@ -192,6 +193,8 @@ parse_guard(struct policy *p, const char *text)
 static int
 read_keys(struct policy *p, const struct config *c, struct err *err)
 {
+	char *end;
+
 	if (parse_guard(p, c->pace_hour_guard) < 0)
 		return err_set(err, "pace.hour_guard must be strict, all or off, not '%s'",
 		    c->pace_hour_guard);
@@ -208,6 +211,11 @@ read_keys(struct policy *p, const struct config *c, struct err *err)
 	if (c->pace_account_rate[0] != '\0' &&
 	    rate_parse(&p->account_per_s, slice_str(c->pace_account_rate), err) < 0)
 		return err_set(err, "pace.account_rate: expected N/s, N/min, N/h or N/d");
+	p->soft_factor = strtod(c->pace_guard_soft_factor, &end);
+	if (end == c->pace_guard_soft_factor || *end != '\0' ||
+	    !(p->soft_factor >= SOFT_LEAST && p->soft_factor <= 1))
+		return err_set(err, "pace.guard_soft_factor must be %g to 1, not '%.40s'",
+		    SOFT_LEAST, c->pace_guard_soft_factor);
 	p->limits = c->pace_group_limits;
 	p->lead_us = (double)c->pace_guard_lead_s * 1e6;
 	p->file_quota = (uint64_t)c->pace_quota_24h;
@@ -502,6 +510,20 @@ seed_of(const struct policy *p, int group)
 	return hash_name(POLICY_POOL, providers_group(p->providers, group)->name);
 }
 
+double
+policy_soft_until(const struct policy *p, int group, double at)
+{
+	return policy_guard(p, group) == GUARD_SOFT
+	    ? guard_start(GUARD_SOFT, p->zone_of[group], seed_of(p, group), at)
+	    : at;
+}
+
+double
+policy_soft_factor(const struct policy *p)
+{
+	return p->soft_factor;
+}
+
 int
 policy_shape(const struct policy *p, int group, double begin, double from, double till, bool steps,
     struct shape *out)
@@ -513,7 +535,8 @@ policy_shape(const struct policy *p, int group, double begin, double from, doubl
 	    : begin;
 	int result;
 
-	shape_guard(&guard, mode, p->zone_of[group], seed_of(p, group), p->lead_us, from, till);
+	shape_guard(&guard, mode, p->zone_of[group], seed_of(p, group), p->lead_us,
+	    steps ? p->soft_factor : 1, from, till);
 	shape_start(&start, begin, moved, from, till);
 	shape_multiply(out, &guard, &start);
 	for (size_t i = 0; !steps && i < out->count; i++)

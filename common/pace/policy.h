@@ -85,6 +85,11 @@ uint64_t policy_site_min(uint64_t recipients);
 /* The group's guard as far as pace.hour_guard wants it. */
 enum guard_mode policy_guard(const struct policy *p, int group);
 
+/* The end of the time around :00 or :30 that `at` lies in, when the group's guard is soft: nothing rises until then.
+ * `at` when it lies in none. */
+double policy_soft_until(const struct policy *p, int group, double at);
+double policy_soft_factor(const struct policy *p); /* pace.guard_soft_factor */
+
 /* The rate that a group, or one site of the default group, is held to; 0: none. */
 double policy_cap_per_s(const struct policy *p, int group);
 double policy_set_cap_per_s(const struct policy *p, int group); /* what was set of it; 0: nothing */
@@ -99,7 +104,7 @@ const struct routes *policy_ways(const struct policy *p);
 bool policy_is_paced(const struct policy *p, int group, bool tail);
 
 /* When the group is open, from `from` till `till` (us since 2026); begin: of its run. Ramps are
- * closed when `steps` is false: without a rate there is nothing to ramp. out is emptied first;
+ * closed when `steps` is false: without a rate there is nothing to ramp; nor is then a soft guard's factor. out is emptied first;
  * -1 without memory. */
 int policy_shape(const struct policy *p, int group, double begin, double from, double till,
     bool steps, struct shape *out) MUST_CHECK;

@@ -22,6 +22,7 @@
 #define URGENT_STREAM "su:"
 #define ROUTE_LIMITER "r:"
 #define TEXT_MAX ((size_t)32 << 20)
+#define PLAN_NOISE 0.05 /* of a rate: what plans of one minute and the next differ by anyway */
 
 struct publishing {
 	const struct publication_request *r;
@@ -29,6 +30,8 @@ struct publishing {
 	struct publication *out;
 	struct share_run *share; /* of each run */
 	struct share_pool pool;
+	struct publication_rate *rates; /* of this publication, as past->rates */
+	size_t rate_count, rate_room;
 };
 
 /* ---- arguments of plan.lua ---- */
@@ -206,6 +209,93 @@ divide(struct publishing *b)
 	return share_out(&b->pool, b->share, b->r->count);
 }
 
+/* ---- soft guards: nothing rises around :00 and :30 ---- */
+
+static int
+compare_rates(const void *a, const void *b)
+{
+	const struct publication_rate *x = a, *y = b;
+
+	return (x->name > y->name) - (x->name < y->name);
+}
+
+/* In the last publication; -1: it was not there. */
+static double
+rate_before(const struct publishing *b, uint64_t name)
+{
+	const struct publication_rate key = { .name = name }, *found = NULL;
+
+	if (b->past->rate_count > 0)
+		found =
+		    bsearch(&key, b->past->rates, b->past->rate_count, sizeof(key), compare_rates);
+	return found != NULL ? found->per_s : -1;
+}
+
+static void
+note_rate(struct publishing *b, uint64_t name, double per_s)
+{
+	if (b->rate_count == b->rate_room) {
+		size_t room = b->rate_room > 0 ? 2 * b->rate_room : 64;
+		struct publication_rate *more = realloc(b->rates, room * sizeof(*more));
+
+		if (more == NULL) {
+			b->out->failed = true;
+			return;
+		}
+		b->rates = more;
+		b->rate_room = room;
+	}
+	b->rates[b->rate_count++] = (struct publication_rate){ name, per_s };
+}
+
+/* What rows let pass just before a time. */
+static double
+rate_at(const struct admission_row *rows, size_t count, double at)
+{
+	for (size_t i = 0; i < count; i++)
+		if (rows[i].from < at && at <= rows[i].till)
+			return 1e6 / rows[i].interval;
+	return 0;
+}
+
+/* Copies rows; what begins in the time of a group's soft guard gets no higher rate than there was when that time
+ * began, however much the plan has grown (margin: by more than each plan differs from the last), nor, without a
+ * margin, than there was since. The number of rows. */
+static size_t
+hold_rows(struct publishing *b, int group, const char *field, double margin,
+    const struct admission_row *rows, size_t count, struct admission_row *held)
+{
+	uint64_t name = hash_name(POLICY_POOL, field);
+	double now = b->r->now, before = rate_before(b, name);
+	bool inside = policy_soft_until(b->r->policy, group, now) > now;
+	size_t n = 0;
+
+	for (size_t i = 0; i < count && n + 2 <= ADMISSION_ROWS_MAX; i++) {
+		struct admission_row row = rows[i];
+		double at = fmax(row.from, now), until = policy_soft_until(b->r->policy, group, at);
+		double began = until - GUARD_SOFT_BEFORE_US - GUARD_SOFT_AFTER_US;
+		double most = began <= now ? before : rate_at(held, n, began);
+
+		if (until > at && most >= 0 && 1e6 / row.interval > most * (1 + margin)) {
+			if (most > 0)
+				held[n++] = (struct admission_row){ row.from, fmin(row.till, until),
+					1e6 / most };
+			row.from = until;
+		}
+		if (row.till > row.from)
+			held[n++] = row;
+	}
+	note_rate(
+	    b, name, inside && before >= 0 && margin > 0 ? before : rate_at(held, n, now + 1));
+	return n;
+}
+
+static bool
+is_soft(const struct publishing *b, const struct pacer_lane *l)
+{
+	return l->group != PROVIDERS_NONE && policy_guard(b->r->policy, l->group) == GUARD_SOFT;
+}
+
 /* ---- lanes of a run ---- */
 
 static bool
@@ -303,11 +393,18 @@ static void
 put_lane(struct publishing *b, const struct pacer_run *run, const struct pacer_lane *l,
     const struct admission_row *rows, size_t count)
 {
+	struct admission_row held[ADMISSION_ROWS_MAX];
 	const char *comma = "";
 	double end = b->r->now + AHEAD_US;
+	char field[32];
 
-	buf_printf(&b->out->text, KEY_LANE_NAME, run->id, l->lane);
+	(void)snprintf(field, sizeof(field), KEY_LANE_NAME, run->id, l->lane);
+	buf_append_str(&b->out->text, field);
 	end_arg(b->out);
+	if (is_soft(b, l) && !is_urgent(b, run)) {
+		count = hold_rows(b, l->group, field, PLAN_NOISE, rows, count, held);
+		rows = held;
+	}
 	if (is_urgent(b, run))
 		buf_append_str(
 		    &b->out->text, b->pool.account_per_s > 0 ? "!" URGENT_ACCOUNT "," : "!");
@@ -456,6 +553,31 @@ is_first_of_stream(const struct publishing *b, size_t run)
 	return true;
 }
 
+/* A group, or a large site, with its limit or what replies have left of it. */
+static void
+put_destination(struct publishing *b, const struct pacer_lane *l)
+{
+	struct admission_row row, held[ADMISSION_ROWS_MAX];
+	const struct brake *brake = brake_of(b, l);
+	double cap = cap_of(b, l), now = b->r->now;
+	size_t n;
+
+	if (brake == NULL || brake->mode != BRAKE_RATE || !is_soft(b, l)) {
+		put_limiter(b, "g:", limiter_name(b, l), cap, cap, brake);
+		if (brake != NULL && is_soft(b, l)) /* what a probe ends goes on behind the guard */
+			note_rate(b, hash_name(POLICY_POOL, limiter_name(b, l)), 0);
+		return;
+	}
+	buf_printf(&b->out->text, "g:%s", limiter_name(b, l));
+	end_arg(b->out);
+	buf_append_char(&b->out->text, '|');
+	n = brake_rows(brake, cap, now - BACK_US, now + AHEAD_US, &row) > 0 ? 1 : 0;
+	n = hold_rows(b, l->group, limiter_name(b, l), 0, &row, n, held);
+	for (size_t i = 0; i < n; i++)
+		put_row(b, held[i].from, held[i].till, held[i].interval);
+	end_arg(b->out);
+}
+
 static void
 put_limiters(struct publishing *b)
 {
@@ -468,12 +590,10 @@ put_limiters(struct publishing *b)
 			    b->r->runs[i].per_s, b->share[i].urgent_part);
 		for (size_t k = 0; k < b->r->runs[i].lane_count; k++) {
 			const struct pacer_lane *l = &b->r->runs[i].lanes[k];
-			const struct brake *brake = brake_of(b, l);
 			const struct routes_way *way;
 
-			if (cap_of(b, l) > 0 || brake != NULL)
-				put_limiter(
-				    b, "g:", limiter_name(b, l), cap_of(b, l), cap_of(b, l), brake);
+			if (cap_of(b, l) > 0 || brake_of(b, l) != NULL)
+				put_destination(b, l);
 			if ((way = way_of(b, l)) != NULL)
 				put_limiter(
 				    b, ROUTE_LIMITER, way->name, way->per_s, way->per_s, NULL);
@@ -511,7 +631,24 @@ publication_make(struct publication *p, struct publication_past *past,
 	if (result == 0 && publication_failed(p))
 		result = err_set(err, "no memory for the pace");
 	free(b.share);
+	if (result == 0) {
+		if (b.rate_count > 0)
+			qsort(b.rates, b.rate_count, sizeof(*b.rates), compare_rates);
+		free(past->rates);
+		past->rates = b.rates;
+		past->rate_count = b.rate_count;
+	} else {
+		free(b.rates);
+	}
 	return result;
+}
+
+void
+publication_past_release(struct publication_past *past)
+{
+	free(past->rates);
+	past->rates = NULL;
+	past->rate_count = 0;
 }
 
 void

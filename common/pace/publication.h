@@ -62,7 +62,15 @@ struct publication_past {
 	} parts[PUBLICATION_PARTS_MAX];
 	size_t part_count;
 	int late_run; /* that it cannot be spread was said of this one */
+	/* lists and destinations under a soft guard, and their rates, by name; owned */
+	struct publication_rate {
+		uint64_t name;
+		double per_s;
+	} * rates;
+	size_t rate_count;
 };
+
+void publication_past_release(struct publication_past *past);
 
 /* Pairs of texts: a field of the pool, and "LIMITERS|FROM,TILL,INTERVAL;…" (LIMITERS for lists alone,
  * with "!" in front for urgent ones). Owned. */

@@ -307,7 +307,7 @@ test_strict_guard(void **state)
 
 	(void)state;
 	zone_utc(&z);
-	shape_guard(&s, GUARD_STRICT, &z, seed, 0, start + 120e6, start + day);
+	shape_guard(&s, GUARD_STRICT, &z, seed, 0, 1, start + 120e6, start + day);
 	assert_false(s.failed);
 	assert_true(s.pieces[0].from == start + 120e6 && s.pieces[s.count - 1].till == start + day);
 	for (size_t i = 0; i < s.count; i++) {
