@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 
 #define SAY_EVERY_MS 60000
 #define PATH_BYTES 4096
+#define UV_THREADS 4 /* of libuv, unless UV_THREADPOOL_SIZE says other */
 
 enum { ADDRESSES, DATA, RESIDENT };
 _Static_assert(RESIDENT + 1 == MEMORY_KINDS, "each kind has its place");
@@ -168,4 +170,46 @@ memory_is_short(struct memory *m, uint64_t now_ms)
 	if (m->is_short && !was_short)
 		(void)malloc_trim(0); /* what was freed and kept */
 	return m->is_short;
+}
+
+/* ---- threads ---- */
+
+static void *
+wait_for_all(void *all)
+{
+	pthread_mutex_t *mutex = all;
+
+	(void)pthread_mutex_lock(mutex);
+	(void)pthread_mutex_unlock(mutex);
+	return NULL;
+}
+
+int
+memory_try_threads(struct err *err)
+{
+	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* held until all are there */
+	pthread_t threads[UV_THREADS];
+	uint64_t most = 0;
+	size_t count = 0;
+	int error = 0;
+
+	read_rlimit(&most, RLIMIT_AS);
+	read_rlimit(&most, RLIMIT_DATA);
+	if (most == 0)
+		return 0;
+	(void)pthread_mutex_lock(&mutex);
+	while (count < UV_THREADS && error == 0) {
+		error = pthread_create(&threads[count], NULL, wait_for_all, &mutex);
+		count += error == 0;
+	}
+	(void)pthread_mutex_unlock(&mutex);
+	while (count > 0)
+		(void)pthread_join(threads[--count], NULL);
+	if (error != 0)
+		return err_set(err,
+		    "no memory for %d threads under a limit of %llu kB: raise ulimit -v, ulimit -d "
+		    "or "
+		    "LimitAS, or lower ulimit -s (the stack of each)",
+		    UV_THREADS, (unsigned long long)(most / 1024));
+	return 0;
 }

@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "err.h"
+
 /* Kinds of memory, in the order of memory.c. */
 #define MEMORY_KINDS 3
 
@@ -35,5 +37,10 @@ void memory_open(struct memory *m, const char *groups, const char *own);
 bool memory_is_short(struct memory *m, uint64_t now_ms);
 
 void memory_close(struct memory *m);
+
+/* libuv makes its threads when they are first needed, and aborts when it cannot. This makes as many for a moment, where
+ * address space or data is limited; their stacks stay with the C library, so call it before memory_open(). 0, or -1 with
+ * err. */
+int memory_try_threads(struct err *err) MUST_CHECK;
 
 #endif

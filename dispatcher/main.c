@@ -468,6 +468,8 @@ run_program(struct program *p)
 	d->journal = open_journal(p, &err);
 	if (d->journal == NULL)
 		fatal(EXIT_FAILED, "%s", err.msg);
+	if (memory_try_threads(&err) < 0)
+		fatal(EXIT_FAILED, "%s", err.msg);
 	memory_open(&p->memory, MEMORY_GROUPS, MEMORY_OWN_GROUP);
 	d->memory = &p->memory;
 	if (contain_begin(&p->config, CONTAIN_DISPATCHER, &err) < 0)

@@ -162,6 +162,8 @@ else
 	CHAOS_RUNS=$((CHAOS_RUNS + 1))
 	RUN=$(run_add chaos "$CHAOS_RUNS")
 	run_wait "$RUN" finished 40 || true
+	env KAIRAN_DISPATCHER_NAME=least timeout 20 prlimit --stack=1073741824 --as=$((size * 1024)) "$BIN/kairan-dispatcher" >"$D/out" 2>&1 && status=0 || status=$?
+	tap_is "$status $(grep -o 'no memory for 4 threads' "$D/out")" '1 no memory for 4 threads' 'F41: too little for threads is told at the start'
 	tap_note "F41: limit $size kB, state $(run_states "$RUN")"
 	tap_ok 'F41: a limit of memory does not end it' kill -0 "$DISPATCHER"
 	tap_ok 'F41: it begins fewer mails at once, and says so' grep -q 'memory is short' "$D/dispatcher.log"
