@@ -200,3 +200,13 @@ crash_begin()
 	mkdir -p "$D/md/new" "$D/md/cur" "$D/md/tmp"
 	: >"$D/crashed"
 }
+
+# The FAKE SES (ses.sh), for the dispatchers that get SES_ROUTE alone.
+crash_ses()
+{
+	ses_start
+	export -n HOME AWS_EC2_METADATA_DISABLED AWS_REGION AWS_ENDPOINT_URL_SESV2 AWS_CA_BUNDLE KAIRAN_DISPATCHER_TRANSPORT AWS_ENDPOINT_URL_STS
+	# shellcheck disable=SC2034
+	SES_ROUTE=("${KEYS[@]}" "HOME=$D" AWS_EC2_METADATA_DISABLED=true AWS_REGION=ap-northeast-1 KAIRAN_DISPATCHER_TRANSPORT=ses
+		"AWS_ENDPOINT_URL_SESV2=https://localhost:$SES_PORT" "AWS_CA_BUNDLE=$D/ses/ca.pem" "KAIRAN_SES_CONNECTIONS=$CONNECTIONS")
+}

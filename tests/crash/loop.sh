@@ -8,6 +8,7 @@
 # did not answer for: some recipients are such), when one of those is taken for sent, when feedback that was
 # acknowledged is missing, or when fewer than 100 a kill were taken; 2 when it was asked for what cannot be.
 # KILLS (default 20), SEED (default: the time), KEEP=1 leaves database and truth for recounting,
+# ROUTE=ses (default relay): through the FAKE SES, whose log is the truth then, with its own refusals.
 # ONLY=box (or producer, feedback, dispatcher, postgresql, redis) kills nothing else. What else was counted stands in a note before it.
 # shellcheck disable=SC2119,SC2034,SC2153
 set -euo pipefail
@@ -15,6 +16,7 @@ cd "$(dirname "$0")/../.."
 . tools/tap.sh
 . tests/support/services.sh
 . tests/support/pipeline.sh
+. tests/support/ses.sh
 . tests/crash/lib.sh
 
 KILLS=${KILLS:-20} SEED=${SEED:-$(date +%s)}
@@ -22,6 +24,8 @@ BETWEEN=${BETWEEN:-110}	# messages taken between two kills, at least
 crash_number KILLS 1
 crash_number SEED 0
 crash_number BETWEEN 1
+ROUTES=${ROUTE:-relay} ROUTE=()
+case $ROUTES in relay | ses) ;; *) crash_usage 'ROUTE is none of relay, ses' ;; esac
 case ${ONLY:-box} in
 producer | feedback | dispatcher | postgresql | redis | box) ;;
 *) crash_usage 'ONLY is none of producer, feedback, dispatcher, postgresql, redis, box' ;;
@@ -36,12 +40,17 @@ crash_begin >&2
 lost_file=$D/lost
 : >"$lost_file"
 customers_add $((CUSTOMERS - 60)) large.example
-customers_add 20 dead.example hard
+customers_add 20 dead.example "$([ "$ROUTES" = ses ] && echo bad || echo hard)"
 customers_add 20 busy.example busy
-customers_add 20 soft.example soft
+customers_add 20 soft.example "$([ "$ROUTES" = ses ] && echo throttle || echo soft)"
 customers_add 3 gone.example drop
 campaign_add loop
 relay_set 'delay_ms = 2' 'drop = kept'
+if [ "$ROUTES" = ses ]; then
+	crash_ses >&2
+	ROUTE=("${SES_ROUTE[@]}")
+	ses_set 'delay_ms = 2' 'drop = kept' 'times = 1'
+fi
 GIVEN=0 KILLED=0
 
 give_feedback()

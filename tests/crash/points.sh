@@ -7,8 +7,8 @@
 #   EACH=n     (1) each point has a campaign of its own, in which it is met n times
 #   PAIRS=n    (0) so many ordered pairs by chance, or all, a point with itself among them: two deaths that follow
 #              each other in one campaign, in the next life of the program or in another one. A campaign is a chain of
-#              LENGTH (40) pairs, tests/crash/pairs.py. Where a recovery needs a death of the dispatcher with claims
-#              before it and the point before it is none, one at after_mark stands between them ("between")
+#              LENGTH (40) pairs, tests/crash/pairs.py. Where a recovery, or a first connection, needs a death of the
+#              dispatcher before it, with claims, and the point before is none, one at after_mark stands between ("between")
 #   CHAIN="relay a b c"    that campaign only, e.g. one that was said to be broken
 #   JOBS=n     (1) so many at a time, each with services of its own
 #   SEED=n     (the time) the order of pairs, and the how-manieth time a point is met
@@ -244,6 +244,16 @@ wake()
 	[ -z "$name" ] || again "$name"
 }
 
+# argument: point
+unmet()
+{
+	: >"$D/armed"
+	silent+=("$1 of $CAMPAIGN")
+	echo "# not met: $1, the last were $(tail -n 3 "$D/deaths" | cut -d' ' -f2 | xargs)" >&2
+	sql -c "SELECT '# ' || to_jsonb(p)::text FROM kairan.campaign_progress p WHERE state IN ('scheduled', 'planning', 'running') LIMIT 5" >&2
+	tail -n 4 "$D/${PROGRAM[$1]/one/dispatcher}.log" | cut -c 1-300 | sed 's/^/# /' >&2
+}
+
 # The program dies there; 1 when it did not come by. argument: point
 meet()
 {
@@ -256,7 +266,7 @@ meet()
 	arm "$point" "$NTH"
 	wake
 	until mind && [ ${#met[@]} -gt 0 ]; do
-		[ "$SECONDS" -lt "$end" ] || { : >"$D/armed"; silent+=("$point of $CAMPAIGN"); return 1; }
+		[ "$SECONDS" -lt "$end" ] || { unmet "$point"; return 1; }
 		if [ "${EPOCHREALTIME/./}" -gt "$look" ]; then
 			work "$point"
 			look=$((${EPOCHREALTIME/./} + 250000))
@@ -285,7 +295,7 @@ slow()
 	[ "$BEFORE" != ses ] || ses_set "delay_ms = $delay"
 }
 
-# Whether a recovery finds what it needs behind the last death. arguments: point, the one before it
+# Whether what is met in the beginning of a life follows the last death, and finds what it needs. arguments: point, the one before it
 left_for()
 {
 	[ "${PROGRAM[${2:-moved}]}" = one ] || return 1
@@ -336,7 +346,7 @@ campaign()
 	for point in "${@:3}"; do
 		case $kind.$point in
 		alone.recover_*) BETWEEN=$((BETWEEN + 1)); meet after_mark || true ;;
-		chain.recover_*) left_for "$point" "$last" || { BETWEEN=$((BETWEEN + 1)); meet after_mark || true; } ;;
+		chain.recover_* | chain.connected | chain.mx_* | chain.ses_connected) left_for "$point" "$last" || { BETWEEN=$((BETWEEN + 1)); meet after_mark || true; } ;;
 		esac
 		TRIED=$((TRIED + 1))
 		meet "$point" || break
@@ -403,10 +413,7 @@ transports_start()
 	service_spawn knot "$D/knot.log" knotd -c "$D/knot.conf"
 	MX=(KAIRAN_DISPATCHER_TRANSPORT=mx "KAIRAN_DISPATCHER_RESOLVER=127.0.0.1:$port" "KAIRAN_MX_PORT=$RELAY_PORT" KAIRAN_MX_PRIVATE=yes
 		KAIRAN_MX_REST_S=1 KAIRAN_MX_LONGEST_REST_S=1 KAIRAN_MX_TLS=off KAIRAN_MX_MTA_STS=no "KAIRAN_MX_CONNECTIONS=$CONNECTIONS")
-	ses_start
-	export -n HOME AWS_EC2_METADATA_DISABLED AWS_REGION AWS_ENDPOINT_URL_SESV2 AWS_CA_BUNDLE KAIRAN_DISPATCHER_TRANSPORT AWS_ENDPOINT_URL_STS
-	SES_ROUTE=("${KEYS[@]}" "HOME=$D" AWS_EC2_METADATA_DISABLED=true AWS_REGION=ap-northeast-1 KAIRAN_DISPATCHER_TRANSPORT=ses
-		"AWS_ENDPOINT_URL_SESV2=https://localhost:$SES_PORT" "AWS_CA_BUNDLE=$D/ses/ca.pem" "KAIRAN_SES_CONNECTIONS=$CONNECTIONS")
+	crash_ses
 }
 
 START=$SECONDS GIVEN=0 BEFORE=relay LOADED=0 DELAY='' TOLD='' LIFE='' FROM=0

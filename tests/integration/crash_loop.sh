@@ -30,6 +30,7 @@ refused()
 refused loop KILLS=abc
 refused loop KILLS=0
 refused loop KILLS=1 ONLY=typo
+refused loop KILLS=1 ROUTE=mx
 refused points POINTS=no_such_point
 refused points CHAIN='relay no_such_point'
 refused points CHAIN='after_mark after_write'

@@ -20,7 +20,7 @@ ses_start()
 	SES_PORT=$(services_free_port)
 	AGENT_PORT=$(services_free_port)
 	"$PYTHON" tests/support/ses_fake.py init "$D/ses" || tap_bail 'no certificate for the fake'
-	service_spawn ses "$D/ses.log" "$PYTHON" tests/support/ses_fake.py serve "$D/ses" --log "$TRUTH" \
+	service_spawn ses "$D/ses.log" "$PYTHON" tests/support/ses_fake.py serve "$D/ses" --log "$TRUTH" --lost "$D/lost" \
 		--control "$D/ses.control" "$SES_PORT" "$AGENT_PORT" 2>/dev/null
 	# shellcheck disable=SC2034
 	SES=$SERVICE_PID

@@ -7,7 +7,7 @@ file; what it took is written to a log, one JSON line a message, before the answ
 truth of a test.
 
     ses_fake.py init DIR              makes DIR/ca.pem, DIR/server.pem (for 127.0.0.1, localhost)
-    ses_fake.py serve DIR --log FILE [--control FILE] [--region NAME] PORT AGENT_PORT
+    ses_fake.py serve DIR --log FILE [--control FILE] [--lost FILE] [--region NAME] PORT AGENT_PORT
 
 AGENT_PORT speaks plain HTTP and hands out credentials: GET /container (as ECS, with Authorization:
 agent-secret), the metadata service (version 2) below /latest, and STS (AssumeRole, signed, and
@@ -53,7 +53,8 @@ The control file holds `key = value` lines and may be missing:
     others    0     1: actions other than sending are refused with 429 above one a second
     die_after 0     every connection ends, without an answer, at its request number N + 1; lost
 
-DIR/account.asked gets a line for each GetAccount. The account suppression list is DIR/suppressed.json, a JSON object from address to BOUNCE or COMPLAINT,
+--lost gets a line (time, data or answer) for each client that went away in the middle of a request, or before
+its answer. DIR/account.asked gets a line for each GetAccount. The account suppression list is DIR/suppressed.json, a JSON object from address to BOUNCE or COMPLAINT,
 which a test may write; DIR/suppression.log has a line for each request about it.
 
 A line of the log: at, to, kairan_id, what it says (run, send, attempt; not verified), message_id
@@ -338,11 +339,22 @@ class Fake:
                 except Refusal as refusal:
                     self.answer(writer, refusal.status, {'message': refusal.text}, refusal.name)
                 await writer.drain()
-        except (Drop, asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+                if reader.at_eof():
+                    self.note_lost('answer')
+        except asyncio.IncompleteReadError as e:
+            if e.partial:
+                self.note_lost('data')
+        except (Drop, ConnectionError, ssl.SSLError):
             pass
         finally:
             self.writers.discard(writer)
             writer.transport.abort()
+
+    def note_lost(self, what):
+        """A client that went away in the middle of a request, or before it had its answer."""
+        if self.args.lost:
+            with open(self.args.lost, 'a', encoding='ascii') as f:
+                f.write(f'{time.time():.3f} {what}\n')
 
     # ---- the API ----
 
@@ -778,6 +790,7 @@ def main():
     p.add_argument('dir')
     p.add_argument('--log', required=True)
     p.add_argument('--control')
+    p.add_argument('--lost')
     p.add_argument('--region', default='ap-northeast-1')
     p.add_argument('port', type=int)
     p.add_argument('agent_port', type=int)
