@@ -16,6 +16,7 @@
 #define SAY_EVERY_MS 60000
 #define PATH_BYTES 4096
 #define UV_THREADS 4 /* of libuv, unless UV_THREADPOOL_SIZE says other */
+#define NO_LIMIT (UINT64_C(1) << 62) /* how version 1 says it: nearly 2^63 */
 
 enum { ADDRESSES, DATA, RESIDENT };
 _Static_assert(RESIDENT + 1 == MEMORY_KINDS, "each kind has its place");
@@ -50,35 +51,55 @@ read_group_limit(uint64_t *most, const char *folder, const char *name)
 	f = fopen(path, "re");
 	if (f == NULL)
 		return;
-	if (fgets(text, sizeof(text), f) != NULL)
-		keep_least(most, strtoull(text, NULL, 10)); /* "max": none */
+	if (fgets(text, sizeof(text), f) != NULL) {
+		uint64_t limit = strtoull(text, NULL, 10);
+
+		keep_least(most, limit < NO_LIMIT ? limit : 0); /* "max": none */
+	}
 	(void)fclose(f);
 }
 
-/* The group and those above it. */
+/* A group and those above it. mount: below groups. */
 static void
-read_groups(uint64_t *most, const char *groups, const char *own)
+read_group(uint64_t *most, const char *groups, const char *mount, const char *group,
+    const char *const names[2])
 {
-	char line[PATH_BYTES / 2], folder[PATH_BYTES];
-	size_t root = strlen(groups);
-	FILE *f = fopen(own, "re");
-	bool found = false;
+	char folder[PATH_BYTES];
+	size_t root = strlen(groups) + strlen(mount);
 
-	if (f == NULL)
+	if (snprintf(folder, sizeof(folder), "%s%s%s", groups, mount, group) >= (int)sizeof(folder))
 		return;
-	while (!found && fgets(line, sizeof(line), f) != NULL)
-		found = strncmp(line, "0::/", 4) == 0;
-	(void)fclose(f);
-	if (!found ||
-	    snprintf(folder, sizeof(folder), "%s%s", groups, line + 3) >= (int)sizeof(folder))
-		return;
-	folder[strcspn(folder, "\n")] = '\0';
 	for (char *end = folder + strlen(folder); end != NULL && end >= folder + root;
 	     end = strrchr(folder, '/')) {
 		*end = '\0';
-		read_group_limit(most, folder, "memory.max");
-		read_group_limit(most, folder, "memory.high");
+		for (int i = 0; i < 2; i++)
+			read_group_limit(most, folder, names[i]);
 	}
+}
+
+/* Version 2, and the hierarchy of version 1 that has memory, where there is one: N:memory:/GROUP. */
+static void
+read_groups(uint64_t *most, const char *groups, const char *own)
+{
+	static const char *const second[] = { "memory.max", "memory.high" };
+	static const char *const first[] = { "memory.limit_in_bytes",
+		"memory.soft_limit_in_bytes" };
+	static const char controller[] = ":memory:/";
+	char line[PATH_BYTES / 2];
+	FILE *f = fopen(own, "re");
+
+	if (f == NULL)
+		return;
+	while (fgets(line, sizeof(line), f) != NULL) {
+		char *colon = strchr(line, ':');
+
+		line[strcspn(line, "\n")] = '\0';
+		if (strncmp(line, "0::/", 4) == 0)
+			read_group(most, groups, "", line + 3, second);
+		else if (colon != NULL && strncmp(colon, controller, strlen(controller)) == 0)
+			read_group(most, groups, "/memory", colon + strlen(controller) - 1, first);
+	}
+	(void)fclose(f);
 }
 
 /* ---- use ---- */

@@ -2,7 +2,8 @@
 /*
  * memory: how near this process is to the memory it may have, so that it can take less work before an
  * allocation fails or the kernel ends it. Limits: RLIMIT_AS, RLIMIT_DATA, and memory.max and memory.high of
- * the control group (version 2; MemoryMax, MemoryHigh of systemd, against what is resident). Without any of
+ * the control group (MemoryMax, MemoryHigh of systemd; memory.limit_in_bytes and the soft one of version 1),
+ * against what is resident. Without any of
  * them nothing is read later and memory is never short.
  *
  * Of what a limit leaves above what memory_open() found, half may be used:

@@ -55,6 +55,12 @@ begin(void **state)
 	if (mkdir(path, 0700) != 0)
 		return -1;
 	(void)snprintf(path, sizeof(path), "%s/outer/inner", folder);
+	if (mkdir(path, 0700) != 0)
+		return -1;
+	(void)snprintf(path, sizeof(path), "%s/memory", folder);
+	if (mkdir(path, 0700) != 0)
+		return -1;
+	(void)snprintf(path, sizeof(path), "%s/memory/inner", folder);
 	return mkdir(path, 0700);
 }
 
@@ -62,7 +68,8 @@ static int
 end(void **state)
 {
 	static const char *const names[] = { "own", "outer/memory.max", "outer/inner/memory.max",
-		"outer/inner/memory.high", "outer/inner", "outer", "." };
+		"outer/inner/memory.high", "outer/inner", "outer",
+		"memory/inner/memory.limit_in_bytes", "memory/inner", "memory", "." };
 	char path[256];
 
 	(void)state;
@@ -130,6 +137,31 @@ test_the_limit_of_a_group(void **state)
 	assert_false(is_short_with(&m, 60 * MB, 5));
 }
 
+/* Of version 1, which says 2^63 less a page for none. */
+static void
+test_the_limit_of_a_group_of_version_1(void **state)
+{
+	struct memory m;
+	char text[32];
+
+	(void)state;
+	write_file("own", "8:pids:/\n4:memory:/inner\n0::/\n");
+	write_file("memory/inner/memory.limit_in_bytes", "9223372036854771712\n");
+	open_in_folder(&m);
+	assert_int_equal(m.statm, -1);
+	memory_close(&m);
+	(void)snprintf(text, sizeof(text), "%llu\n", (unsigned long long)80 * MB);
+	write_file("memory/inner/memory.limit_in_bytes", text);
+	open_in_folder(&m);
+	assert_true(m.statm >= 0);
+	assert_int_equal(m.most[MEMORY_KINDS - 1], 80 * MB);
+	memory_close(&m);
+	write_file("own", "4:memory:/inner/other\n"); /* those above it, too */
+	open_in_folder(&m);
+	assert_int_equal(m.most[MEMORY_KINDS - 1], 80 * MB);
+	memory_close(&m);
+}
+
 static void
 test_the_limit_of_the_process(void **state)
 {
@@ -166,6 +198,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_without_a_limit, begin, end),
 		cmocka_unit_test_setup_teardown(test_the_limit_of_a_group, begin, end),
+		cmocka_unit_test_setup_teardown(test_the_limit_of_a_group_of_version_1, begin, end),
 		cmocka_unit_test_setup_teardown(test_the_limit_of_the_process, begin, end),
 	};
 
