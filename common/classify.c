@@ -16,6 +16,7 @@
 #include <string.h>
 #include <threads.h>
 
+#include "classify_user.h"
 #include "classify_words.h"
 #include "phrases.h"
 #include "words.h"
@@ -69,117 +70,6 @@ struct rule {
 #define SESSION OUTCOME_SCOPE_SESSION
 #define ROUTE OUTCOME_SCOPE_ROUTE
 
-/* The mailbox does not exist: English, then other languages as bounces have them. Addresses are
- * taken out of the text before, so "<a@b> not found" is "<> not found". */
-#define USER_UNKNOWN                                                                                                                    \
-	"user unknown|unknown user|user is unknown|no such user|nosuchuser|"                                                            \
-	"user not found|user not exist|user * does not exist|user * doesn't exist|"                                                     \
-	"user * not known|user does not exist|is not a known user|not a valid user|"                                                    \
-	"invalid user|user invalid|no user by that name|no local user|"                                                                 \
-	"user * not listed|user name * not found|user <> unknown|user () unknown|"                                                      \
-	"user '' unknown|user account not found|unknown recipient|recipient unknown|"                                                   \
-	"recipient not found|recipnotfound|recipientnotfound|"                                                                          \
-	"recipient * does not exist|recipient * doesn't exist|no such recipient|"                                                       \
-	"invalid recipient|recipient is invalid|not a valid recipient|"                                                                 \
-	"recipient name is not recognized|bad recipient|bad_recipient|"                                                                 \
-	"recipient no longer on server|recipient invalid|no valid recipient|"                                                           \
-	"recipient's email address * n't found|rcpt * dosn't exist|"                                                                    \
-	"rcpt * doesn't exist|rcpt * does not exist|invalid mailbox|mailbox invalid|"                                                   \
-	"mailbox not found|mailbox * does not exist|mailbox * doesn't exist|"                                                           \
-	"mailbox unknown|unknown mailbox|no such mailbox|no mailbox|"                                                                   \
-	"not a valid mailbox|mailbox unavailable|mailbox is unavailable|"                                                               \
-	"mailbox not available|bad destination mailbox|mailbox isn't available|"                                                        \
-	"mailbox not exist|account that you tried to reach does not exist|"                                                             \
-	"this user doesn't have a|doesn't have an account|no such account|"                                                             \
-	"account * does not exist|account not found|no account|unknown account|"                                                        \
-	"account * doesn't exist|account unavailable|unknown local part|"                                                               \
-	"unknown local-part|local part * unknown|unrouteable address|"                                                                  \
-	"unroutable address|unknown address|address unknown|address * does not exist|"                                                  \
-	"address * doesn't exist|address not found|no such address|"                                                                    \
-	"address * couldn't be found|address * could not be found|"                                                                     \
-	"address * cannot be found|address * wasn't found|address * was not found|"                                                     \
-	"address * not found|address invalid|invalid address|address is invalid|"                                                       \
-	"address * is not valid|address error|is not an active address|"                                                                \
-	"undeliverable address|wrong email address|invalid final delivery userid|"                                                      \
-	"invalid userid|unknown or illegal alias|unknown alias|alias * unknown|"                                                        \
-	"no such person|not our customer|not listed in|not found in * directory|"                                                       \
-	"not in * directory|no match in * directory|not in our database|no match for|"                                                  \
-	"is not recognized|not recognised|> does not exist|> doesn't exist|<>: no such|"                                                \
-	"<>: unknown|<> unknown|<> not found|<>: not found|<> is not known|"                                                            \
-	"<> is invalid|does not exist here|recipient address rejected: access denied|recipient "                                        \
-	"addresses rejected * access denied|"                                                                                           \
-	"recipient * not exist|email * does not exist|destinataire invalide|"                                                           \
-	"destinataire inconnu|utilisateur inconnu|adresse inconnue|adresse * "                                                          \
-	"introuvable|utilisateur introuvable|"                                                                                          \
-	"n'existe pas|boîte inexistante|compte inexistant|unbekannter empfänger|"                                                     \
-	"empfänger unbekannt|benutzer unbekannt|existiert nicht|unbekannte adresse|"                                                   \
-	"empfängeradresse wurde nicht gefunden|adresse * nicht gefunden|benutzer * nicht "                                             \
-	"gefunden|postfach * nicht gefunden|usuario desconocido|"                                                                       \
-	"destinatario desconocido|no existe|usuario inexistente|usuario no encontrado|"                                                 \
-	"dirección no encontrada|no se encontró la dirección|utente sconosciuto|"                                                    \
-	"destinatario sconosciuto|non esiste|indirizzo inesistente|inesistente|"                                                        \
-	"usuário desconhecido|destinatário desconhecido|não existe|"                                                                 \
-	"endereço não encontrado|onbekende gebruiker|bestaat niet|okänd användare|"                                                 \
-	"nieznany użytkownik|nie istnieje|пользователь не найден|не существует|"                       \
-	"нет такого пользователя|пользователя нет|неизвестный пользователь|" \
-	"адрес не "                                                                                                              \
-	"найден|存在しません|存在しない|存在致しません|宛先不明|宛先が見つかりません|"            \
-	"見つかりませんでした|アドレスが間違って|"                                                                   \
-	"アドレスに誤り|該当するユーザ|用户不存在|不存在|查无此人|查無此人|"                              \
-	"no one at this address|nobody by that name|nobody by this name|no record of this|"                                             \
-	"no record of that|cannot find the recipient|can't find the recipient|"                                                         \
-	"could not find the recipient|addressee unknown|unknown addressee|"                                                             \
-	"unknown email address|unknown e-mail address|mail box not found|mailbox name not|"                                             \
-	"validrcptto|no such mail|no such local|no such email|no such id|no such alias|"                                                \
-	"invalid email address|invalid e-mail address|isn't a valid|"                                                                   \
-	"recipient address rejected: user|user name unknown|user could not be found|"                                                   \
-	"recipient could not be found|name not found|no such mbox|"                                                                     \
-	"does not have an account|has no account|no account by that name|"                                                              \
-	"not a known recipient|recipient is not exist|not a local address|"                                                             \
-	"not a valid address|not a valid e-mail|not a valid email|unknown local user|local user "                                       \
-	"unknown|unknown local|"                                                                                                        \
-	"recipient not known|recipient is not known|not known here|user is not known|"                                                  \
-	"user not recognized|account unknown|account is unknown|no user here|no mail "                                                  \
-	"box|"                                                                                                                          \
-	"non-existent account|nonexistent account|non existent account|receiver not "                                                   \
-	"found|receiver unknown|"                                                                                                       \
-	"unknown receiver|unknown quickmail recipient|illegal user|illegal recipient|illegal "                                          \
-	"mailbox|"                                                                                                                      \
-	"no user of that name|no user with that name|no mailbox of that name|no mailbox with "                                          \
-	"that|"                                                                                                                         \
-	"no account with that name|name was not found|addresses were unknown|address was unknown|"                                      \
-	"addresses are unknown|not known on this|550 does not exist|550 doesn't exist|550 not "                                         \
-	"found|"                                                                                                                        \
-	"550 is unknown|550 unknown|account is unavailable|is not registered|not a registered "                                         \
-	"user|"                                                                                                                         \
-	"not registered here|mailbox * could not be found|mailbox cannot be found|mailbox was "                                         \
-	"not found|"                                                                                                                    \
-	"no longer exist|is no longer a|no longer with us|no one here by|address * not in "                                             \
-	"use|mailbox * not in use|not known at|is not defined|user not defined|undefined user|"                                         \
-	"user undefined|address is unknown|recipient is unknown|mailbox is unknown|unknown at "                                         \
-	"this|unknown on this|unknown to this|not a valid subscriber|no such subscriber|no such "                                       \
-	"customer|no such member|no such login|unknown subscriber|unknown mail user|unknown "                                           \
-	"username|unknown customer|invalid username|invalid account|invalid rcpt|invalid alias|"                                        \
-	"invalid destination mailbox|nonexistent user|non-existent user|nonexistent mailbox|"                                           \
-	"non-existent mailbox|nonexistent recipient|non-existent recipient|unrecognized "                                               \
-	"recipient|"                                                                                                                    \
-	"unrecognised recipient|unrecognized user|unrecognised user|unable to find * user~ "                                            \
-	"recipient~ mailbox~ account~ address|cannot find * user~ recipient~ mailbox~ account~ "                                        \
-	"address|"                                                                                                                      \
-	"could not find * user~ mailbox~ account~ address|cannot locate * user~ recipient~ "                                            \
-	"mailbox~ account|unable to locate * user~ recipient~ mailbox~ account|not a mailbox "                                          \
-	"here|is not on this server|not in service|unknown destination address|is not an "                                              \
-	"existing|recipient * not recognized~ not recognised|address * not recognized~ not "                                            \
-	"recognised|user * not recognised|resolver.adr.|cuda_nsu|user * not here~ not in our~ "                                         \
-	"not "                                                                                                                          \
-	"on file~ not on this~ never existed|name * not in our~ not on file|recipient * not in "                                        \
-	"our~ not on file~ not here|address * not in our~ not on file~ not on this|not in our "                                         \
-	"list "                                                                                                                         \
-	"of|does not have a mailbox|doesn't have a mailbox|nobody here|no one here|no such "                                            \
-	"object|"                                                                                                                       \
-	"there is no user|there is no mailbox|there is no account|there is no "                                                         \
-	"such" FOREIGN_UNKNOWN_USER
-
 /* Said beside a code or word of a lost address: what was refused now may be there tomorrow, or
  * nobody could look. */
 static const char not_now[] =
@@ -197,7 +87,7 @@ static const char not_now[] =
     "user lookup fail|recipient lookup fail|address lookup fail|mailbox lookup fail|lookup "
     "error|lookup timed out|unverified address|unable to verify user|"
     "unable to verify recipient|unable to verify address|ldap|directory server|directory service|"
-    "database|backend| referral| cache|locked for|timed "
+    "database|backend|mailbox server|mailbox store|user server| referral| cache|locked for|timed "
     "out|timeout|offline|overload|maintenance|shutting down|"
     "server unreachable|disk failure|disk error|dismounted|not mounted|out of sync|replica|"
     "migrat|in progress|another process|another session";
@@ -217,8 +107,14 @@ static const char not_the_address[] =
     "リストに|アドレス帳に登録|"
     "登録されていないドメイン|来信|ip地址不|发信|发件人|寄件者|寄件人|보낸 사람|발신자|발신 "
     "|발신인|ip adres|αποστολέ|ваш ip|ip-adres |adresse web|"
+    "mail from user|mail from account|mail from mailbox|mail from address|from unknown|from "
+    "invalid|"
+    "from: address|from:<> |from: user|for sender|" NAME_OF_OTHERS "|"
     /* from where */
-    "your ip|your host|your server|your smtp|your client|your domain|your network|your country|"
+    "your mailbox|password|log in|login first|ip address|address book not|address family|"
+    "address type|address verification|address resolution|host address|"
+    "mailbox process|mailbox host|your ip|your host|your server|your smtp|your client|your "
+    "domain|your network|your country|"
     "your region|your account|your helo|your connection|your mail server|your mta|your dns|"
     "your address|your organi|the sending|sending system|helo |ehlo |helo)|ehlo)|in helo|in ehlo|"
     "in auth|credential|authenticat|host not found for|dns mx|resource record|unknown client|"
@@ -378,7 +274,7 @@ static const struct rule rules[] = {
 	    "tls handshake|tls negotiation|cannot start tls|starttls failed|tls failed|"
 	    "certificate not verified|"
 	    "tls not available|tls is not available|certificate verif|certificate not trusted|"
-	    "untrusted certificate|certificate * expired|certificate * match|ssl_connect|"
+	    "untrusted certificate|certificate * expired|certificate * match|ssl connect|"
 	    "mta-sts|dane |tlsa |tls is disabled|no shared cipher|ssl handshake",
 	    OUTCOME_SOFT, RECIPIENT, "network", "words: TLS failed" },
 	{ 0, NO_ENHANCED, P_ALL,
@@ -487,7 +383,7 @@ static const struct rule rules[] = {
 	    "mailbox terminated|account terminated|mailbox deleted|account deleted|"
 	    "account * was closed~ was deleted~ was removed|user * was deleted~ was "
 	    "removed|closed the mailbox|closed the account|closed this mailbox|closed this account|"
-	    "closed his account|closed their account" FOREIGN_CLOSED,
+	    "closed his account|closed their account|" NAME_CLOSED FOREIGN_CLOSED,
 	    OUTCOME_HARD, RECIPIENT, "mailbox_disabled", "words" },
 	{ 0, NO_ENHANCED, P_RCPT | P_LATE,
 	    "has moved|user moved|mailbox moved|moved to another|"

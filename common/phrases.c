@@ -6,6 +6,21 @@
 
 #include "words.h"
 
+/* Many phrases begin with the same word: "mailbox ", "recipient ". */
+#define LONGEST 12
+
+static size_t
+longest_bucket_of(const char *p)
+{
+	uint64_t key;
+	uint32_t rest;
+
+	memcpy(&key, p, sizeof(key));
+	memcpy(&rest, p + sizeof(key), sizeof(rest));
+	key = (key ^ (uint64_t)rest << 21) * UINT64_C(0x9E3779B97F4A7C15);
+	return key >> (64 - PHRASES_LONGEST_BITS);
+}
+
 static size_t
 bucket_of(const char *p)
 {
@@ -29,22 +44,21 @@ add_phrase(struct phrases *p, size_t list, const char *text, size_t len)
 {
 	struct phrase *item = &p->items[p->count];
 	uint16_t *bucket;
-	const char *star;
 
 	if (p->count == PHRASES_MAX || len > UINT16_MAX)
 		return false;
 	item->at_front = text[0] == '^';
 	text += item->at_front;
 	len -= item->at_front;
-	star = memchr(text, '*', len);
 	item->text = text;
 	item->len = (uint16_t)len;
-	item->first = (uint16_t)(star != NULL ? (size_t)(star - text) : len);
+	item->first = (uint16_t)words_gap_at(slice_make(text, len));
 	item->list = (uint8_t)list;
 	if (item->first < sizeof(uint16_t))
 		return false;
-	bucket = item->first < sizeof(uint32_t) ? &p->shorts[short_bucket_of(text)]
-						: &p->longs[bucket_of(text)];
+	bucket = item->first >= LONGEST	      ? &p->longests[longest_bucket_of(text)]
+	    : item->first >= sizeof(uint32_t) ? &p->longs[bucket_of(text)]
+					      : &p->shorts[short_bucket_of(text)];
 	item->next = *bucket;
 	*bucket = (uint16_t)++p->count;
 	return true;
@@ -174,6 +188,9 @@ phrases_find(const struct phrases *p, struct slice text, struct phrases_found *f
 		if (number != 0)
 			try_chain(p, number, text, i, found);
 		number = i + sizeof(uint32_t) <= text.len ? p->longs[bucket_of(text.ptr + i)] : 0;
+		if (number != 0)
+			try_chain(p, number, text, i, found);
+		number = i + LONGEST <= text.len ? p->longests[longest_bucket_of(text.ptr + i)] : 0;
 		if (number != 0)
 			try_chain(p, number, text, i, found);
 	}

@@ -2,8 +2,8 @@
 /*
  * phrases: many lists of phrases, compiled once, looked for in one pass over a text. Pure. Phrases
  * and texts are those of words.h; what words_match() finds for each list by itself, this finds for
- * all of them: at each place the next four bytes (two for short phrases) choose the few that may
- * begin there.
+ * all of them: at each place the next twelve bytes (four and two for shorter phrases) choose the few
+ * that may begin there.
  *
  * Phrases are written with their accents; what is looked for is without them, as normalised texts
  * are, and also with "ae", "oe", "ue" for "ä", "ö", "ü", as who has no such keys writes German.
@@ -18,15 +18,16 @@
 #include "slice.h"
 
 #define PHRASES_LISTS_MAX 128
-#define PHRASES_MAX 3072
+#define PHRASES_MAX 4096
 #define PHRASES_BYTES (16 * 1024) /* of the phrases that have accents */
-#define PHRASES_LONG_BITS 13
+#define PHRASES_LONGEST_BITS 13
+#define PHRASES_LONG_BITS 12
 #define PHRASES_SHORT_BITS 10
 
 struct phrase {
 	const char *text; /* behind '^' */
 	uint16_t len;
-	uint16_t first; /* bytes before its first '*' */
+	uint16_t first; /* bytes before its first '*' or '%' */
 	uint16_t next;	/* in its bucket, 1 + number; 0 ends it */
 	uint8_t list;
 	bool at_front;
@@ -36,7 +37,8 @@ struct phrase {
 struct phrases {
 	struct phrase items[PHRASES_MAX];
 	size_t count;
-	/* 1 + number of the first of a chain: by four bytes, by two for what is shorter */
+	/* 1 + number of the first of a chain: by twelve bytes, by four and by two for what is shorter */
+	uint16_t longests[1 << PHRASES_LONGEST_BITS];
 	uint16_t longs[1 << PHRASES_LONG_BITS];
 	uint16_t shorts[1 << PHRASES_SHORT_BITS];
 	char folded[PHRASES_BYTES];

@@ -134,6 +134,9 @@ words_normalise(struct slice text, char *dst, bool drop_addresses)
 				len = token;
 			address = false;
 		}
+		/* "550 USER_UNKNOWN" */
+		if (c == '_' && drop_addresses)
+			c = ' ';
 		if (c == ' ' && (len == 0 || dst[len - 1] == ' '))
 			continue;
 		dst[len++] = c;
@@ -176,21 +179,75 @@ find_part(struct slice text, const char *part, size_t n, size_t *hit_len)
 	}
 }
 
-/* The parts of one phrase in order, with short gaps between them. */
+size_t
+words_gap_at(struct slice phrase)
+{
+	size_t i = 0;
+
+	while (i < phrase.len && phrase.ptr[i] != '*' && phrase.ptr[i] != '%')
+		i++;
+	return i;
+}
+
+/* In quotes or brackets, or with a digit or dot within: somebody's name, and no word of a language. */
 static bool
-match_rest(struct slice text, const char *phrase, size_t n)
+is_name(struct slice word)
+{
+	if (word.len == 0 || word.len > WORDS_WORD_MAX)
+		return false;
+	for (size_t i = 0; i < word.len; i++)
+		if (strchr("<>()[]'\"0123456789", word.ptr[i]) != NULL ||
+		    (word.ptr[i] == '.' && i + 1 < word.len))
+			return true;
+	return false;
+}
+
+/* Behind exactly one name, the text begins with one of the alternatives: where, or NULL. */
+static const char *
+find_behind_name(struct slice text, const char *part, size_t n, size_t *hit_len)
+{
+	size_t i = 0, start;
+
+	while (i < text.len && text.ptr[i] == ' ')
+		i++;
+	start = i;
+	while (i < text.len && text.ptr[i] != ' ')
+		i++;
+	if (!is_name(slice_make(text.ptr + start, i - start)))
+		return NULL;
+	text = slice_make(text.ptr + i, text.len - i);
+	for (;;) {
+		const char *end = memchr(part, '~', n);
+		size_t len = end != NULL ? (size_t)(end - part) : n;
+
+		*hit_len = len;
+		if (text.len >= len && memcmp(text.ptr, part, len) == 0)
+			return text.ptr;
+		if (end == NULL)
+			return NULL;
+		part += len + 1;
+		n -= len + 1;
+	}
+}
+
+/* The parts of one phrase in order, with the gaps between them that their marks allow. mark is the
+ * one before phrase. */
+static bool
+match_rest(struct slice text, char mark, const char *phrase, size_t n)
 {
 	while (n > 0) {
-		const char *star = memchr(phrase, '*', n);
-		size_t len = star != NULL ? (size_t)(star - phrase) : n;
-		size_t hit_len;
-		const char *hit = find_part(text, phrase, len, &hit_len);
+		size_t len = words_gap_at(slice_make(phrase, n)), hit_len;
+		const char *hit = mark == '%' ? find_behind_name(text, phrase, len, &hit_len)
+					      : find_part(text, phrase, len, &hit_len);
 
 		if (hit == NULL)
 			return false;
 		text = behind(text, hit, hit_len);
-		phrase += star != NULL ? len + 1 : len;
-		n -= star != NULL ? len + 1 : len;
+		if (len == n)
+			break;
+		mark = phrase[len];
+		phrase += len + 1;
+		n -= len + 1;
 	}
 	return true;
 }
@@ -199,21 +256,19 @@ bool
 words_continue(struct slice text, struct slice phrase, size_t first)
 {
 	return first == phrase.len ||
-	    match_rest(
-		behind(text, text.ptr, first), phrase.ptr + first + 1, phrase.len - first - 1);
+	    match_rest(behind(text, text.ptr, first), phrase.ptr[first], phrase.ptr + first + 1,
+		phrase.len - first - 1);
 }
 
 static bool
 match_phrase(struct slice text, const char *phrase, size_t n)
 {
-	const char *star;
 	size_t first;
 	bool at_front = n > 0 && phrase[0] == '^';
 
 	phrase += at_front;
 	n -= at_front;
-	star = memchr(phrase, '*', n);
-	first = star != NULL ? (size_t)(star - phrase) : n;
+	first = words_gap_at(slice_make(phrase, n));
 	if (n == 0 || first == 0)
 		return false;
 	while (text.len >= first) {
@@ -224,7 +279,8 @@ match_phrase(struct slice text, const char *phrase, size_t n)
 		if (hit == NULL)
 			return false;
 		text = behind(text, hit, first);
-		if (star == NULL || match_rest(text, star + 1, n - first - 1))
+		if (first == n ||
+		    match_rest(text, phrase[first], phrase + first + 1, n - first - 1))
 			return true;
 		if (at_front)
 			return false;

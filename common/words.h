@@ -4,8 +4,8 @@
  *
  * A list of phrases is one string: "user unknown|no such user|mailbox * is full". Phrases are in
  * lower case, with single blanks; '*' stands for up to WORDS_GAP_MAX bytes of anything, '^' at
- * the front of a phrase for the beginning of the text. Behind a '*' there may be alternatives:
- * "account * closed~ locked". Text must be normalised first, phrases with accents folded. For long
+ * the front of a phrase for the beginning of the text. '%' stands for one name, in quotes or
+ * brackets or with a digit or dot within: "user % unknown". Behind either there may be alternatives: "account * closed~ locked". Text must be normalised first, phrases with accents folded. For long
  * lists there is phrases.h, which does that.
  */
 #ifndef KAIRAN_WORDS_H
@@ -18,6 +18,7 @@
 #include "slice.h"
 
 #define WORDS_GAP_MAX 80
+#define WORDS_WORD_MAX 64
 
 /* Letters in lower case and without accents (ASCII, Latin-1, Latin Extended-A, Greek, Cyrillic; "ß" is
  * "ss"), blanks and control bytes as single spaces, none at the ends; typographic apostrophes as
@@ -31,6 +32,9 @@ size_t words_fold(struct slice text, char *dst);
 
 /* One of the phrases stands in the normalised text. */
 bool words_match(struct slice text, const char *phrases);
+
+/* For phrases.c: where the first '*' or '%' stands, else the length. */
+size_t words_gap_at(struct slice phrase);
 
 /* For phrases.c: text begins with the first part of a phrase, which is `first` bytes long; do the
  * others follow? */

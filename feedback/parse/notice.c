@@ -42,6 +42,7 @@ struct reader {
 	bool is_daemon;	   /* from a mail system: null return path or its name */
 	bool is_null_path; /* Return-Path: <>, which auto-replies have, too */
 	bool is_system;	   /* named like a mail system */
+	bool is_own_path;  /* Return-Path: somebody, and no mail system */
 	bool is_inner;	   /* the mail stood inside another */
 };
 
@@ -323,14 +324,16 @@ look_at_header(struct reader *r)
 	struct slice subject = slice_cut(mail_field(mail, "Subject"), SUBJECT_MAX);
 	struct slice from = slice_cut(mail_field(mail, "From"), SUBJECT_MAX);
 	struct slice path = slice_trim(mail_field(mail, "Return-Path"));
+	bool is_system_path;
 
 	r->subject = normalise(r, mail_text_words(r->arena, subject));
 	r->from = normalise(r, mail_text_words(r->arena, from));
 	r->is_null_path = slice_equal(path, SLICE("<>"));
 	look_at_subject(r);
 	marks_find(r->from, &r->in_from);
-	r->is_system = phrases_has(&r->in_from, MARK_DAEMON) ||
-	    marks_match(normalise(r, slice_cut(path, SUBJECT_MAX)), MARK_DAEMON_PATH) ||
+	is_system_path = marks_match(normalise(r, slice_cut(path, SUBJECT_MAX)), MARK_DAEMON_PATH);
+	r->is_own_path = path.len > 0 && !r->is_null_path && !is_system_path;
+	r->is_system = phrases_has(&r->in_from, MARK_DAEMON) || is_system_path ||
 	    mail_field(mail, "X-Failed-Recipients").len > 0;
 	r->is_daemon = r->is_null_path || r->is_system;
 }
@@ -817,6 +820,16 @@ names_mail(const struct reader *r)
 	return r->prose.count > 0 || r->notice->original.len > 0;
 }
 
+/* Its words alone say why, whatever code it has. */
+static bool
+tells_by_words(struct slice text)
+{
+	static const uint16_t none[3];
+	struct classify_verdict verdict = verdict_of_words(0, none, text);
+
+	return says_much(&verdict);
+}
+
 /* A mail system's own address returns an address that stands by itself: no word is needed to know
  * what that is, only that nobody answered somebody. */
 static bool
@@ -827,7 +840,9 @@ is_wordless_notice(const struct reader *r)
 	    !slice_equal_nocase(r->prose.recipients[0].address, own_address(r->mail)) &&
 	    (r->is_null_path ||
 		(mail_field(r->mail, "In-Reply-To").len == 0 &&
-		    codes_find(r->prose.recipients[0].text).code != 0));
+		    (codes_find(r->prose.recipients[0].text).code != 0 ||
+			(r->notice->original.len > 0 &&
+			    tells_by_words(r->prose.recipients[0].text)))));
 }
 
 /* "User unknown: a@b" as subject. */
@@ -915,6 +930,14 @@ is_coded_notice(const struct reader *r)
 			    : codes.code >= 400 && codes.enhanced[0] != 0;
 }
 
+static bool
+speaks_of_goods(const struct reader *r)
+{
+	return words_match(r->front,
+	    "package|parcel|shipment|tracking number|courier|paket|sendungsnummer|colis|paquete|"
+	    "pacco|pacote|encomenda|pakket|paczk|посылк|荷物|包裹|택배|kargo");
+}
+
 /* A mail, not a parcel or a payment, could not be delivered. */
 static bool
 speaks_of_mail(struct reader *r)
@@ -938,6 +961,37 @@ is_offer(const struct reader *r)
 		"unsubscribe|abmelden|desinscri|desabonner|darse de baja|descadastr|annulla "
 		"iscrizione|"
 		"配信停止|退订|수신거부");
+}
+
+/* A list of what a gateway, a log or a program saw since yesterday. */
+static bool
+is_summary(const struct reader *r)
+{
+	return words_match(r->subject,
+	    "quarantine summary|quarantine digest|quarantine report|spam digest|spam summary|"
+	    "spam report|spam quarantine|daily report|weekly report|daily summary|log summar|"
+	    "logwatch|quarantänebericht|隔離レポート|隔離通知|隔离通知");
+}
+
+/* From no mail system's path, and it names nobody who failed, nor a reply, nor a mail. */
+static bool
+tells_nothing(const struct reader *r)
+{
+	return r->is_own_path && r->prose.count == 0 && r->prose.lone.len == 0 && !has_proof(r) &&
+	    names_in_subject(r).len == 0;
+}
+
+/* The return path is the address in From, and no mail system's: somebody wrote it himself. */
+static bool
+is_of_person(const struct reader *r)
+{
+	struct slice from = nothing, path = nothing;
+	size_t at = 0, path_at = 0;
+
+	return r->is_own_path && !r->is_system &&
+	    bounce_text_address(mail_field(r->mail, "From"), &at, &from) &&
+	    bounce_text_address(mail_field(r->mail, "Return-Path"), &path_at, &path) &&
+	    slice_equal_nocase(from, path);
 }
 
 /* Its first paragraph is a mail system's; a person says something before he shows a notice. */
@@ -966,7 +1020,8 @@ is_bounce_prose(struct reader *r)
 
 	if (!r->mail->has_header)
 		return has_frame && is_sure;
-	if (is_reply(r) || (is_about_us(r) && !has_failed) || is_about_writer(r) || is_offer(r))
+	if (is_reply(r) || (is_about_us(r) && !has_failed) || is_about_writer(r) || is_offer(r) ||
+	    is_summary(r) || tells_nothing(r) || (is_of_person(r) && !begins_with_frame(r)))
 		return false;
 	if (has_failed ||
 	    (r->is_daemon && has_subject &&
@@ -977,7 +1032,8 @@ is_bounce_prose(struct reader *r)
 		return true;
 	if (has_frame &&
 	    (r->is_daemon ||
-		(has_subject && names_mail(r) && (has_proof(r) || (is_sure && speaks_of_mail(r))))))
+		(has_subject && names_mail(r) &&
+		    (has_proof(r) || (is_sure && speaks_of_mail(r) && !speaks_of_goods(r))))))
 		return true;
 	if (is_wordless_notice(r) || is_coded_notice(r))
 		return true;
@@ -1038,16 +1094,6 @@ line_about(struct slice notice, struct slice address)
 			found = line;
 	}
 	return found;
-}
-
-/* Its words alone say why, whatever code it has. */
-static bool
-tells_by_words(struct slice text)
-{
-	static const uint16_t none[3];
-	struct classify_verdict verdict = verdict_of_words(0, none, text);
-
-	return says_much(&verdict);
 }
 
 static bool

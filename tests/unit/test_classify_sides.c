@@ -428,6 +428,147 @@ test_gone_without_accents(void **state)
 	check(&postfix, replies, sizeof(replies) / sizeof(replies[0]), true);
 }
 
+/* A name and a word: no list holds each pair, the grammar of them does. */
+static void
+test_names_and_words(void **state)
+{
+	static const char *const replies[] = {
+		"550 USER_UNKNOWN",
+		"550 no_such_user",
+		"550 UNKNOWN_RECIPIENT (see https://help.test/e)",
+		"550 account_disabled",
+		"550 recipient_not_found",
+		"550 Customer does not exist",
+		"550 subscriber not found",
+		"550 Username not recognized",
+		"550 userid invalid",
+		"550 Undefined mailbox",
+		"550 not an active mailbox",
+		"550 alias not found",
+		"550 rcpt unknown",
+		"550 no valid account",
+		"550 nonexisting account",
+		"550 account not listed",
+		"550 mailbox not recognised",
+		"550 address not defined",
+		"550 recipient isn't valid",
+		"550 Recipients mailbox can not be found",
+		"550 unregistered user",
+		"550 mail box unknown",
+		"550 addressee does not exist",
+		"550 invalid subscriber",
+		"550 Account cannot be found",
+		"550 mailbox is invalid",
+		"550 user is not defined",
+		"550 bad account",
+		"550 recipient disabled",
+		"550 user deactivated",
+		"550 user deleted",
+		"550 address disabled",
+		"550 address expired",
+		"550 Alias was deleted",
+		"550 recipient is inactive",
+		"554 Username suspended",
+		"550 user account canceled",
+		"550 user 'joe' unknown",
+		"550 Mailbox \"joe\" not found",
+		"550 account [joe] does not exist",
+		"550 user joe.d not found",
+		"550 recipient joe55 unknown",
+	};
+
+	(void)state;
+	check(&postfix, replies, sizeof(replies) / sizeof(replies[0]), true);
+}
+
+/* The same words of somebody else's address, of a password, of a part of the host. */
+static void
+test_names_of_others(void **state)
+{
+	static const char *const replies[] = {
+		"550 Invalid address in From header",
+		"550 5.7.1 MAIL FROM address is invalid",
+		"550 Sending user unknown",
+		"550 Bad address in Reply-To",
+		"553 Invalid address: envelope sender",
+		"550 unknown address 192.0.2.9, no reverse lookup",
+		"550 client address unknown",
+		"550 IP address is not listed in our whitelist",
+		"550 IP address unknown",
+		"550 host address not found",
+		"550 sending address does not exist",
+		"450 mailbox closed for maintenance",
+		"550 Invalid user agent",
+		"550 SMTP AUTH user unknown",
+		"550 authentication account disabled",
+		"550 not a registered sender account",
+		"550 URL address not found",
+		"550 Return address is invalid",
+		"550 bounce address does not exist",
+		"550 Sender's mailbox does not exist",
+		"550 callback: mailbox not found for sender",
+		"550 reply address not found",
+		"550 HELO address unknown",
+		"550 originating account suspended",
+		"550 server address is not listed in SPF",
+		"550 bad recipient limit reached",
+		"550 source address not recognized",
+		"550 peer address is not registered",
+		"550 your mailbox does not exist here, login first",
+		"550 the account of the sender was closed",
+		"550 relay user not found",
+		"550 submitting user not found",
+		"550 account used for sending is disabled",
+		"550 unknown account in AUTH",
+		"550 remote address not listed",
+		"550 connecting address is invalid",
+		"550 message from invalid user",
+		"550 mail from unknown user rejected",
+		"550 mail from user unknown",
+		"550 From: address does not exist",
+		"550 MAIL FROM:<> user unknown",
+		"550 mail from invalid account not accepted",
+		"550 originator mailbox not found",
+		"550 author address not found",
+		"550 reply-to mailbox does not exist",
+		"550 unknown user name or bad password",
+		"550 wrong user or password, account locked",
+		"550 invalid user credentials",
+		"550 invalid account or password",
+		"550 mailbox server not found",
+		"550 mailbox store not found",
+		"550 user database not found",
+		"550 mailbox process is not defined",
+		"550 account lookup: backend not found",
+		"550 user lookup service not found",
+		"550 recipient lookup: server unknown",
+		"550 recipient verification service not found",
+		"550 address book not found",
+		"550 address verification not recognized",
+		"550 mailbox lock not found",
+		"550 user certificate not found",
+		"550 user certificate is unknown",
+		"550 account balance unknown",
+		"550 mailbox status unknown",
+		"550 recipient status unknown, try again",
+		"550 user quota unknown",
+		"550 user location unknown",
+		"550 user session is unknown",
+		"550 address family not recognized",
+		"550 address type not recognized",
+		"550 account type unknown",
+		"550 mailbox format not recognized",
+		"550 mailbox size unknown",
+		"550 user error unknown",
+		"550 address resolution not found",
+		"550 recipient server not found",
+		"550 mailbox host unknown",
+	};
+
+	(void)state;
+	check(&postfix, replies, sizeof(replies) / sizeof(replies[0]), false);
+}
+
 int
 main(void)
 {
@@ -441,6 +582,8 @@ main(void)
 		cmocka_unit_test(test_not_the_address),
 		cmocka_unit_test(test_out_of_order),
 		cmocka_unit_test(test_gone_without_accents),
+		cmocka_unit_test(test_names_and_words),
+		cmocka_unit_test(test_names_of_others),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -134,6 +134,29 @@ test_alternatives(void **state)
 }
 
 static void
+test_names(void **state)
+{
+	static const char *const texts[] = { "user 'joe' unknown", "user <> is not known",
+		"user joe.d unknown", "user joe unknown", "user joe. unknown",
+		"user 'joe' is unknown", "user 'joe'", "user 'joe' 'jim' unknown", "user unknown" };
+	static const bool is_match[] = { true, true, true, false, false, false, false, false,
+		false };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		static struct phrases p;
+		struct phrases_found found;
+
+		memset(&p, 0, sizeof(p));
+		assert_true(phrases_add(&p, 0, "user % unknown~ is not known"));
+		phrases_find(&p, slice_str(texts[i]), &found);
+		assert_int_equal(phrases_has(&found, 0), is_match[i]);
+		assert_int_equal(
+		    words_match(slice_str(texts[i]), "user % unknown~ is not known"), is_match[i]);
+	}
+}
+
+static void
 test_limits(void **state)
 {
 	static struct phrases p;
@@ -158,6 +181,7 @@ main(void)
 		cmocka_unit_test(test_unspaced),
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_alternatives),
+		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_limits),
 	};
 
