@@ -287,6 +287,9 @@ static const struct key keys[] = {
 	TEXT(feedback, http_listen, "", "HTTP listener for SNS: 127.0.0.1:port; empty: none"),
 	TEXT(feedback, http_path, "/sns", "path of the SNS endpoint"),
 	TEXT(feedback, maildir, "", "Maildir to watch; empty: none"),
+	TEXT(feedback, mbox, "",
+	    "mbox file that is read and emptied, such as /var/mail/bounces; needs reply.maildir; "
+	    "empty: none"),
 	TEXT(feedback, sns_topics, "", "ARNs of the topics that are accepted, comma separated"),
 	BOOL(feedback, sns_require_v2, "no", "refuse signature version 1 (SHA-1)"),
 	TEXT(feedback, sns_cert_dir, "", "folder with SNS signing certificates known beforehand"),

@@ -139,6 +139,7 @@ struct config {
 	char *feedback_http_listen;
 	char *feedback_http_path;
 	char *feedback_maildir;
+	char *feedback_mbox;
 	char *feedback_sns_topics;
 	bool feedback_sns_require_v2;
 	char *feedback_sns_cert_dir;

@@ -193,6 +193,7 @@ allow_configured(const struct files *f, const struct config *c, enum contain_rol
 		return;
 	}
 	allow(f, c->feedback_maildir, WRITE);
+	allow(f, c->feedback_mbox, WRITE); /* by its folder, where its lock is made */
 	allow(f, c->reply_maildir, WRITE);
 	allow_socket(f, c->feedback_lmtp_listen);
 	if (c->postfix_log_file[0] != '\0')

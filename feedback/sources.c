@@ -11,6 +11,7 @@
 #include "log.h"
 #include "mailbox.h"
 #include "maildir.h"
+#include "mbox_spool.h"
 #include "postfix_log.h"
 #include "smtp_server.h"
 #include "sns_intake.h"
@@ -188,6 +189,14 @@ start_maildir(const struct sources_config *c, struct err *err)
 }
 
 static struct source *
+start_mbox(const struct sources_config *c, struct err *err)
+{
+	struct mail_intake mail = mail_of(c);
+
+	return mbox_spool_new(c->loop, c->config, &mail, c->intake, err);
+}
+
+static struct source *
 start_forward(const struct sources_config *c, struct err *err)
 {
 	return forward_new(c->loop, c->config, c->keep, c->intake, err);
@@ -222,6 +231,7 @@ sources_start(struct sources *sources, const struct sources_config *c, struct er
 		{ c->config->feedback_lmtp_listen, start_lmtp },
 		{ c->config->smtp_listen, start_smtp },
 		{ c->config->feedback_maildir, start_maildir },
+		{ c->config->feedback_mbox, start_mbox },
 		{ c->config->sqs_queue_url, start_sqs },
 		{ c->config->postfix_log_file, start_postfix_log },
 		{ c->config->mailbox_url, start_mailbox },
@@ -249,7 +259,8 @@ sources_start(struct sources *sources, const struct sources_config *c, struct er
 		return 0;
 	return err_set(err,
 	    "there is nothing to listen to; set feedback.http_listen, feedback.lmtp_listen, "
-	    "smtp.listen, feedback.maildir, sqs.queue_url, postfix_log.file or mailbox.url");
+	    "smtp.listen, feedback.maildir, feedback.mbox, sqs.queue_url, postfix_log.file or "
+	    "mailbox.url");
 }
 
 struct http_counts
