@@ -866,6 +866,99 @@ AS $$
 	ORDER BY date_trunc('second', at), CASE what WHEN 'planned' THEN 0 WHEN 'sent' THEN 1 WHEN 'suppressed' THEN 3 ELSE 2 END, at
 $$;
 
+-- As before, and what was noted with the addresses of others.
+CREATE OR REPLACE FUNCTION customer_erase(address text) RETURNS TABLE (what text, n bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kairan, pg_temp SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+	the_key text := coalesce(address_key(address), lower(address));
+	spellings text[];
+	blank text := 'erased-' || md5(random()::text || clock_timestamp()::text);
+	pseudonym text := left(md5(coalesce(address_key(address), lower(address))), 12);
+	spelling text;
+	r record;
+	changed bigint;
+BEGIN
+	-- as others may have written it
+	SELECT array_agg(split_part(the_key, '@', 1) || '@' || d) INTO spellings
+	FROM (SELECT split_part(the_key, '@', 2) AS d UNION SELECT i.u_label FROM idn i WHERE i.a_label = split_part(the_key, '@', 2)) AS i;
+	what := 'customer';
+	IF (SELECT relkind FROM pg_class WHERE oid = 'customer'::regclass) IN ('r', 'p') THEN
+		DELETE FROM customer c WHERE c.id = ANY (ARRAY(SELECT customer_find(the_key)));
+		GET DIAGNOSTICS n = ROW_COUNT;
+		RETURN NEXT;
+	END IF;
+	what := 'send';
+	n := 0;
+	FOR r IN SELECT s.run_id, array_agg(s.id) AS ids FROM send s WHERE s.address_key = the_key GROUP BY s.run_id ORDER BY 1 LOOP
+		n := n + send_erase(r.run_id, r.ids, blank);
+		UPDATE mail m SET key = 'erased-' || m.id FROM mail_send l
+		WHERE l.run_id = r.run_id AND l.send_id = ANY (r.ids) AND m.id = l.mail_id
+		    AND EXISTS (SELECT FROM unnest(spellings) AS k WHERE position(k IN lower(m.key)) > 0);
+	END LOOP;
+	RETURN NEXT;
+	what := 'feedback_event';
+	-- a program of the version before may have made one with the address beside one without
+	DELETE FROM feedback_event f WHERE f.address_key = the_key AND f.semantic_key LIKE '%@%'
+	    AND EXISTS (SELECT FROM feedback_event o WHERE o.month = f.month AND o.semantic_key = event_key(f.semantic_key) AND o.id <> f.id);
+	UPDATE feedback_event f SET address_key = NULL, reply = NULL, detail = NULL,
+	    remote = CASE WHEN f.remote NOT LIKE '%@%' THEN f.remote END,
+	    semantic_key = CASE WHEN EXISTS (SELECT FROM unnest(spellings) AS k WHERE position(k IN lower(event_key(f.semantic_key))) > 0)
+		THEN 'erased|' || encode(sha256(convert_to(f.semantic_key, 'UTF8')), 'hex') ELSE event_key(f.semantic_key) END
+	WHERE f.address_key = the_key
+	    OR (f.address_key IS NULL AND EXISTS (SELECT FROM unnest(spellings) AS k
+		WHERE position(k IN lower(concat_ws(' ', f.reply, f.detail, f.semantic_key))) > 0));
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN NEXT;
+	what := 'feedback_wait';
+	DELETE FROM feedback_wait w WHERE w.address_key = the_key;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN NEXT;
+	DELETE FROM probation_lifted l WHERE l.address_key = the_key;
+	what := 'kept_notice';
+	DELETE FROM kept_notice k WHERE EXISTS (SELECT FROM unnest(spellings) AS w
+	    WHERE position(w IN lower(concat_ws(' ', k.recipients, k.why, encode(k.content, 'escape'), k.semantic_key))) > 0);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN NEXT;
+	what := 'exclusion';
+	n := 0;
+	FOR r IN SELECT e.run_id FROM exclusion e WHERE e.address_key = the_key GROUP BY e.run_id ORDER BY 1 LOOP
+		UPDATE exclusion e SET address_key = NULL, evidence = '' WHERE e.run_id = r.run_id AND e.address_key = the_key;
+		GET DIAGNOSTICS changed = ROW_COUNT;
+		n := n + changed;
+	END LOOP;
+	RETURN NEXT;
+	what := 'confirmation';
+	UPDATE confirmation k SET address = blank, address_key = blank, evidence = '' WHERE k.address_key = the_key;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	UPDATE confirmation k SET old_address_key = NULL WHERE k.old_address_key = the_key;
+	RETURN NEXT;
+	what := 'ses_mirror';
+	DELETE FROM ses_mirror m WHERE m.address_key = the_key;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN NEXT;
+	what := 'audit';
+	n := 0;
+	FOREACH spelling IN ARRAY spellings LOOP
+		UPDATE audit a SET object = text_erased(a.object, spelling, pseudonym), detail = text_erased(a.detail, spelling, pseudonym)
+		WHERE position(spelling IN lower(a.object || ' ' || a.detail)) > 0;
+		GET DIAGNOSTICS changed = ROW_COUNT;
+		n := n + changed;
+		UPDATE suppression p SET evidence = text_erased(p.evidence, spelling, pseudonym) WHERE position(spelling IN lower(p.evidence)) > 0;
+		UPDATE run o SET reason = text_erased(o.reason, spelling, pseudonym) WHERE position(spelling IN lower(o.reason)) > 0;
+		UPDATE dispatcher d SET trouble = text_erased(d.trouble, spelling, pseudonym) WHERE position(spelling IN lower(d.trouble)) > 0;
+	END LOOP;
+	RETURN NEXT;
+	what := 'suppression';
+	UPDATE suppression s SET evidence = '', event_id = NULL WHERE s.address_key = the_key;
+	-- whoever wanted to be forgotten does not want mail
+	INSERT INTO suppression (address_key, reason, source) VALUES (the_key, 'manual', 'erased') ON CONFLICT DO NOTHING;
+	n := 1;
+	RETURN NEXT;
+	INSERT INTO audit (action, object, detail) VALUES ('customer.erase', pseudonym, 'a person''s data was erased');
+END
+$$;
+
 -- ---------------------------------------------------------------- rights
 
 REVOKE ALL ON FUNCTION lane_base_note(), send_is_taken(int, int, smallint), origin_begin(int, bigint), origin_plan(int, bigint),

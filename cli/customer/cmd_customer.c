@@ -9,6 +9,9 @@
 
 #include "customer_import.h"
 #include "customer_invite.h"
+#include "addr.h"
+#include "letters.h"
+#include "slice.h"
 
 /* ---------------------------------------------------------------- count */
 
@@ -245,11 +248,34 @@ run_export(struct cli *cli, int argc, char **argv)
 	return code;
 }
 
+/* Of the folder that is configured here; both as it is typed and as its key. */
+static int
+erase_letters(struct cli *cli, const char *typed, char *count, size_t size)
+{
+	struct slice spelling = slice_trim(slice_str(typed));
+	struct err err = { 0 };
+	struct addr a;
+	long n, more = 0;
+
+	n = letters_erase(cli->config.reply_maildir, spelling, &err);
+	if (n >= 0 && addr_parse(&a, spelling, &err) == 0)
+		more = letters_erase(cli->config.reply_maildir, slice_make(a.key, a.len), &err);
+	if (n < 0 || more < 0)
+		return cli_fail(cli, EXIT_FAILED,
+		    "%s; nothing was erased in the database yet: erase where letters are kept",
+		    err.msg);
+	(void)snprintf(count, size, "%ld", n + more);
+	return EXIT_DONE;
+}
+
 static int
 run_erase(struct cli *cli, int argc, char **argv)
 {
 	bool yes = false;
 	const struct cli_option options[] = { { .name = "yes", .flag = &yes }, { 0 } };
+	char letters[24];
+	const char *params[] = { NULL, letters };
+	int code;
 
 	argc = cli_options(cli, options, argc, argv);
 	if (argc < 0)
@@ -259,8 +285,19 @@ run_erase(struct cli *cli, int argc, char **argv)
 	if (!yes)
 		return cli_fail(cli, EXIT_USAGE,
 		    "this cannot be undone; say --yes: kairan customer erase %s --yes", argv[0]);
-	return cli_print_rows(cli, "SELECT * FROM kairan.customer_erase($1)", 1,
-	    (const char *const *)argv, "erasing");
+	if (cli->config.reply_maildir[0] == '\0')
+		return cli_print_rows(cli, "SELECT * FROM kairan.customer_erase($1)", 1,
+		    (const char *const *)argv, "erasing");
+	params[0] = argv[0];
+	code = erase_letters(cli, argv[0], letters, sizeof(letters));
+	return code != EXIT_DONE
+	    ? code
+	    : cli_print_rows(cli,
+		  "WITH a AS (INSERT INTO kairan.audit (action, object, detail) "
+		  "VALUES ('customer.erase', 'reply.maildir', $2 || ' letters')) "
+		  "SELECT * FROM kairan.customer_erase($1) UNION ALL "
+		  "SELECT 'letter', $2::bigint",
+		  2, params, "erasing");
 }
 
 const struct cli_command cli_customer_commands[] = {

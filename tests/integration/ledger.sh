@@ -594,9 +594,20 @@ sql -c "SET search_path = kairan; INSERT INTO feedback_event (month, semantic_ke
 "$BIN/kairan" suppress add "$PERSON" "$OTHER" >/dev/null
 "$BIN/kairan" suppress add "$PERSON" --scope list:news >/dev/null
 "$BIN/kairan" suppress remove "$PERSON" --scope list:news >/dev/null
+"$BIN/kairan" suppress add friend@other.example --note "same household as $PERSON" >/dev/null
+# what people wrote is kept in files
+mkdir -p "$D/replies/new" "$D/replies/cur" "$D/replies/tmp"
+cp "$D/letter.eml" "$D/replies/new/1"
+printf 'From: friend@other.example\n\nPlease ask %s.\n' "${PERSON^^}" >"$D/replies/cur/2:2,S"
+printf 'From: %s\n\nI wrote from x%s and %s.jp\n' "$OTHER" "$PERSON" "$PERSON" >"$D/replies/new/3"
 tap_ok 'and holds the person in many places' test "$(left_of_person | wc -l)" -ge 20
-"$BIN/kairan" customer erase "$PERSON" --yes >"$D/out" 2>&1
+tap_is "$(KAIRAN_REPLY_MAILDIR=$D/nowhere "$BIN/kairan" customer erase "$PERSON" --yes >"$D/out" 2>&1; echo $?) $(left_of_person | wc -l | sed 's/[0-9][0-9]/many/')" '1 many' \
+	'where letters cannot be searched nothing is erased'
+tap_like "$(cat "$D/out")" 'reply.maildir: cannot search .*nothing was erased in the database yet' 'and said so'
+KAIRAN_REPLY_MAILDIR=$D/replies "$BIN/kairan" customer erase "$PERSON" --yes >"$D/out" 2>&1
 code=$?
+tap_is "$(grep -o 'letter *2' "$D/out" | tr -s ' ') $(find "$D/replies" -type f -printf '%f ')" 'letter 2 3 ' 'letters that name the person go, those of somebody else stay'
+tap_is "$(one "evidence LIKE 'same household as %' AND evidence NOT ILIKE '%yamada%' FROM kairan.suppression WHERE address_key = 'friend@other.example'")" t 'a note to another address names nobody'
 tap_is "$code $(grep -i error "$D/out")" '0 ' 'a person is erased'
 # a row for each reason for which the address is suppressed, and nothing else: address, scope, reason, source
 SUPPRESSED=$'taro.yamada@person.example\tall\tbounce\tsns\t\ntaro.yamada@person.example\tall\tmanual\tperson\t'
