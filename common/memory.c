@@ -15,7 +15,7 @@
 
 #define SAY_EVERY_MS 60000
 #define PATH_BYTES 4096
-#define UV_THREADS 4 /* of libuv, unless UV_THREADPOOL_SIZE says other */
+#define UV_THREADS 4		     /* of libuv, unless UV_THREADPOOL_SIZE says other */
 #define NO_LIMIT (UINT64_C(1) << 62) /* how version 1 says it: nearly 2^63 */
 
 enum { ADDRESSES, DATA, RESIDENT };
