@@ -408,12 +408,10 @@ brakes_metrics(const struct brakes *b, struct buf *out)
 {
 	static const char name[] = "kairan_replies_total";
 
-	if (b == NULL)
-		return;
 	metric_family(out, name, METRIC_COUNTER,
 	    "Replies of remote hosts, by what the provider table makes of them; none: nothing");
 	for (int i = 0; i < BRAKE_REACTIONS; i++)
 		metric_sample(out, name,
 		    &(struct metric_label){ "reaction", reaction_name((enum reaction)i) }, 1,
-		    (double)b->replies[i]);
+		    b != NULL ? (double)b->replies[i] : 0);
 }

@@ -51,6 +51,7 @@ bool brakes_keep(struct brakes *b, struct flight *f, const char *host);
 unsigned brakes_connections(const struct brakes *b, const char *host, unsigned configured);
 unsigned brakes_messages(const struct brakes *b, const char *host, unsigned configured);
 
+/* b: NULL without brakes, then all are 0. */
 void brakes_metrics(const struct brakes *b, struct buf *out);
 
 #endif

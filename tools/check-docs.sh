@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Every configuration key stands in man/kairan.conf.5, every command of kairan in a manual page
-# of section 1, every program has its page, and mandoc finds no error in any of them.
+# of section 1, every program has its page, and mandoc finds no error in any of them. Every metric of
+# docs/METRICS.md is drawn by the dashboard.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 programs=${KAIRAN_BIN:-bin}
@@ -34,5 +35,8 @@ done
 for page in man/*; do
 	mandoc -T lint -W error "$page" >&2 || complain "$page has errors"
 done
+while read -r metric; do
+	grep -qE "\b${metric}(_bucket)?\b" docs/grafana/kairan.json || complain "docs/grafana/kairan.json has no panel with $metric"
+done < <(sed -nE 's/^\| `(kairan_[a-z_]+)`.*/\1/p' docs/METRICS.md)
 [ "$failed" = 0 ] && echo "manual is complete"
 exit "$failed"
