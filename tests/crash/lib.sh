@@ -10,7 +10,7 @@ export KEEP_DATABASE=${KEEP:-0}	# for recounting
 SETTINGS=(KAIRAN_DISPATCHER_BATCH=32 "KAIRAN_RELAY_CONNECTIONS=$CONNECTIONS" KAIRAN_DISPATCHER_RETRY_LADDER=1s
 	KAIRAN_DISPATCHER_JOURNAL_SLOTS=16384 KAIRAN_FEEDBACK_HTTP_LISTEN= KAIRAN_FEEDBACK_LMTP_LISTEN=)
 declare -A PIDS=()	# by program: producer, feedback, dispatcher names
-ROUTE=()		# settings of the dispatchers, besides
+WAY=()		# settings of the dispatchers, besides
 
 # A last line is always there, of JSON; what could not be counted is no success.
 _crash_said=no
@@ -55,7 +55,7 @@ crash_start()
 	producer) service_spawn producer "$D/producer.log" env "${settings[@]}" "$BIN/kairan-producer" ;;
 	feedback) service_spawn feedback "$D/feedback.log" env "${settings[@]}" "KAIRAN_FEEDBACK_MAILDIR=$D/md" \
 		"$BIN/kairan-feedback" ;;
-	*) service_spawn "$name" "$D/dispatcher.log" env KAIRAN_DISPATCHER_NAME="$name" "${settings[@]}" "${ROUTE[@]+"${ROUTE[@]}"}" \
+	*) service_spawn "$name" "$D/dispatcher.log" env KAIRAN_DISPATCHER_NAME="$name" "${settings[@]}" "${WAY[@]+"${WAY[@]}"}" \
 		"$BIN/kairan-dispatcher" ;;
 	esac 2>>"$D/spawned"
 	PIDS[$name]=$SERVICE_PID

@@ -24,7 +24,7 @@ BETWEEN=${BETWEEN:-110}	# messages taken between two kills, at least
 crash_number KILLS 1
 crash_number SEED 0
 crash_number BETWEEN 1
-ROUTES=${ROUTE:-relay} ROUTE=()
+ROUTES=${ROUTE:-relay}
 case $ROUTES in relay | ses) ;; *) crash_usage 'ROUTE is none of relay, ses' ;; esac
 case ${ONLY:-box} in
 producer | feedback | dispatcher | postgresql | redis | box) ;;
@@ -48,7 +48,7 @@ campaign_add loop
 relay_set 'delay_ms = 2' 'drop = kept'
 if [ "$ROUTES" = ses ]; then
 	crash_ses >&2
-	ROUTE=("${SES_ROUTE[@]}")
+	WAY=("${SES_ROUTE[@]}")
 	ses_set 'delay_ms = 2' 'drop = kept' 'times = 1'
 fi
 GIVEN=0 KILLED=0

@@ -27,7 +27,7 @@ cd "$(dirname "$0")/../.."
 
 ALL=(producer feedback one)
 EACH=${EACH:-${TIMES:-1}} PAIRS=${PAIRS:-0} ROUTES=${ROUTE:-relay} JOBS=${JOBS:-1} LENGTH=${LENGTH:-40} WORKER=${WORKER:-}
-ROUTE=()
+WAY=()
 SEED=${SEED:-$(date +%s)}
 [ "$PAIRS" = all ] || crash_number PAIRS 0
 crash_number EACH "$([ "$PAIRS" = 0 ] && echo 1 || echo 0)"
@@ -317,9 +317,9 @@ route_take()
 {
 	[ "$1" != "$BEFORE" ] || return 0
 	case $1 in
-	relay) ROUTE=() ;;
-	mx) ROUTE=("${MX[@]}") ;;
-	ses) ROUTE=("${SES_ROUTE[@]}"); ses_set 'delay_ms = 3' ;;
+	relay) WAY=() ;;
+	mx) WAY=("${MX[@]}") ;;
+	ses) WAY=("${SES_ROUTE[@]}"); ses_set 'delay_ms = 3' ;;
 	esac
 	BEFORE=$1
 	crash_kill one

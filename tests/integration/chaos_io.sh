@@ -169,6 +169,30 @@ else
 	tap_ok 'F41: it begins fewer mails at once, and says so' grep -q 'memory is short' "$D/dispatcher.log"
 	ends_well 'F41: address space limited: nobody fails for want of memory'
 	service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+	# the same with a limit that the kernel holds: it ends with 137 whoever goes beyond
+	group=/sys/fs/cgroup/memory/kairan.$$
+	if mkdir "$group" 2>/dev/null; then
+		dispatcher_start roomy KAIRAN_RELAY_CONNECTIONS=40
+		services_wait 10 grep -q 'dispatching.*name=roomy' "$D/dispatcher.log"
+		resident=$(awk '/^VmHWM/ { print $2 }' "/proc/$DISPATCHER/status")
+		service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+		echo $(((resident + 60000) * 1024)) >"$group/memory.limit_in_bytes"
+		service_spawn held "$D/dispatcher.log" sh -c 'echo $$ >"$0/cgroup.procs" && exec env KAIRAN_DISPATCHER_NAME=held KAIRAN_RELAY_CONNECTIONS=40 "$1"' \
+			"$group" "$BIN/kairan-dispatcher" 2>/dev/null
+		DISPATCHER=$SERVICE_PID
+		CHAOS_RUNS=$((CHAOS_RUNS + 1))
+		said=$(grep -c 'memory is short' "$D/dispatcher.log")
+		RUN=$(run_add chaos "$CHAOS_RUNS")
+		run_wait "$RUN" finished 40 || true
+		tap_note "F41: limit $((resident + 60000)) kB, most $(($(cat "$group/memory.max_usage_in_bytes") / 1024)) kB, refused $(cat "$group/memory.failcnt") times"
+		tap_ok 'F41: a limit of the control group: the kernel does not end it' kill -0 "$DISPATCHER"
+		tap_ok 'F41: it begins fewer mails at once there, too' test "$(grep -c 'memory is short' "$D/dispatcher.log")" -gt "$said"
+		ends_well 'F41: memory limited by the kernel: nobody fails for want of it'
+		service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
+		rmdir "$group"
+	else
+		tap_skip 'F41: a limit of the control group' 'needs root and the memory controller of version 1 at /sys/fs/cgroup/memory'
+	fi
 fi
 programs_stopped 'the producer ends well' "$PRODUCER"
 tap_done
