@@ -57,13 +57,13 @@ pg_start "$SERVICES_DIR"
 pg_stop
 unset KAIRAN_DATABASE_URL
 export KAIRAN_TEST_CLUSTER=$SERVICES_DIR/pg
-# They wait more than they compute, so five for two cores; the longest begin first.
+# They wait more than they compute, so six for two cores; the longest begin first.
 longest=() others=()
 for script in tests/integration/*.sh; do
 	case ${script##*/} in
-	relay_faults.sh | ses_api.sh | crash_loop.sh | pace_brakes.sh | pace_guard.sh | pace_lanes.sh | mx_route.sh | pipeline_*.sh | feedback_s*.sh)
+	relay_faults.sh | ses_*.sh | pace_set.sh | chaos_*.sh | crash_loop.sh | pace_brakes.sh | pace_guard.sh | pace_lanes.sh | mx_route.sh | pipeline_*.sh | feedback_s*.sh)
 		longest+=("$script") ;;
 	*) others+=("$script") ;;
 	esac
 done
-prove --timer -j$((5 * jobs / 2)) --exec tests/run-script.py "${longest[@]}" "${others[@]}"
+prove --timer -j$((3 * jobs)) --exec tests/run-script.py "${longest[@]}" "${others[@]}"

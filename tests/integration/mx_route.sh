@@ -529,7 +529,7 @@ service_stop "$DISPATCHER" || tap_note "the dispatcher ended with $?"
 server_set 127.0.0.9 'mode = ok'
 server_set 127.0.0.11 'mode = ok' 'delay_ms = 400'
 sql -c 'DELETE FROM kairan.customer'
-customers_add 120 slow.example
+customers_add 300 slow.example # enough for longer than leases live
 SHARED=(KAIRAN_MX_CONNECTIONS_PER_DESTINATION=3 KAIRAN_MX_WAITING=20 KAIRAN_MX_WAITING_PER_DESTINATION=10 KAIRAN_MX_PATIENCE_S=60)
 dispatcher_start e1 "${MX[@]}" "${SHARED[@]}"
 FIRST=$DISPATCHER
