@@ -57,7 +57,7 @@ pg_start "$SERVICES_DIR"
 pg_stop
 unset KAIRAN_DATABASE_URL
 export KAIRAN_TEST_CLUSTER=$SERVICES_DIR/pg
-# They wait more than they compute, so six for two cores; the longest begin first.
+# They wait more than they compute, so five for two cores; the longest begin first.
 longest=() others=()
 for script in tests/integration/*.sh; do
 	case ${script##*/} in
@@ -66,4 +66,4 @@ for script in tests/integration/*.sh; do
 	*) others+=("$script") ;;
 	esac
 done
-prove --timer -j$((3 * jobs)) --exec tests/run-script.py "${longest[@]}" "${others[@]}"
+prove --timer -j$((5 * jobs / 2)) --exec tests/run-script.py "${longest[@]}" "${others[@]}"

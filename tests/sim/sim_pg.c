@@ -1051,13 +1051,50 @@ tell_again(struct pg *pg, struct pg_row *s, int run, int id)
 	for (int i = 0; i < pg->events; i++) {
 		const struct pg_event *e = &pg->event[i];
 
-		if (e->run == run && e->send == id && e->attempt <= s->attempt && tells(e))
+		if (e->run == run && e->send == id && e->attempt <= s->attempt && tells(e) &&
+		    (is(e->kind, "bounced") || e->attempt == s->attempt))
 			why = worse(why, e);
 	}
 	if (why != NULL && rank(why->cls) >= rank(s->cls)) {
 		COPY(s->cls, why->cls);
 		COPY(s->reason, why->reason);
 	}
+}
+
+/* send_is_taken() */
+static bool
+is_taken(const struct pg *pg, int run, int id, int attempt)
+{
+	bool accepted[INT8_MAX] = { false }, rejected[INT8_MAX] = { false };
+
+	for (int i = 0; i < pg->events; i++) {
+		const struct pg_event *e = &pg->event[i];
+
+		if (e->run != run || e->send != id || e->attempt < 1 || e->attempt > attempt)
+			continue;
+		accepted[e->attempt] |= proves(e);
+		rejected[e->attempt] |= is(e->kind, "rejected");
+	}
+	for (int i = 1; i <= attempt; i++)
+		if (accepted[i] && !rejected[i])
+			return true;
+	return false;
+}
+
+/* What a row becomes by what was heard; its own facts are those of before. */
+static enum pg_state
+heard_state(const struct pg *pg, const struct pg_row *s, int run, int id, const struct heard *h)
+{
+	if (h->rejected == s->attempt && (s->state == PG_SENT || s->state == PG_IN_DOUBT))
+		return PG_FAILED;
+	if (h->accepted >= 0 && s->state == PG_IN_DOUBT &&
+	    ((!s->was_rejected && h->rejected < 0) || is_taken(pg, run, id, s->attempt)))
+		return PG_SENT;
+	if (s->state == PG_SENT && h->rejected >= 0 && h->rejected < s->attempt &&
+	    s->was_accepted && s->accepted <= h->rejected && s->reason[0] != '\0' &&
+	    s->bounced_at == PG_NEVER && !is_taken(pg, run, id, s->attempt))
+		return PG_IN_DOUBT;
+	return s->state;
 }
 
 /* ingest_run() for one row. events: places of the new ones that speak of it. False: the row is not
@@ -1068,7 +1105,7 @@ ingest_row(struct pg *pg, int run, int id, const int *events, int n)
 	struct pg_row *s = row_of(pg, run, id);
 	struct heard h = { .accepted = -1, .rejected = -1 };
 	enum pg_state was;
-	bool again;
+	bool again, bounces = false;
 
 	for (int i = 0; i < n; i++) {
 		const struct pg_event *e = &pg->event[events[i]];
@@ -1080,21 +1117,20 @@ ingest_row(struct pg *pg, int run, int id, const int *events, int n)
 			h.accepted = e->attempt;
 		if (tells(e))
 			h.why = worse(h.why, e);
+		bounces |= tells(e) && is(e->kind, "bounced");
 	}
 	if (s == NULL || s->attempt == 0 || s->attempt < h.attempt)
 		return false;
 	was = s->state;
 	again = s->bounced_at != PG_NEVER || s->was_rejected;
-	if (h.rejected == s->attempt && (was == PG_SENT || was == PG_IN_DOUBT))
-		s->state = PG_FAILED;
-	else if (h.accepted >= 0 && was == PG_IN_DOUBT)
-		s->state = PG_SENT;
+	s->state = heard_state(pg, s, run, id, &h);
 	s->rejected = h.rejected > s->rejected ? h.rejected : s->rejected;
 	s->was_rejected = s->was_rejected || h.rejected >= 0;
 	s->accepted = h.accepted > s->accepted ? h.accepted : s->accepted;
+	s->was_accepted = s->was_accepted || h.accepted >= 0;
 	if (h.why != NULL && again) {
 		tell_again(pg, s, run, id);
-	} else if (h.why != NULL) {
+	} else if (h.why != NULL && (bounces || h.rejected == s->attempt)) {
 		COPY(s->cls, h.why->cls);
 		COPY(s->reason, h.why->reason);
 	}

@@ -44,6 +44,7 @@ enum pg_state {
 struct pg_row {
 	enum pg_state state;
 	int attempt, tries, owner, lane, code, accepted, rejected;
+	bool was_accepted;
 	bool was_rejected; /* in an attempt, or in one that its token does not name */
 	int64_t not_before, claimed_at, settled_at, delivered_at, bounced_at, complained_at,
 	    unsubscribed_at;
